@@ -1,0 +1,144 @@
+"""What an upstream must offer, in two calls: where to send the person, and who came back.
+
+`Provider` signs people in. `Publisher` posts. They are apart on purpose: holding a provider gives no way to post.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from broker.domain.values import ClaimName, IdentityKey, ProviderId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferedField:
+    """One claim a provider may tell us: named in the notice before leaving, shown in the preview after."""
+
+    claim: ClaimName
+    scope: str
+    """The provider's own word for what must be asked to get it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """What a provider needs to know of one sign-in. Made by `flows.sign_in`, never by the provider."""
+
+    provider: ProviderId
+    redirect_uri: str
+    state: str = field(repr=False)
+    nonce: str = field(repr=False)
+    code_verifier: str = field(repr=False)
+    scopes: tuple[str, ...]
+    fresh: bool = False
+    """The person must prove who they are anew (`prompt=login`, `auth_type=reauthenticate`)."""
+    ask_again: bool = False
+    """Ask once more for what was declined (`auth_type=rerequest`)."""
+    login_hint: str | None = field(default=None, repr=False)
+    ui_locales: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What a provider told us about a person, now. Values are normalised; only standard claim names occur."""
+
+    provider: ProviderId
+    key: IdentityKey
+    claims: Mapping[ClaimName, str] = field(repr=False)
+    verified: frozenset[ClaimName]
+    """Claims the provider vouches for *and* that we let it vouch for."""
+    granted: frozenset[str]
+    """Scopes the person granted at the provider, in the provider's words."""
+    declined: frozenset[ClaimName]
+    """Claims that were asked and that the person declined there."""
+    authenticated_at: datetime | None
+    """When the provider says the person proved who they are; `None` if it does not say."""
+    amr: tuple[str, ...] = ()
+    acr: str | None = None
+    account_hint: str | None = field(default=None, repr=False)
+    """How the person knows this identity (an address, a user name): for their own account page only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamTokens:
+    """What the provider gave us to act with. Apart from `Identity`, so that it cannot travel with it."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str | None = field(default=None, repr=False)
+    expires_at: datetime | None = None
+    scopes: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identified:
+    """The answer of `Provider.identify`."""
+
+    identity: Identity
+    tokens: UpstreamTokens | None
+
+
+class Provider(Protocol):
+    """An upstream identity service. Has no way to post and no way to switch `state` off."""
+
+    @property
+    def id(self) -> ProviderId: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def offers(self) -> tuple[OfferedField, ...]:
+        """What it may tell us, in the order to show."""
+        ...
+
+    @property
+    def sign_in_scopes(self) -> tuple[str, ...]:
+        """What is asked at sign-in. Never a posting scope."""
+        ...
+
+    @property
+    def can_force_fresh(self) -> bool:
+        """Whether `Attempt.fresh` makes the provider check the person anew (decision 26)."""
+        ...
+
+    async def authorization_url(self, attempt: Attempt) -> str:
+        """Where to send the browser. Raises `UpstreamUnavailable` when the provider cannot be reached."""
+        ...
+
+    async def identify(self, attempt: Attempt, callback: Mapping[str, str]) -> Identified:
+        """Turn the callback's parameters into who this is.
+
+        The caller has already matched `state` with this browser and this provider.
+        Raises `SignInCancelled`, `UpstreamUnavailable`, `UpstreamRejected` or `UpstreamInvalid(check)`.
+        """
+        ...
+
+    async def revoke(self, tokens: UpstreamTokens) -> None:
+        """Take back what the person granted us there, where that is possible; otherwise do nothing."""
+        ...
+
+    async def check(self) -> None:
+        """Whether the provider can be used now (discovery, keys). Raises an `UpstreamError` if not."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posted:
+    """The network took the post."""
+
+    remote_id: str
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeedsPerson:
+    """Only the person can post, in the network's own window at `url`; we are not told what they did there."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostUnknown:
+    """The network did not answer after taking the text: never retried blindly (catalogue 192)."""
+
+    reason: str

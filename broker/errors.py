@@ -1,0 +1,398 @@
+"""The error vocabulary: one tree with four branches, *by who hears it*. A leaf: imports nothing of ours.
+
+```
+BrokerError(code, status, public, detail)   public: safe sentence shown.  detail: for the log, never shown
+├── ProtocolError        heard by a relying party; codes from the RFCs; redirectable
+├── InteractionError     heard by a person; a page with what to do next
+├── UpstreamError        the provider's fault; "try again or choose another"
+└── ConfigurationError   heard by the operator, at start-up only; lists every problem
+```
+
+`detail` holds ids, codes and names of checks; never a name, address, token, cookie, state or claim value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class BrokerError(Exception):
+    """Something this program says no to, with one text for the person and one for the log."""
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[int] = 400
+    public: str = "The request could not be completed."
+
+    def __init__(self, detail: str = "", *, public: str | None = None) -> None:
+        self.detail = detail
+        if public is not None:
+            self.public = public
+        super().__init__(f"{self.code}: {detail}" if detail else self.code)
+
+
+# --- heard by a relying party -------------------------------------------------------------------------
+
+
+class ProtocolError(BrokerError):
+    """An OAuth or OpenID Connect error. `redirectable` only matters at the authorization endpoint."""
+
+    redirectable: ClassVar[bool] = True
+    challenge: ClassVar[str] = ""
+    """The `WWW-Authenticate` scheme to answer with, where the RFC wants one."""
+
+
+class InvalidRequest(ProtocolError):
+    code = "invalid_request"
+    public = "The request is missing a parameter, repeats one, or is otherwise malformed."
+
+
+class InvalidClient(ProtocolError):
+    code = "invalid_client"
+    status = 401
+    public = "Client authentication failed."
+    redirectable = False
+    challenge = "Basic"
+
+
+class InvalidGrant(ProtocolError):
+    code = "invalid_grant"
+    public = "The code or refresh token is invalid, expired, used, revoked, or belongs to another client."
+    redirectable = False
+
+
+class InvalidScope(ProtocolError):
+    code = "invalid_scope"
+    public = "The requested scope is unknown, malformed, or not allowed for this client."
+
+
+class InvalidTarget(ProtocolError):
+    code = "invalid_target"
+    public = "The requested resource is unknown or not allowed."
+
+
+class UnauthorizedClient(ProtocolError):
+    code = "unauthorized_client"
+    public = "This client may not use this method."
+
+
+class UnsupportedResponseType(ProtocolError):
+    code = "unsupported_response_type"
+    public = "Only the response type code is supported."
+
+
+class UnsupportedGrantType(ProtocolError):
+    code = "unsupported_grant_type"
+    public = "This grant type is not supported."
+    redirectable = False
+
+
+class RequestNotSupported(ProtocolError):
+    code = "request_not_supported"
+    public = "The request parameter is not supported."
+
+
+class RequestUriNotSupported(ProtocolError):
+    code = "request_uri_not_supported"
+    public = "The request_uri parameter is not supported."
+
+
+class RegistrationNotSupported(ProtocolError):
+    code = "registration_not_supported"
+    public = "The registration parameter is not supported."
+
+
+class AccessDenied(ProtocolError):
+    code = "access_denied"
+    status = 403
+    public = "The person did not allow this."
+
+
+class LoginRequired(ProtocolError):
+    code = "login_required"
+    public = "The person has to sign in."
+
+
+class ConsentRequired(ProtocolError):
+    code = "consent_required"
+    public = "The person has to be asked first."
+
+
+class InteractionRequired(ProtocolError):
+    code = "interaction_required"
+    public = "The person has to see a page first."
+
+
+class AccountSelectionRequired(ProtocolError):
+    code = "account_selection_required"
+    public = "The person has to choose an account."
+
+
+class InvalidToken(ProtocolError):
+    code = "invalid_token"
+    status = 401
+    public = "The access token is invalid, expired or revoked."
+    redirectable = False
+    challenge = "Bearer"
+
+
+class InsufficientScope(ProtocolError):
+    code = "insufficient_scope"
+    status = 403
+    public = "The access token does not allow this."
+    redirectable = False
+    challenge = "Bearer"
+
+
+class TemporarilyUnavailable(ProtocolError):
+    code = "temporarily_unavailable"
+    status = 503
+    public = "The service cannot answer right now. Try again shortly."
+
+
+class InvalidRedirectURI(ProtocolError):
+    """Never redirected: the address is the very thing that is wrong (RFC 6749 §4.1.2.1)."""
+
+    code = "invalid_redirect_uri"
+    public = "The site sent an address to return to that it has not registered."
+    redirectable = False
+
+
+class UnknownClient(ProtocolError):
+    code = "unknown_client"
+    public = "The site is not known here."
+    redirectable = False
+
+
+# --- heard by a person --------------------------------------------------------------------------------
+
+
+class InteractionError(BrokerError):
+    """A page that says what happened and what to do next."""
+
+
+class SignInExpired(InteractionError):
+    code = "sign_in_expired"
+    status = 410
+    public = "This sign-in took too long or is no longer known. Nothing was saved."
+
+
+class SignInFinished(InteractionError):
+    code = "sign_in_finished"
+    status = 409
+    public = "You already did this step."
+
+
+class SignInCancelled(InteractionError):
+    code = "sign_in_cancelled"
+    status = 200
+    public = "You did not let the provider tell us who you are. That is fine. Nothing was shared."
+
+
+class WrongBrowser(InteractionError):
+    code = "wrong_browser"
+    status = 403
+    public = "We could not be sure this sign-in was yours, so we stopped."
+
+
+class CookiesOff(InteractionError):
+    code = "cookies_off"
+    status = 400
+    public = "Your browser is blocking our cookie."
+
+
+class AccountExists(InteractionError):
+    code = "account_exists"
+    status = 409
+    public = "An account may already use this address. Sign in to it first, then add this way to sign in."
+
+
+class AccountHeld(InteractionError):
+    code = "account_held"
+    status = 403
+    public = "This account is on hold."
+
+
+class IdentityTaken(InteractionError):
+    code = "identity_taken"
+    status = 409
+    public = "This way to sign in cannot be added because it is already in use."
+
+
+class LastLink(InteractionError):
+    code = "last_link"
+    status = 409
+    public = "This is your only way to sign in. Add another way first."
+
+
+class FreshSignInRequired(InteractionError):
+    code = "fresh_sign_in_required"
+    status = 403
+    public = "Please sign in again to do this."
+
+
+class SignInRequired(InteractionError):
+    code = "sign_in_required"
+    status = 401
+    public = "Please sign in to see this page."
+
+
+class PostingNotPermitted(InteractionError):
+    code = "posting_not_permitted"
+    status = 403
+    public = "Posting is off."
+
+
+class UserNameTaken(InteractionError):
+    code = "user_name_taken"
+    status = 409
+    public = "This user name cannot be used."
+
+
+class FormInvalid(InteractionError):
+    """Carries one problem code per field, so that the page can say it beside the field."""
+
+    code = "form_invalid"
+    status = 422
+    public = "There is a problem with what was filled in."
+
+    def __init__(self, fields: dict[str, str], detail: str = "") -> None:
+        super().__init__(detail or ",".join(sorted(fields)))
+        self.fields = fields
+
+
+class Forbidden(InteractionError):
+    code = "forbidden"
+    status = 403
+    public = "This request did not come from our own page, so we did nothing."
+
+
+class NotFound(InteractionError):
+    code = "not_found"
+    status = 404
+    public = "There is no page at this address."
+
+
+class MethodNotAllowed(InteractionError):
+    code = "method_not_allowed"
+    status = 405
+    public = "This address does not accept this kind of request."
+
+
+class BadRequest(InteractionError):
+    code = "bad_request"
+    status = 400
+    public = "The request could not be read."
+
+
+class TooLarge(InteractionError):
+    code = "too_large"
+    status = 413
+    public = "The request is too large."
+
+
+class TooManyAttempts(InteractionError):
+    code = "too_many_attempts"
+    status = 429
+    public = "Too many tries."
+
+    def __init__(self, retry_after: int, detail: str = "") -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+        """Whole seconds until the next try can succeed."""
+
+
+class ProviderOff(InteractionError):
+    code = "provider_off"
+    status = 404
+    public = "This way to sign in is not available."
+
+
+class StoreUnavailable(InteractionError):
+    """A database or Redis did not answer. Checks that need it fail closed."""
+
+    code = "store_unavailable"
+    status = 503
+    public = "Something we need is not answering. Nothing was lost. Try again in a moment."
+
+
+class ServerFault(InteractionError):
+    code = "server_fault"
+    status = 500
+    public = "Something broke on our side. It is not you."
+
+
+# --- the provider's fault -----------------------------------------------------------------------------
+
+
+class UpstreamError(BrokerError):
+    """The provider failed or answered something that cannot be trusted."""
+
+
+class UpstreamUnavailable(UpstreamError):
+    code = "upstream_unavailable"
+    status = 502
+    public = "The provider is not answering. It is not you. Your account is safe."
+
+
+class UpstreamRejected(UpstreamError):
+    """The provider answered with an error of its own."""
+
+    code = "upstream_rejected"
+    status = 502
+    public = "The provider refused to answer us. You can try again or use another way."
+
+
+class UpstreamInvalid(UpstreamError):
+    """An answer failed a check; `check` names the check, never the value."""
+
+    code = "upstream_invalid"
+    status = 502
+    public = "The provider's answer did not pass our checks, so we stopped. Nothing was saved."
+
+    def __init__(self, check: str, detail: str = "") -> None:
+        super().__init__(f"{check} {detail}".strip())
+        self.check = check
+
+
+# --- heard by the operator ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing wrong in the configuration: where, what, and how to put it right."""
+
+    file: str
+    line: int
+    key: str
+    what: str
+    fix: str
+    severity: str = "error"
+    """`error` or `warning`."""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.key}: {self.what} {self.fix}".strip()
+
+
+class ConfigurationError(BrokerError):
+    """Every problem of the configuration, all at once."""
+
+    code = "configuration"
+    status = 500
+    public = "The configuration cannot be used."
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("; ".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+# --- heard by flows only ------------------------------------------------------------------------------
+
+
+class Conflict(Exception):  # noqa: N818 - the stores' one word for a broken expectation
+    """A store's broken expectation: something unique exists already, or a compare-and-set lost."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
+        """`link`, `user_name`, `email`, `account` …: which expectation broke."""
