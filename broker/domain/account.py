@@ -1,0 +1,156 @@
+"""An account: our lasting record of a person; and the links to the identities they sign in with."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from broker.domain.claims import clean_text
+from broker.domain.values import AccountId, ClaimName, IdentityKey, ProviderId, ReceiptId
+from broker.errors import LastLink
+
+
+class Source(StrEnum):
+    """Where a value of the profile came from; a provider's id stands for itself (`provider:facebook`)."""
+
+    PERSON = "person"
+    BROWSER = "browser"
+    MADE = "made"
+
+
+def from_provider(provider: ProviderId) -> str:
+    """The source name of a value that a provider sent."""
+    return f"provider:{provider}"
+
+
+class AccountStatus(StrEnum):
+    ACTIVE = "active"
+    HELD = "held"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileValue:
+    """One field of a profile."""
+
+    value: str = field(repr=False)
+    source: str
+    verified: bool = False
+    """Whether *we* may vouch for it (`email_verified`): never because a provider we do not trust said so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Who somebody is here. Personal values live in `profile` only."""
+
+    id: AccountId
+    profile: Mapping[ClaimName, ProfileValue] = field(repr=False)
+    status: AccountStatus
+    created_at: datetime
+    agreed_notice: str
+    """Which terms and privacy notice were agreed to last (`policy.notice_version`)."""
+    newsletters: tuple[str, ...] = ()
+    """Lists the person ticked."""
+    locale: str | None = None
+    """The language the person chose for our pages."""
+
+    @property
+    def claims(self) -> dict[ClaimName, str]:
+        """The profile's values by claim name."""
+        return {name: held.value for name, held in self.profile.items()}
+
+    @property
+    def verified(self) -> frozenset[ClaimName]:
+        """The claims we vouch for."""
+        return frozenset(name for name, held in self.profile.items() if held.verified)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """An identity an account is signed in to with. Unique on `key`."""
+
+    id: str
+    account: AccountId
+    provider: ProviderId
+    key: IdentityKey
+    receipt: ReceiptId
+    linked_at: datetime
+    last_used_at: datetime
+    hint: str | None = field(default=None, repr=False)
+    """How the person knows this identity, shown to them alone."""
+
+
+def check_may_unlink(links: Sequence[Link], link_id: str) -> Link:
+    """The link to remove. Raises `LastLink` if it is the only way in (catalogue 124), `KeyError` if it is not theirs."""
+    link = next((link for link in links if link.id == link_id), None)
+    if link is None:
+        raise KeyError(link_id)
+    if len(links) < 2:
+        raise LastLink
+    return link
+
+
+# --- user names ---------------------------------------------------------------------------------------
+
+USER_NAME_MIN: Final = 3
+USER_NAME_MAX: Final = 30
+RESERVED_USER_NAMES: Final = frozenset(
+    "about abuse account admin administrator all anonymous api broker contact everyone guest help host info mail "
+    "me member members mod moderator none null official owner postmaster privacy root security staff support system "
+    "team terms undefined user webmaster".split()
+)
+_LOOK_ALIKE: Final = str.maketrans({"0": "o", "1": "l", "i": "l", "5": "s", "$": "s", "3": "e", "_": "-", ".": "-"})
+
+
+def user_name_problem(name: str) -> str | None:
+    """Why this cannot be a user name, as a code the page words; `None` if it can (taken or not is not known here).
+
+    `too_short`, `too_long`, `characters`, `mixed_scripts`, `edges`, `reserved`.
+    """
+    if len(name) < USER_NAME_MIN:
+        return "too_short"
+    if len(name) > USER_NAME_MAX:
+        return "too_long"
+    if not all(ch in "._-" or unicodedata.category(ch) in {"Ll", "Lu", "Lo", "Lm", "Nd", "Mn", "Mc"} for ch in name):
+        return "characters"
+    if unicodedata.category(name[0])[0] != "L" and not name[0].isdecimal() or name[-1] in "._-":
+        return "edges"
+    if len(_scripts(name)) > 1:
+        return "mixed_scripts"
+    if name.casefold() in RESERVED_USER_NAMES or user_name_key(name) in _RESERVED_KEYS:
+        return "reserved"
+    return None
+
+
+def user_name_key(name: str) -> str:
+    """What look-alike user names have in common: unique among accounts, and never given to anyone again."""
+    folded = unicodedata.normalize("NFKC", name).casefold().translate(_LOOK_ALIKE)
+    return folded.replace("rn", "m").replace("vv", "w").replace("-", "")
+
+
+_RESERVED_KEYS: Final = frozenset(user_name_key(name) for name in RESERVED_USER_NAMES)
+
+
+def _scripts(name: str) -> set[str]:
+    return {unicodedata.name(ch, "?").split()[0] for ch in name if unicodedata.category(ch)[0] == "L"}
+
+
+def suggest_user_names(display_name: str | None, salt: str) -> tuple[str, ...]:
+    """Three user names made from a display name; `salt` is a few random digits that make the last ones likely free."""
+    words = [
+        "".join(ch for ch in unicodedata.normalize("NFKC", word).casefold() if ch.isalnum())
+        for word in clean_text(display_name or "", limit=60).split()
+    ]
+    words = [word for word in words if word]
+    first, last = (words[0] if words else ""), (words[-1] if len(words) > 1 else "")
+    ideas = [first, f"{first}-{last}" if last else "", f"{first}{last[:1]}", f"{first or 'member'}{salt}"]
+    ideas += [f"{first or 'member'}{last[:1]}{salt[::-1]}", f"member{salt}"]
+    seen: dict[str, None] = {}
+    for idea in (idea[:USER_NAME_MAX].strip("._-") for idea in ideas):
+        if idea and user_name_problem(idea) is None:
+            seen.setdefault(idea)
+    return tuple(seen)

@@ -1,0 +1,179 @@
+"""A client: a community site that asks who somebody is (the specifications' *relying party*)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+from broker.domain.claims import SCOPES
+from broker.domain.policy import text_version
+from broker.domain.values import ClaimName, ClientId, Scope
+
+
+class AuthMethod(StrEnum):
+    """How a client proves who it is at the token endpoint (OpenID Connect Core §9)."""
+
+    BASIC = "client_secret_basic"
+    POST = "client_secret_post"
+    NONE = "none"
+
+
+class SubjectType(StrEnum):
+    """Whether two sites see the same number for one person (OpenID Connect Core §8)."""
+
+    PAIRWISE = "pairwise"
+    PUBLIC = "public"
+
+
+class SigningAlgorithm(StrEnum):
+    """RS256 is the default: some community software refuses everything else."""
+
+    RS256 = "RS256"
+    ES256 = "ES256"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedClaim:
+    """One claim a client asks for, and why, in the words its admins gave."""
+
+    claim: ClaimName
+    needed: bool
+    why: Mapping[str, str]
+    """Purpose by language tag; `en` is always there."""
+    audience: str = "members"
+    """Who sees it there: one of `policy.Audience`."""
+
+    @property
+    def version(self) -> str:
+        """Changes whenever the reason or the audience changes, or an optional claim becomes needed."""
+        return text_version(
+            self.audience, str(self.needed), *(f"{tag}={text}" for tag, text in sorted(self.why.items()))
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """Everything an admin decided about one site."""
+
+    client_id: ClientId
+    name: str
+    url: str
+    """The site's home page: where "Back to the site" leads."""
+    redirect_uris: tuple[str, ...]
+    auth_method: AuthMethod
+    secret_digests: tuple[bytes, ...] = field(default=(), repr=False)
+    """SHA-256 of each valid secret; two may stand at once while one is being replaced."""
+    asks: tuple[AskedClaim, ...] = ()
+    scopes: frozenset[Scope] = frozenset(SCOPES)
+    post_logout_redirect_uris: tuple[str, ...] = ()
+    backchannel_logout_uri: str | None = None
+    subject_type: SubjectType = SubjectType.PAIRWISE
+    sector: str = ""
+    """Sites with one sector see one subject; empty means the host of the redirect addresses."""
+    signing_algorithm: SigningAlgorithm = SigningAlgorithm.RS256
+    claims_in_id_token: bool = False
+    session_token: bool = False
+    """Answer with a signed session token beside the ID token, for the sign-in kit."""
+    pkce_required: bool = True
+    """Off is a downgrade: possible only for a confidential client, shown wherever the site is listed."""
+    may_post: bool = False
+    run_by: str = ""
+    logo_uri: str = ""
+    policy_uri: str = ""
+    tos_uri: str = ""
+    enabled: bool = True
+
+    @property
+    def is_public(self) -> bool:
+        """Whether the client holds no secret."""
+        return self.auth_method is AuthMethod.NONE
+
+    @property
+    def host(self) -> str:
+        """The host people see: where they will be sent back to."""
+        return urlsplit(self.url or self.redirect_uris[0]).netloc
+
+    @property
+    def sector_identifier(self) -> str:
+        """What subjects are computed over (OpenID Connect Core §8.1)."""
+        return self.sector or (urlsplit(self.redirect_uris[0]).hostname or "")
+
+    @property
+    def version(self) -> str:
+        """Changes when what a person recognised the site by changes: name, hosts, logo, policy (catalogue 133)."""
+        hosts = sorted({urlsplit(uri).netloc for uri in self.redirect_uris})
+        return text_version(self.name, self.logo_uri, self.policy_uri, *hosts)
+
+
+def asked_claims(client: Client, scopes: frozenset[Scope]) -> tuple[AskedClaim, ...]:
+    """What this request asks for: claims the admin listed whose scope is asked, or that no scope unlocks."""
+    unlocked = {claim for scope in scopes for claim in SCOPES.get(scope, ())}
+    scoped = {claim for claims in SCOPES.values() for claim in claims}
+    return tuple(ask for ask in client.asks if ask.claim in unlocked or ask.claim not in scoped)
+
+
+def redirect_matches(client: Client, uri: str) -> bool:
+    """Exact, character for character (RFC 9700 §2.1); a public client's loopback port may differ (RFC 8252 §7.3)."""
+    if not is_redirect_uri(uri):
+        return False
+    if uri in client.redirect_uris:
+        return True
+    return client.is_public and any(_same_but_port(uri, registered) for registered in client.redirect_uris)
+
+
+_LOOPBACK = ("127.0.0.1", "[::1]")
+
+
+def _same_but_port(uri: str, registered: str) -> bool:
+    for host in _LOOPBACK:
+        prefix = f"http://{host}"
+        if not (registered.startswith(prefix) and uri.startswith(prefix)):
+            continue
+        return _without_port(uri[len(prefix) :]) == _without_port(registered[len(prefix) :]) != None  # noqa: E711
+    return False
+
+
+def _without_port(rest: str) -> str | None:
+    """`:1234/cb` and `/cb` both give `/cb`; anything that is not a plain port gives `None`."""
+    if not rest.startswith(":"):
+        return rest if rest.startswith("/") else None
+    port, slash, path = rest[1:].partition("/")
+    if not (slash and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        return None
+    return f"/{path}"
+
+
+def is_redirect_uri(uri: str) -> bool:
+    """Whether this can be an address to send a browser to at all (catalogue 1–6). Not a check that it is registered.
+
+    http or https, printable ASCII without blank or backslash, a host and nothing before it, no fragment, no dot segments.
+    """
+    if len(uri) > 2000 or not uri.isascii() or any(ch <= " " or ch in '\\"<>^`{|}\x7f' for ch in uri) or "#" in uri:
+        return False
+    try:
+        parts = urlsplit(uri)
+        port = parts.port
+    except ValueError:
+        return False
+    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc or port == 0:
+        return False
+    if uri.partition("://")[0] != parts.scheme or "*" in parts.netloc:  # the scheme as written, in lower case
+        return False
+    segments = parts.path.lower().replace("%2e", ".").replace("%2f", "/").replace("%5c", "/").split("/")
+    return not any(segment.split(";")[0] in {".", ".."} for segment in segments)
+
+
+def near_miss(client: Client, uri: str) -> str | None:
+    """The registered address most like `uri`, for the site's admin and for development only (decision 25)."""
+    def likeness(registered: str) -> int:
+        common = 0
+        for ours, theirs in zip(registered, uri, strict=False):
+            if ours != theirs:
+                break
+            common += 1
+        return common
+
+    best = max(client.redirect_uris, key=likeness, default=None)
+    return best if best is not None and likeness(best) >= len("https://x") else None

@@ -1,0 +1,147 @@
+"""What a client asked for and what it was given: request, grant, code, refresh family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from broker.domain.values import AccountId, ClaimName, ClientId, GrantId, ReceiptId, Scope, Sid
+
+CODE_LIFETIME: Final = timedelta(seconds=60)
+ACCESS_TOKEN_LIFETIME: Final = timedelta(minutes=10)
+ID_TOKEN_LIFETIME: Final = timedelta(minutes=10)
+SESSION_TOKEN_LIFETIME: Final = timedelta(minutes=10)
+REFRESH_IDLE_LIFETIME: Final = timedelta(days=30)
+REFRESH_LIFETIME: Final = timedelta(days=180)
+REFRESH_RETRY: Final = timedelta(seconds=30)
+"""How long a lost answer may be asked for once more (decision 21)."""
+
+OFFLINE_ACCESS: Final = Scope("offline_access")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorizationRequest:
+    """A checked request to `/authorize` (OpenID Connect Core §3.1.2.1). Made by `domain.checks` only."""
+
+    client_id: ClientId
+    redirect_uri: str
+    response_type: str
+    response_mode: str
+    scopes: frozenset[Scope]
+    state: str | None = field(default=None, repr=False)
+    nonce: str | None = field(default=None, repr=False)
+    code_challenge: str | None = field(default=None, repr=False)
+    prompt: frozenset[str] = frozenset()
+    max_age: int | None = None
+    """Seconds since the person last proved who they are, at most."""
+    login_hint: str | None = field(default=None, repr=False)
+    idp_hint: str | None = None
+    ui_locales: tuple[str, ...] = ()
+    acr_values: tuple[str, ...] = ()
+    id_token_hint: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """What an account lets a client have, since one sign-in. Everything the client holds hangs on it."""
+
+    id: GrantId
+    account: AccountId
+    client: ClientId
+    scopes: frozenset[Scope]
+    claims: Mapping[ClaimName, str]
+    """Claim → the version of its purpose that the person agreed to."""
+    receipt: ReceiptId
+    sid: Sid
+    auth_time: datetime
+    amr: tuple[str, ...]
+    acr: str | None
+    created_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None = None
+
+    @property
+    def outlives_session(self) -> bool:
+        """Whether the person agreed to this site acting while they are away."""
+        return OFFLINE_ACCESS in self.scopes
+
+
+def is_standing(grant: Grant, now: datetime) -> bool:
+    """Whether anything may still be given on this grant."""
+    return grant.revoked_at is None and now < grant.expires_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorizationCode:
+    """One code: of the code itself only the digest is kept (RFC 6749 §4.1.2)."""
+
+    digest: bytes = field(repr=False)
+    grant: GrantId
+    client: ClientId
+    redirect_uri: str
+    nonce: str | None = field(repr=False)
+    code_challenge: str | None = field(repr=False)
+    expires_at: datetime
+    used_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshFamily:
+    """All refresh tokens that follow from one code. The tokens are computed from it and stored nowhere (decision 21).
+
+    Only `generation` is current; `generation - 1` may be repeated once within `REFRESH_RETRY`; any other is reuse.
+    """
+
+    id: str
+    grant: GrantId
+    client: ClientId
+    generation: int
+    created_at: datetime
+    rotated_at: datetime
+    retried: bool
+    expires_at: datetime
+    idle_expires_at: datetime
+    revoked_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rotated:
+    """The presented refresh token was good; this is the family after it."""
+
+    family: RefreshFamily
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reused:
+    """The presented refresh token was used before: the family and its grant have been revoked and committed."""
+
+    family: RefreshFamily
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redeemed:
+    """The code was unused until now, and is used from now on, whatever the checks that follow say."""
+
+    code: AuthorizationCode
+    grant: Grant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlreadyRedeemed:
+    """The code came back: everything it led to must be revoked (RFC 6749 §4.1.2)."""
+
+    grant: GrantId
+
+
+def may_retry(family: RefreshFamily, presented: int, now: datetime) -> bool:
+    """Whether a superseded token may be answered once more because the first answer was lost."""
+    return (
+        presented == family.generation - 1 and not family.retried and now - family.rotated_at <= REFRESH_RETRY
+    )
+
+
+def is_usable(family: RefreshFamily, now: datetime) -> bool:
+    """Whether the family is neither revoked nor past its idle or absolute lifetime."""
+    return family.revoked_at is None and now < family.expires_at and now < family.idle_expires_at

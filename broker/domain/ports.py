@@ -1,0 +1,403 @@
+"""What the flows need from outside, as small protocols. `broker.stores` and the adapters implement them.
+
+Two kinds of stores, for one reason: everything that can mint a token, or proves what a person decided, is *durable*
+(SQL); everything that merely remembers a browser is *browser memory* (Redis, or SQL when embedded). Losing the second
+signs people out and loses nothing else.
+
+Verbs: `load` (may give `None`), `save`, `append`, `consume`, `revoke`, `end`. A store that cannot answer raises
+`StoreUnavailable`; a broken expectation raises `Conflict`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any, Protocol
+
+from broker.domain.account import Account, Link
+from broker.domain.client import SigningAlgorithm
+from broker.domain.consent import ConsentReceipt, Purpose
+from broker.domain.disclosure import DisclosureRow
+from broker.domain.grant import (
+    AlreadyRedeemed,
+    AuthorizationCode,
+    Grant,
+    Redeemed,
+    RefreshFamily,
+    Reused,
+    Rotated,
+)
+from broker.domain.posting import Posting, PostingPermit, PostState
+from broker.domain.provider import UpstreamTokens
+from broker.domain.session import Session
+from broker.domain.values import AccountId, ClientId, GrantId, IdentityKey, ProviderId, Sid
+
+# --- durable ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One thing that must reach somebody else: kept in the same unit of work as its cause, retried, never lost."""
+
+    id: str
+    kind: str
+    """`logout_token`, …: what the deliverer knows how to send."""
+    client: ClientId
+    payload: Mapping[str, str] = field(repr=False)
+    """Ids and addresses; the deliverer signs when it sends, so that nothing here can expire."""
+    created_at: datetime
+    due_at: datetime
+    attempts: int = 0
+    last_error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningKeyRecord:
+    """One signing key of ours. `private` is sealed by the store and opened by `broker.signing` only."""
+
+    kid: str
+    algorithm: SigningAlgorithm
+    private: bytes = field(repr=False)
+    """PKCS #8 DER."""
+    created_at: datetime
+    signs_from: datetime
+    """Published from `created_at`; not used before this, so that every cache has it by then."""
+    retires_at: datetime | None = None
+    """Signs no more from here, and is gone from the key set when the last token it signed has expired."""
+
+
+class UnitOfWork(Protocol):
+    """Writes that happen together or not at all. Queued in order; nothing is written before `commit`.
+
+    Queuing costs no round trip: a unit of work is one transaction and, on SQLite, one hop to the writer.
+    """
+
+    def add_account(self, account: Account) -> None:
+        """New. `commit` raises `Conflict("user_name")` or `Conflict("email")` if those are another account's."""
+        ...
+
+    def save_account(self, account: Account) -> None:
+        """Changed profile, status or agreement; same conflicts as `add_account`. Unknown: `Conflict("account")`."""
+        ...
+
+    def erase_account(self, account: AccountId, now: datetime) -> None:
+        """Delete profile, links, upstream tokens, postings, grants, codes, families. Its id and user name stay taken.
+
+        Receipts and disclosures stay (names only, under an id that means nothing to anybody any more).
+        """
+        ...
+
+    def add_link(self, link: Link) -> None:
+        """`Conflict("link")` if the identity belongs to an account already."""
+        ...
+
+    def touch_link(self, link_id: str, now: datetime) -> None: ...
+    def remove_link(self, account: AccountId, link_id: str) -> None:
+        """`Conflict("last_link")` if it is the account's only one by then; nothing if it is gone already."""
+        ...
+
+    def append_receipt(self, receipt: ConsentReceipt) -> None: ...
+    def append_disclosure(self, row: DisclosureRow) -> None:
+        """Nothing if the same grant, claims, way and day are there already."""
+        ...
+
+    def add_grant(self, grant: Grant) -> None: ...
+    def add_code(self, code: AuthorizationCode) -> None: ...
+    def add_family(self, family: RefreshFamily) -> None:
+        """`Conflict("grant")` if the grant was revoked meanwhile."""
+        ...
+
+    def revoke_grant(self, grant: GrantId, now: datetime) -> None:
+        """The grant, its codes and its refresh families."""
+        ...
+
+    def revoke_grants(
+        self,
+        account: AccountId,
+        now: datetime,
+        *,
+        client: ClientId | None = None,
+        sid: Sid | None = None,
+        keep_offline: bool = False,
+    ) -> None:
+        """All grants of the account that match; `keep_offline` spares those that outlive a session."""
+        ...
+
+    def revoke_access_token(self, token_id: str, expires_at: datetime) -> None: ...
+    def save_upstream_tokens(self, permit_holder: AccountId, provider: ProviderId, tokens: UpstreamTokens) -> None:
+        """Only ever after a posting opt-in; opened with a `PostingPermit` only."""
+        ...
+
+    def drop_upstream_tokens(self, account: AccountId, provider: ProviderId) -> None: ...
+    def add_posting(self, posting: Posting) -> None: ...
+    def move_posting(
+        self,
+        posting_id: str,
+        *,
+        expected: PostState,
+        state: PostState,
+        now: datetime,
+        remote_id: str | None = None,
+        remote_url: str | None = None,
+    ) -> None:
+        """Compare and set: `Conflict("posting")` unless it is in `expected`."""
+        ...
+
+    def cancel_postings(self, account: AccountId, now: datetime, *, client: ClientId | None = None, provider: ProviderId | None = None) -> None:
+        """Everything asked for and not yet handed over is cancelled."""
+        ...
+
+    def enqueue(self, delivery: Delivery) -> None: ...
+    async def commit(self) -> None:
+        """Write everything queued. Raises `Conflict(what)` or `StoreUnavailable`; then nothing was written."""
+        ...
+
+
+class Accounts(Protocol):
+    async def load(self, account: AccountId) -> Account | None: ...
+    async def by_identity(self, key: IdentityKey) -> tuple[Account, Link] | None: ...
+    async def links(self, account: AccountId) -> tuple[Link, ...]: ...
+    async def is_user_name_free(self, name_key: str) -> bool:
+        """`account.user_name_key` of the wanted name; names of closed accounts are never free."""
+        ...
+
+    async def with_receipts(
+        self, account: AccountId, purpose: Purpose, counterparty: str
+    ) -> tuple[Account, tuple[ConsentReceipt, ...]] | None:
+        """Account and receipts in one round trip: what every authorization needs."""
+        ...
+
+
+class Ledger(Protocol):
+    """Reading receipts and disclosures. Appending goes through a unit of work, by `flows.ledger` only."""
+
+    async def receipts(
+        self, account: AccountId, purpose: Purpose | None = None, counterparty: str | None = None
+    ) -> tuple[ConsentReceipt, ...]:
+        """Oldest first."""
+        ...
+
+    async def disclosures(
+        self, account: AccountId, *, client: ClientId | None = None, since: date | None = None, until: date | None = None,
+        limit: int = 200, offset: int = 0,
+    ) -> tuple[DisclosureRow, ...]:
+        """Newest first."""
+        ...
+
+
+class Grants(Protocol):
+    async def load(self, grant: GrantId) -> Grant | None: ...
+    async def with_account(self, grant: GrantId, token_id: str) -> tuple[Grant, Account] | None:
+        """Grant and account in one round trip, for userinfo and introspection.
+
+        `None` if either is gone or the access token `token_id` was revoked on its own.
+        """
+        ...
+
+    async def of_account(self, account: AccountId, *, client: ClientId | None = None) -> tuple[Grant, ...]:
+        """Standing ones, newest first."""
+        ...
+
+    async def consume_code(self, digest: bytes, now: datetime) -> Redeemed | AlreadyRedeemed | None:
+        """Mark the code used, atomically: of any number of takers in any number of processes one gets `Redeemed`."""
+        ...
+
+    async def load_family(self, family_id: str) -> RefreshFamily | None: ...
+    async def rotate(self, family_id: str, presented: int, client: ClientId, now: datetime) -> Rotated | Reused | None:
+        """One step of refresh rotation, atomic and durable.
+
+        Presented generation is current: step to the next (`Rotated`). It is the one before and may be retried: mark
+        the retry and answer the same successor (`Rotated`, generation unchanged). It is older, or retried already:
+        revoke family and grant, commit, answer `Reused`. Unknown, revoked, expired, or another client's: `None`,
+        and nothing changes.
+        """
+        ...
+
+
+class Postings(Protocol):
+    async def load(self, posting_id: str) -> Posting | None: ...
+    async def recent(self, account: AccountId, limit: int = 20) -> tuple[Posting, ...]: ...
+
+
+class Vault(Protocol):
+    """Upstream tokens, encrypted at rest. Opens with a permit, not with an account id."""
+
+    async def open(self, permit: PostingPermit) -> UpstreamTokens | None: ...
+    async def holds(self, account: AccountId, provider: ProviderId) -> bool: ...
+
+
+class Outbox(Protocol):
+    async def claim(self, now: datetime, limit: int) -> tuple[Delivery, ...]:
+        """Due deliveries, each claimed by one process for a minute."""
+        ...
+
+    async def done(self, delivery_id: str) -> None: ...
+    async def retry(self, delivery_id: str, due_at: datetime, error: str) -> None: ...
+    async def give_up(self, delivery_id: str, error: str) -> None: ...
+    async def pending(self, payload_key: str, payload_value: str) -> tuple[Delivery, ...]:
+        """What is still on its way, for "told, waiting"."""
+        ...
+
+
+class SigningKeys(Protocol):
+    async def all(self) -> tuple[SigningKeyRecord, ...]: ...
+    async def add(self, *records: SigningKeyRecord) -> None:
+        """`Conflict("kid")` if one exists."""
+        ...
+
+    async def retire(self, kid: str, at: datetime) -> None: ...
+    async def remove(self, kid: str) -> None: ...
+
+
+class Durable(Protocol):
+    """The durable store as a whole."""
+
+    @property
+    def accounts(self) -> Accounts: ...
+    @property
+    def ledger(self) -> Ledger: ...
+    @property
+    def grants(self) -> Grants: ...
+    @property
+    def postings(self) -> Postings: ...
+    @property
+    def vault(self) -> Vault: ...
+    @property
+    def outbox(self) -> Outbox: ...
+    @property
+    def keys(self) -> SigningKeys: ...
+    def unit(self) -> UnitOfWork: ...
+    async def purge(self, now: datetime, limit: int = 500) -> int:
+        """Delete at most `limit` expired rows of each kind; how many went."""
+        ...
+
+    async def ping(self) -> None:
+        """Raises `StoreUnavailable`."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+# --- browser memory -----------------------------------------------------------------------------------
+
+
+class Transactions(Protocol):
+    """Sign-in transactions after the callback: bytes that only the browser's cookie can open."""
+
+    async def save(self, transaction_id: str, sealed: bytes, expires_at: datetime) -> None: ...
+    async def load(self, transaction_id: str, now: datetime) -> bytes | None: ...
+    async def delete(self, transaction_id: str) -> bool:
+        """Whether it was still there: of any number of takers one gets `True`."""
+        ...
+
+
+class Sessions(Protocol):
+    async def save(self, session: Session) -> None:
+        """New, or changed (seen again, signed in anew, another site)."""
+        ...
+
+    async def by_digest(self, secret_digest: bytes, now: datetime) -> Session | None:
+        """The live session of a cookie."""
+        ...
+
+    async def of_account(self, account: AccountId, now: datetime) -> tuple[Session, ...]:
+        """Live ones, newest first."""
+        ...
+
+    async def end(self, sid: Sid) -> Session | None:
+        """End it; the session as it was, or `None` if there was none."""
+        ...
+
+    async def end_all(self, account: AccountId, *, keep: Sid | None = None) -> tuple[Session, ...]:
+        """End all of the account's sessions but `keep`; the ended ones."""
+        ...
+
+
+class Replay(Protocol):
+    async def first_time(self, key: str, expires_at: datetime) -> bool:
+        """Whether this key was never seen before; fails closed by raising `StoreUnavailable`."""
+        ...
+
+
+class Limits(Protocol):
+    async def hit(self, key: str, *, limit: int, window: int, now: datetime) -> int:
+        """Count one try. 0 if it is within `limit` per `window` seconds, else seconds to wait."""
+        ...
+
+
+class BrowserMemory(Protocol):
+    """Browser memory as a whole."""
+
+    @property
+    def transactions(self) -> Transactions: ...
+    @property
+    def sessions(self) -> Sessions: ...
+    @property
+    def replay(self) -> Replay: ...
+    @property
+    def limits(self) -> Limits: ...
+    async def purge(self, now: datetime, limit: int = 500) -> int: ...
+    async def ping(self) -> None: ...
+    async def close(self) -> None: ...
+
+
+# --- adapters -----------------------------------------------------------------------------------------
+
+
+class Clock(Protocol):
+    def now(self) -> datetime:
+        """Aware UTC."""
+        ...
+
+
+class Entropy(Protocol):
+    def token(self, nbytes: int = 32) -> str:
+        """URL-safe random text of `nbytes` bytes of entropy."""
+        ...
+
+    def bytes(self, nbytes: int) -> bytes: ...
+    def reference(self) -> str:
+        """A reference code to read aloud, such as `K7Q2-91XM`."""
+        ...
+
+
+class Signer(Protocol):
+    """Signs what left through the gates. There is no overload that takes claims from anywhere else than the flows."""
+
+    def sign(self, payload: Mapping[str, Any], *, typ: str, algorithm: SigningAlgorithm) -> str:
+        """A compact JWS with `typ`, `alg` and `kid` (RFC 7515 §3.1)."""
+        ...
+
+    def own(self, token: str, *, typ: str, now: datetime) -> Mapping[str, Any] | None:
+        """The claims of a token we signed ourselves, expired or not; `None` if it is not ours or of another type."""
+        ...
+
+
+class Handles(Protocol):
+    """Access and refresh tokens: computed from what they stand for, under a key; stored nowhere.
+
+    An access token names its grant and carries its own end, so issuing one costs no write. A refresh token is
+    HMAC(key, family, generation): a lost answer can be repeated without keeping it (decision 21).
+    """
+
+    def access_token(self, grant: GrantId, token_id: str, scopes: frozenset[str], issued_at: datetime, expires_at: datetime) -> str: ...
+    def read_access_token(self, token: str) -> AccessToken | None:
+        """`None` unless we made it. Expiry is the caller's to check."""
+        ...
+
+    def refresh_token(self, family_id: str, generation: int) -> str: ...
+    def read_refresh_token(self, token: str) -> tuple[str, int] | None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessToken:
+    """What an access token says about itself."""
+
+    grant: GrantId
+    token_id: str
+    scopes: frozenset[str]
+    issued_at: datetime
+    expires_at: datetime
+
+

@@ -1,0 +1,174 @@
+"""The second gate: `permit()` is the only way to obtain permission to post for somebody.
+
+Off is the absence of a receipt: no default could be wrong. A `PostingPermit` cannot be built or altered elsewhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import InitVar, dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final, Protocol
+
+from broker.domain.client import Client
+from broker.domain.consent import ConsentReceipt, Purpose, standing
+from broker.domain.provider import NeedsPerson, Posted, PostUnknown, UpstreamTokens
+from broker.domain.values import AccountId, ClaimName, ClientId, ProviderId, ReceiptId
+from broker.errors import PostingNotPermitted
+
+_MINT: Final = object()
+PERMIT_LIFETIME: Final = timedelta(minutes=1)
+POST: Final = ClaimName("posting")
+"""The one thing a posting receipt shows and accepts."""
+MAX_TEXT: Final = 5000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What is to be posted: shown to the person exactly so, and never rewritten afterwards."""
+
+    text: str = field(repr=False)
+    url: str | None = field(default=None, repr=False)
+    return_url: str = field(default="", repr=False)
+    """Where the network's own window may send the person afterwards."""
+    idempotency_key: str = ""
+
+    @property
+    def digest(self) -> str:
+        """What binds a permit to this text, link and nothing else (catalogue 191)."""
+        return hashlib.sha256(f"{self.text}\x00{self.url or ''}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostingOptIn:
+    """That a person lets one site post through one provider. Derived from the ledger, stored nowhere else."""
+
+    account: AccountId
+    provider: ProviderId
+    client: ClientId
+    receipt: ReceiptId
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostingPermit:
+    """Permission for one message, one minute, one account, provider and client."""
+
+    account: AccountId
+    provider: ProviderId
+    client: ClientId
+    receipt: ReceiptId
+    message_digest: str
+    expires_at: datetime
+    mint: InitVar[object] = None
+
+    def __post_init__(self, mint: object) -> None:
+        if mint is not _MINT:
+            msg = "a PostingPermit is made by permit() only"
+            raise TypeError(msg)
+
+
+class PostState(StrEnum):
+    """What became of one request to post."""
+
+    ASKED = "asked"
+    DECLINED = "declined"
+    SENDING = "sending"
+    POSTED = "posted"
+    NEEDS_PERSON = "needs_person"
+    UNKNOWN = "unknown"
+    FAILED = "failed"
+    UNDONE = "undone"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posting:
+    """One request of a site to post, and what became of it."""
+
+    id: str
+    account: AccountId
+    provider: ProviderId
+    client: ClientId
+    message: Message = field(repr=False)
+    return_to: str = field(repr=False)
+    state: PostState
+    created_at: datetime
+    expires_at: datetime
+    receipt: ReceiptId | None = None
+    remote_id: str | None = None
+    remote_url: str | None = field(default=None, repr=False)
+    settled_at: datetime | None = None
+
+
+class Publisher(Protocol):
+    """A network that can be posted to. Held by `PostingGate` and by nothing else."""
+
+    @property
+    def provider(self) -> ProviderId: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """What the person must grant there to let us post; empty where only they can post."""
+        ...
+
+    @property
+    def needs_person(self) -> bool:
+        """Whether the network only offers its own window."""
+        ...
+
+    async def publish(
+        self, permit: PostingPermit, message: Message, token: UpstreamTokens | None
+    ) -> Posted | NeedsPerson | PostUnknown: ...
+
+    async def undo(self, permit: PostingPermit, remote_id: str, token: UpstreamTokens | None) -> bool: ...
+
+
+def counterparty(provider: ProviderId, client: ClientId) -> str:
+    """How a posting receipt names both parties."""
+    return f"{provider}/{client}"
+
+
+def opt_in(
+    receipts: Iterable[ConsentReceipt], account: AccountId, provider: ProviderId, client: ClientId
+) -> PostingOptIn | None:
+    """The opt-in that stands, if any. Receipts of anybody or anything else count for nothing."""
+    ours = [
+        receipt
+        for receipt in receipts
+        if receipt.purpose is Purpose.POST_UPSTREAM
+        and receipt.account == account
+        and receipt.counterparty == counterparty(provider, client)
+    ]
+    now = standing(ours)
+    if now.receipt is None or POST not in now.granted or now.since is None:
+        return None
+    return PostingOptIn(account=account, provider=provider, client=client, receipt=now.receipt, since=now.since)
+
+
+def permit(opted: PostingOptIn | None, client: Client, account: AccountId, message: Message, now: datetime) -> PostingPermit:
+    """Permission to post exactly this message. Raises `PostingNotPermitted` if anything at all is missing."""
+    if opted is None or opted.account != account or opted.client != client.client_id:
+        raise PostingNotPermitted(detail="no opt-in standing")
+    if not (client.may_post and client.enabled):
+        raise PostingNotPermitted(detail="client may not post")
+    return PostingPermit(
+        account=account,
+        provider=opted.provider,
+        client=opted.client,
+        receipt=opted.receipt,
+        message_digest=message.digest,
+        expires_at=now + PERMIT_LIFETIME,
+        mint=_MINT,
+    )
+
+
+def check_permit(permit: PostingPermit, message: Message, now: datetime) -> None:
+    """Raises `PostingNotPermitted` unless the permit is for this message and still good."""
+    if permit.message_digest != message.digest:
+        raise PostingNotPermitted(detail="message differs from the one permitted")
+    if now >= permit.expires_at:
+        raise PostingNotPermitted(detail="permit expired")

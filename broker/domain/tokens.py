@@ -1,0 +1,113 @@
+"""What goes into each token: claim sets, lifetimes, subjects. Nothing here signs."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from broker.domain.client import Client, SigningAlgorithm, SubjectType
+from broker.domain.disclosure import Disclosure
+from broker.domain.grant import ID_TOKEN_LIFETIME, SESSION_TOKEN_LIFETIME, Grant
+from broker.domain.values import AccountId, ClientId
+
+LOGOUT_TOKEN_LIFETIME: Final = timedelta(minutes=2)
+BACKCHANNEL_EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
+
+ID_TOKEN_TYPE: Final = "JWT"  # noqa: S105 - a media type
+SESSION_TOKEN_TYPE: Final = "session+jwt"  # noqa: S105 - a media type
+LOGOUT_TOKEN_TYPE: Final = "logout+jwt"  # noqa: S105 - a media type
+
+
+def subject_for(account: AccountId, client: Client, key: bytes) -> str:
+    """The person's number at this client: the same for clients of one sector, different elsewhere.
+
+    HMAC-SHA256 over sector and account (OpenID Connect Core §8.1, method 2). Account ids are never used again,
+    so neither are subjects.
+    """
+    sector = client.sector_identifier if client.subject_type is SubjectType.PAIRWISE else "public"
+    digest = hmac.new(key, f"sub\x00{sector}\x00{account}".encode(), hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def id_token(
+    disclosure: Disclosure, *, issuer: str, sid: str, nonce: str | None, access_token: str | None, algorithm: SigningAlgorithm
+) -> dict[str, Any]:
+    """The ID token's claims (OpenID Connect Core §2): minimal, plus what the disclosure holds."""
+    grant = disclosure.grant
+    payload = _about_sign_in(disclosure, issuer=issuer, sid=sid, lifetime=ID_TOKEN_LIFETIME)
+    if nonce is not None:
+        payload["nonce"] = nonce
+    if access_token is not None:
+        payload["at_hash"] = half_hash(access_token)
+    payload["azp"] = grant.client
+    return payload
+
+
+def session_token(disclosure: Disclosure, *, issuer: str, sid: str) -> dict[str, Any]:
+    """The session token's claims: who is signed in, for one site's own code."""
+    return _about_sign_in(disclosure, issuer=issuer, sid=sid, lifetime=SESSION_TOKEN_LIFETIME)
+
+
+def _about_sign_in(disclosure: Disclosure, *, issuer: str, sid: str, lifetime: timedelta) -> dict[str, Any]:
+    grant, now = disclosure.grant, disclosure.released_at
+    payload: dict[str, Any] = {str(name): value for name, value in disclosure.claims.items()}
+    payload |= {
+        "iss": issuer,
+        "aud": grant.client,
+        "sub": disclosure.subject,
+        "sid": sid,
+        "iat": int(now.timestamp()),
+        "exp": int((now + lifetime).timestamp()),
+        "auth_time": int(grant.auth_time.timestamp()),
+    }
+    if grant.amr:
+        payload["amr"] = list(grant.amr)
+    if grant.acr:
+        payload["acr"] = grant.acr
+    return payload
+
+
+def logout_token(*, issuer: str, client: ClientId, subject: str, sid: str | None, jti: str, now: datetime) -> dict[str, Any]:
+    """A logout token's claims (OpenID Connect Back-Channel Logout §2.4): no nonce, two minutes at most."""
+    payload: dict[str, Any] = {
+        "iss": issuer,
+        "aud": client,
+        "sub": subject,
+        "iat": int(now.timestamp()),
+        "exp": int((now + LOGOUT_TOKEN_LIFETIME).timestamp()),
+        "jti": jti,
+        "events": {BACKCHANNEL_EVENT: {}},
+    }
+    if sid is not None:
+        payload["sid"] = sid
+    return payload
+
+
+def half_hash(token: str) -> str:
+    """`at_hash`: the left half of the token's SHA-256, base64url (OpenID Connect Core §3.1.3.6)."""
+    return base64.urlsafe_b64encode(hashlib.sha256(token.encode("ascii")).digest()[:16]).rstrip(b"=").decode()
+
+
+def userinfo(disclosure: Disclosure) -> Mapping[str, Any]:
+    """The userinfo answer (OpenID Connect Core §5.3.2): the subject and what was released."""
+    return {"sub": disclosure.subject, **{str(name): value for name, value in disclosure.claims.items()}}
+
+
+def introspection(disclosure: Disclosure, grant: Grant, *, issuer: str, expires_at: datetime, issued_at: datetime) -> dict[str, Any]:
+    """An active token's description (RFC 7662 §2.2): never claims of the profile."""
+    return {
+        "active": True,
+        "iss": issuer,
+        "client_id": grant.client,
+        "sub": disclosure.subject,
+        "aud": grant.client,
+        "scope": " ".join(sorted(grant.scopes)),
+        "token_type": "Bearer",
+        "exp": int(expires_at.timestamp()),
+        "iat": int(issued_at.timestamp()),
+        "auth_time": int(grant.auth_time.timestamp()),
+    }

@@ -1,0 +1,114 @@
+"""One attempt of one browser to sign in, and the one place that decides what it needs next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from broker.domain.grant import AuthorizationRequest
+from broker.domain.provider import Identity, UpstreamTokens
+from broker.domain.sharing import SharingDecision
+from broker.domain.values import AccountId, ProviderId, Sid
+from broker.errors import ConsentRequired, InteractionRequired, LoginRequired, ProtocolError
+
+SLIDING: Final = timedelta(minutes=30)
+AT_MOST: Final = timedelta(hours=2)
+
+
+class TransactionPurpose(StrEnum):
+    SIGN_IN = "sign_in"
+    LINK = "link"
+    FRESHEN = "freshen"
+    POSTING = "posting"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignInTransaction:
+    """Everything one attempt knows. Sealed in the browser's cookie until the callback, then encrypted in the store."""
+
+    id: str
+    purpose: TransactionPurpose
+    created_at: datetime
+    expires_at: datetime
+    request: AuthorizationRequest | None = None
+    """What the site asked for; `None` when somebody came to us directly."""
+    return_to: str = "/me"
+    """Where to go afterwards when there is no request: a path of ours."""
+    locale: str = "en"
+    # sent upstream
+    provider: ProviderId | None = None
+    state_digest: bytes | None = field(default=None, repr=False)
+    nonce: str | None = field(default=None, repr=False)
+    code_verifier: str | None = field(default=None, repr=False)
+    asked_again: bool = False
+    forced_fresh: bool = False
+    started_at: datetime | None = None
+    # came back
+    identity: Identity | None = field(default=None, repr=False)
+    tokens: UpstreamTokens | None = field(default=None, repr=False)
+    """Only until the person decides, so that "Do not use Facebook" can revoke there (decision 19)."""
+    # decided
+    decision: SharingDecision | None = field(default=None, repr=False)
+    account: AccountId | None = None
+    """Whose sign-in this is, once known; for link, freshen and posting the account that started it."""
+    sid: Sid | None = None
+    """The session it was started in, or that it led to."""
+    step_up: str = ""
+    """What the fresh sign-in is for, in a word the page knows."""
+    client: str | None = None
+    """Posting: the site that is to post."""
+    remember_provider: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the dispatcher looks at. Small on purpose: a test walks all combinations."""
+
+    identified: bool
+    """Somebody proved who they are, recently enough for this request."""
+    known: bool
+    """There is an account for that identity."""
+    preview_decided: bool
+    policy_agreed: bool
+    """The account agreed to the terms and privacy notice now in force."""
+    client_request: bool
+    """A site is waiting for an answer."""
+    consented: bool
+    """What the site asks for is covered by an earlier decision, or was just decided."""
+
+
+class Step(StrEnum):
+    AUTHENTICATE = "sign-in"
+    PREVIEW = "details"
+    SIGN_UP = "finish"
+    AGREE = "policy"
+    CONSENT = "site"
+    DONE = "done"
+
+
+def next_step(facts: Facts) -> Step:
+    """Decide what this sign-in needs next. The only place that does."""
+    if not facts.identified:
+        return Step.AUTHENTICATE
+    if not facts.known:
+        return Step.SIGN_UP if facts.preview_decided else Step.PREVIEW
+    if not facts.policy_agreed:
+        return Step.AGREE
+    if facts.client_request and not facts.consented:
+        return Step.CONSENT
+    return Step.DONE
+
+
+def without_pages(step: Step) -> ProtocolError | None:
+    """The answer to `prompt=none` when a page would be needed (OpenID Connect Core §3.1.2.6)."""
+    match step:
+        case Step.DONE:
+            return None
+        case Step.AUTHENTICATE:
+            return LoginRequired()
+        case Step.CONSENT:
+            return ConsentRequired()
+        case Step.PREVIEW | Step.SIGN_UP | Step.AGREE:
+            return InteractionRequired()
