@@ -46,6 +46,8 @@ class ConsentReceipt:
     locale: str
     decided_at: datetime
     withdraws: ReceiptId | None = None
+    denied: bool = False
+    """The person said no to the whole page: recorded, and changes nothing that stood before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,8 @@ def standing(receipts: Iterable[ConsentReceipt]) -> Standing:
     """Fold receipts, oldest first. A withdrawal that accepts nothing ends everything before it."""
     now = NOTHING
     for receipt in receipts:
+        if receipt.denied:
+            continue
         if receipt.withdraws is not None and not receipt.accepted:
             now = NOTHING
             continue

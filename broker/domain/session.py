@@ -37,8 +37,6 @@ class Session:
     last_seen_at: datetime
     idle_expires_at: datetime
     expires_at: datetime
-    clients: tuple[ClientId, ...] = ()
-    """Sites signed in to from this session: they are told when it ends."""
     device: str = field(default="", repr=False)
     """Browser and system in words, for the person's own list of devices."""
     ended_at: datetime | None = None

@@ -1,0 +1,84 @@
+"""Access and refresh tokens: text that carries what it stands for, under a key, and is stored nowhere.
+
+An access token costs no write to issue and one keyed digest to recognise; whether it still counts is asked of its
+grant. A refresh token is computed from its family and generation, so that a lost answer can be given again (decision
+21) and a stolen database holds none.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from datetime import UTC, datetime
+
+from broker.domain.ports import AccessToken
+from broker.domain.values import GrantId
+
+_ACCESS = "dwa_"
+_REFRESH = "dwr_"
+_MAC = 24
+_MAX = 1024
+
+
+class KeyedHandles:
+    """Implements the `Handles` port. `key` is 32 bytes derived from the key ring."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def access_token(
+        self, grant: GrantId, token_id: str, scopes: frozenset[str], issued_at: datetime, expires_at: datetime
+    ) -> str:
+        """`dwa_…`: grant, own id, scopes, start and end (seconds), and a keyed digest over all of it."""
+        times = f"{int(issued_at.timestamp()):x}.{int(expires_at.timestamp()):x}"
+        return self._pack(_ACCESS, f"{grant} {token_id} {times} {'+'.join(sorted(scopes))}")
+
+    def read_access_token(self, token: str) -> AccessToken | None:
+        """What it says, if we made it; `None` otherwise. Its end is the caller's to check."""
+        body = self._unpack(_ACCESS, token)
+        if body is None:
+            return None
+        grant, token_id, times, scopes = body.split(" ")
+        issued, _, expires = times.partition(".")
+        return AccessToken(
+            grant=GrantId(grant),
+            token_id=token_id,
+            scopes=frozenset(scopes.split("+")),
+            issued_at=datetime.fromtimestamp(int(issued, 16), UTC),
+            expires_at=datetime.fromtimestamp(int(expires, 16), UTC),
+        )
+
+    def refresh_token(self, family_id: str, generation: int) -> str:
+        """`dwr_…`: family and generation, and a keyed digest over both."""
+        return self._pack(_REFRESH, f"{family_id} {generation:x}")
+
+    def read_refresh_token(self, token: str) -> tuple[str, int] | None:
+        """Family and generation, if we made it; `None` otherwise."""
+        body = self._unpack(_REFRESH, token)
+        if body is None:
+            return None
+        family, _, generation = body.partition(" ")
+        return family, int(generation, 16)
+
+    def _mac(self, kind: str, body: bytes) -> bytes:
+        return hmac.digest(self._key, kind.encode() + body, hashlib.sha256)[:_MAC]
+
+    def _pack(self, kind: str, text: str) -> str:
+        body = text.encode("ascii")
+        return kind + base64.urlsafe_b64encode(self._mac(kind, body) + body).rstrip(b"=").decode()
+
+    def _unpack(self, kind: str, token: str) -> str | None:
+        if not token.startswith(kind) or len(token) > _MAX or not token.isascii():
+            return None
+        text = token[len(kind) :]
+        try:
+            raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        except ValueError:
+            return None
+        mac, body = raw[:_MAC], raw[_MAC:]
+        if not hmac.compare_digest(mac, self._mac(kind, body)):
+            return None
+        if base64.urlsafe_b64encode(raw).rstrip(b"=").decode() != text:  # one spelling each: no aliases of a token
+            return None
+        return body.decode("ascii")
