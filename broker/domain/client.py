@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from urllib.parse import urlsplit
+from typing import Final
+from urllib.parse import parse_qsl, urlsplit
 
 from broker.domain.claims import SCOPES
 from broker.domain.policy import text_version
@@ -107,11 +108,20 @@ class Client:
         return text_version(self.name, self.logo_uri, self.policy_uri, *hosts)
 
 
+OFFLINE: Final = AskedClaim(
+    claim=ClaimName("offline_access"),
+    needed=False,
+    why={"en": "To keep you signed in there while you are away.", "fr": "Pour vous y garder connecté en votre absence."},
+)
+"""Acting while the person is away is asked, decided and recorded like a claim; it has no value to release."""
+
+
 def asked_claims(client: Client, scopes: frozenset[Scope]) -> tuple[AskedClaim, ...]:
     """What this request asks for: claims the admin listed whose scope is asked, or that no scope unlocks."""
     unlocked = {claim for scope in scopes for claim in SCOPES.get(scope, ())}
     scoped = {claim for claims in SCOPES.values() for claim in claims}
-    return tuple(ask for ask in client.asks if ask.claim in unlocked or ask.claim not in scoped)
+    asks = tuple(ask for ask in client.asks if ask.claim in unlocked or ask.claim not in scoped)
+    return (*asks, OFFLINE) if Scope("offline_access") in scopes else asks
 
 
 def redirect_matches(client: Client, uri: str) -> bool:
@@ -145,6 +155,10 @@ def _without_port(rest: str) -> str | None:
     return f"/{path}"
 
 
+_OURS: Final = frozenset({"code", "state", "iss", "error", "error_description", "error_uri"})
+"""Parameters of our answer: an address that brings its own could make them occur twice (catalogue 7)."""
+
+
 def is_redirect_uri(uri: str) -> bool:
     """Whether this can be an address to send a browser to at all (catalogue 1–6). Not a check that it is registered.
 
@@ -160,6 +174,8 @@ def is_redirect_uri(uri: str) -> bool:
     if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc or port == 0:
         return False
     if uri.partition("://")[0] != parts.scheme or "*" in parts.netloc:  # the scheme as written, in lower case
+        return False
+    if any(name in _OURS for name, _ in parse_qsl(parts.query, keep_blank_values=True)):
         return False
     segments = parts.path.lower().replace("%2e", ".").replace("%2f", "/").replace("%5c", "/").split("/")
     return not any(segment.split(";")[0] in {".", ".."} for segment in segments)

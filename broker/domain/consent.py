@@ -11,7 +11,6 @@ from datetime import datetime
 from enum import StrEnum
 
 from broker.domain.client import AskedClaim
-from broker.domain.grant import OFFLINE_ACCESS
 from broker.domain.values import AccountId, ClaimName, ReceiptId, Scope, Sid
 
 
@@ -96,17 +95,13 @@ def standing(receipts: Iterable[ConsentReceipt]) -> Standing:
     return now
 
 
-def covers(
-    standing: Standing, asked: Sequence[AskedClaim], *, scopes: frozenset[Scope], client_version: str
-) -> bool:
+def covers(standing: Standing, asked: Sequence[AskedClaim], *, client_version: str) -> bool:
     """Whether an earlier decision covers this request, so that the person need not be asked (decision 12).
 
-    Every asked claim was decided in the purpose version now in force, all needed ones are granted, the site still
-    looks as it did, and standing permissions do not grow.
+    Every asked claim was decided in the purpose version now in force, all needed ones are granted, and the site still
+    looks as it did. Acting while the person is away (`offline_access`) is decided like a claim.
     """
     if standing.receipt is None or standing.counterparty_version != client_version:
-        return False
-    if OFFLINE_ACCESS in scopes and OFFLINE_ACCESS not in standing.scopes:
         return False
     for ask in asked:
         if standing.granted.get(ask.claim) == ask.version:

@@ -1,0 +1,325 @@
+"""A relying party's request: is somebody signed in, is it covered by what they agreed to, and if so, a code."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from urllib.parse import urlencode
+
+from broker.domain import tokens
+from broker.domain.account import Account, AccountStatus, ProfileValue, Source
+from broker.domain.claims import normalise
+from broker.domain.client import OFFLINE, AskedClaim, Client, asked_claims
+from broker.domain.consent import Purpose, Standing, covers, grantable, standing, undecided
+from broker.domain.grant import (
+    CODE_LIFETIME,
+    OFFLINE_ACCESS,
+    REFRESH_LIFETIME,
+    AuthorizationCode,
+    AuthorizationRequest,
+    Grant,
+)
+from broker.domain.policy import Policies, needs_agreement, notice_version, text_version
+from broker.domain.ports import Clock, Durable, Entropy, Signer, UnitOfWork
+from broker.domain.session import Session
+from broker.domain.transaction import Facts, SignInTransaction
+from broker.domain.values import ClaimName, ClientId, GrantId, ReceiptId
+from broker.errors import FormInvalid
+from broker.flows.ledger import LedgerWriter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """Everything that decides what happens with a request, read once."""
+
+    client: Client
+    request: AuthorizationRequest
+    session: Session | None
+    account: Account | None
+    standing: Standing
+    asked: tuple[AskedClaim, ...]
+
+    @property
+    def is_covered(self) -> bool:
+        """Whether the person need not be asked."""
+        return covers(self.standing, self.asked, client_version=self.client.version)
+
+    @property
+    def to_show(self) -> tuple[AskedClaim, ...]:
+        """What the share page asks: everything to a new site or one that looks different, else only what is new."""
+        if self.standing.receipt is None or self.standing.counterparty_version != self.client.version:
+            return self.asked
+        return undecided(self.standing, self.asked) or self.asked
+
+    @property
+    def asks_for_more(self) -> bool:
+        """Whether the person already shares something with this site."""
+        return self.standing.receipt is not None
+
+    @property
+    def shown_digest(self) -> str:
+        """Fingerprint of what the share page shows; the form carries it back (catalogue 134)."""
+        return shown_digest(self.client, self.to_show)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """Where to send the browser with what."""
+
+    url: str
+
+
+def shown_digest(client: Client, asked: tuple[AskedClaim, ...]) -> str:
+    """Names, purposes and versions, never values (decision 15)."""
+    rows = [f"{ask.claim}:{ask.version}:{ask.needed}" for ask in asked]
+    return text_version(client.client_id, client.version, *rows)
+
+
+def answer_url(redirect_uri: str, params: Mapping[str, str | None]) -> str:
+    """The redirect URI with the answer's parameters behind its own query, each exactly once."""
+    query = urlencode({name: value for name, value in params.items() if value is not None})
+    return f"{redirect_uri}{'&' if '?' in redirect_uri else '?'}{query}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorizeFlow:
+    durable: Durable
+    ledger: LedgerWriter
+    clients: Mapping[ClientId, Client]
+    policies: Policies
+    clock: Clock
+    entropy: Entropy
+    signer: Signer
+    issuer: str
+    subject_key: bytes
+
+    async def look(self, client: Client, request: AuthorizationRequest, session: Session | None) -> Situation:
+        """Read what is needed to decide: one round trip for somebody signed in, none for a stranger."""
+        account, now = None, standing(())
+        if session is not None:
+            found = await self.durable.accounts.with_receipts(
+                session.account, Purpose.SHARE_WITH_CLIENT, client.client_id
+            )
+            if found is not None and found[0].status is AccountStatus.ACTIVE:
+                account, now = found[0], standing(found[1])
+        return Situation(
+            client=client,
+            request=request,
+            session=session if account is not None else None,
+            account=account,
+            standing=now,
+            asked=asked_claims(client, request.scopes),
+        )
+
+    def facts(self, situation: Situation, transaction: SignInTransaction | None) -> Facts:
+        """What the dispatcher looks at for a site's request."""
+        account = situation.account
+        return Facts(
+            identified=self._is_identified(situation, transaction)
+            or (transaction is not None and transaction.identity is not None),
+            known=account is not None,
+            preview_decided=transaction is not None and transaction.decision is not None,
+            policy_agreed=account is not None
+            and not needs_agreement(account.agreed_notice, self.policies, self.clock.now().date()),
+            client_request=True,
+            consented=situation.is_covered and "consent" not in situation.request.prompt,
+        )
+
+    def _is_identified(self, situation: Situation, transaction: SignInTransaction | None) -> bool:
+        """Whether the session at hand is good enough for this request (OpenID Connect Core §3.1.2.3)."""
+        session, request = situation.session, situation.request
+        if session is None or not self._fits_hint(situation, session):
+            return False
+        if transaction is not None and session.sid == transaction.sid and session.auth_time >= transaction.created_at:
+            return True
+        if "login" in request.prompt:
+            return False
+        if "select_account" in request.prompt and (transaction is None or transaction.sid != session.sid):
+            return False
+        if request.max_age is not None:
+            return (self.clock.now() - session.auth_time).total_seconds() <= request.max_age and request.max_age > 0
+        return True
+
+    def _fits_hint(self, situation: Situation, session: Session) -> bool:
+        """A hint about another person means that this session is not the one (catalogue 78)."""
+        hint = situation.request.id_token_hint
+        if hint is None:
+            return True
+        claims = self.signer.own(hint, typ=tokens.ID_TOKEN_TYPE, now=self.clock.now())
+        if claims is None or claims.get("aud") != situation.client.client_id:
+            return False
+        return claims.get("sub") == tokens.subject_for(session.account, situation.client, self.subject_key)
+
+    async def issue(self, situation: Situation) -> Answer:
+        """A code on what the person agreed to before."""
+        unit = self.durable.unit()
+        return await self._issue(situation, situation.standing, situation.standing.receipt, unit)
+
+    async def _issue(
+        self, situation: Situation, now_standing: Standing, receipt: ReceiptId | None, unit: UnitOfWork
+    ) -> Answer:
+        session, account, request = situation.session, situation.account, situation.request
+        if session is None or account is None or receipt is None:
+            msg = "a code needs a session, an account and a receipt"
+            raise TypeError(msg)
+        now = self.clock.now()
+        claims = grantable(now_standing, situation.asked)
+        away = OFFLINE.claim in claims
+        grant = Grant(
+            id=GrantId(self.entropy.token(12)),
+            account=account.id,
+            client=situation.client.client_id,
+            scopes=request.scopes if away else request.scopes - {OFFLINE_ACCESS},
+            claims=claims,
+            receipt=receipt,
+            sid=session.sid,
+            auth_time=session.auth_time,
+            amr=session.amr,
+            acr=session.acr,
+            created_at=now,
+            expires_at=now + REFRESH_LIFETIME if away else session.expires_at,
+        )
+        secret = f"dwc_{self.entropy.token(32)}"
+        unit.add_grant(grant)
+        unit.add_code(
+            AuthorizationCode(
+                digest=hashlib.sha256(secret.encode()).digest(),
+                grant=grant.id,
+                client=grant.client,
+                redirect_uri=request.redirect_uri,
+                nonce=request.nonce,
+                code_challenge=request.code_challenge,
+                expires_at=now + CODE_LIFETIME,
+            )
+        )
+        await unit.commit()
+        return Answer(
+            url=answer_url(request.redirect_uri, {"code": secret, "state": request.state, "iss": self.issuer})
+        )
+
+    async def share(
+        self,
+        situation: Situation,
+        transaction: SignInTransaction,
+        *,
+        ticked: frozenset[ClaimName],
+        typed: Mapping[ClaimName, str],
+        locale: str,
+    ) -> Answer:
+        """The person shares what they ticked: receipt, grant and code in one unit of work.
+
+        Raises `FormInvalid` (`missing`, `bad_value`) when a needed claim has no value.
+        """
+        unit = self.durable.unit()
+        situation = self._fill_in(situation, ticked, typed, unit)
+        shown = situation.to_show
+        account = situation.account
+        held = account.profile if account is not None else {}
+        accepted = tuple(
+            ask.claim
+            for ask in shown
+            if (ask.needed or ask.claim in ticked) and (ask.claim in held or ask.claim == OFFLINE.claim)
+        )
+        return await self._decided(situation, transaction, shown, accepted, unit, locale)
+
+    async def keep(self, situation: Situation, transaction: SignInTransaction, *, locale: str) -> Answer:
+        """The person goes on sharing what they share, and nothing new (decision 13)."""
+        return await self._decided(situation, transaction, situation.to_show, (), self.durable.unit(), locale)
+
+    async def refuse(self, situation: Situation, transaction: SignInTransaction, *, locale: str) -> Answer:
+        """The person does not share: recorded, and the site hears `access_denied`."""
+        unit = self.durable.unit()
+        self._receipt(situation, transaction, situation.to_show, (), unit, locale, denied=True)
+        await unit.commit()
+        return self.deny(situation.request)
+
+    def deny(self, request: AuthorizationRequest, error: str = "access_denied") -> Answer:
+        """An error answer to a verified address, with the site's own state and our name (RFC 9207)."""
+        return Answer(
+            url=answer_url(request.redirect_uri, {"error": error, "state": request.state, "iss": self.issuer})
+        )
+
+    async def _decided(
+        self,
+        situation: Situation,
+        transaction: SignInTransaction,
+        shown: tuple[AskedClaim, ...],
+        accepted: tuple[ClaimName, ...],
+        unit: UnitOfWork,
+        locale: str,
+    ) -> Answer:
+        receipt = self._receipt(situation, transaction, shown, accepted, unit, locale)
+        before = situation.standing
+        versions = {ask.claim: ask.version for ask in shown}
+        after = replace(
+            before,
+            granted={name: version for name, version in before.granted.items() if name not in versions}
+            | {name: versions[name] for name in accepted},
+            receipt=receipt,
+        )
+        return await self._issue(situation, after, receipt, unit)
+
+    def _receipt(
+        self,
+        situation: Situation,
+        transaction: SignInTransaction,
+        shown: tuple[AskedClaim, ...],
+        accepted: tuple[ClaimName, ...],
+        unit: UnitOfWork,
+        locale: str,
+        *,
+        denied: bool = False,
+    ) -> ReceiptId:
+        if situation.account is None or situation.session is None:
+            msg = "a receipt needs an account and a session"
+            raise TypeError(msg)
+        names = tuple(ask.claim for ask in shown)
+        return self.ledger.receipt(
+            unit,
+            account=situation.account.id,
+            purpose=Purpose.SHARE_WITH_CLIENT,
+            counterparty=situation.client.client_id,
+            shown=names,
+            accepted=accepted,
+            refused=tuple(name for name in names if name not in accepted),
+            versions={ask.claim: ask.version for ask in shown},
+            scopes=situation.request.scopes,
+            counterparty_version=situation.client.version,
+            notice_version=notice_version(self.policies, self.clock.now().date()),
+            preview_digest=shown_digest(situation.client, shown),
+            transaction=transaction.id,
+            sid=situation.session.sid,
+            locale=locale,
+            denied=denied,
+        ).id
+
+    def _fill_in(
+        self, situation: Situation, ticked: frozenset[ClaimName], typed: Mapping[ClaimName, str], unit: UnitOfWork
+    ) -> Situation:
+        """Values the person typed on the share page because they never gave them: theirs from now on."""
+        account = situation.account
+        if account is None:
+            msg = "nobody is signed in"
+            raise TypeError(msg)
+        added: dict[ClaimName, ProfileValue] = {}
+        problems: dict[str, str] = {}
+        for ask in situation.to_show:
+            if ask.claim in account.profile or ask.claim == OFFLINE.claim:
+                continue
+            text = typed.get(ask.claim, "").strip()
+            if text and (ask.needed or ask.claim in ticked):
+                value = normalise(ask.claim, text)
+                if value is None:
+                    problems[ask.claim] = "bad_value"
+                else:
+                    added[ask.claim] = ProfileValue(value=value, source=Source.PERSON)
+            elif ask.needed:
+                problems[ask.claim] = "missing"
+        if problems:
+            raise FormInvalid(problems)
+        if not added:
+            return situation
+        account = replace(account, profile={**account.profile, **added})
+        unit.save_account(account)
+        return replace(situation, account=account)

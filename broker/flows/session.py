@@ -1,0 +1,164 @@
+"""Start, renew and end the sessions of browsers; tell the sites when one ends."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from broker.domain.client import Client
+from broker.domain.grant import Grant
+from broker.domain.ports import Clock, Delivery, Durable, Entropy, Sessions, UnitOfWork
+from broker.domain.session import IDLE_LIFETIME, LIFETIME, Session, device_in_words, is_live, needs_touch
+from broker.domain.values import AccountId, ClientId, IdentityKey, ProviderId, Sid
+
+LOGOUT_TOKEN = "logout_token"  # noqa: S105 - a kind of delivery
+
+
+def digest_of(secret: str) -> bytes:
+    """What is kept of a session's cookie."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A session and the secret for its browser: the secret exists nowhere else."""
+
+    session: Session
+    secret: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldSite:
+    """A site that was signed in to, and whether it can be told that this is over."""
+
+    client: ClientId
+    will_be_told: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionFlow:
+    durable: Durable
+    sessions: Sessions
+    clients: Mapping[ClientId, Client]
+    clock: Clock
+    entropy: Entropy
+    lifetime: timedelta = LIFETIME
+    idle_lifetime: timedelta = IDLE_LIFETIME
+
+    async def load(self, secret: str) -> Session | None:
+        """The live session of a cookie; writes "seen" at most every few minutes."""
+        now = self.clock.now()
+        session = await self.sessions.by_digest(digest_of(secret), now)
+        if session is None or not is_live(session, now):
+            return None
+        if needs_touch(session, now):
+            session = replace(
+                session, last_seen_at=now, idle_expires_at=min(now + self.idle_lifetime, session.expires_at)
+            )
+            await self.sessions.save(session)
+        return session
+
+    async def start(
+        self,
+        *,
+        account: AccountId,
+        provider: ProviderId,
+        key: IdentityKey,
+        auth_time: datetime,
+        amr: tuple[str, ...],
+        acr: str | None,
+        user_agent: str,
+        replaces: Session | None,
+    ) -> Started:
+        """A new session with a new secret; whatever was signed in in this browser before ends (catalogue 93).
+
+        The same person signing in again keeps the `sid`, so that sites still know the session.
+        """
+        now = self.clock.now()
+        sid = Sid(self.entropy.token(16))
+        if replaces is not None:
+            if replaces.account == account:
+                sid = replaces.sid
+                await self.sessions.end(sid)
+            else:
+                await self.sign_out(replaces)
+        secret = self.entropy.token(32)
+        session = Session(
+            sid=sid,
+            account=account,
+            secret_digest=digest_of(secret),
+            provider=provider,
+            key=key,
+            auth_time=auth_time,
+            amr=amr,
+            acr=acr,
+            created_at=now,
+            last_seen_at=now,
+            idle_expires_at=now + self.idle_lifetime,
+            expires_at=now + self.lifetime,
+            device=device_in_words(user_agent[:400]),
+        )
+        await self.sessions.save(session)
+        return Started(session=session, secret=secret)
+
+    async def sites_of(self, session: Session) -> tuple[ToldSite, ...]:
+        """The sites signed in to from this session."""
+        grants = await self.durable.grants.of_account(session.account)
+        return self._told(grant for grant in grants if grant.sid == session.sid)
+
+    async def sign_out(self, session: Session) -> tuple[ToldSite, ...]:
+        """End one session: its tokens die and its sites' logout tokens are on their way, in one unit of work."""
+        grants = await self.durable.grants.of_account(session.account)
+        ours = tuple(grant for grant in grants if grant.sid == session.sid)
+        unit = self.durable.unit()
+        now = self.clock.now()
+        unit.revoke_grants(session.account, now, sid=session.sid, keep_offline=True)
+        self.tell(unit, ours)
+        await unit.commit()
+        await self.sessions.end(session.sid)
+        return self._told(ours)
+
+    async def sign_out_of(self, session: Session, client: ClientId) -> None:
+        """End what one site got from this session; the session itself goes on."""
+        grants = await self.durable.grants.of_account(session.account, client=client)
+        unit = self.durable.unit()
+        unit.revoke_grants(session.account, self.clock.now(), client=client, sid=session.sid, keep_offline=True)
+        self.tell(unit, (grant for grant in grants if grant.sid == session.sid))
+        await unit.commit()
+
+    async def sign_out_everywhere(self, account: AccountId, *, keep: Sid | None = None) -> None:
+        """End all sessions of an account but one."""
+        for session in await self.sessions.of_account(account, self.clock.now()):
+            if session.sid != keep:
+                await self.sign_out(session)
+        await self.sessions.end_all(account, keep=keep)
+
+    def tell(self, unit: UnitOfWork, grants: Iterable[Grant]) -> None:
+        """Queue one logout token per site and session, in the unit of work that ends them (never on the request path).
+
+        The account rides along so that the subject can be computed when it is sent: signing later keeps `exp` honest.
+        """
+        now = self.clock.now()
+        for client_id, sid, account in sorted({(grant.client, grant.sid, grant.account) for grant in grants}):
+            client = self.clients.get(client_id)
+            if client is not None and client.backchannel_logout_uri is not None:
+                unit.enqueue(
+                    Delivery(
+                        id=self.entropy.token(12),
+                        kind=LOGOUT_TOKEN,
+                        client=client_id,
+                        payload={"sid": sid, "account": account},
+                        created_at=now,
+                        due_at=now,
+                    )
+                )
+
+    def _told(self, grants: Iterable[Grant]) -> tuple[ToldSite, ...]:
+        ids = sorted({grant.client for grant in grants})
+        return tuple(
+            ToldSite(client=id_, will_be_told=self.clients[id_].backchannel_logout_uri is not None)
+            for id_ in ids
+            if id_ in self.clients
+        )
