@@ -1,0 +1,219 @@
+"""Codes and refresh tokens become tokens (RFC 6749 §4.1.3, §6); tokens are described and revoked (RFC 7662, RFC 7009).
+
+Order matters here: a code is used up *before* it is checked, so that a wrong guess burns it; a reuse is revoked and
+*committed* before it is answered, so that no error can undo the revocation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from broker.domain import tokens
+from broker.domain.account import Account, AccountStatus
+from broker.domain.checks.token import Params, check_code, check_target, narrowed
+from broker.domain.client import Client
+from broker.domain.disclosure import Disclosure, Via
+from broker.domain.grant import (
+    ACCESS_TOKEN_LIFETIME,
+    OFFLINE_ACCESS,
+    REFRESH_IDLE_LIFETIME,
+    REFRESH_LIFETIME,
+    SESSION_TOKEN_LIFETIME,
+    AlreadyRedeemed,
+    Grant,
+    RefreshFamily,
+    Reused,
+    is_standing,
+)
+from broker.domain.ports import Clock, Durable, Entropy, Handles, Signer, UnitOfWork
+from broker.domain.values import Scope
+from broker.errors import InvalidGrant, InvalidRequest, InvalidToken, UnauthorizedClient, UnsupportedGrantType
+from broker.flows.ledger import LedgerWriter
+from broker.flows.release import Prepared, Releaser
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeFlow:
+    durable: Durable
+    releaser: Releaser
+    ledger: LedgerWriter
+    signer: Signer
+    handles: Handles
+    clock: Clock
+    entropy: Entropy
+    issuer: str
+
+    async def exchange(self, client: Client, params: Params) -> Mapping[str, Any]:
+        """The token endpoint's answer (RFC 6749 §5.1, OpenID Connect Core §3.1.3.3)."""
+        grant_type = params.get("grant_type")
+        check_target(params)
+        if grant_type == "authorization_code":
+            return await self._code(client, params)
+        if grant_type == "refresh_token":
+            return await self._refresh(client, params)
+        if grant_type is None:
+            raise InvalidRequest(detail="grant_type missing")
+        raise UnsupportedGrantType(detail="grant_type")
+
+    async def _code(self, client: Client, params: Params) -> Mapping[str, Any]:
+        secret = params.get("code")
+        if secret is None:
+            raise InvalidRequest(detail="code missing")
+        now = self.clock.now()
+        outcome = await self.durable.grants.consume_code(hashlib.sha256(secret.encode()).digest(), now)
+        if outcome is None:
+            raise InvalidGrant(detail="code unknown")
+        if isinstance(outcome, AlreadyRedeemed):
+            unit = self.durable.unit()
+            unit.revoke_grant(outcome.grant, now)
+            await unit.commit()
+            raise InvalidGrant(detail="code used before: grant revoked")
+        code, grant = outcome.code, outcome.grant
+        check_code(code, grant, client, params, now)
+        unit = self.durable.unit()
+        prepared = await self._prepare(grant, client, unit)
+        family = self._new_family(grant, client)
+        if family is not None:
+            unit.add_family(family)
+        if family is not None or any(one.is_new for one in prepared.values()):
+            await unit.commit()
+        return self._answer(grant, client, prepared, family, grant.scopes, nonce=code.nonce)
+
+    async def _refresh(self, client: Client, params: Params) -> Mapping[str, Any]:
+        presented = self.handles.read_refresh_token(params.get("refresh_token", ""))
+        if presented is None:
+            raise InvalidGrant(detail="refresh token not ours or missing")
+        if "scope" in params:  # rare: look before the token is used up, so that a wrong scope costs nothing
+            before = await self.durable.grants.load_family(presented[0])
+            grant_before = await self.durable.grants.load(before.grant) if before else None
+            if grant_before is not None and grant_before.client == client.client_id:
+                narrowed(grant_before, params)
+        outcome = await self.durable.grants.rotate(presented[0], presented[1], client.client_id, self.clock.now())
+        if outcome is None or isinstance(outcome, Reused):
+            raise InvalidGrant(detail="refresh token reused: family revoked" if outcome else "refresh token not usable")
+        family = outcome.family
+        found = await self.durable.grants.with_account(family.grant, "")
+        if found is None or not is_standing(found[0], self.clock.now()):
+            raise InvalidGrant(detail="grant gone or revoked")
+        grant, account = found
+        scopes = narrowed(grant, params)
+        unit = self.durable.unit()
+        prepared = await self._prepare(grant, client, unit, account)
+        if any(one.is_new for one in prepared.values()):
+            await unit.commit()
+        return self._answer(grant, client, prepared, family, scopes, nonce=None)
+
+    async def _prepare(
+        self, grant: Grant, client: Client, unit: UnitOfWork, account: Account | None = None
+    ) -> dict[Via, Prepared]:
+        """What the tokens will carry, with its records queued. The account is read only if claims go into a token."""
+        vias = [Via.ID_TOKEN] if client.claims_in_id_token else []
+        vias += [Via.SESSION_TOKEN] if client.session_token else []
+        if not vias:
+            return {}
+        if account is None:
+            found = await self.durable.grants.with_account(grant.id, "")
+            if found is None:
+                raise InvalidGrant(detail="account gone")
+            account = found[1]
+        if account.status is not AccountStatus.ACTIVE:
+            raise InvalidGrant(detail="account not active")
+        return {via: self.releaser.prepare(grant, client, account, via, unit) for via in vias}
+
+    def _new_family(self, grant: Grant, client: Client) -> RefreshFamily | None:
+        """Refresh tokens for sites allowed to act in the person's absence, and for kits while the session lasts."""
+        if OFFLINE_ACCESS not in grant.scopes and not client.session_token:
+            return None
+        now = self.clock.now()
+        expires = min(now + REFRESH_LIFETIME, grant.expires_at)
+        return RefreshFamily(
+            id=self.entropy.token(12),
+            grant=grant.id,
+            client=client.client_id,
+            generation=0,
+            created_at=now,
+            rotated_at=now,
+            retried=False,
+            expires_at=expires,
+            idle_expires_at=min(now + REFRESH_IDLE_LIFETIME, expires),
+        )
+
+    def _answer(
+        self,
+        grant: Grant,
+        client: Client,
+        prepared: Mapping[Via, Prepared],
+        family: RefreshFamily | None,
+        scopes: frozenset[Scope],
+        *,
+        nonce: str | None,
+    ) -> Mapping[str, Any]:
+        """Everything is committed: sign. The records of what leaves are in the ledger already."""
+        for one in prepared.values():
+            self.ledger.remember(one.disclosure)
+        now, sid = self.clock.now(), self.releaser.sid(grant)
+        access = self.handles.access_token(
+            grant.id, self.entropy.token(9), frozenset(scopes), now, now + ACCESS_TOKEN_LIFETIME
+        )
+        answer: dict[str, Any] = {
+            "access_token": access,
+            "token_type": "Bearer",
+            "expires_in": int(ACCESS_TOKEN_LIFETIME.total_seconds()),
+            "scope": " ".join(sorted(scopes)),
+        }
+        carried = prepared.get(Via.ID_TOKEN)
+        disclosure: Disclosure = carried.disclosure if carried else self.releaser.bare(grant, client, Via.ID_TOKEN)
+        payload = tokens.id_token(
+            disclosure, issuer=self.issuer, sid=sid, nonce=nonce, access_token=access, algorithm=client.signing_algorithm
+        )
+        answer["id_token"] = self.signer.sign(payload, typ=tokens.ID_TOKEN_TYPE, algorithm=client.signing_algorithm)
+        if Via.SESSION_TOKEN in prepared:
+            session = tokens.session_token(prepared[Via.SESSION_TOKEN].disclosure, issuer=self.issuer, sid=sid)
+            answer["session_token"] = self.signer.sign(
+                session, typ=tokens.SESSION_TOKEN_TYPE, algorithm=client.signing_algorithm
+            )
+            answer["session_token_expires_in"] = int(SESSION_TOKEN_LIFETIME.total_seconds())
+        if family is not None:
+            answer["refresh_token"] = self.handles.refresh_token(family.id, family.generation)
+        return answer
+
+    async def introspect(self, client: Client, token: str) -> Mapping[str, Any]:
+        """What an access token of this very client is worth now (RFC 7662); of anybody else's, nothing (catalogue 77)."""
+        if client.is_public:
+            raise UnauthorizedClient(detail="introspection by a public client")
+        try:
+            access, grant, account = await self.releaser.load(token)
+        except InvalidToken:
+            return {"active": False}
+        now = self.clock.now()
+        if grant.client != client.client_id or account.status is not AccountStatus.ACTIVE or not is_standing(grant, now):
+            return {"active": False}
+        bare = self.releaser.bare(grant, client, Via.INTROSPECTION)
+        described = dict(
+            tokens.introspection(bare, grant, issuer=self.issuer, expires_at=access.expires_at, issued_at=access.issued_at)
+        )
+        described["scope"] = " ".join(sorted(access.scopes))
+        described["sid"] = self.releaser.sid(grant)
+        return described
+
+    async def revoke(self, client: Client, token: str) -> None:
+        """Take back a token (RFC 7009): a refresh token takes its grant with it. Of another client's: no effect."""
+        unit = self.durable.unit()
+        refresh = self.handles.read_refresh_token(token)
+        access = self.handles.read_access_token(token)
+        if refresh is not None:
+            family = await self.durable.grants.load_family(refresh[0])
+            if family is None or family.client != client.client_id:
+                return
+            unit.revoke_grant(family.grant, self.clock.now())
+        elif access is not None:
+            grant = await self.durable.grants.load(access.grant)
+            if grant is None or grant.client != client.client_id:
+                return
+            unit.revoke_access_token(access.token_id, access.expires_at)
+        else:
+            return
+        await unit.commit()

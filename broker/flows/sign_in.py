@@ -1,0 +1,340 @@
+"""Send a person upstream, and take back who they are.
+
+State belongs to us, not to the provider: `state`, `nonce` and verifier are made here, the browser is bound by the
+cookie that carries the transaction, and the callback must bring an unused state of *this* transaction for *this*
+provider. No provider can switch that off.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Final
+
+from broker.domain.account import Account, AccountStatus, Link
+from broker.domain.consent import Purpose
+from broker.domain.policy import Policies, notice_version
+from broker.domain.ports import Clock, Durable, Entropy, Replay
+from broker.domain.provider import Attempt, Identified, Identity, Provider, UpstreamTokens
+from broker.domain.session import Session
+from broker.domain.transaction import SignInTransaction, TransactionPurpose
+from broker.domain.values import AccountId, ProviderId
+from broker.errors import (
+    AccountHeld,
+    Conflict,
+    IdentityTaken,
+    ProviderOff,
+    SignInFinished,
+    SignInRequired,
+    UpstreamError,
+    WrongBrowser,
+)
+from broker.flows.ledger import LedgerWriter
+from broker.flows.session import SessionFlow, Started
+from broker.flows.transactions import Carried, TransactionBox
+
+LINK_TOUCH_EVERY: Final = timedelta(hours=1)
+"""`last_used_at` of a link is for people's eyes; a write per sign-in would be waste."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaving:
+    """Send the browser to `url`; let it carry the transaction."""
+
+    carried: Carried
+    url: str
+    provider: Provider
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedIn:
+    """A known person: signed in. `carried` goes on if a site waits for an answer."""
+
+    transaction: SignInTransaction
+    started: Started
+    is_renewed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPerson:
+    """Nobody we know: the preview comes next."""
+
+    carried: Carried
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Linked:
+    """A new way to sign in was added to the account."""
+
+    link: Link
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostingAllowed:
+    """The person let us post there: for the posting gate, and for nothing else."""
+
+    transaction: SignInTransaction
+    session: Session
+    tokens: UpstreamTokens | None
+
+
+Outcome = SignedIn | NewPerson | Linked | PostingAllowed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignInFlow:
+    durable: Durable
+    replay: Replay
+    box: TransactionBox
+    sessions: SessionFlow
+    ledger: LedgerWriter
+    providers: Mapping[ProviderId, Provider]
+    policies: Policies
+    clock: Clock
+    entropy: Entropy
+    callback_base: str
+    """`https://login.example.org/callback/`; the provider's id follows: one address each (mix-up, RFC 9700 §4.4.2)."""
+
+    def provider(self, provider: ProviderId) -> Provider:
+        """Raises `ProviderOff` if it is not there or switched off."""
+        found = self.providers.get(provider)
+        if found is None:
+            raise ProviderOff(detail="provider unknown or off")
+        return found
+
+    async def begin(
+        self,
+        transaction: SignInTransaction,
+        provider_id: ProviderId,
+        *,
+        ask_again: bool = False,
+        scopes: tuple[str, ...] | None = None,
+        login_hint: str | None = None,
+    ) -> Leaving:
+        """Make an attempt of it. Raises `ProviderOff`, `UpstreamUnavailable`."""
+        provider = self.provider(provider_id)
+        request = transaction.request
+        fresh = transaction.purpose is TransactionPurpose.FRESHEN or (
+            request is not None and ("login" in request.prompt or request.max_age is not None)
+        )
+        state = f"{transaction.id}.{self.entropy.token(24)}"
+        transaction = replace(
+            transaction,
+            provider=provider_id,
+            state_digest=hashlib.sha256(state.encode()).digest(),
+            nonce=self.entropy.token(24),
+            code_verifier=self.entropy.token(48),
+            asked_again=transaction.asked_again or ask_again,
+            forced_fresh=fresh,
+            started_at=self.clock.now(),
+            identity=None,
+            tokens=None,
+            decision=None,
+        )
+        attempt = self._attempt(transaction, provider, state, scopes=scopes, ask_again=ask_again, login_hint=login_hint)
+        url = await provider.authorization_url(attempt)
+        return Leaving(carried=self.box.carry(transaction), url=url, provider=provider)
+
+    async def complete(
+        self,
+        carried: Carried,
+        provider_id: ProviderId,
+        params: Mapping[str, str],
+        *,
+        session: Session | None,
+        user_agent: str,
+        scopes: tuple[str, ...] | None = None,
+    ) -> Outcome:
+        """Take the callback. Raises `WrongBrowser`, `SignInFinished`, `SignInCancelled`, `IdentityTaken`, an `UpstreamError`."""
+        transaction = carried.transaction
+        provider = self.provider(provider_id)
+        state = params.get("state", "")
+        self._check_binding(transaction, provider_id, state)
+        if not await self.replay.first_time(f"state:{hashlib.sha256(state.encode()).hexdigest()}", transaction.expires_at):
+            raise SignInFinished(detail="state used before")
+        attempt = self._attempt(transaction, provider, state, scopes=scopes, ask_again=transaction.asked_again)
+        identified = await provider.identify(attempt, params)
+        match transaction.purpose:
+            case TransactionPurpose.SIGN_IN:
+                return await self._sign_in(carried, identified, session, user_agent)
+            case TransactionPurpose.FRESHEN:
+                return await self._freshen(transaction, identified, session, user_agent)
+            case TransactionPurpose.LINK:
+                return await self._link(transaction, identified, session)
+            case TransactionPurpose.POSTING:
+                return await self._posting(transaction, identified, session)
+
+    def _attempt(
+        self,
+        transaction: SignInTransaction,
+        provider: Provider,
+        state: str,
+        *,
+        scopes: tuple[str, ...] | None,
+        ask_again: bool,
+        login_hint: str | None = None,
+    ) -> Attempt:
+        return Attempt(
+            provider=provider.id,
+            redirect_uri=f"{self.callback_base}{provider.id}",
+            state=state,
+            nonce=transaction.nonce or "",
+            code_verifier=transaction.code_verifier or "",
+            scopes=scopes if scopes is not None else provider.sign_in_scopes,
+            fresh=transaction.forced_fresh,
+            ask_again=ask_again,
+            login_hint=login_hint,
+            ui_locales=(transaction.locale,),
+        )
+
+    def _check_binding(self, transaction: SignInTransaction, provider_id: ProviderId, state: str) -> None:
+        """This browser, this attempt, this provider (RFC 9700 §4.7; catalogue 32–36)."""
+        if transaction.state_digest is None or transaction.provider != provider_id:
+            raise WrongBrowser(detail="callback for another provider or for no attempt")
+        if not hmac.compare_digest(hashlib.sha256(state.encode()).digest(), transaction.state_digest):
+            raise WrongBrowser(detail="state differs")
+
+    async def _sign_in(
+        self, carried: Carried, identified: Identified, session: Session | None, user_agent: str
+    ) -> SignedIn | NewPerson:
+        transaction, identity = carried.transaction, identified.identity
+        known = await self.durable.accounts.by_identity(identity.key)
+        if known is None:
+            stripped = replace(transaction, identity=identity, tokens=identified.tokens, state_digest=None, nonce=None)
+            return NewPerson(carried=await self.box.keep(replace(stripped, code_verifier=None)))
+        return await self.admit(transaction, known[0], known[1], identity, session, user_agent)
+
+    async def admit(
+        self,
+        transaction: SignInTransaction,
+        account: Account,
+        link: Link,
+        identity: Identity,
+        session: Session | None,
+        user_agent: str,
+    ) -> SignedIn:
+        """Sign a known person in. What the provider sent about them is dropped unread; so are its tokens."""
+        if account.status is not AccountStatus.ACTIVE:
+            raise AccountHeld(detail="account not active")
+        now = self.clock.now()
+        if now - link.last_used_at > LINK_TOUCH_EVERY:
+            unit = self.durable.unit()
+            unit.touch_link(link.id, now)
+            await unit.commit()
+        started = await self._start(transaction, account.id, identity, session, user_agent)
+        done = replace(
+            transaction,
+            account=account.id,
+            sid=started.session.sid,
+            identity=None,
+            tokens=None,
+            state_digest=None,
+            nonce=None,
+            code_verifier=None,
+        )
+        return SignedIn(transaction=done, started=started)
+
+    async def _start(
+        self,
+        transaction: SignInTransaction,
+        account: AccountId,
+        identity: Identity,
+        session: Session | None,
+        user_agent: str,
+    ) -> Started:
+        # A forced sign-in was checked by the provider's own rules; where it names no time, its answer's time stands.
+        now = self.clock.now()
+        stated = None if transaction.forced_fresh else identity.authenticated_at
+        return await self.sessions.start(
+            account=account,
+            provider=identity.provider,
+            key=identity.key,
+            auth_time=min(stated, now) if stated is not None else now,
+            amr=identity.amr,
+            acr=identity.acr,
+            user_agent=user_agent,
+            replaces=session,
+        )
+
+    async def _freshen(
+        self, transaction: SignInTransaction, identified: Identified, session: Session | None, user_agent: str
+    ) -> SignedIn:
+        """The same person proves it anew, by any of their ways; anybody else is refused and nothing changes."""
+        current = self._same_session(transaction, session)
+        known = await self.durable.accounts.by_identity(identified.identity.key)
+        if known is None or known[0].id != current.account:
+            raise IdentityTaken(
+                detail="fresh sign-in as another identity",
+                public="That is not one of your ways to sign in. Please use one of yours.",
+            )
+        started = await self._start(transaction, current.account, identified.identity, current, user_agent)
+        return SignedIn(transaction=transaction, started=started, is_renewed=True)
+
+    async def _link(
+        self, transaction: SignInTransaction, identified: Identified, session: Session | None
+    ) -> Linked:
+        """Add a way to sign in. Nothing of what the provider sent is kept but the identity itself."""
+        current = self._same_session(transaction, session)
+        identity, now = identified.identity, self.clock.now()
+        unit = self.durable.unit()
+        receipt = self.ledger.receipt(
+            unit,
+            account=current.account,
+            purpose=Purpose.PREFILL_SIGN_UP,
+            counterparty=identity.provider,
+            shown=(),
+            accepted=(),
+            refused=(),
+            versions={},
+            notice_version=notice_version(self.policies, now.date()),
+            preview_digest="",
+            transaction=transaction.id,
+            sid=current.sid,
+            locale=transaction.locale,
+        )
+        link = Link(
+            id=self.entropy.token(12),
+            account=current.account,
+            provider=identity.provider,
+            key=identity.key,
+            receipt=receipt.id,
+            linked_at=now,
+            last_used_at=now,
+            hint=identity.account_hint,
+        )
+        unit.add_link(link)
+        try:
+            await unit.commit()
+        except Conflict as conflict:
+            raise IdentityTaken(detail="identity is linked already") from conflict
+        return Linked(link=link)
+
+    async def _posting(
+        self, transaction: SignInTransaction, identified: Identified, session: Session | None
+    ) -> PostingAllowed:
+        """Only an identity linked to this very account may be posted with."""
+        current = self._same_session(transaction, session)
+        known = await self.durable.accounts.by_identity(identified.identity.key)
+        if known is None or known[0].id != current.account:
+            raise IdentityTaken(detail="posting with an identity that is not linked here")
+        return PostingAllowed(transaction=transaction, session=current, tokens=identified.tokens)
+
+    def _same_session(self, transaction: SignInTransaction, session: Session | None) -> Session:
+        """Who started it must still be who is here: fixed at the start, equal at the callback (catalogue 122)."""
+        if session is None:
+            raise SignInRequired(detail="session ended meanwhile")
+        if session.account != transaction.account or session.sid != transaction.sid:
+            raise WrongBrowser(detail="another session than the one that started this")
+        return session
+
+    async def drop_upstream(self, provider_id: ProviderId, tokens: UpstreamTokens | None) -> None:
+        """Take back at the provider what the person granted us, as far as it lets us; its failure is not theirs."""
+        provider = self.providers.get(provider_id)
+        if provider is None or tokens is None:
+            return
+        with suppress(UpstreamError):
+            await provider.revoke(tokens)
