@@ -26,10 +26,6 @@ from broker.domain.ports import SigningKeyRecord
 
 JWKS_MAX_AGE: Final = timedelta(minutes=10)
 """How long sites may cache the key set."""
-PUBLISH_AHEAD: Final = timedelta(minutes=30)
-"""A new key is published this long before it signs: longer than any cache holds (catalogue 166)."""
-KEEP_AFTER: Final = timedelta(days=1)
-"""A superseded key stays published this long: far beyond the last token it signed."""
 MAX_TOKEN: Final = 16_384
 
 _PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
@@ -68,6 +64,10 @@ class KeyBox:
         self._next_change: datetime | None = None
         self.jwks: bytes = b'{"keys":[]}'
         """The published key set, ready to send: RS256 keys first, for software that takes the first one."""
+
+    def make(self, algorithm: SigningAlgorithm, kid: str, *, now: datetime, signs_from: datetime) -> SigningKeyRecord:
+        """A new key, not yet among ours."""
+        return make_key(algorithm, kid, now=now, signs_from=signs_from)
 
     def load(self, records: Iterable[SigningKeyRecord], now: datetime) -> None:
         """Take over the store's records. Raises `ValueError` if a key cannot be parsed; then nothing has changed."""
@@ -111,21 +111,6 @@ class KeyBox:
         except (JoseError, ValueError, UnicodeError):
             return None
         return payload if isinstance(payload, dict) else None
-
-
-def due_for_removal(records: Iterable[SigningKeyRecord], now: datetime) -> tuple[str, ...]:
-    """Keys that a newer one of the same algorithm took over from more than `KEEP_AFTER` ago."""
-    records = tuple(records)
-    gone = []
-    for record in records:
-        successors = [
-            other.signs_from
-            for other in records
-            if other.algorithm is record.algorithm and other.signs_from > record.signs_from
-        ]
-        if successors and min(successors) + KEEP_AFTER <= now:
-            gone.append(record.kid)
-    return tuple(gone)
 
 
 def _parse(record: SigningKeyRecord) -> _Key:

@@ -2,12 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Protocol
 
 from broker.domain.client import SigningAlgorithm
-from broker.domain.ports import Clock, Entropy, SigningKeys
+from broker.domain.ports import Clock, Entropy, SigningKeyRecord, SigningKeys
 from broker.errors import Conflict
-from broker.signing import PUBLISH_AHEAD, KeyBox, due_for_removal, make_key
+
+PUBLISH_AHEAD: Final = timedelta(minutes=30)
+"""A new key is published this long before it signs: longer than any cache holds (catalogue 166)."""
+KEEP_AFTER: Final = timedelta(days=1)
+"""A superseded key stays published this long: far beyond the last token it signed."""
+
+
+class KeyBox(Protocol):
+    """Makes keys and signs with them; see `broker.signing`."""
+
+    def make(
+        self, algorithm: SigningAlgorithm, kid: str, *, now: datetime, signs_from: datetime
+    ) -> SigningKeyRecord: ...
+    def load(self, records: Iterable[SigningKeyRecord], now: datetime) -> None: ...
+
+
+def due_for_removal(records: Iterable[SigningKeyRecord], now: datetime) -> tuple[str, ...]:
+    """Keys that a newer one of the same algorithm took over from more than `KEEP_AFTER` ago."""
+    records = tuple(records)
+    gone = []
+    for record in records:
+        successors = [
+            other.signs_from
+            for other in records
+            if other.algorithm is record.algorithm and other.signs_from > record.signs_from
+        ]
+        if successors and min(successors) + KEEP_AFTER <= now:
+            gone.append(record.kid)
+    return tuple(gone)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,11 +57,9 @@ class KeyFlow:
         for algorithm in SigningAlgorithm:
             if algorithm not in have:
                 # The name holds no chance: of several processes starting at once, one adds it and all use it.
-                record = make_key(algorithm, f"{algorithm.value.lower()}-1", now=now, signs_from=now)
-                try:
+                record = self.box.make(algorithm, f"{algorithm.value.lower()}-1", now=now, signs_from=now)
+                with suppress(Conflict):
                     await self.keys.add(record)
-                except Conflict:
-                    pass
         if len(have) < len(SigningAlgorithm):
             records = await self.keys.all()
         self.box.load(records, now)
@@ -38,7 +68,7 @@ class KeyFlow:
         """Publish a new key of each algorithm now; it signs once every cache must have it. The new keys' names."""
         now = self.clock.now()
         made = [
-            make_key(algorithm, self.entropy.token(9), now=now, signs_from=now + PUBLISH_AHEAD)
+            self.box.make(algorithm, self.entropy.token(9), now=now, signs_from=now + PUBLISH_AHEAD)
             for algorithm in SigningAlgorithm
         ]
         await self.keys.add(*made)

@@ -114,7 +114,7 @@ class SignUpFlow:
         decision = self._decision(transaction)
         held = decision.kept.get(PREFERRED_USERNAME) or decision.kept.get(NAME)
         salt = str(int.from_bytes(self.entropy.bytes(2), "big") % 900 + 100)
-        free = []
+        free: list[str] = []
         for idea in suggest_user_names(held.value if held else None, salt):
             if len(free) < 3 and await self.durable.accounts.is_user_name_free(user_name_key(idea)):
                 free.append(idea)

@@ -1,0 +1,225 @@
+"""What a person does about their own account: see, correct, stop sharing, disconnect, close."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from broker.domain.account import (
+    Account,
+    Link,
+    ProfileValue,
+    Source,
+    check_may_unlink,
+    user_name_problem,
+)
+from broker.domain.claims import PREFERRED_USERNAME, normalise
+from broker.domain.client import Client
+from broker.domain.consent import ConsentReceipt, Purpose, Standing, standing
+from broker.domain.policy import FieldPolicy, Policies, Use, notice_version
+from broker.domain.ports import Clock, Durable, UnitOfWork
+from broker.domain.session import Session, needs_fresh_sign_in
+from broker.domain.values import AccountId, ClaimName, ClientId, Sid
+from broker.errors import Conflict, FormInvalid, FreshSignInRequired, LastLink, NotFound, SignInRequired
+from broker.flows.ledger import LedgerWriter
+from broker.flows.session import SessionFlow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectedSite:
+    """A site that gets something now."""
+
+    client: Client
+    standing: Standing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountFlow:
+    durable: Durable
+    sessions: SessionFlow
+    ledger: LedgerWriter
+    clients: Mapping[ClientId, Client]
+    fields: Mapping[ClaimName, FieldPolicy]
+    policies: Policies
+    newsletters: frozenset[str]
+    clock: Clock
+
+    async def load(self, account: AccountId) -> Account:
+        """Raises `SignInRequired` if it is gone."""
+        found = await self.durable.accounts.load(account)
+        if found is None:
+            raise SignInRequired(detail="account gone")
+        return found
+
+    def check_fresh(self, session: Session) -> None:
+        """Raises `FreshSignInRequired` unless the person proved who they are minutes ago (decision 26)."""
+        if needs_fresh_sign_in(session, self.clock.now()):
+            raise FreshSignInRequired
+
+    async def agree(self, account_id: AccountId) -> None:
+        """The person agreed to the terms and privacy notice now in force."""
+        account = await self.load(account_id)
+        unit = self.durable.unit()
+        unit.save_account(replace(account, agreed_notice=self._notice()))
+        await unit.commit()
+
+    async def change(self, account_id: AccountId, claim: ClaimName, text: str) -> None:
+        """Correct one field; empty text removes an optional one. A typed value is nobody's word but the person's.
+
+        Raises `FormInvalid` (`bad_value`, `missing`, `taken`, `not_editable` or a code of `user_name_problem`).
+        """
+        policy = self.fields.get(claim)
+        if claim != PREFERRED_USERNAME and (policy is None or policy.use is Use.NEVER or not policy.editable):
+            raise FormInvalid({claim: "not_editable"})
+        account = await self.load(account_id)
+        profile = dict(account.profile)
+        needed = claim == PREFERRED_USERNAME or (policy is not None and policy.use is Use.NEEDED)
+        value = normalise(claim, text) if text.strip() else None
+        if value is None:
+            if text.strip() or needed:
+                raise FormInvalid({claim: "bad_value" if text.strip() else "missing"})
+            profile.pop(claim, None)
+        elif (held := profile.get(claim)) is None or held.value != value:
+            if claim == PREFERRED_USERNAME and (problem := user_name_problem(value)) is not None:
+                raise FormInvalid({claim: problem})
+            profile[claim] = ProfileValue(value=value, source=Source.PERSON)
+        unit = self.durable.unit()
+        unit.save_account(replace(account, profile=profile))
+        try:
+            await unit.commit()
+        except Conflict as conflict:
+            raise FormInvalid({claim: "taken"}) from conflict
+
+    async def set_newsletters(self, account_id: AccountId, chosen: frozenset[str]) -> None:
+        """Exactly these lists, of those there are."""
+        account = await self.load(account_id)
+        unit = self.durable.unit()
+        unit.save_account(replace(account, newsletters=tuple(sorted(chosen & self.newsletters))))
+        await unit.commit()
+
+    async def set_locale(self, account_id: AccountId, locale: str) -> None:
+        """The language of our pages for this person."""
+        account = await self.load(account_id)
+        unit = self.durable.unit()
+        unit.save_account(replace(account, locale=locale))
+        await unit.commit()
+
+    # --- ways to sign in ------------------------------------------------------------------------------
+
+    async def unlink(self, session: Session, link_id: str) -> Link:
+        """Remove a way to sign in. Raises `LastLink`, `NotFound`, `FreshSignInRequired`.
+
+        Every other session ends: whoever used that way is out (catalogue 110).
+        """
+        self.check_fresh(session)
+        links = await self.durable.accounts.links(session.account)
+        try:
+            link = check_may_unlink(links, link_id)
+        except KeyError as error:
+            raise NotFound(detail="no such link on this account") from error
+        unit = self.durable.unit()
+        unit.remove_link(session.account, link.id)
+        unit.drop_upstream_tokens(session.account, link.provider)
+        unit.cancel_postings(session.account, self.clock.now(), provider=link.provider)
+        try:
+            await unit.commit()
+        except Conflict as conflict:
+            raise LastLink(detail="two removals at once") from conflict
+        await self.sessions.sign_out_everywhere(session.account, keep=session.sid)
+        return link
+
+    # --- connected sites ------------------------------------------------------------------------------
+
+    async def sites(self, account: AccountId) -> tuple[ConnectedSite, ...]:
+        """Sites that stand connected, newest first."""
+        receipts = await self.durable.ledger.receipts(account, Purpose.SHARE_WITH_CLIENT)
+        connected = []
+        for client_id in dict.fromkeys(receipt.counterparty for receipt in reversed(receipts)):
+            client = self.clients.get(ClientId(client_id))
+            now = standing(receipt for receipt in receipts if receipt.counterparty == client_id)
+            if client is not None and now.receipt is not None:
+                connected.append(ConnectedSite(client=client, standing=now))
+        return tuple(connected)
+
+    async def stop_sharing(self, session: Session, client_id: ClientId, claim: ClaimName, *, locale: str) -> None:
+        """Withdraw one field from one site: its tokens die now, and it is told. Raises `NotFound`."""
+        client, _, now = await self._site(session.account, client_id)
+        version = now.granted.get(claim)
+        if version is None:
+            raise NotFound(detail="claim is not shared with this site")
+        unit = self.durable.unit()
+        self.ledger.receipt(
+            unit,
+            account=session.account,
+            purpose=Purpose.SHARE_WITH_CLIENT,
+            counterparty=client_id,
+            shown=(claim,),
+            accepted=(),
+            refused=(claim,),
+            versions={claim: version},
+            scopes=now.scopes,
+            counterparty_version=client.version,
+            notice_version=self._notice(),
+            preview_digest="",
+            transaction="",
+            sid=session.sid,
+            locale=locale,
+        )
+        await self._end_grants(unit, session.account, client_id)
+
+    async def disconnect(self, session: Session, client_id: ClientId, *, locale: str) -> None:
+        """Withdraw everything from one site: its tokens die now, it is told, and next time it must ask anew."""
+        _, receipts, now = await self._site(session.account, client_id)
+        unit = self.durable.unit()
+        newest = next(receipt for receipt in receipts if receipt.id == now.receipt)
+        self.ledger.withdraw(unit, newest, sid=session.sid, locale=locale, notice_version=self._notice())
+        unit.cancel_postings(session.account, self.clock.now(), client=client_id)
+        await self._end_grants(unit, session.account, client_id)
+
+    async def _site(
+        self, account: AccountId, client_id: ClientId
+    ) -> tuple[Client, tuple[ConsentReceipt, ...], Standing]:
+        client = self.clients.get(client_id)
+        receipts = await self.durable.ledger.receipts(account, Purpose.SHARE_WITH_CLIENT, client_id)
+        now = standing(receipts)
+        if client is None or now.receipt is None:
+            raise NotFound(detail="site is not connected")
+        return client, receipts, now
+
+    async def _end_grants(self, unit: UnitOfWork, account: AccountId, client_id: ClientId) -> None:
+        grants = await self.durable.grants.of_account(account, client=client_id)
+        unit.revoke_grants(account, self.clock.now(), client=client_id)
+        self.sessions.tell(unit, grants)
+        await unit.commit()
+
+    # --- devices --------------------------------------------------------------------------------------
+
+    async def end_device(self, session: Session, sid: Sid) -> None:
+        """Sign one other device out. Raises `NotFound` if it is not one of the person's."""
+        for other in await self.sessions.sessions.of_account(session.account, self.clock.now()):
+            if other.sid == sid:
+                await self.sessions.sign_out(other)
+                return
+        raise NotFound(detail="no such device of this account")
+
+    # --- closing --------------------------------------------------------------------------------------
+
+    async def close(self, session: Session) -> None:
+        """Erase the account: profile, links, tokens, pending work; end every session; tell every site.
+
+        Records of decisions and disclosures stay, under an id that means nothing to anybody any more; that id and the
+        user name are never given to anyone again. Raises `FreshSignInRequired`.
+        """
+        self.check_fresh(session)
+        now = self.clock.now()
+        grants = await self.durable.grants.of_account(session.account)
+        unit = self.durable.unit()
+        unit.cancel_postings(session.account, now)
+        unit.revoke_grants(session.account, now)
+        self.sessions.tell(unit, grants)
+        unit.erase_account(session.account, now)
+        await unit.commit()
+        await self.sessions.sessions.end_all(session.account)
+
+    def _notice(self) -> str:
+        return notice_version(self.policies, self.clock.now().date())
