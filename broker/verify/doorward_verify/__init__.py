@@ -1,0 +1,18 @@
+"""Sign-in for community sites: verify session tokens locally, sign people in through Doorward."""
+
+from .errors import ConfigurationError, SessionError
+from .kit import SignInKit
+from .revocation import MemoryRegister, RevocationRegister
+from .session import Session, require_session
+from .verifier import Verifier
+
+__all__ = [
+    "ConfigurationError",
+    "MemoryRegister",
+    "RevocationRegister",
+    "Session",
+    "SessionError",
+    "SignInKit",
+    "Verifier",
+    "require_session",
+]

@@ -1,0 +1,164 @@
+"""`Verifier`: is this session token good for this site, now?"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable, Iterable, Mapping
+from hashlib import sha256
+from typing import Any, Final, Literal
+
+from .claims import SKEW, TYP, check_audience, check_issuer, read_session
+from .client_auth import basic_authorization
+from .errors import ConfigurationError, NeedsNetwork, SessionError
+from .fetch import Fetcher, Unreachable
+from .jws import MAX_TOKEN, check_signature, parse, read_json, time_claim
+from .keys import KeySource, Metadata, read_keys
+from .session import Session
+
+__all__ = ["Verifier"]
+
+INTROSPECTION_CACHE: Final = 30.0
+SEEN: Final = 4096
+
+
+class Verifier:
+    """Checks session tokens of one issuer for one site.
+
+    ``mode="local"`` (default) makes no call per request. ``mode="online"`` also asks the broker
+    (RFC 7662, answer kept 30 s) and needs ``client_secret``; signing out then works everywhere at
+    once. ``is_revoked`` is asked for every token, also for one seen before. ``keys`` is a JWK set to
+    use instead of the one at the issuer.
+
+    Thread-safe. Blocks only when keys have to be loaded, or in online mode.
+    """
+
+    def __init__(
+        self,
+        issuer: str,
+        audience: str,
+        *,
+        keys: Mapping[str, Any] | Iterable[Mapping[str, Any]] | None = None,
+        mode: Literal["local", "online"] = "local",
+        client_secret: str | None = None,
+        is_revoked: Callable[[Session], bool] | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        timeout: float = 5.0,
+    ) -> None:
+        if not issuer or not audience:
+            raise ConfigurationError("issuer and audience are both needed")
+        if mode == "online" and client_secret is None:
+            raise ConfigurationError('mode="online" needs client_secret')
+        self.issuer, self.audience, self.mode = issuer, audience, mode
+        self.fetcher = Fetcher(timeout=timeout, ssl_context=ssl_context)
+        self.metadata = Metadata(issuer, self.fetcher)
+        self.keys = KeySource(
+            self.metadata, self.fetcher, fixed=read_keys(keys) if keys is not None else None
+        )
+        self._client_secret = client_secret
+        self._is_revoked = is_revoked
+        # digest of the token -> (session, generation of the keys). Tokens themselves are not kept.
+        self._seen: dict[bytes, tuple[Session, int]] = {}
+        self._asked: dict[bytes, tuple[bool, float]] = {}
+        self._given_up: dict[bytes, int] = {}
+
+    def verify(self, token: str | None, *, network: bool = True) -> Session:
+        """Return the `Session` of a token, or raise `SessionError`.
+
+        With ``network=False`` nothing blocks: `NeedsNetwork` is raised where a call would be made.
+        """
+        if not token:
+            raise SessionError("missing")
+        if len(token) > MAX_TOKEN:
+            raise SessionError("malformed")
+        digest = sha256(token.encode("utf-8", "replace")).digest()
+        known = self._seen.get(digest)
+        if known is not None and known[1] == self.keys.generation:
+            session = known[0]
+            if session.expires_at <= time.time():
+                self._seen.pop(digest, None)
+                raise SessionError("expired")
+        else:
+            session = self._verify_cold(token, digest, network=network)
+        if digest in self._given_up:
+            raise SessionError("revoked")
+        if self._is_revoked is not None and self._is_revoked(session):
+            raise SessionError("revoked")
+        if self.mode == "online" and not self._is_active(token, digest, network=network):
+            raise SessionError("revoked")
+        return session
+
+    def verify_signed(self, token: str, *, types: tuple[str | None, ...]) -> dict[str, Any]:
+        """The claims of another token of the same issuer for this site (ID token, logout token).
+
+        Checked: type, signature, ``iss``, ``aud``. Everything else is the caller's.
+        """
+        parsed = parse(token)
+        if (parsed.typ.lower() if parsed.typ else None) not in types:
+            raise SessionError("wrong_type")
+        check_signature(parsed, self.keys.find(parsed.kid))
+        claims = read_json(parsed.payload)
+        check_issuer(claims, self.issuer)
+        check_audience(claims, self.audience)
+        return claims
+
+    def give_up(self, token: str) -> None:
+        """Refuse this one token from now on: its browser has signed out of this site."""
+        now = int(time.time())
+        self._given_up = {key: end for key, end in self._given_up.items() if end > now}
+        digest = sha256(token.encode("utf-8", "replace")).digest()
+        known = self._seen.get(digest)
+        if known is not None:
+            self._given_up[digest] = known[0].expires_at
+
+    def check_times(self, claims: Mapping[str, Any]) -> None:
+        """Raise ``expired`` or ``not_yet_valid`` for a token other than a session token."""
+        now = time.time()
+        if time_claim(claims, "iat") > now + SKEW:
+            raise SessionError("not_yet_valid")
+        if time_claim(claims, "exp") <= now:
+            raise SessionError("expired")
+
+    def _verify_cold(self, token: str, digest: bytes, *, network: bool) -> Session:
+        parsed = parse(token)
+        if parsed.typ != TYP:
+            raise SessionError("wrong_type")
+        check_signature(parsed, self.keys.find(parsed.kid, network=network))
+        session = read_session(
+            read_json(parsed.payload), issuer=self.issuer, audience=self.audience, now=time.time()
+        )
+        if len(self._seen) >= SEEN:
+            self._forget_oldest()
+        self._seen[digest] = (session, self.keys.generation)
+        return session
+
+    def _forget_oldest(self) -> None:
+        """Dictionaries keep their order: the first entries are the oldest tokens."""
+        for old in list(self._seen)[: SEEN // 8]:
+            self._seen.pop(old, None)
+
+    def _is_active(self, token: str, digest: bytes, *, network: bool) -> bool:
+        now = time.monotonic()
+        known = self._asked.get(digest)
+        if known is not None and now - known[1] < INTROSPECTION_CACHE:
+            return known[0]
+        if not network:
+            raise NeedsNetwork
+        active = self._introspect(token)
+        if len(self._asked) >= SEEN:
+            self._asked.clear()
+        self._asked[digest] = (active, now)
+        return active
+
+    def _introspect(self, token: str) -> bool:
+        try:
+            address = self.metadata.endpoint("introspection_endpoint")
+            if address is None:
+                raise Unreachable
+            headers = basic_authorization(self.audience, self._client_secret or "")
+            reply = self.fetcher.post(address, {"token": token}, headers)
+        except Unreachable:
+            raise SessionError("keys_unavailable") from None
+        if reply.status != 200:
+            raise SessionError("keys_unavailable")
+        return reply.body.get("active") is True
