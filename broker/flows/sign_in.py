@@ -108,7 +108,7 @@ class SignInFlow:
 
     async def begin(
         self,
-        transaction: SignInTransaction,
+        carried: Carried,
         provider_id: ProviderId,
         *,
         ask_again: bool = False,
@@ -116,7 +116,7 @@ class SignInFlow:
         login_hint: str | None = None,
     ) -> Leaving:
         """Make an attempt of it. Raises `ProviderOff`, `UpstreamUnavailable`."""
-        provider = self.provider(provider_id)
+        provider, transaction = self.provider(provider_id), carried.transaction
         request = transaction.request
         fresh = transaction.purpose is TransactionPurpose.FRESHEN or (
             request is not None and ("login" in request.prompt or request.max_age is not None)
@@ -137,7 +137,7 @@ class SignInFlow:
         )
         attempt = self._attempt(transaction, provider, state, scopes=scopes, ask_again=ask_again, login_hint=login_hint)
         url = await provider.authorization_url(attempt)
-        return Leaving(carried=self.box.carry(transaction), url=url, provider=provider)
+        return Leaving(carried=await self.box.hold(transaction, carried), url=url, provider=provider)
 
     async def complete(
         self,

@@ -11,6 +11,8 @@ from broker.errors import SignInExpired, SignInFinished
 
 IN_COOKIE: Final = "c."
 IN_STORE: Final = "k."
+MAX_COOKIE: Final = 3000
+"""Bytes a browser is asked to carry for one transaction."""
 
 
 class Seal(Protocol):
@@ -32,7 +34,7 @@ class Carried:
 
     @property
     def is_stored(self) -> bool:
-        """Whether it has been to a provider and back: from then on it lies in the store."""
+        """Whether it lies in the store: from the callback on, or because it is large."""
         return self.cookie.startswith(IN_STORE)
 
 
@@ -46,8 +48,8 @@ class TransactionBox:
     entropy: Entropy
 
     def new_id(self) -> str:
-        """An id fit for a path and a cookie name."""
-        return self.entropy.token(9)
+        """An id fit for a path and a cookie name; ids sort by age, so that the oldest tab's is known."""
+        return f"{int(self.clock.now().timestamp()):09x}{self.entropy.token(9)}"
 
     async def open(self, transaction_id: str, cookie: str | None) -> Carried:
         """The transaction this browser carries under that id.
@@ -71,10 +73,16 @@ class TransactionBox:
             raise SignInExpired(detail="transaction does not open or is over its time")
         return Carried(transaction=transaction, cookie=cookie)
 
-    def carry(self, transaction: SignInTransaction) -> Carried:
-        """Let the browser carry it: nothing is stored here."""
+    async def hold(self, transaction: SignInTransaction, carried: Carried | None = None) -> Carried:
+        """Save it wherever it is; let the browser carry a new one, so that strangers fill no store.
+
+        One too large for a cookie goes to the store, of which each address may have a few (decision 4).
+        """
+        if carried is not None and carried.is_stored:
+            return await self.keep(transaction, carried)
         slid = self._slide(transaction)
-        return Carried(transaction=slid, cookie=IN_COOKIE + self.seal.to_cookie(slid))
+        cookie = IN_COOKIE + self.seal.to_cookie(slid)
+        return Carried(transaction=slid, cookie=cookie) if len(cookie) <= MAX_COOKIE else await self.keep(slid)
 
     async def keep(self, transaction: SignInTransaction, carried: Carried | None = None) -> Carried:
         """Put it in the store under the browser's key, a new one if it was in the cookie until now."""
@@ -82,10 +90,6 @@ class TransactionBox:
         key = carried.cookie[len(IN_STORE) :] if carried is not None and carried.is_stored else self.seal.new_key()
         await self.store.save(slid.id, self.seal.to_store(slid, key), slid.expires_at)
         return Carried(transaction=slid, cookie=IN_STORE + key)
-
-    async def update(self, transaction: SignInTransaction, carried: Carried) -> Carried:
-        """Save it wherever it is."""
-        return await self.keep(transaction, carried) if carried.is_stored else self.carry(transaction)
 
     async def finish(self, carried: Carried) -> None:
         """Take it out of the store. Raises `SignInFinished` if somebody else just did: one taker wins."""

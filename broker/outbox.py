@@ -1,0 +1,105 @@
+"""Deliver what must reach others: written with its cause, sent later, retried, never lost, never on a request's path."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, Protocol
+
+from broker.domain import tokens
+from broker.domain.client import Client
+from broker.domain.ports import Clock, Delivery, Durable, Entropy, Signer
+from broker.domain.session import sid_for
+from broker.domain.values import AccountId, ClientId, Sid
+from broker.errors import BrokerError
+
+RETRIES: Final = tuple(
+    timedelta(seconds=seconds) for seconds in (2, 10, 30, 120, 600, 1800, 3600, 3600 * 4, 3600 * 12, 3600 * 24)
+)
+"""When to try again after each failure; after the last the site is listed as not told."""
+BATCH: Final = 20
+IDLE: Final = 1.0
+"""Seconds between two looks at an empty outbox."""
+
+
+class Post(Protocol):
+    """One bounded POST of a form; see `broker.egress`."""
+
+    async def post_form(self, url: str, form: Mapping[str, str]) -> int:
+        """The status. Raises an `UpstreamError` if nobody answered or the address is refused."""
+        ...
+
+
+class Log(Protocol):
+    def event(self, name: str, /, **facts: str | int | float | None) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deliverer:
+    """Sends logout tokens (OpenID Connect Back-Channel Logout §2.5). Signs when it sends, so nothing waits stale."""
+
+    durable: Durable
+    clients: Mapping[ClientId, Client]
+    http: Post
+    signer: Signer
+    clock: Clock
+    entropy: Entropy
+    log: Log
+    issuer: str
+    subject_key: bytes
+    sid_key: bytes
+
+    async def run(self) -> None:
+        """Until cancelled. A database that is away is waited for."""
+        while True:
+            try:
+                busy = await self.once()
+            except BrokerError:
+                busy = 0
+            if not busy:
+                await asyncio.sleep(IDLE)
+
+    async def once(self) -> int:
+        """Deliver what is due now; how many were tried."""
+        claimed = await self.durable.outbox.claim(self.clock.now(), BATCH)
+        await asyncio.gather(*(self._deliver(delivery) for delivery in claimed))
+        return len(claimed)
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        client = self.clients.get(delivery.client)
+        if client is None or client.backchannel_logout_uri is None:
+            await self.durable.outbox.give_up(delivery.id, "site is gone")
+            return
+        try:
+            status = await self.http.post_form(
+                client.backchannel_logout_uri, {"logout_token": self._logout_token(delivery, client)}
+            )
+            error = "" if status in (200, 204) else f"status {status}"
+        except BrokerError as problem:
+            error = problem.code
+        if not error:
+            await self.durable.outbox.done(delivery.id)
+            self.log.event("logout_token_delivered", client=client.client_id, attempts=delivery.attempts + 1)
+        elif delivery.attempts >= len(RETRIES):
+            await self.durable.outbox.give_up(delivery.id, error)
+            self.log.event("logout_token_given_up", client=client.client_id, reason=error)
+        else:
+            due = self.clock.now() + RETRIES[delivery.attempts]
+            await self.durable.outbox.retry(delivery.id, due, error)
+            self.log.event("logout_token_delayed", client=client.client_id, reason=error, attempts=delivery.attempts + 1)
+
+    def _logout_token(self, delivery: Delivery, client: Client) -> str:
+        account, sid = AccountId(delivery.payload["account"]), Sid(delivery.payload["sid"])
+        payload = tokens.logout_token(
+            issuer=self.issuer,
+            client=client.client_id,
+            subject=tokens.subject_for(account, client, self.subject_key),
+            sid=sid_for(sid, client.client_id, self.sid_key),
+            jti=self.entropy.token(16),
+            now=self.clock.now(),
+        )
+        return self.signer.sign(payload, typ=tokens.LOGOUT_TOKEN_TYPE, algorithm=client.signing_algorithm)
+
+

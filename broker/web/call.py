@@ -1,0 +1,95 @@
+"""One request on its way through a handler: who asks, what they sent, and how to answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from broker.domain.client import Client
+from broker.domain.session import Session
+from broker.flows.transactions import Carried
+from broker.web.forms import Form
+
+if TYPE_CHECKING:
+    from broker.web.pages import Page
+    from broker.web.world import World
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerTo:
+    """Where an authorization error may be sent: only ever set once client and address are verified."""
+
+    redirect_uri: str = field(repr=False)
+    state: str | None = field(repr=False)
+
+
+@dataclass(slots=True, kw_only=True)
+class Call:
+    """Made by `web.endpoint`, filled in by the route's guard."""
+
+    request: Request
+    world: World
+    locale: str = "en"
+    form: Form = field(default_factory=lambda: Form([]), repr=False)
+    session: Session | None = field(default=None, repr=False)
+    client: Client | None = None
+    """The authenticated client (guard `client`), or the one an authorization request names."""
+    answer_to: AnswerTo | None = field(default=None, repr=False)
+    carried: Carried | None = field(default=None, repr=False)
+    """The sign-in transaction of an `/f/<id>/…` page."""
+    reference: str = ""
+    """What the person can read out so that the log line is found."""
+
+    @property
+    def signed_in(self) -> Session:
+        """The session, behind a guard that made sure of it."""
+        if self.session is None:
+            msg = "the route's guard lets nobody in without a session"
+            raise TypeError(msg)
+        return self.session
+
+    @property
+    def transaction_id(self) -> str:
+        """The transaction's id in the path."""
+        return str(self.request.path_params["id"])
+
+    @property
+    def binding(self) -> str:
+        """What this page's forms are bound to."""
+        if "id" in self.request.path_params:
+            return f"f:{self.transaction_id}"
+        return f"s:{self.session.sid}" if self.session is not None else "anonymous"
+
+    @property
+    def user_agent(self) -> str:
+        return self.request.headers.get("user-agent", "")
+
+    @property
+    def address(self) -> str:
+        """The browser's network address, as far as trusted proxies tell it; for limits only, never kept."""
+        return str(self.request.scope.get("doorward.address", ""))
+
+    def page(self, page: Page, status: int = 200) -> Response:
+        """A page in the person's language."""
+        body = self.world.renderer.page(
+            page,
+            locale=self.locale,
+            csrf_token=self.world.cookies.form_token(self.binding),
+            request_path=self.request.url.path,
+        )
+        return Response(body, status, media_type="text/html; charset=utf-8")
+
+
+def see_other(url: str) -> Response:
+    """303 to one of our own pages after a POST, or after a GET to anywhere verified (never 307 or 308: catalogue 14)."""
+    return Response(status_code=HTTPStatus.SEE_OTHER, headers={"Location": url})
+
+
+def answer_json(data: Any, status: int = 200) -> Response:  # noqa: ANN401 - whatever JSON can hold
+    """A JSON answer that nobody may store."""
+    return Response(orjson.dumps(data), status, headers={"Cache-Control": "no-store"}, media_type="application/json")

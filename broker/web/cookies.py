@@ -1,0 +1,175 @@
+"""Cookies: their names, flags and signatures. The one place that sets any, and the list the cookie page is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from itsdangerous import BadSignature, Signer, TimestampSigner
+from starlette.requests import Request
+from starlette.responses import Response
+
+MAX_TRANSACTIONS: Final = 4
+MAX_TRANSACTION_BYTES: Final = 6144
+LAST_PROVIDER_DAYS: Final = 180
+CSRF_MAX_AGE: Final = 24 * 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CookieNotice:
+    """One row of the cookie page. `lifetime_days` 0: until the browser is closed."""
+
+    name: str
+    purpose: str
+    lifetime: str
+
+
+class Cookies:
+    """`public_url` decides prefix and flags (decision 2): https gets `__Host-` and Secure, loopback http neither.
+
+    Ports share cookies, so plain http names carry the port: two brokers on one machine leave each other alone.
+    """
+
+    def __init__(self, *, key: bytes, secure: bool, port: int | None) -> None:
+        self._secure = secure
+        prefix = "__Host-doorward" if secure else f"doorward{port or ''}"
+        self.session_name: Final = f"{prefix}_session"
+        self.last_name: Final = f"{prefix}_last"
+        self.locale_name: Final = f"{prefix}_lang"
+        self.probe_name: Final = f"{prefix}_probe"
+        self.transaction_prefix: Final = f"{prefix}_tx_"
+        self._signer = Signer(key, salt="doorward.cookie")
+        self._stamper = TimestampSigner(key, salt="doorward.csrf")
+
+    @property
+    def notices(self) -> tuple[CookieNotice, ...]:
+        """Every cookie there is: what it is for and how long it lasts. Purposes are words to translate."""
+        return (
+            CookieNotice(name=self.session_name, purpose="keeps you signed in", lifetime="until you close the browser"),
+            CookieNotice(
+                name=f"{self.transaction_prefix}…",
+                purpose="remembers one sign-in from page to page; sealed, one per tab",
+                lifetime="30 minutes, 2 hours at most",
+            ),
+            CookieNotice(
+                name=self.last_name,
+                purpose="remembers which way to sign in you used last, only if you ticked it",
+                lifetime="180 days",
+            ),
+            CookieNotice(
+                name=self.locale_name, purpose="remembers the language you chose", lifetime="until you close the browser"
+            ),
+            CookieNotice(
+                name=self.probe_name, purpose="finds out whether your browser takes cookies", lifetime="5 minutes"
+            ),
+        )
+
+    # --- session --------------------------------------------------------------------------------------
+
+    def session_secret(self, request: Request) -> str | None:
+        """The session's secret; `None` for none, a forged or a doubled cookie (catalogue 94, 95)."""
+        value = single(request, self.session_name)
+        if value is None or len(value) > 200:
+            return None
+        return self._unsign(value)
+
+    def set_session(self, response: Response, secret: str) -> None:
+        self._set(response, self.session_name, self._signer.sign(secret).decode())
+
+    def clear_session(self, response: Response) -> None:
+        self._clear(response, self.session_name)
+
+    # --- transactions ---------------------------------------------------------------------------------
+
+    def transaction(self, request: Request, transaction_id: str) -> str | None:
+        """The cookie value that carries this transaction, if this browser has it exactly once."""
+        return single(request, self.transaction_prefix + transaction_id)
+
+    def set_transaction(self, request: Request, response: Response, transaction_id: str, value: str) -> None:
+        """Carry it; the oldest tabs' cookies go when there are too many or they grow too large (decision 4)."""
+        ours = self.transaction_prefix + transaction_id
+        others = sorted(name for name in request.cookies if name.startswith(self.transaction_prefix) and name != ours)
+        sizes = {name: len(request.cookies[name]) for name in others}
+        while others and (
+            len(others) >= MAX_TRANSACTIONS or sum(sizes[name] for name in others) + len(value) > MAX_TRANSACTION_BYTES
+        ):
+            self._clear(response, others.pop(0))
+        self._set(response, ours, value, max_age=7200)
+
+    def clear_transaction(self, response: Response, transaction_id: str) -> None:
+        self._clear(response, self.transaction_prefix + transaction_id)
+
+    # --- small memories -------------------------------------------------------------------------------
+
+    def last_provider(self, request: Request) -> str | None:
+        value = single(request, self.last_name)
+        return self._unsign(value) if value is not None and len(value) < 200 else None
+
+    def set_last_provider(self, response: Response, provider: str) -> None:
+        value = self._signer.sign(provider).decode()
+        self._set(response, self.last_name, value, max_age=LAST_PROVIDER_DAYS * 86_400)
+
+    def clear_last_provider(self, response: Response) -> None:
+        self._clear(response, self.last_name)
+
+    def locale(self, request: Request) -> str | None:
+        value = single(request, self.locale_name)
+        return value if value is not None and len(value) <= 35 else None
+
+    def set_locale(self, response: Response, locale: str) -> None:
+        self._set(response, self.locale_name, locale)
+
+    def has_any(self, request: Request) -> bool:
+        """Whether the browser sent anything back that we set."""
+        return any(name.startswith(self.session_name.removesuffix("session")) for name in request.cookies)
+
+    def set_probe(self, response: Response) -> None:
+        self._set(response, self.probe_name, "1", max_age=300)
+
+    def clear_all(self, request: Request, response: Response) -> None:
+        """Expire every cookie of ours by name (decision 7)."""
+        for name in request.cookies:
+            if name in (self.session_name, self.probe_name) or name.startswith(self.transaction_prefix):
+                self._clear(response, name)
+
+    # --- forms ----------------------------------------------------------------------------------------
+
+    def form_token(self, binding: str) -> str:
+        """A token for the hidden field of a form, good for this transaction or session and a day."""
+        return self._stamper.sign(binding.encode()).decode().removeprefix(binding + ".")
+
+    def is_form_token(self, token: str, binding: str) -> bool:
+        """Whether we made this token for this binding."""
+        try:
+            self._stamper.unsign(f"{binding}.{token}", max_age=CSRF_MAX_AGE)
+        except BadSignature:
+            return False
+        return True
+
+    # --- inside ---------------------------------------------------------------------------------------
+
+    def _unsign(self, value: str) -> str | None:
+        try:
+            return self._signer.unsign(value).decode()
+        except (BadSignature, UnicodeError):
+            return None
+
+    def _set(self, response: Response, name: str, value: str, *, max_age: int | None = None) -> None:
+        response.set_cookie(
+            name, value, max_age=max_age, path="/", secure=self._secure, httponly=True, samesite="lax"
+        )
+
+    def _clear(self, response: Response, name: str) -> None:
+        response.set_cookie(name, "", max_age=0, path="/", secure=self._secure, httponly=True, samesite="lax")
+
+
+def single(request: Request, name: str) -> str | None:
+    """A cookie that was sent exactly once: a sibling host can plant a second one of the same name (catalogue 94)."""
+    value = request.cookies.get(name)
+    if not value or len(value) > 8192:
+        return None
+    headers = request.headers.getlist("cookie")
+    seen = sum(part.strip().partition("=")[0] == name for header in headers for part in header.split(";"))
+    return value if seen == 1 else None
+
+

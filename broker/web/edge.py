@@ -1,0 +1,80 @@
+"""The outermost layer: refuses requests that are no business of ours before anything is parsed.
+
+Wrong host names (catalogue 145), header floods (180), and who the browser is, as far as *trusted* proxies say (143).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+MAX_HEADERS: Final = 100
+MAX_HEADER_BYTES: Final = 32 * 1024
+HEALTH: Final = frozenset({"/healthz", "/readyz"})
+
+
+class Edge:
+    """ASGI middleware. `trusted` are the networks of our own proxies; nobody else's forwarding headers count."""
+
+    def __init__(
+        self, app: ASGIApp, *, public_url: str, trusted: Sequence[IPv4Network | IPv6Network]
+    ) -> None:
+        self._app = app
+        parts = urlsplit(public_url)
+        host = parts.netloc.lower()
+        default = {"https": "443", "http": "80"}[parts.scheme]
+        self._hosts = {host.encode(), f"{host}:{default}".encode() if parts.port is None else host.encode()}
+        self._trusted = tuple(trusted)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        if len(headers) > MAX_HEADERS or sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES:
+            await _refuse(send, 431, b"The request has too many or too large headers.")
+            return
+        hosts = [value.lower() for name, value in headers if name == b"host"]
+        if (len(hosts) != 1 or hosts[0] not in self._hosts) and scope["path"] not in HEALTH:
+            await _refuse(send, 421, b"This server does not answer for that host name.")
+            return
+        client = scope.get("client")
+        scope["doorward.address"] = self._address(client[0] if client else "", headers)
+        await self._app(scope, receive, send)
+
+    def _address(self, peer: str, headers: list[tuple[bytes, bytes]]) -> str:
+        """The peer, or behind trusted proxies the last address that is not one of them (RFC 7239 §7.4)."""
+        if not self._trusted or not self._is_trusted(peer):
+            return peer
+        chain = ",".join(value.decode("latin-1") for name, value in headers if name == b"x-forwarded-for").split(",")
+        for hop in reversed([hop.strip() for hop in chain]):
+            try:
+                address = str(ip_address(hop))
+            except ValueError:
+                return peer  # malformed: believe nothing
+            if not self._is_trusted(address):
+                return address
+        return peer
+
+    def _is_trusted(self, address: str) -> bool:
+        try:
+            found = ip_address(address)
+        except ValueError:
+            return False
+        return any(found.version == network.version and found in network for network in self._trusted)
+
+
+async def _refuse(send: Send, status: int, text: bytes) -> None:
+    headers = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", str(len(text)).encode()),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+        (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": text})

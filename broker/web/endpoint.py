@@ -1,0 +1,44 @@
+"""What happens around every handler: guard, handler, answer, headers, one log line. Errors meet their one mapping here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from broker.errors import BrokerError
+from broker.web.call import Call
+from broker.web.guards import GUARDS
+from broker.web.problems import answer_problem
+
+if TYPE_CHECKING:
+    from broker.web.routes import Route
+    from broker.web.world import World
+
+Handler = Callable[[Call], Awaitable[Response]]
+
+
+
+def endpoint(route: Route, world: World) -> Callable[[Request], Awaitable[Response]]:
+    """The Starlette endpoint of one row of the table."""
+    guard = GUARDS[route.guard]
+    is_callback = route.name == "callback"
+
+    async def serve(request: Request) -> Response:
+        started = time.perf_counter()
+        call = Call(request=request, world=world, locale=world.renderer.choose_locale(request))
+        try:
+            await guard(call)
+            response = await route.handler(call)
+        except Exception as error:  # noqa: BLE001 - the one place that maps errors; see problems
+            response = answer_problem(call, route, error)
+            if not isinstance(error, BrokerError):
+                world.log.fault("fault", error, reference=call.reference, route=route.name)
+        world.headers.add(response, is_callback=is_callback)
+        world.metrics.request(route.name, request.method, response.status_code, time.perf_counter() - started)
+        return response
+
+    return serve

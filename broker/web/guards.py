@@ -1,0 +1,184 @@
+"""Who may come in: one guard per route, named in the table. A guard fills in the call or raises; it decides nothing else."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+from typing import Final
+from urllib.parse import unquote_plus
+
+from broker.domain.checks.token import read_params
+from broker.domain.client import Client
+from broker.domain.session import needs_fresh_sign_in
+from broker.domain.values import ClientId
+from broker.errors import (
+    CookiesOff,
+    Forbidden,
+    FreshSignInRequired,
+    InvalidClient,
+    InvalidRequest,
+    InvalidToken,
+    SignInExpired,
+    SignInRequired,
+    TooManyAttempts,
+)
+from broker.web.call import Call
+from broker.web.forms import FORM, Form, parse_pairs, read_body, read_form
+
+
+class Guard(StrEnum):
+    """`public` and `protocol` let everybody in; what a `protocol` route needs it checks by its RFC, in its handler."""
+
+    PUBLIC = "public"
+    BROWSER = "browser"
+    TRANSACTION = "transaction"
+    SIGNED_IN = "signed_in"
+    FRESH = "fresh"
+    CLIENT = "client"
+    BEARER = "bearer"
+    PROTOCOL = "protocol"
+
+
+SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
+
+
+async def _public(_call: Call) -> None:
+    return
+
+
+async def _browser(call: Call) -> None:
+    """Load the session if there is one; a POST must come from a form of ours."""
+    secret = call.world.cookies.session_secret(call.request)
+    if secret is not None:
+        call.session = await call.world.sessions.load(secret)
+    if call.request.method not in SAFE_METHODS:
+        await _form_of_ours(call)
+
+
+async def _form_of_ours(call: Call) -> None:
+    """Three locks against forged forms: the browser's own word, the origin, and a token in the form (catalogue 97)."""
+    headers = call.request.headers
+    if headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
+        raise Forbidden(detail="sec-fetch-site")
+    origin = headers.get("origin")
+    if origin is not None and origin != call.world.settings.broker.public_url:
+        raise Forbidden(detail="origin")
+    call.form = await read_form(call.request)
+    if not call.world.cookies.is_form_token(call.form.get("csrf", ""), call.binding):
+        if "cookie" not in headers:
+            raise CookiesOff(detail="form without any cookie")
+        raise Forbidden(detail="form token")
+
+
+async def _transaction(call: Call) -> None:
+    """The page belongs to a sign-in that this very browser carries (catalogue 98)."""
+    cookie = call.world.cookies.transaction(call.request, call.transaction_id)
+    if cookie is None:
+        if not call.world.cookies.has_any(call.request):
+            raise CookiesOff(detail="transaction page without any cookie")
+        raise SignInExpired(detail="no cookie for this transaction")
+    await _browser(call)
+    call.carried = await call.world.box.open(call.transaction_id, cookie)
+
+
+async def _signed_in(call: Call) -> None:
+    secret = call.world.cookies.session_secret(call.request)
+    call.session = await call.world.sessions.load(secret) if secret is not None else None
+    if call.session is None:
+        raise SignInRequired
+    if call.request.method not in SAFE_METHODS:
+        await _form_of_ours(call)
+
+
+async def _fresh(call: Call) -> None:
+    await _signed_in(call)
+    if needs_fresh_sign_in(call.signed_in, call.world.clock.now()):
+        raise FreshSignInRequired
+
+
+async def _client(call: Call) -> None:
+    """Client authentication at an endpoint for servers (RFC 6749 §2.3.1): basic or post, never both, never in a query."""
+    call.form = await read_protocol_form(call)
+    call.client = await authenticate(call, call.form)
+
+
+async def _bearer(call: Call) -> None:
+    """Only that there is exactly one well-formed bearer token; what it is worth the flow says (RFC 6750 §2)."""
+    values = call.request.headers.getlist("authorization")
+    if "access_token" in call.request.query_params:
+        raise InvalidRequest(detail="access token in the query")
+    if call.request.method == "POST" and call.request.headers.get("content-type", "").startswith(FORM):
+        call.form = Form(parse_pairs(await read_body(call.request)))
+        posted = call.form.all("access_token")
+        if posted and (values or len(posted) > 1):
+            raise InvalidRequest(detail="more than one access token")
+        if posted:
+            call.request.scope["doorward.token"] = posted[0]
+            return
+    if len(values) > 1:
+        raise InvalidRequest(detail="more than one authorization header")
+    scheme, _, token = values[0].partition(" ") if values else ("", "", "")
+    if scheme.lower() != "bearer" or not token or not token.isascii() or any(ch <= " " or ch == "\x7f" for ch in token):
+        raise InvalidToken(detail="no bearer token")
+    call.request.scope["doorward.token"] = token
+
+
+GUARDS: Final[dict[Guard, Callable[[Call], Awaitable[None]]]] = {
+    Guard.PUBLIC: _public,
+    Guard.BROWSER: _browser,
+    Guard.TRANSACTION: _transaction,
+    Guard.SIGNED_IN: _signed_in,
+    Guard.FRESH: _fresh,
+    Guard.CLIENT: _client,
+    Guard.BEARER: _bearer,
+    Guard.PROTOCOL: _public,
+}
+
+
+async def read_protocol_form(call: Call) -> Form:
+    """A protocol endpoint's form: each parameter once (RFC 6749 §3.2)."""
+    kind = call.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != FORM:
+        raise InvalidRequest(detail="content type is not a form")
+    pairs = parse_pairs(await read_body(call.request))
+    return Form(list(read_params(pairs).items()))
+
+
+async def authenticate(call: Call, form: Form) -> Client:
+    """The client this request proves to be from. Raises `InvalidClient`, `InvalidRequest`, `TooManyAttempts`."""
+    headers = call.request.headers.getlist("authorization")
+    if len(headers) > 1 or (headers and "client_secret" in form):
+        raise InvalidRequest(detail="more than one client authentication")
+    if headers:
+        client_id, secret = _basic(headers[0])
+        if form.get("client_id", client_id) != client_id:
+            raise InvalidRequest(detail="client_id differs from the authenticated one")
+    else:
+        client_id, secret = form.get("client_id", ""), form.get("client_secret")
+    client = call.world.clients.get(ClientId(client_id))
+    if client is not None and client.enabled:
+        if client.is_public and secret is None:
+            return client
+        if not client.is_public and secret is not None and call.world.secret_matches(secret, client.secret_digests):
+            return client
+    wait = await call.world.limits.hit(
+        f"client:{call.address}", limit=call.world.failures_per_minute, window=60, now=call.world.clock.now()
+    )
+    if wait:
+        raise TooManyAttempts(wait, detail="client authentication")
+    raise InvalidClient(detail="client unknown, disabled, or secret wrong")
+
+
+def _basic(header: str) -> tuple[str, str]:
+    """Id and secret, form-decoded as RFC 6749 §2.3.1 wants it."""
+    scheme, _, text = header.partition(" ")
+    if scheme.lower() != "basic":
+        raise InvalidClient(detail="authorization scheme is not Basic")
+    try:
+        client_id, colon, secret = base64.b64decode(text.strip(), validate=True).decode("ascii").partition(":")
+    except (ValueError, UnicodeError) as error:
+        raise InvalidClient(detail="authorization header unreadable") from error
+    if not colon:
+        raise InvalidClient(detail="authorization header without a secret")
+    return unquote_plus(client_id), unquote_plus(secret)

@@ -1,0 +1,64 @@
+"""The headers every answer carries. One policy for all pages; nothing inline, nothing from anywhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from starlette.responses import Response
+
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'; "
+    "require-trusted-types-for 'script'; trusted-types default"
+)
+_PERMISSIONS: Final = "camera=(), geolocation=(), microphone=(), payment=(), usb=(), browsing-topics=(), interest-cohort=()"
+
+
+class SecurityHeaders:
+    """`secure` adds what only https can carry (decision 2)."""
+
+    def __init__(self, *, secure: bool) -> None:
+        base = {
+            "X-Content-Type-Options": "nosniff",
+            "X-Frame-Options": "DENY",
+            "Cross-Origin-Resource-Policy": "same-origin",
+            "Permissions-Policy": _PERMISSIONS,
+        }
+        policy = _POLICY
+        if secure:
+            base["Strict-Transport-Security"] = "max-age=63072000; includeSubDomains"
+            policy += "; upgrade-insecure-requests"
+        self._page = _raw(
+            base
+            | {
+                "Content-Security-Policy": policy,
+                "Cross-Origin-Opener-Policy": "same-origin",
+                "Referrer-Policy": "same-origin",
+            }
+        )
+        self._bare = _raw(
+            base
+            | {
+                "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+                "Referrer-Policy": "no-referrer",
+            }
+        )
+        self._open = [pair for pair in self._bare if pair[0] != b"cross-origin-resource-policy"]
+        self._no_store = (b"cache-control", b"no-store")
+
+    def add(self, response: Response, *, is_callback: bool = False) -> None:
+        """Add them to an answer; pages with forms may name their own origin as referrer, callbacks nothing (decision 6)."""
+        headers = response.raw_headers
+        present = {name for name, _ in headers}
+        is_page = (response.media_type or "").startswith("text/html")
+        if is_page and not is_callback:
+            headers += self._page
+        else:
+            headers += self._open if b"access-control-allow-origin" in present else self._bare
+        if b"cache-control" not in present:
+            headers.append(self._no_store)
+
+
+def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]

@@ -1,0 +1,64 @@
+"""Discovery and keys: bytes made once, sent as they are (OpenID Connect Discovery §3, RFC 8414, RFC 7517)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+
+from broker.domain.claims import COMPANIONS, SCOPES
+from broker.web.call import Call
+
+CACHE = {"Cache-Control": "public, max-age=600", "Access-Control-Allow-Origin": "*"}
+"""Public documents without credentials: any page may read them (catalogue 145: nothing is reflected)."""
+
+
+def build_metadata(issuer: str, locales: tuple[str, ...], claims: frozenset[str], policy: str, terms: str) -> bytes:
+    """The discovery document. Only what is there is in it."""
+    document: dict[str, Any] = {
+        "issuer": issuer,
+        "authorization_endpoint": f"{issuer}/authorize",
+        "token_endpoint": f"{issuer}/token",
+        "userinfo_endpoint": f"{issuer}/userinfo",
+        "jwks_uri": f"{issuer}/jwks",
+        "introspection_endpoint": f"{issuer}/introspect",
+        "revocation_endpoint": f"{issuer}/revoke",
+        "end_session_endpoint": f"{issuer}/end-session",
+        "scopes_supported": [str(scope) for scope in SCOPES],
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "grant_types_supported": ["authorization_code", "refresh_token"],
+        "subject_types_supported": ["pairwise", "public"],
+        "id_token_signing_alg_values_supported": ["RS256", "ES256"],
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+        "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+        "code_challenge_methods_supported": ["S256"],
+        "prompt_values_supported": ["none", "login", "consent", "select_account", "create"],
+        "claims_supported": sorted(
+            {"sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "azp", "at_hash", "sid"}
+            | claims
+            | {str(companion) for claim, companion in COMPANIONS.items() if claim in claims}
+        ),
+        "claims_parameter_supported": False,
+        "request_parameter_supported": False,
+        "request_uri_parameter_supported": False,
+        "authorization_response_iss_parameter_supported": True,
+        "backchannel_logout_supported": True,
+        "backchannel_logout_session_supported": True,
+        "ui_locales_supported": list(locales),
+        "op_policy_uri": policy,
+        "op_tos_uri": terms,
+    }
+    return orjson.dumps(document)
+
+
+async def discovery(call: Call) -> Response:
+    """`/.well-known/openid-configuration`."""
+    return Response(call.world.metadata, headers=CACHE, media_type="application/json")
+
+
+async def jwks(call: Call) -> Response:
+    """The public keys (RFC 7517 §5)."""
+    return Response(call.world.key_box.jwks, headers=CACHE, media_type="application/json")

@@ -1,0 +1,101 @@
+"""Everything handlers may use, put together once by `broker.app`. Flows, not stores: a handler decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from broker.domain.client import Client
+from broker.domain.policy import FieldPolicy
+from broker.domain.ports import BrowserMemory, Clock, Durable, Entropy, Limits, Signer
+from broker.domain.provider import Provider
+from broker.domain.values import ClaimName, ClientId, ProviderId
+from broker.flows.account import AccountFlow
+from broker.flows.authorize import AuthorizeFlow
+from broker.flows.exchange import ExchangeFlow
+from broker.flows.posting import PostingGate
+from broker.flows.release import Releaser
+from broker.flows.session import SessionFlow
+from broker.flows.sign_in import SignInFlow
+from broker.flows.sign_up import SignUpFlow
+from broker.flows.transactions import TransactionBox
+from broker.web.cookies import Cookies
+from broker.web.headers import SecurityHeaders
+
+if TYPE_CHECKING:
+    from broker.settings import Settings
+    from broker.web.render import Renderer
+
+
+class PublishedKeys(Protocol):
+    """What the key endpoint sends."""
+
+    @property
+    def jwks(self) -> bytes: ...
+
+
+class Log(Protocol):
+    """Structured events: names, ids and codes only."""
+
+    def event(self, name: str, /, **facts: str | int | float | None) -> None: ...
+    def fault(self, name: str, error: BaseException, /, **facts: str | int | float | None) -> None: ...
+
+
+class Metrics(Protocol):
+    """Counters without people in them."""
+
+    def request(self, route: str, method: str, status: int, seconds: float) -> None: ...
+    def sign_in(self, provider: str, step: str, outcome: str) -> None: ...
+    def token_issued(self, grant_type: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderFace:
+    """What people see of a provider before they choose it."""
+
+    id: ProviderId
+    label: str
+    brand: str
+    host: str
+    privacy_policy_url: str
+    is_sandbox: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    settings: Settings
+    durable: Durable
+    memory: BrowserMemory
+    clock: Clock
+    entropy: Entropy
+    signer: Signer
+    key_box: PublishedKeys
+    cookies: Cookies
+    headers: SecurityHeaders
+    renderer: Renderer
+    log: Log
+    metrics: Metrics
+    metadata: bytes = field(repr=False)
+    clients: Mapping[ClientId, Client]
+    fields: Mapping[ClaimName, FieldPolicy]
+    providers: Mapping[ProviderId, Provider]
+    faces: Mapping[ProviderId, ProviderFace]
+    provider_health: Callable[[ProviderId], str]
+    """`ok`, `failing` or `unavailable`."""
+    secret_matches: Callable[[str, tuple[bytes, ...]], bool]
+    failures_per_minute: int
+    box: TransactionBox
+    sessions: SessionFlow
+    sign_in: SignInFlow
+    sign_up: SignUpFlow
+    authorize: AuthorizeFlow
+    exchange: ExchangeFlow
+    releaser: Releaser
+    account: AccountFlow
+    posting: PostingGate
+
+    @property
+    def limits(self) -> Limits:
+        """Who has tried how often."""
+        return self.memory.limits
