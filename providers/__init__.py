@@ -1,1 +1,111 @@
-"""Upstream identity providers."""
+"""Upstream identity providers: one module per kind, one preset per provider. See `providers/README.md`.
+
+`load()` looks at this package's own modules, so that a new kind is one new file and nothing else: no registration, no
+import order. Modules that start with `_` are shared by kinds; sub-packages (`publishing`, `sandbox`) are other things.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from types import MappingProxyType
+from typing import Final, Protocol
+
+from broker.domain.ports import Clock
+from broker.domain.provider import Provider
+from broker.domain.values import ProviderId
+from broker.errors import ConfigurationError, Problem
+from providers._http import UpstreamHTTP
+from providers.preset import Preset, is_posting_scope
+
+_NOT_KINDS: Final = frozenset({"preset"})
+
+Locate = Callable[[ProviderId, str], tuple[str, int]]
+"""File and line of a provider's key, for problems."""
+
+
+class Kind(Protocol):
+    """What a kind's module names `PROVIDER`: makes a provider from a preset without any network."""
+
+    def __call__(self, preset: Preset, http: UpstreamHTTP, clock: Clock) -> Provider: ...
+
+    def problems(self, preset: Preset, today: date) -> Iterable[Problem]:
+        """What is wrong with the preset, as far as this kind knows. File and line are left empty."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedProviders:
+    """Every provider that is switched on, in the order to show, with its preset; and what the operator should know."""
+
+    providers: Mapping[ProviderId, Provider]
+    presets: Mapping[ProviderId, Preset]
+    """All presets, also of providers that are off."""
+    warnings: tuple[Problem, ...] = ()
+
+
+def known_kinds() -> tuple[str, ...]:
+    """The kinds there are: this package's public modules."""
+    found = pkgutil.iter_modules(__path__)
+    return tuple(sorted(m.name for m in found if not m.ispkg and not m.name.startswith("_") and m.name not in _NOT_KINDS))
+
+
+def load(
+    presets: Iterable[Preset], http: UpstreamHTTP, clock: Clock, *, locate: Locate | None = None
+) -> LoadedProviders:
+    """Make every provider that is on. Touches no network: one that is down is found out later and stops nobody.
+
+    Raises `ConfigurationError` with all problems at once: an unknown kind, a preset its kind cannot use, an id twice,
+    a posting scope at sign-in.
+    """
+    ordered = sorted(presets, key=lambda preset: (preset.order, preset.id))
+    today = clock.now().date()
+    kinds = known_kinds()
+    problems: list[Problem] = []
+    providers: dict[ProviderId, Provider] = {}
+    for preset in ordered:
+        found = list(_problems(preset, kinds, today))
+        if preset.id in providers:
+            found.append(Problem(file="", line=0, key="", what="occurs twice.", fix="Give every provider its own id."))
+        problems += [_placed(preset, problem, locate) for problem in found]
+        if preset.state == "on" and not any(problem.severity == "error" for problem in found):
+            provider = _kind(preset.kind)(preset, http, clock)
+            problems += [_placed(preset, problem, locate) for problem in _posting_scopes(provider)]
+            providers[preset.id] = provider
+    errors = tuple(problem for problem in problems if problem.severity == "error")
+    if errors:
+        raise ConfigurationError(errors)
+    return LoadedProviders(
+        providers=MappingProxyType(providers),
+        presets=MappingProxyType({preset.id: preset for preset in ordered}),
+        warnings=tuple(problems),
+    )
+
+
+def _kind(name: str) -> Kind:
+    kind: Kind = importlib.import_module(f"{__name__}.{name}").PROVIDER
+    return kind
+
+
+def _problems(preset: Preset, kinds: tuple[str, ...], today: date) -> Iterable[Problem]:
+    if preset.kind not in kinds:
+        fix = f"Known kinds: {', '.join(kinds)}."
+        return [Problem(file="", line=0, key="kind", what=f"{preset.kind!r} is not a kind of provider.", fix=fix)]
+    return _kind(preset.kind).problems(preset, today)
+
+
+def _posting_scopes(provider: Provider) -> Iterable[Problem]:
+    """The last look: whatever a kind adds on its own may not ask to post either."""
+    return [
+        Problem(file="", line=0, key="scopes", what=f"asks to post ({scope!r}) at sign-in.", fix="Remove it.")
+        for scope in provider.sign_in_scopes
+        if is_posting_scope(scope)
+    ]
+
+
+def _placed(preset: Preset, problem: Problem, locate: Locate | None) -> Problem:
+    file, line = locate(preset.id, problem.key) if locate else ("providers.toml", 0)
+    return replace(problem, file=file, line=line, key=f"{preset.id}.{problem.key}".rstrip("."))

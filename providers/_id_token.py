@@ -1,0 +1,244 @@
+"""ID tokens: from text that anybody could have written to claims that the issuer signed for us, now, for this attempt.
+
+joserfc checks the signature. Everything around it is spelled out here, because every library leaves some of it to its
+caller (protocols.md §3.2; catalogue 38, 42-48, 70-76). `VerifiedClaims` cannot be built anywhere else.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import InitVar, dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any, Final
+
+from joserfc import jws
+from joserfc.errors import JoseError
+
+from broker.errors import UpstreamInvalid
+from providers._json import read_json
+from providers._keys import KeySource, VerificationKey
+
+_MINT: Final = object()
+
+SKEW: Final = timedelta(seconds=60)
+OLDEST_ISSUE: Final = timedelta(minutes=10)
+FRESH: Final = timedelta(minutes=5)
+"""What counts as a fresh sign-in (decision 26)."""
+MAX_TOKEN: Final = 32 * 1024
+"""Looked at before anything is decoded (catalogue 74)."""
+MAX_HEADER: Final = 2048
+MAX_KID: Final = 255
+MAX_SUBJECT: Final = 255
+_LAST_SECOND: Final = 253402300799
+"""The end of the year 9999, the last a datetime can hold."""
+
+_TYPES: Final = frozenset({"jwt", "application/jwt"})
+_DIGESTS: Final = {"256": hashlib.sha256, "384": hashlib.sha384, "512": hashlib.sha512, "519": hashlib.sha512}
+"""Hash of `at_hash` by the last three characters of `alg`; Ed25519 hashes with SHA-512."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """What the token has to say. All of it is ours: nothing here was read from the token."""
+
+    issuer: str
+    client_id: str
+    nonce: str = field(repr=False)
+    algorithms: tuple[str, ...]
+    access_token: str | None = field(default=None, repr=False)
+    trusted_audiences: tuple[str, ...] = ()
+    fresh: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedClaims:
+    """The claims of an ID token that passed every check."""
+
+    issuer: str
+    subject: str = field(repr=False)
+    claims: Mapping[str, Any] = field(repr=False)
+    auth_time: datetime | None
+    amr: tuple[str, ...]
+    acr: str | None
+    mint: InitVar[object] = None
+
+    def __post_init__(self, mint: object) -> None:
+        if mint is not _MINT:
+            msg = "VerifiedClaims are made by verify_id_token() only"
+            raise TypeError(msg)
+
+
+async def verify_id_token(token: str, expected: Expected, keys: KeySource, now: datetime) -> VerifiedClaims:
+    """Check an ID token as OpenID Connect Core §3.1.3.7 has it, and more strictly where it leaves room.
+
+    Raises `UpstreamInvalid(check)`; `UpstreamUnavailable` when the issuer's keys cannot be had at all.
+    """
+    header, payload = _parts(token)
+    algorithm = _algorithm(header, expected.algorithms)
+    key_id = _key_id(header)
+    _check_signature(token, algorithm, await keys.candidates(key_id, algorithm))
+    claims = read_json(payload, "id_token_json")
+    _check_issuer(claims, expected.issuer)
+    _check_audience(claims, expected)
+    subject = read_subject(claims.get("sub"), "sub")
+    _check_times(claims, now)
+    _check_nonce(claims, expected.nonce)
+    _check_at_hash(claims, algorithm, expected.access_token)
+    return VerifiedClaims(
+        issuer=expected.issuer,
+        subject=subject,
+        claims=claims,
+        auth_time=_auth_time(claims, now, fresh=expected.fresh),
+        amr=_amr(claims.get("amr")),
+        acr=_acr(claims.get("acr")),
+        mint=_MINT,
+    )
+
+
+def _parts(token: str) -> tuple[dict[str, Any], bytes]:
+    """Header and payload of a compact JWS: three parts, small. Five parts would be encrypted, which we never accept."""
+    if len(token) > MAX_TOKEN or not token.isascii():
+        raise UpstreamInvalid("id_token_size")
+    parts = token.split(".")
+    if len(parts) != 3 or not all(parts) or len(parts[0]) > MAX_HEADER:  # noqa: PLR2004 - RFC 7515 §3.1
+        raise UpstreamInvalid("id_token_form")
+    header = read_json(_decode(parts[0]), "id_token_header")
+    if "crit" in header or "b64" in header:  # no extension is understood here, so none may be critical (RFC 7515 §4.1.11)
+        raise UpstreamInvalid("crit")
+    kind = header.get("typ", "JWT")
+    if not isinstance(kind, str) or kind.lower() not in _TYPES:  # an access or logout token is no ID token
+        raise UpstreamInvalid("typ")
+    return header, _decode(parts[1])
+
+
+def _decode(part: str) -> bytes:
+    if not part.replace("-", "").replace("_", "").isalnum():
+        raise UpstreamInvalid("id_token_form")
+    try:
+        return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+    except (binascii.Error, ValueError):
+        raise UpstreamInvalid("id_token_form") from None
+
+
+def _algorithm(header: Mapping[str, Any], allowed: tuple[str, ...]) -> str:
+    """The algorithm, if the preset allows it. Never what the token or the provider's metadata would like."""
+    algorithm = header.get("alg")
+    if not isinstance(algorithm, str) or algorithm not in allowed:
+        raise UpstreamInvalid("alg")
+    return algorithm
+
+
+def _key_id(header: Mapping[str, Any]) -> str | None:
+    """An opaque name to look up, nothing else. `jwk`, `jku`, `x5u` and `x5c` are never read (catalogue 70, 71)."""
+    key_id = header.get("kid")
+    if key_id is not None and (not isinstance(key_id, str) or not key_id or len(key_id) > MAX_KID):
+        raise UpstreamInvalid("kid")
+    return key_id
+
+
+def _check_signature(token: str, algorithm: str, keys: Sequence[VerificationKey]) -> None:
+    registry = _registry(algorithm)
+    for key in keys:
+        try:
+            jws.deserialize_compact(token, key.key, registry=registry)
+        except (JoseError, ValueError, TypeError):
+            continue
+        return
+    raise UpstreamInvalid("signature")
+
+
+@cache
+def _registry(algorithm: str) -> jws.JWSRegistry:
+    """joserfc's rules for exactly one algorithm, made once."""
+    registry = jws.JWSRegistry(algorithms=[algorithm], strict_check_header=False)
+    registry.max_header_length, registry.max_payload_length = MAX_HEADER, MAX_TOKEN
+    return registry
+
+
+def _check_issuer(claims: Mapping[str, Any], issuer: str) -> None:
+    if claims.get("iss") != issuer or not isinstance(claims.get("iss"), str):
+        raise UpstreamInvalid("iss")
+
+
+def _check_audience(claims: Mapping[str, Any], expected: Expected) -> None:
+    """`aud` holds us and nobody we do not trust; `azp` is us if there, and is there when others are."""
+    raw = claims.get("aud")
+    audience = [raw] if isinstance(raw, str) else raw
+    if not isinstance(audience, list) or not all(isinstance(item, str) for item in audience):
+        raise UpstreamInvalid("aud")
+    others = set(audience) - {expected.client_id}
+    if expected.client_id not in audience or not others <= set(expected.trusted_audiences):
+        raise UpstreamInvalid("aud")
+    if (others and "azp" not in claims) or claims.get("azp", expected.client_id) != expected.client_id:
+        raise UpstreamInvalid("azp")
+
+
+def read_subject(raw: object, check: str) -> str:
+    """A subject: 1 to 255 characters of text, none of them a control character. Kept as it is, never as a number."""
+    if not isinstance(raw, str) or not 0 < len(raw) <= MAX_SUBJECT or not raw.isprintable() or not raw.strip():
+        raise UpstreamInvalid(check)
+    return raw
+
+
+def read_time(claims: Mapping[str, Any], name: str, *, needed: bool = True) -> datetime | None:
+    """A NumericDate (RFC 7519 §2), fractions allowed. Raises `UpstreamInvalid(name)` for text, 1e308 and the like."""
+    raw = claims.get(name)
+    if raw is None and not needed and name not in claims:
+        return None
+    if isinstance(raw, bool) or not isinstance(raw, int | float) or not math.isfinite(raw) or not 0 <= raw <= _LAST_SECOND:
+        raise UpstreamInvalid(name)
+    return datetime.fromtimestamp(raw, UTC)
+
+
+def _check_times(claims: Mapping[str, Any], now: datetime) -> None:
+    expires, issued = read_time(claims, "exp"), read_time(claims, "iat")
+    not_before = read_time(claims, "nbf", needed=False)
+    if expires is None or now >= expires + SKEW:
+        raise UpstreamInvalid("exp")
+    if issued is None or not now - OLDEST_ISSUE - SKEW <= issued <= now + SKEW:
+        raise UpstreamInvalid("iat")
+    if not_before is not None and not_before > now + SKEW:
+        raise UpstreamInvalid("nbf")
+
+
+def _check_nonce(claims: Mapping[str, Any], nonce: str) -> None:
+    raw = claims.get("nonce")
+    if not nonce or not isinstance(raw, str) or not hmac.compare_digest(raw.encode("utf-8", "replace"), nonce.encode()):
+        raise UpstreamInvalid("nonce")
+
+
+def _check_at_hash(claims: Mapping[str, Any], algorithm: str, access_token: str | None) -> None:
+    """The access token is the one the ID token was made with (OpenID Connect Core §3.1.3.8), if it says."""
+    if "at_hash" not in claims or access_token is None:
+        return
+    digest = _DIGESTS[algorithm[-3:]](access_token.encode("ascii")).digest()
+    wanted = base64.urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=").decode("ascii")
+    raw = claims["at_hash"]
+    if not isinstance(raw, str) or not hmac.compare_digest(raw.rstrip("=").encode("utf-8", "replace"), wanted.encode()):
+        raise UpstreamInvalid("at_hash")
+
+
+def _auth_time(claims: Mapping[str, Any], now: datetime, *, fresh: bool) -> datetime | None:
+    """When the person proved who they are; has to be there and recent if a fresh sign-in was asked for."""
+    when = read_time(claims, "auth_time", needed=fresh)
+    if when is not None and when > now + SKEW:
+        raise UpstreamInvalid("auth_time")
+    if fresh and (when is None or when < now - FRESH - SKEW):
+        raise UpstreamInvalid("auth_time")
+    return when
+
+
+def _amr(raw: object) -> tuple[str, ...]:
+    if not isinstance(raw, list):
+        return ()
+    return tuple(item for item in raw[:16] if isinstance(item, str) and 0 < len(item) <= 64 and item.isprintable())  # noqa: PLR2004
+
+
+def _acr(raw: object) -> str | None:
+    return raw if isinstance(raw, str) and 0 < len(raw) <= 255 and raw.isprintable() else None  # noqa: PLR2004

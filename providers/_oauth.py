@@ -1,0 +1,176 @@
+"""OAuth 2.0 as a client: addresses, client authentication, token answers. Authlib lives here.
+
+Authlib knows PKCE and how an authorization request is written. It moves no bytes (the guarded client does), and what it
+does not check is checked here: RFC 6749 §2.3.1 encoding, an answer without what was asked, the type of every member.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+from urllib.parse import quote_plus
+
+from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
+
+from broker.domain.provider import UpstreamTokens
+from broker.domain.values import Secret
+from broker.errors import SignInCancelled, UpstreamInvalid, UpstreamRejected, UpstreamUnavailable
+from providers._http import OK, SERVER_FAULT, TOO_MANY, UpstreamResponse, read_object
+
+MAX_CODE: Final = 4096
+MAX_TOKEN: Final = 16 * 1024
+MAX_LIFETIME: Final = timedelta(days=3660)
+
+_ERROR_CODE = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
+_CANCELLED: Final = frozenset({"access_denied", "user_cancelled_authorize"})
+"""The second is Apple's spelling."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenAnswer:
+    """A token response that has the right shape (RFC 6749 §5.1). Nothing in it is verified yet."""
+
+    access_token: str = field(repr=False)
+    id_token: str | None = field(default=None, repr=False)
+    refresh_token: str | None = field(default=None, repr=False)
+    lifetime: timedelta | None = None
+    """How long the access token lives; `None` where the provider does not say (it is only recommended to)."""
+    scopes: frozenset[str] | None = None
+    """What was granted; `None`: all that was asked (RFC 6749 §5.1)."""
+
+    def tokens(self, now: datetime, asked: tuple[str, ...]) -> UpstreamTokens:
+        """These tokens as the domain keeps them."""
+        return UpstreamTokens(
+            access_token=self.access_token,
+            refresh_token=self.refresh_token,
+            expires_at=now + self.lifetime if self.lifetime is not None else None,
+            scopes=frozenset(asked) if self.scopes is None else self.scopes,
+        )
+
+
+def challenge_of(verifier: str) -> str:
+    """The S256 code challenge of a verifier (RFC 7636 §4.2)."""
+    return str(create_s256_code_challenge(verifier))
+
+
+def build_authorization_url(
+    endpoint: str, *, client_id: str, redirect_uri: str, scopes: tuple[str, ...], state: str, **more: str | None
+) -> str:
+    """The authorization request as an address (RFC 6749 §4.1.1). Parameters in `more` that are `None` are left out."""
+    return str(
+        prepare_grant_uri(
+            endpoint,
+            client_id=client_id,
+            response_type="code",
+            redirect_uri=redirect_uri,
+            scope=" ".join(scopes),
+            state=state,
+            **more,
+        )
+    )
+
+
+def authenticate(
+    method: str, client_id: str, secret: Secret, form: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Form and headers that say who we are, for `client_secret_basic`, `client_secret_post` or `none`.
+
+    Basic encodes both halves as form values first (RFC 6749 §2.3.1): without it `:` or `%` in a secret break.
+    """
+    if method == "client_secret_basic":
+        pair = f"{quote_plus(client_id)}:{quote_plus(secret.reveal())}"
+        return dict(form), {"Authorization": "Basic " + base64.b64encode(pair.encode("ascii")).decode("ascii")}
+    if method == "client_secret_post":
+        return {**form, "client_id": client_id, "client_secret": secret.reveal()}, {}
+    return {**form, "client_id": client_id}, {}
+
+
+def read_callback(callback: Mapping[str, str]) -> str:
+    """The code of a callback whose `state` and `iss` were checked.
+
+    Raises `SignInCancelled` when the person said no, `UpstreamRejected` for other errors, `UpstreamInvalid("code")`
+    when there is no code: an access token or assertion sent straight here is never looked at (catalogue 50, 56).
+    """
+    error = callback.get("error")
+    if error is not None:
+        if error in _CANCELLED:
+            raise SignInCancelled(f"upstream {error}")
+        raise UpstreamRejected(f"authorization {safe_code(error)}")
+    code = callback.get("code", "")
+    if not code or len(code) > MAX_CODE or not code.isprintable():
+        raise UpstreamInvalid("code")
+    return code
+
+
+def safe_code(raw: object) -> str:
+    """An error code fit for a log line, or `other`: the text came through somebody's browser."""
+    return raw if isinstance(raw, str) and _ERROR_CODE.fullmatch(raw) else "other"
+
+
+def read_token_answer(response: UpstreamResponse) -> TokenAnswer:
+    """A token response.
+
+    Raises `UpstreamUnavailable` (5xx, 429), `UpstreamRejected` with the provider's code (RFC 6749 §5.2, also where it
+    comes with status 200), or `UpstreamInvalid(check)` for anything that is no token response.
+    """
+    if response.status >= SERVER_FAULT or response.status == TOO_MANY:
+        raise UpstreamUnavailable(f"status {response.status} token")
+    if not (response.status == OK or 400 <= response.status < SERVER_FAULT):  # noqa: PLR2004 - client errors
+        raise UpstreamInvalid("token_status", str(response.status))
+    answer = read_object(response, "token_json")
+    if "error" in answer or response.status != OK:
+        raise UpstreamRejected(f"token {safe_code(answer.get('error'))}")
+    return read_token(answer)
+
+
+def read_token(answer: Mapping[str, Any]) -> TokenAnswer:
+    """A successful token response. Raises `UpstreamInvalid(member)` where one is missing or of the wrong kind."""
+    return TokenAnswer(
+        access_token=_bearer(answer),
+        id_token=_optional_text(answer, "id_token"),
+        refresh_token=_optional_text(answer, "refresh_token"),
+        lifetime=_lifetime(answer.get("expires_in")),
+        scopes=_scopes(answer.get("scope")),
+    )
+
+
+def _bearer(answer: Mapping[str, Any]) -> str:
+    kind = answer.get("token_type")
+    if not isinstance(kind, str) or kind.lower() != "bearer":
+        raise UpstreamInvalid("token_type")
+    token = _optional_text(answer, "access_token")
+    if token is None or len(token) > MAX_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
+        raise UpstreamInvalid("access_token")
+    return token
+
+
+def _optional_text(answer: Mapping[str, Any], name: str) -> str | None:
+    value = answer.get(name)
+    if value is not None and (not isinstance(value, str) or not value):
+        raise UpstreamInvalid(name)
+    return value
+
+
+def _lifetime(raw: object) -> timedelta | None:
+    """Seconds as a whole, sane number. Text for a number is refused (catalogue 173)."""
+    if raw is None:
+        return None
+    if isinstance(raw, bool) or not isinstance(raw, int | float) or not 0 <= raw <= MAX_LIFETIME.total_seconds():
+        raise UpstreamInvalid("expires_in")
+    return timedelta(seconds=int(raw))
+
+
+def _scopes(raw: object) -> frozenset[str] | None:
+    """Space-separated text, or the list that some providers send."""
+    if raw is None:
+        return None
+    if isinstance(raw, str):
+        return frozenset(raw.split())
+    if isinstance(raw, list) and all(isinstance(item, str) for item in raw):
+        return frozenset(raw)
+    raise UpstreamInvalid("scope")

@@ -1,0 +1,288 @@
+"""Presets: one table of `providers.toml`, checked and frozen. Knows no provider's quirks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Final
+from urllib.parse import urlsplit
+
+from broker.domain.claims import LABELS
+from broker.domain.values import ClaimName, ProviderId, Secret
+from broker.errors import ConfigurationError, Problem
+
+Where = Callable[[str], tuple[str, int]]
+"""File and line of a key of the table."""
+
+ALGORITHMS: Final = ("RS256", "ES256", "PS256", "RS384", "RS512", "ES384", "PS384", "PS512", "Ed25519")
+"""Signatures a preset may allow. Symmetric ones and `none` are not among them, so none can be switched on."""
+DEFAULT_ALGORITHMS: Final = ("RS256", "ES256")
+AUTH_METHODS: Final = ("client_secret_basic", "client_secret_post", "none")
+STATES: Final = ("on", "off")
+ENDPOINTS: Final = (
+    "authorization", "token", "userinfo", "jwks", "discovery", "revocation",  # any provider
+    "graph", "share",  # Facebook: the base of its API; the share window
+)  # fmt: skip
+
+_ID = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+_POSTING_SCOPES = re.compile(
+    r"publish_|(?:.*[.:_/])?write(?:$|[:_./])|read_write$|w_|pages_manage_|manage_pages|.*\.manage_posts|repo:|transition:"
+    r"|.*/auth/(?:youtube|blogger|plus\.stream\.write)|webhook\.incoming|chat:write"
+)
+
+
+def is_posting_scope(scope: str) -> bool:
+    """Whether a scope lets somebody write in a person's name at any network we know (house rule: never at sign-in)."""
+    return bool(_POSTING_SCOPES.match(scope.lower()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posting:
+    """The `[<provider>.posting]` table: how posts reach this network. Without it nothing can be posted there."""
+
+    kind: str
+    """A module of `providers.publishing`."""
+    url: str | None = None
+    """Where posts go; for a share window, its address."""
+    scopes: tuple[str, ...] = ()
+    """What the person must grant upstream; asked only on the opt-in page, never at sign-in."""
+    visibility: str = "public"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """One provider as the operator describes it."""
+
+    id: ProviderId
+    kind: str
+    """A module of `providers`: `openid_connect`, `facebook`, …"""
+    label: str
+    """What the button says."""
+    client_id: str
+    client_secret: Secret = field(default=Secret(""), repr=False)
+    issuer: str = ""
+    """OpenID Connect: who must have signed. Compared character by character."""
+    fields: tuple[ClaimName, ...] = (ClaimName("name"), ClaimName("email"), ClaimName("picture"))
+    """Claims it may tell us, in the order to show: what the notice and the preview promise."""
+    scopes: tuple[str, ...] = ()
+    """Asked at sign-in; empty: whatever `fields` needs."""
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+    """Addresses that replace the provider's own, by name (`authorization`, `token`, …)."""
+    token_endpoint_auth_method: str = "client_secret_basic"
+    algorithms: tuple[str, ...] = DEFAULT_ALGORITHMS
+    trusted_audiences: tuple[str, ...] = ()
+    """Audiences of ID tokens accepted beside our own."""
+    pkce: bool | None = None
+    """Whether PKCE is used; `None`: as the kind of provider has it."""
+    trusts_email: bool = False
+    """Whether this provider's word that an address is verified counts."""
+    can_force_fresh: bool = True
+    """Whether it checks the person anew when asked to (decision 26)."""
+    graph_version: str = "v26.0"
+    """Facebook: the version of the Graph API."""
+    privacy_policy_url: str = ""
+    host: str = ""
+    """The host shown beside the button; empty: taken from the addresses."""
+    brand: str = ""
+    """Which mark the button wears; empty: none."""
+    state: str = "on"
+    sandbox: bool = False
+    """A provider of the demo; refused in production."""
+    order: int = 100
+    posting: Posting | None = None
+
+    @property
+    def shown_host(self) -> str:
+        """The host a person will be sent to."""
+        address = self.endpoints.get("authorization") or self.issuer
+        return self.host or urlsplit(address).hostname or {"facebook": "www.facebook.com"}.get(self.kind, "")
+
+    @classmethod
+    def from_table(cls, id: str, table: Mapping[str, object], where: Where | None = None) -> Preset:  # noqa: A002
+        """Read one table. Raises `ConfigurationError` with everything that is wrong with it, not only the first thing.
+
+        Secrets come in resolved: `client_secret` is text or a `Secret`.
+        """
+        reader = _Reader(id, table, where or _nowhere)
+        values = reader.values()
+        if reader.problems:
+            raise ConfigurationError(tuple(reader.problems))
+        return cls(**values)  # type: ignore[arg-type]
+
+
+def _nowhere(key: str) -> tuple[str, int]:
+    return ("providers.toml", 0)
+
+
+class _Reader:
+    """Reads one table key by key and collects what is wrong."""
+
+    def __init__(self, id: str, table: Mapping[str, object], where: Where) -> None:  # noqa: A002
+        self.id, self.table, self.where = id, table, where
+        self.problems: list[Problem] = []
+
+    def problem(self, key: str, what: str, fix: str) -> None:
+        file, line = self.where(key)
+        self.problems.append(Problem(file=file, line=line, key=f"{self.id}.{key}" if key else self.id, what=what, fix=fix))
+
+    def values(self) -> dict[str, object]:
+        known = {item.name for item in fields(Preset)} - {"id"}
+        for key in self.table:
+            if key not in known:
+                self.problem(key, "is not a known option.", f"Known: {', '.join(sorted(known))}.")
+        if not _ID.fullmatch(self.id):
+            self.problem("", "is not usable as an id.", "Use small letters, digits, - and _; at most 32, a letter first.")
+        out: dict[str, object] = {"id": ProviderId(self.id)}
+        for key in ("kind", "client_id"):
+            out[key] = self.text(key, needed=True)
+        out["label"] = self.text("label", default=self.id.replace("_", " ").title())
+        for key in ("graph_version", "host", "brand"):
+            self._keep(out, key, self.text(key))
+        for key in ("issuer", "privacy_policy_url"):
+            self._keep(out, key, self.address(key))
+        for key, allowed in (("token_endpoint_auth_method", AUTH_METHODS), ("state", STATES)):
+            self._keep(out, key, self.choice(key, allowed))
+        for key in ("pkce", "trusts_email", "can_force_fresh", "sandbox"):
+            self._keep(out, key, self.truth(key))
+        self._keep(out, "order", self.number("order"))
+        for key in ("scopes", "trusted_audiences"):
+            self._keep(out, key, self.texts(key))
+        self._secret(out)
+        self._fields(out)
+        self._algorithms(out)
+        self._endpoints(out)
+        self._posting(out)
+        self._no_posting_scope(out)
+        return out
+
+    @staticmethod
+    def _keep(out: dict[str, object], key: str, value: object) -> None:
+        if value is not None:
+            out[key] = value
+
+    def text(self, key: str, *, needed: bool = False, default: str | None = None) -> str | None:
+        value = self.table.get(key, default)
+        if value is None and not needed:
+            return None
+        if not isinstance(value, str) or not value.strip():
+            self.problem(key, "is missing." if value is None else "is not text.", f'Write {key} = "…".')
+            return default
+        return value
+
+    def texts(self, key: str) -> tuple[str, ...] | None:
+        value = self.table.get(key)
+        if value is None:
+            return None
+        if not isinstance(value, list | tuple) or not all(isinstance(item, str) and item for item in value):
+            self.problem(key, "is not a list of texts.", f'Write {key} = ["…", "…"].')
+            return None
+        return tuple(value)
+
+    def choice(self, key: str, allowed: tuple[str, ...]) -> str | None:
+        value = self.table.get(key)
+        if value is not None and value not in allowed:
+            self.problem(key, "is not one of the choices.", f"Choose one of: {', '.join(allowed)}.")
+            return None
+        return value if isinstance(value, str) else None
+
+    def truth(self, key: str) -> bool | None:
+        value = self.table.get(key)
+        if value is not None and not isinstance(value, bool):
+            self.problem(key, "is neither true nor false.", f"Write {key} = true or {key} = false.")
+            return None
+        return value
+
+    def number(self, key: str) -> int | None:
+        value = self.table.get(key)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+            self.problem(key, "is not a whole number.", f"Write {key} = 10.")
+            return None
+        return value if isinstance(value, int) else None
+
+    def address(self, key: str) -> str | None:
+        """An absolute address. Plain http passes here; the guarded client lets it through for exempted hosts only."""
+        value = self.text(key)
+        if value is not None and not is_address(value):
+            self.problem(key, "is not an absolute http(s) address.", "Give scheme and host, no user name, no fragment.")
+            return None
+        return value
+
+    def _secret(self, out: dict[str, object]) -> None:
+        value = self.table.get("client_secret", "")
+        if isinstance(value, str):
+            value = Secret(value)
+        if not isinstance(value, Secret):
+            self.problem("client_secret", "is not text.", "Name a secret source.")
+            return
+        public = self.table.get("token_endpoint_auth_method") == "none"
+        if not value and not public:
+            self.problem("client_secret", "is missing.", "Name a secret source, or the provider cannot know it is us.")
+        out["client_secret"] = value
+
+    def _fields(self, out: dict[str, object]) -> None:
+        names = self.texts("fields")
+        if names is None:
+            return
+        for name in names:
+            if ClaimName(name) not in LABELS:
+                self.problem("fields", f"names {name!r}, which is no claim.", f"Known: {', '.join(sorted(LABELS))}.")
+        out["fields"] = tuple(ClaimName(name) for name in dict.fromkeys(names))
+
+    def _algorithms(self, out: dict[str, object]) -> None:
+        names = self.texts("algorithms")
+        if names is None:
+            return
+        for name in names:
+            if name not in ALGORITHMS:
+                self.problem("algorithms", f"names {name!r}.", f"Choose from: {', '.join(ALGORITHMS)}.")
+        if not names:
+            self.problem("algorithms", "is empty.", 'Write algorithms = ["RS256"].')
+        out["algorithms"] = names
+
+    def _endpoints(self, out: dict[str, object]) -> None:
+        table = self.table.get("endpoints", {})
+        if not isinstance(table, Mapping):
+            self.problem("endpoints", "is not a table.", f"Write [{self.id}.endpoints].")
+            return
+        for name, value in table.items():
+            if name not in ENDPOINTS:
+                self.problem(f"endpoints.{name}", "is not a known endpoint.", f"Known: {', '.join(ENDPOINTS)}.")
+            elif not isinstance(value, str) or not is_address(value):
+                self.problem(f"endpoints.{name}", "is not an absolute http(s) address.", "Give scheme and host.")
+        out["endpoints"] = MappingProxyType(dict(table))
+
+    def _posting(self, out: dict[str, object]) -> None:
+        table = self.table.get("posting")
+        if table is None:
+            return
+        inner = _Reader(self.id, table if isinstance(table, Mapping) else {}, self.where)
+        kind, url = inner.text("kind", needed=True), inner.address("url")
+        scopes, visibility = inner.texts("scopes"), inner.choice("visibility", ("public", "unlisted", "private"))
+        for key in inner.table:
+            if key not in {"kind", "url", "scopes", "visibility"}:
+                inner.problem(key, "is not a known option.", "Known: kind, url, scopes, visibility.")
+        for found in inner.problems:
+            self.problem(f"posting.{found.key.removeprefix(f'{self.id}.')}", found.what, found.fix)
+        if kind and not inner.problems:
+            out["posting"] = Posting(kind=kind, url=url, scopes=scopes or (), visibility=visibility or "public")
+
+    def _no_posting_scope(self, out: dict[str, object]) -> None:
+        asked = out.get("scopes", ())
+        posting = out.get("posting")
+        declared = set(posting.scopes) if isinstance(posting, Posting) else set()
+        for scope in asked if isinstance(asked, tuple) else ():
+            if scope in declared or is_posting_scope(scope):
+                self.problem("scopes", f"asks to post ({scope!r}) at sign-in.", "Remove it; posting has its own opt-in page.")
+
+
+def is_address(text: str) -> bool:
+    """Whether this is an absolute http(s) address without user name and fragment."""
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        return False
+    plain = text.isascii() and all(ch > " " and ch not in '\\"<>^`{|}\x7f' for ch in text)
+    return plain and parts.scheme in {"https", "http"} and bool(parts.hostname) and "@" not in parts.netloc and "#" not in text

@@ -1,0 +1,137 @@
+"""Posting a status the way Mastodon does it: `POST /api/v1/statuses` with an `Idempotency-Key`, undone by `DELETE`.
+
+Source: docs.joinmastodon.org/methods/statuses. The key makes a second try safe: within an hour the same key answers with
+the same status, so a lost answer is asked for once more instead of being posted twice (catalogue 192).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import quote, urlencode
+
+from broker.domain.ports import Clock
+from broker.domain.posting import Message, PostingPermit, check_permit
+from broker.domain.provider import Posted, PostUnknown, UpstreamTokens
+from broker.domain.values import ProviderId
+from broker.errors import PostingNotPermitted, Problem, UpstreamInvalid, UpstreamUnavailable
+from providers._http import FORM, JSON, UpstreamHTTP, UpstreamResponse, read_success, was_perhaps_sent
+from providers.preset import Posting, Preset, is_address
+
+MAX_ID: Final = 200
+_GONE: Final = frozenset({404, 410})
+
+
+class Mastodon:
+    """A server with Mastodon's statuses interface."""
+
+    def __init__(self, preset: Preset, http: UpstreamHTTP, clock: Clock) -> None:
+        self._preset, self._http, self._clock = preset, http, clock
+        self._posting = preset.posting or Posting(kind="mastodon")
+        self._address = (self._posting.url or "").rstrip("/")
+
+    def __repr__(self) -> str:
+        return f"Mastodon({self._preset.id!r})"
+
+    @property
+    def provider(self) -> ProviderId:
+        return self._preset.id
+
+    @property
+    def label(self) -> str:
+        return self._preset.label
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        return self._posting.scopes
+
+    @property
+    def needs_person(self) -> bool:
+        return False
+
+    async def publish(
+        self, permit: PostingPermit, message: Message, token: UpstreamTokens | None
+    ) -> Posted | PostUnknown:
+        """Post exactly this message.
+
+        Raises `PostingNotPermitted` if permit or token is not good for it; `UpstreamRejected` or `UpstreamUnavailable`
+        when the network certainly did not take it. `PostUnknown`: it may have.
+        """
+        check_permit(permit, message, self._clock.now())
+        bearer = self._bearer(token)
+        if not message.idempotency_key:
+            raise PostingNotPermitted("no idempotency key")
+        text = f"{message.text}\n\n{message.url}" if message.url else message.text
+        body = urlencode({"status": text, "visibility": self._posting.visibility}).encode("ascii")
+        headers = {**FORM, **bearer, "Idempotency-Key": message.idempotency_key}
+        try:
+            response = await self._send(body, headers)
+        except UpstreamUnavailable as error:
+            if was_perhaps_sent(error):
+                return PostUnknown(reason=error.detail.partition(" ")[0])
+            raise
+        try:
+            return _read_posted(response)
+        except UpstreamUnavailable:  # a server error after the text was sent says nothing about the text
+            return PostUnknown(reason=f"status {response.status}")
+        except UpstreamInvalid as error:  # it was taken, but what it became cannot be read
+            return PostUnknown(reason=error.check)
+
+    async def undo(self, permit: PostingPermit, remote_id: str, token: UpstreamTokens | None) -> bool:  # noqa: ARG002
+        """Delete a status; true when it is gone, also when it was gone before. Copies elsewhere follow in their time.
+
+        Raises `UpstreamRejected` or `UpstreamUnavailable`.
+        """
+        address = f"{self._address}/{quote(remote_id, safe='')}"
+        response = await self._http.request("DELETE", address, headers={**JSON, **self._bearer(token)})
+        if response.status in _GONE:
+            return True
+        if response.status == 204:  # noqa: PLR2004 - no content
+            return True
+        read_success(response, "undo")
+        return True
+
+    async def _send(self, body: bytes, headers: dict[str, str]) -> UpstreamResponse:
+        """Send, and if the answer was lost ask once more under the same key."""
+        try:
+            return await self._http.request("POST", self._address, headers=headers, body=body)
+        except UpstreamUnavailable as error:
+            if not was_perhaps_sent(error):
+                raise
+        try:
+            return await self._http.request("POST", self._address, headers=headers, body=body)
+        except UpstreamUnavailable as error:
+            if was_perhaps_sent(error):
+                raise
+            raise UpstreamUnavailable("timeout and then no connection") from None  # the first try may have arrived
+
+    def _bearer(self, token: UpstreamTokens | None) -> dict[str, str]:
+        if token is None or (token.scopes and not set(self.scopes) <= token.scopes):
+            raise PostingNotPermitted("no token for posting")
+        return {"Authorization": f"Bearer {token.access_token}"}
+
+    @staticmethod
+    def problems(preset: Preset) -> Iterable[Problem]:
+        """A statuses address and a scope to ask for are needed."""
+        posting = preset.posting
+        found = []
+        if posting is None or not posting.url or not is_address(posting.url) or "?" in posting.url:
+            found.append(("posting.url", "is missing.", 'Write url = "https://…/api/v1/statuses".'))
+        if posting is None or not posting.scopes:
+            found.append(("posting.scopes", "is missing.", 'Write scopes = ["write:statuses"].'))
+        return [
+            Problem(file="providers.toml", line=0, key=f"{preset.id}.{key}", what=what, fix=fix)
+            for key, what, fix in found
+        ]
+
+
+PUBLISHER = Mastodon
+
+
+def _read_posted(response: UpstreamResponse) -> Posted:
+    """The status that came of it. Its id is kept as text; numbers lose digits."""
+    raw = read_success(response, "status")
+    remote, url = raw.get("id"), raw.get("url")
+    if not isinstance(remote, str) or not 0 < len(remote) <= MAX_ID or not remote.isprintable():
+        raise UpstreamInvalid("status_id")
+    return Posted(remote_id=remote, url=url if isinstance(url, str) and is_address(url) else None)
