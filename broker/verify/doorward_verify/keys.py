@@ -152,18 +152,21 @@ class KeySource:
         if not self._lock.acquire(blocking=wait):
             return
         try:
+            # Whoever waited for the lock finds the work done.
             if not self._is_due():
                 return
-            self._tried_at = self._clock()
-            self._failed = True
-            keys = self._load()
+            try:
+                keys = self._load()
+            except Unreachable:
+                self._failed = True
+                return
+            finally:
+                self._tried_at = self._clock()
             if {kid: key.public for kid, key in keys.items()} != {
                 kid: key.public for kid, key in self._keys.items()
             }:
                 self.generation += 1
             self._keys, self._fetched_at, self._failed = keys, self._clock(), False
-        except Unreachable:
-            return
         finally:
             self._lock.release()
 

@@ -17,7 +17,7 @@ def _is_clean(path: str) -> bool:
     return not (
         path.startswith(("//", "/\\"))
         or "\\" in path
-        or any(ord(letter) < 0x21 or ord(letter) == 0x7F for letter in path)
+        or any(ord(letter) < 0x20 or ord(letter) == 0x7F for letter in path)
         or any(piece in {".", ".."} for piece in path.split("/"))
         or "//" in path
     )
