@@ -16,7 +16,7 @@ from broker.domain.account import (
 from broker.domain.claims import PREFERRED_USERNAME, normalise
 from broker.domain.client import Client
 from broker.domain.consent import ConsentReceipt, Purpose, Standing, standing
-from broker.domain.policy import FieldPolicy, Policies, Use, notice_version
+from broker.domain.policy import FieldPolicy, Policies, Use, needs_agreement, notice_version
 from broker.domain.ports import Clock, Durable, UnitOfWork
 from broker.domain.session import Session, needs_fresh_sign_in
 from broker.domain.values import AccountId, ClaimName, ClientId, Sid
@@ -55,6 +55,11 @@ class AccountFlow:
         """Raises `FreshSignInRequired` unless the person proved who they are minutes ago (decision 26)."""
         if needs_fresh_sign_in(session, self.clock.now()):
             raise FreshSignInRequired
+
+    async def has_agreed(self, account_id: AccountId) -> bool:
+        """Whether the terms and privacy notice now in force are agreed to."""
+        account = await self.load(account_id)
+        return not needs_agreement(account.agreed_notice, self.policies, self.clock.now().date())
 
     async def agree(self, account_id: AccountId) -> None:
         """The person agreed to the terms and privacy notice now in force."""

@@ -23,6 +23,8 @@ class Seal(Protocol):
     def new_key(self) -> str: ...
     def to_store(self, transaction: SignInTransaction, key: str) -> bytes: ...
     def from_store(self, sealed: bytes, key: str, transaction_id: str) -> SignInTransaction | None: ...
+    def seal_text(self, text: str, purpose: str) -> str: ...
+    def open_text(self, sealed: str, purpose: str) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +92,14 @@ class TransactionBox:
         key = carried.cookie[len(IN_STORE) :] if carried is not None and carried.is_stored else self.seal.new_key()
         await self.store.save(slid.id, self.seal.to_store(slid, key), slid.expires_at)
         return Carried(transaction=slid, cookie=IN_STORE + key)
+
+    def seal_text(self, text: str, purpose: str) -> str:
+        """A text that travels through the browser unreadable."""
+        return self.seal.seal_text(text, purpose)
+
+    def open_text(self, sealed: str, purpose: str) -> str | None:
+        """`None` unless we sealed it for that purpose."""
+        return self.seal.open_text(sealed, purpose)
 
     async def finish(self, carried: Carried) -> None:
         """Take it out of the store. Raises `SignInFinished` if somebody else just did: one taker wins."""

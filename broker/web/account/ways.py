@@ -1,0 +1,33 @@
+"""My Account: ways to sign in."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from broker.domain.transaction import TransactionPurpose
+from broker.domain.values import ProviderId
+from broker.errors import BadRequest
+from broker.web import views
+from broker.web.call import Call, see_other
+from broker.web.sign_in import depart
+from broker.web.steps import hold, new_transaction
+
+
+async def ways(call: Call) -> Response:
+    """Every linked identity, and what can be added."""
+    return call.page(await views.ways(call))
+
+
+async def add(call: Call) -> Response:
+    """Add a way to sign in: a fresh sign-in (the route's guard), then the provider (catalogue 122)."""
+    provider = call.form.get("provider")
+    if not provider:
+        raise BadRequest(detail="no provider chosen")
+    carried = await hold(call, new_transaction(call, TransactionPurpose.LINK, return_to="/me/ways"))
+    return await depart(call, carried, ProviderId(provider), ask_again=False)
+
+
+async def remove(call: Call) -> Response:
+    """Remove one; the last one stays (catalogue 124)."""
+    await call.world.account.unlink(call.signed_in, call.form.get("link", ""))
+    return see_other("/me/ways?done=removed")

@@ -1,0 +1,61 @@
+"""The authorization endpoint (RFC 6749 §3.1, OpenID Connect Core §3.1.2)."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from broker.domain.checks.authorization import (
+    answerable_state,
+    check_redirect_uri,
+    find_client,
+    read_params,
+    read_request,
+)
+from broker.domain.transaction import Step, next_step, without_pages
+from broker.errors import InvalidRequest
+from broker.web.call import AnswerTo, Call, see_other
+from broker.web.forms import FORM, MAX_BODY, parse_pairs, read_body
+from broker.web.steps import hold, new_transaction, step_url, with_transaction
+
+SEALED = "authorization request"
+POSTED_FOR = 60
+"""Seconds a POSTed request may take to come back as our own GET."""
+
+
+async def authorize(call: Call) -> Response:
+    """Answer at once if everything is settled; else start a sign-in transaction at its first step."""
+    world = call.world
+    params = read_params(parse_pairs(_query(call)))
+    client = find_client(params, world.clients)
+    call.client = client
+    redirect_uri = check_redirect_uri(params, client)
+    call.answer_to = AnswerTo(redirect_uri=redirect_uri, state=answerable_state(params))
+    request = read_request(params, client, redirect_uri)
+    situation = await world.authorize.look(client, request, call.session)
+    step = next_step(world.authorize.facts(situation, None))
+    if step is Step.DONE:
+        return see_other((await world.authorize.issue(situation)).url)
+    if "none" in request.prompt and (error := without_pages(step)) is not None:
+        raise error
+    call.locale = world.renderer.locale_for(request.ui_locales, call.locale)
+    carried = await hold(call, new_transaction(call, request=request))
+    return with_transaction(call, see_other(step_url(carried.transaction, step)), carried)
+
+
+async def authorize_post(call: Call) -> Response:
+    """A POSTed request comes without our Lax cookie: it goes on as a GET of our own, sealed (decision 5)."""
+    if call.request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
+        raise InvalidRequest(detail="content type is not a form")
+    body = (await read_body(call.request, MAX_BODY // 8)).decode("ascii", "replace")
+    stamp = int(call.world.clock.now().timestamp())
+    return see_other(f"/authorize?sealed={call.world.box.seal_text(f'{stamp} {body}', SEALED)}")
+
+
+def _query(call: Call) -> str:
+    sealed = call.request.query_params.get("sealed")
+    if sealed is None:
+        return call.request.url.query
+    stamp, _, query = (call.world.box.open_text(sealed, SEALED) or "0 ").partition(" ")
+    if call.world.clock.now().timestamp() - int(stamp) > POSTED_FOR:
+        raise InvalidRequest(detail="posted request took too long")
+    return query

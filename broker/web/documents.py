@@ -1,0 +1,45 @@
+"""The pages without a sign-in: home, privacy, terms, help, cookies, accessibility; they set no cookie."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from broker.web import views
+from broker.web.call import Call, see_other
+from broker.web.forms import is_local_path
+
+
+async def home(call: Call) -> Response:
+    return call.page(await views.home(call))
+
+
+async def privacy(call: Call) -> Response:
+    return call.page(views.privacy(call))
+
+
+async def terms(call: Call) -> Response:
+    return call.page(views.terms(call))
+
+
+async def help_page(call: Call) -> Response:
+    return call.page(views.help_page(call))
+
+
+async def cookies(call: Call) -> Response:
+    return call.page(views.cookies(call))
+
+
+async def accessibility(call: Call) -> Response:
+    return call.page(views.accessibility(call))
+
+
+async def language(call: Call) -> Response:
+    """Remember the language a person chose, and go back to where they were."""
+    chosen = call.world.renderer.supported(call.request.query_params.get("to", ""))
+    back = call.request.query_params.get("back", "/")
+    response = see_other(back if is_local_path(back) else "/")
+    if chosen:
+        call.world.cookies.set_locale(response, chosen)
+        if call.session is not None:
+            await call.world.account.set_locale(call.session.account, chosen)
+    return response

@@ -1,0 +1,108 @@
+"""The whole surface in one table: method, path, handler, guard, and how errors are answered."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from starlette.responses import Response
+
+from broker.web import authorize, documents, health, posting, share, sign_in, sign_out, sign_up
+from broker.web.account import close, devices, profile, sites, ways
+from broker.web.call import Call
+from broker.web.guards import Guard
+from broker.web.oidc import metadata, tokens
+
+Answers = Literal["page", "json"]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One row. `answers` says whether an error becomes a page or JSON."""
+
+    method: str
+    path: str
+    handler: Callable[[Call], Awaitable[Response]]
+    guard: Guard
+    answers: Answers = "page"
+
+    @property
+    def name(self) -> str:
+        """For logs and metrics: the handler's name, never the path with its ids."""
+        return self.handler.__name__
+
+
+ROUTES: Final[tuple[Route, ...]] = (
+    # for sites' servers
+    Route("GET", "/.well-known/openid-configuration", metadata.discovery, Guard.PUBLIC, "json"),
+    Route("GET", "/.well-known/oauth-authorization-server", metadata.discovery, Guard.PUBLIC, "json"),
+    Route("GET", "/jwks", metadata.jwks, Guard.PUBLIC, "json"),
+    Route("POST", "/token", tokens.token, Guard.CLIENT, "json"),
+    Route("GET", "/userinfo", tokens.userinfo, Guard.BEARER, "json"),
+    Route("POST", "/userinfo", tokens.userinfo, Guard.BEARER, "json"),
+    Route("POST", "/introspect", tokens.introspect, Guard.CLIENT, "json"),
+    Route("POST", "/revoke", tokens.revoke, Guard.CLIENT, "json"),
+    # a person's way through
+    Route("GET", "/authorize", authorize.authorize, Guard.BROWSER),
+    Route("POST", "/authorize", authorize.authorize_post, Guard.PROTOCOL),
+    Route("GET", "/sign-in", sign_in.start, Guard.BROWSER),
+    Route("GET", "/sign-in/again", sign_in.step_up, Guard.SIGNED_IN),
+    Route("GET", "/callback/{provider}", sign_in.callback, Guard.BROWSER),
+    Route("GET", "/f/{id}/continue", sign_in.go, Guard.TRANSACTION),
+    Route("POST", "/f/{id}/cancel", sign_in.cancel, Guard.TRANSACTION),
+    Route("GET", "/f/{id}/sign-in", sign_in.chooser, Guard.TRANSACTION),
+    Route("POST", "/f/{id}/sign-in", sign_in.choose, Guard.TRANSACTION),
+    Route("GET", "/f/{id}/details", sign_up.details, Guard.TRANSACTION),
+    Route("POST", "/f/{id}/details", sign_up.decide_details, Guard.TRANSACTION),
+    Route("GET", "/f/{id}/finish", sign_up.finish, Guard.TRANSACTION),
+    Route("POST", "/f/{id}/finish", sign_up.create, Guard.TRANSACTION),
+    Route("GET", "/f/{id}/policy", sign_up.policy, Guard.TRANSACTION),
+    Route("POST", "/f/{id}/policy", sign_up.agree, Guard.TRANSACTION),
+    Route("GET", "/f/{id}/site", share.share, Guard.TRANSACTION),
+    Route("POST", "/f/{id}/site", share.decide_share, Guard.TRANSACTION),
+    # signing out
+    Route("GET", "/signout", sign_out.sign_out, Guard.BROWSER),
+    Route("POST", "/signout", sign_out.confirm, Guard.BROWSER),
+    Route("GET", "/signed-out", sign_out.signed_out, Guard.BROWSER),
+    Route("GET", "/end-session", sign_out.end_session, Guard.BROWSER),
+    Route("POST", "/end-session", sign_out.end_session_post, Guard.PROTOCOL),
+    # my account
+    Route("GET", "/me", profile.overview, Guard.SIGNED_IN),
+    Route("GET", "/me/details", profile.details, Guard.SIGNED_IN),
+    Route("POST", "/me/details", profile.change_details, Guard.SIGNED_IN),
+    Route("GET", "/me/ways", ways.ways, Guard.SIGNED_IN),
+    Route("POST", "/me/ways/add", ways.add, Guard.FRESH),
+    Route("POST", "/me/ways/remove", ways.remove, Guard.FRESH),
+    Route("GET", "/me/sites", sites.sites, Guard.SIGNED_IN),
+    Route("POST", "/me/sites/stop", sites.stop_sharing, Guard.SIGNED_IN),
+    Route("POST", "/me/sites/disconnect", sites.disconnect, Guard.SIGNED_IN),
+    Route("GET", "/me/history", sites.history, Guard.SIGNED_IN),
+    Route("GET", "/me/devices", devices.devices, Guard.SIGNED_IN),
+    Route("POST", "/me/devices/end", devices.end, Guard.SIGNED_IN),
+    Route("GET", "/me/posting", posting.settings, Guard.SIGNED_IN),
+    Route("POST", "/me/posting/off", posting.turn_off, Guard.SIGNED_IN),
+    Route("GET", "/me/news", profile.news, Guard.SIGNED_IN),
+    Route("POST", "/me/news", profile.change_news, Guard.SIGNED_IN),
+    Route("GET", "/me/close", close.close, Guard.SIGNED_IN),
+    Route("POST", "/me/close", close.confirm, Guard.FRESH),
+    # posting
+    Route("POST", "/posting/requests", posting.ask, Guard.PROTOCOL, "json"),
+    Route("GET", "/posting/opt-in", posting.opt_in, Guard.SIGNED_IN),
+    Route("POST", "/posting/opt-in", posting.decide_opt_in, Guard.FRESH),
+    Route("GET", "/posting/{id}", posting.preview, Guard.SIGNED_IN),
+    Route("POST", "/posting/{id}", posting.decide, Guard.SIGNED_IN),
+    Route("GET", "/posting/{id}/returned", posting.returned, Guard.BROWSER),
+    Route("POST", "/posting/{id}/undo", posting.undo, Guard.SIGNED_IN),
+    # words
+    Route("GET", "/", documents.home, Guard.BROWSER),
+    Route("GET", "/privacy", documents.privacy, Guard.BROWSER),
+    Route("GET", "/terms", documents.terms, Guard.BROWSER),
+    Route("GET", "/help", documents.help_page, Guard.BROWSER),
+    Route("GET", "/cookies", documents.cookies, Guard.BROWSER),
+    Route("GET", "/accessibility", documents.accessibility, Guard.BROWSER),
+    Route("GET", "/language", documents.language, Guard.BROWSER),
+    # for whoever runs it
+    Route("GET", "/healthz", health.healthz, Guard.PUBLIC, "json"),
+    Route("GET", "/readyz", health.readyz, Guard.PUBLIC, "json"),
+)

@@ -1,0 +1,64 @@
+"""Share these with the site? The consent page."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from broker.domain.values import ClaimName
+from broker.errors import BadRequest, FormInvalid, SignInExpired
+from broker.flows.authorize import Answer, Situation
+from broker.web import views
+from broker.web.call import Call
+from broker.web.steps import go_on, leave, opened, situation_of, without_transaction
+
+
+async def share(call: Call) -> Response:
+    """Values, why, who sees them; needed or the person's choice."""
+    situation = await _waiting(call)
+    return call.page(views.share(call, situation))
+
+
+async def decide_share(call: Call) -> Response:
+    """Share, keep as it is, or do not share. Only what was displayed can be granted (catalogue 134)."""
+    carried, situation = opened(call), await _waiting(call)
+    if not call.world.authorize.facts(situation, carried.transaction).policy_agreed:
+        return await go_on(call, carried)
+    decision = call.form.get("decision")
+    if decision != "refuse" and call.form.get("shown") != situation.shown_digest:
+        return call.page(views.share(call, situation, changed=True), 409)
+    try:
+        answer = await _decide(call, situation, decision)
+    except FormInvalid as problem:
+        return call.page(views.share(call, situation, form=call.form, problems=problem.fields), problem.status)
+    await call.world.box.drop(carried)
+    return without_transaction(call, leave(call, answer.url, situation.client.name), carried.transaction)
+
+
+async def _decide(call: Call, situation: Situation, decision: str | None) -> Answer:
+    authorize, transaction = call.world.authorize, opened(call).transaction
+    match decision:
+        case "share":
+            return await authorize.share(
+                situation,
+                transaction,
+                ticked=frozenset(ClaimName(name) for name in call.form.all("share")),
+                typed={ClaimName(name): value for name, value in call.form.prefixed("v-").items()},
+                locale=call.locale,
+            )
+        case "keep" if situation.asks_for_more:
+            return await authorize.keep(situation, transaction, locale=call.locale)
+        case "refuse":
+            return await authorize.refuse(situation, transaction, locale=call.locale)
+        case _:
+            raise BadRequest(detail="no decision")
+
+
+async def _waiting(call: Call) -> Situation:
+    """The waiting site's request, with somebody signed in who may answer it."""
+    transaction = opened(call).transaction
+    situation = await situation_of(call, transaction)
+    if situation is None or situation.account is None:
+        raise SignInExpired(detail="no site is waiting, or nobody is signed in")
+    if not call.world.authorize.facts(situation, transaction).identified:
+        raise SignInExpired(detail="signed in too long ago, or as somebody else, for this request")
+    return situation

@@ -1,0 +1,185 @@
+"""Choosing a provider, leaving for it, and coming back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from starlette.responses import Response
+
+from broker.domain.transaction import TransactionPurpose
+from broker.domain.values import ProviderId
+from broker.errors import (
+    BadRequest,
+    BrokerError,
+    CookiesOff,
+    TooManyAttempts,
+    WrongBrowser,
+)
+from broker.flows.sign_in import Linked, NewPerson, PostingAllowed, SignedIn
+from broker.flows.transactions import Carried
+from broker.web import views
+from broker.web.call import Call, see_other
+from broker.web.forms import is_local_path, parse_pairs
+from broker.web.steps import (
+    go_on,
+    hold,
+    leave,
+    new_transaction,
+    opened,
+    situation_of,
+    step_url,
+    with_transaction,
+    without_transaction,
+)
+
+async def start(call: Call) -> Response:
+    """Somebody comes to us directly, without a site: sign in, then My Account."""
+    wanted = call.request.query_params.get("next", "/me")
+    target = wanted if is_local_path(wanted) else "/me"
+    if call.session is not None:
+        return see_other(target)
+    carried = await hold(call, new_transaction(call, return_to=target))
+    return with_transaction(call, see_other(step_url(carried.transaction, "sign-in")), carried)
+
+
+async def chooser(call: Call) -> Response:
+    """Every way to sign in, and what each one tells us."""
+    carried = opened(call)
+    situation = await situation_of(call, carried.transaction)
+    return call.page(await views.chooser(call, carried.transaction, situation))
+
+
+async def choose(call: Call) -> Response:
+    """Leave for the chosen provider, or go on as who is signed in already."""
+    carried = opened(call)
+    world, transaction = call.world, carried.transaction
+    if call.form.get("use") == "current" and call.session is not None:
+        return await go_on(call, carried, replace(transaction, sid=call.session.sid))
+    if call.form.get("use") == "forget":
+        response = see_other(step_url(transaction, "sign-in"))
+        world.cookies.clear_last_provider(response)
+        return response
+    provider = call.form.get("provider")
+    if not provider:
+        raise BadRequest(detail="no provider chosen")
+    wait = await world.limits.hit(
+        f"start:{call.address}", limit=world.settings.limits.sign_in_starts_per_minute, window=60, now=world.clock.now()
+    )
+    if wait:
+        raise TooManyAttempts(wait, detail="sign-in starts")
+    return await depart(call, carried, ProviderId(provider), ask_again=False)
+
+
+async def depart(call: Call, carried: Carried, provider: ProviderId, *, ask_again: bool) -> Response:
+    """To the provider, with the transaction in the browser's hands."""
+    world = call.world
+    request = carried.transaction.request
+    leaving = await world.sign_in.begin(
+        carried,
+        provider,
+        ask_again=ask_again,
+        scopes=world.posting.scopes(provider) if carried.transaction.purpose is TransactionPurpose.POSTING else None,
+        login_hint=request.login_hint if request else None,
+    )
+    world.metrics.sign_in(provider, "start", "ok")
+    response = leave(call, leaving.url, leaving.provider.label)
+    if call.form.get("remember_provider"):
+        world.cookies.set_last_provider(response, provider)
+    return with_transaction(call, response, leaving.carried)
+
+
+async def callback(call: Call) -> Response:
+    """The provider sends the browser back (one address per provider)."""
+    world, provider = call.world, ProviderId(call.request.path_params["provider"])
+    pairs = parse_pairs(call.request.url.query)
+    params = dict(pairs)
+    if len(params) != len(pairs):
+        raise BadRequest(detail="parameter repeated in callback")
+    world.sign_in.provider(provider)
+    carried = await _carried_back(call, params.get("state", ""))
+    call.carried = carried
+    transaction = carried.transaction
+    if transaction.request is not None:
+        call.client = world.clients.get(transaction.request.client_id)
+    scopes = world.posting.scopes(provider) if transaction.purpose is TransactionPurpose.POSTING else None
+    try:
+        outcome = await world.sign_in.complete(
+            carried, provider, params, session=call.session, user_agent=call.user_agent, scopes=scopes
+        )
+    except BrokerError as error:
+        world.metrics.sign_in(provider, "callback", error.code)
+        world.log.event("sign_in_failed", provider=provider, reason=error.code, check=error.detail)
+        raise
+    world.metrics.sign_in(provider, "callback", type(outcome).__name__)
+    match outcome:
+        case SignedIn():
+            return await signed_in(call, carried, outcome)
+        case NewPerson():
+            return await go_on(call, outcome.carried)
+        case Linked():
+            await world.box.drop(carried)
+            return without_transaction(call, see_other("/me/ways?done=added"), transaction)
+        case PostingAllowed():
+            return await views.posting_allowed(call, carried, outcome)
+
+
+async def signed_in(call: Call, carried: Carried, outcome: SignedIn) -> Response:
+    """Give the browser its session and go on."""
+    call.session = outcome.started.session
+    if outcome.is_renewed:
+        await call.world.box.drop(carried)
+        response = without_transaction(call, see_other(outcome.transaction.return_to), outcome.transaction)
+    else:
+        response = await go_on(call, carried, outcome.transaction)
+    call.world.cookies.set_session(response, outcome.started.secret)
+    return response
+
+
+async def _carried_back(call: Call, state: str) -> Carried:
+    """The transaction this state belongs to, if this browser carries it."""
+    transaction_id = state.partition(".")[0]
+    if not transaction_id:
+        raise WrongBrowser(detail="callback without state")
+    if not transaction_id.replace("-", "").replace("_", "").isalnum() or len(transaction_id) > 64:
+        raise WrongBrowser(detail="state is not ours")
+    cookie = call.world.cookies.transaction(call.request, transaction_id)
+    if cookie is None:
+        if not call.world.cookies.has_any(call.request):
+            raise CookiesOff(detail="callback without any cookie")
+        raise WrongBrowser(detail="no cookie for this state")
+    return await call.world.box.open(transaction_id, cookie)
+
+
+async def go(call: Call) -> Response:
+    """Wherever this sign-in stands, its next step."""
+    return await go_on(call, opened(call))
+
+
+async def cancel(call: Call) -> Response:
+    """Give up: nothing is kept, and a waiting site hears `access_denied` with its own state (catalogue 56)."""
+    carried = opened(call)
+    transaction = carried.transaction
+    situation = await situation_of(call, transaction)
+    await call.world.box.drop(carried)
+    if transaction.provider is not None:
+        await call.world.sign_in.drop_upstream(transaction.provider, transaction.tokens)
+    if situation is None:
+        return without_transaction(call, see_other("/"), transaction)
+    answer = call.world.authorize.deny(situation.request)
+    return without_transaction(call, leave(call, answer.url, situation.client.name), transaction)
+
+
+async def step_up(call: Call) -> Response:
+    """Sign in again before something sensitive; afterwards back to where it was asked."""
+    wanted = call.request.query_params.get("next", "/me")
+    reason = call.request.query_params.get("for", "")[:40]
+    transaction = new_transaction(
+        call,
+        TransactionPurpose.FRESHEN,
+        return_to=wanted if is_local_path(wanted) else "/me",
+        step_up=reason,
+    )
+    carried = await hold(call, transaction)
+    return with_transaction(call, see_other(step_url(transaction, "sign-in")), carried)
+
+

@@ -1,0 +1,139 @@
+"""From one step of a sign-in to the next: every step ends here, and no page links to the next one."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from broker.domain.grant import AuthorizationRequest
+from broker.domain.transaction import Facts, SignInTransaction, Step, TransactionPurpose, next_step
+from broker.errors import SignInExpired, TooManyAttempts
+from broker.flows.authorize import Situation
+from broker.flows.transactions import Carried
+from broker.web import views
+from broker.web.call import AnswerTo, Call, see_other
+
+LARGE_PER_MINUTE = 20
+
+
+def new_transaction(
+    call: Call,
+    purpose: TransactionPurpose = TransactionPurpose.SIGN_IN,
+    *,
+    request: AuthorizationRequest | None = None,
+    return_to: str = "/me",
+    step_up: str = "",
+) -> SignInTransaction:
+    """A new attempt. Link, freshen and posting are bound to the session that starts them."""
+    world, session = call.world, call.session
+    bound = session if purpose is not TransactionPurpose.SIGN_IN else None
+    now = world.clock.now()
+    return SignInTransaction(
+        id=world.box.new_id(),
+        purpose=purpose,
+        created_at=now,
+        expires_at=now,
+        request=request,
+        return_to=return_to,
+        locale=call.locale,
+        account=bound.account if bound else None,
+        sid=bound.sid if bound else None,
+        step_up=step_up,
+    )
+
+
+async def hold(call: Call, transaction: SignInTransaction) -> Carried:
+    """Keep a new transaction. Those too large for a cookie are limited per address (decision 4)."""
+    carried = await call.world.box.hold(transaction)
+    if carried.is_stored:
+        now = call.world.clock.now()
+        wait = await call.world.limits.hit(f"large:{call.address}", limit=LARGE_PER_MINUTE, window=60, now=now)
+        if wait:
+            await call.world.box.drop(carried)
+            raise TooManyAttempts(wait, detail="large transactions")
+    return carried
+
+
+def with_transaction(call: Call, response: Response, carried: Carried) -> Response:
+    """Let the browser carry it."""
+    call.world.cookies.set_transaction(call.request, response, carried.transaction.id, carried.cookie)
+    return response
+
+
+def step_url(transaction: SignInTransaction, step: str) -> str:
+    return f"/f/{transaction.id}/{step}"
+
+
+def opened(call: Call) -> Carried:
+    """The transaction the guard opened."""
+    if call.carried is None:
+        raise SignInExpired(detail="no transaction")
+    return call.carried
+
+
+async def situation_of(call: Call, transaction: SignInTransaction) -> Situation | None:
+    """What the site's request looks like now; `None` when no site is waiting. Raises if the site is gone (catalogue 19)."""
+    request = transaction.request
+    if request is None:
+        return None
+    client = call.world.clients.get(request.client_id)
+    if client is None or not client.enabled or request.redirect_uri not in client.redirect_uris and not client.is_public:
+        raise SignInExpired(detail="client changed or disabled meanwhile")
+    call.client = client
+    call.answer_to = AnswerTo(redirect_uri=request.redirect_uri, state=request.state)
+    return await call.world.authorize.look(client, request, call.session)
+
+
+async def facts_of(call: Call, transaction: SignInTransaction, situation: Situation | None) -> Facts:
+    """What the dispatcher looks at, with or without a waiting site."""
+    if situation is not None:
+        return call.world.authorize.facts(situation, transaction)
+    session = call.session
+    is_ours = session is not None and session.sid == transaction.sid
+    agreed = session is not None and await call.world.account.has_agreed(session.account)
+    return Facts(
+        identified=is_ours or transaction.identity is not None,
+        known=is_ours,
+        preview_decided=transaction.decision is not None,
+        policy_agreed=agreed,
+        client_request=False,
+        consented=False,
+    )
+
+
+async def go_on(call: Call, carried: Carried, changed: SignInTransaction | None = None) -> Response:
+    """Send the browser to its next step, or to the end of this sign-in.
+
+    `changed` is the transaction as it is now, if it is not as `carried` any more: saved only if it goes on.
+    """
+    transaction = changed or carried.transaction
+    situation = await situation_of(call, transaction)
+    step = next_step(await facts_of(call, transaction, situation))
+    if step is not Step.DONE:
+        if changed is not None:
+            carried = await call.world.box.hold(changed, carried)
+        return with_transaction(call, see_other(step_url(transaction, step)), carried)
+    await call.world.box.finish(carried)
+    if situation is None:
+        return without_transaction(call, see_other(transaction.return_to), transaction)
+    answer = await call.world.authorize.issue(situation)
+    return without_transaction(call, leave(call, answer.url, situation.client.name), transaction)
+
+
+def without_transaction(call: Call, response: Response, transaction: SignInTransaction) -> Response:
+    call.world.cookies.clear_transaction(response, transaction.id)
+    return response
+
+
+def leave(call: Call, url: str, to: str) -> Response:
+    """Send the browser away from our origin: after a POST by a page that refreshes, never by a redirect.
+
+    Chromium applies `form-action` to the whole redirect chain of a form, so a redirect would be blocked at its end
+    (decision 1).
+    """
+    if call.request.method == "GET":
+        return see_other(url)
+    response = call.page(views.leaving(to, url))
+    response.headers["Refresh"] = f"0; url={url}"
+    return response
+
+
