@@ -46,6 +46,8 @@ KEEP_ALIVE_SECONDS: Final = 15.0
 NAMES_FRESH_SECONDS: Final = 30
 
 _HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(?:\.(?!-)[a-z0-9-]{1,63})*\.?")
+_UNICAST = ipaddress.ip_network("2000::/3")
+"""The only part of IPv6 in use for the internet: outside lie loopback, mapped, NAT64, local and multicast addresses."""
 _NEVER_PUBLIC = tuple(
     ipaddress.ip_network(net)
     for net in (
@@ -67,20 +69,10 @@ _NEVER_PUBLIC = tuple(
         "203.0.113.0/24",
         "224.0.0.0/4",  # multicast
         "240.0.0.0/4",
-        "::/96",  # unspecified, loopback, IPv4-compatible
-        "::ffff:0:0/96",  # IPv4-mapped: the same address by another name
-        "64:ff9b::/96",  # NAT64
-        "64:ff9b:1::/48",
-        "100::/64",
         "2001::/23",  # Teredo, ORCHID, benchmarking
         "2001:db8::/32",
         "2002::/16",  # 6to4
         "3fff::/20",
-        "5f00::/16",
-        "fc00::/7",
-        "fe80::/10",
-        "fec0::/10",
-        "ff00::/8",
     )
 )
 
@@ -136,7 +128,7 @@ def is_public(address: str) -> bool:
         ip = ipaddress.ip_address(address)
     except ValueError:
         return False
-    if isinstance(ip, ipaddress.IPv6Address) and ip.scope_id is not None:
+    if isinstance(ip, ipaddress.IPv6Address) and (ip.scope_id is not None or ip not in _UNICAST):
         return False
     if any(ip in net for net in _NEVER_PUBLIC if net.version == ip.version):
         return False
