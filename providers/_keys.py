@@ -6,6 +6,7 @@ A sign-in normally costs no request here. A flood of tokens with made-up key ids
 from __future__ import annotations
 
 import asyncio
+import base64
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -176,7 +177,7 @@ def _read_set(response: UpstreamResponse) -> tuple[VerificationKey, ...]:
 
 def _read_key(raw: object) -> VerificationKey | None:
     """One public signing key, or `None` for anything else: symmetric, private, for encryption, weak, odd."""
-    if not isinstance(raw, Mapping) or raw.get("kty") not in {"RSA", "EC", "OKP"} or "d" in raw:
+    if not isinstance(raw, Mapping) or raw.get("kty") not in ("RSA", "EC", "OKP") or "d" in raw or _is_odd_size(raw):
         return None
     operations = raw.get("key_ops", ["verify"])
     if raw.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
@@ -189,11 +190,23 @@ def _read_key(raw: object) -> VerificationKey | None:
         key = import_key({name: raw[name] for name in ("kty", "n", "e", "crv", "x", "y") if name in raw})
         if not isinstance(key, RSAKey | ECKey | OKPKey) or not algorithms:
             return None
-        if isinstance(key, RSAKey) and not MIN_RSA_BITS <= key.public_key.key_size <= MAX_RSA_BITS:
-            return None
     except (JoseError, ValueError, TypeError, KeyError, AttributeError):
         return None
     return VerificationKey(kid=kid, algorithms=algorithms, key=key)
+
+
+def _is_odd_size(raw: Mapping[str, Any]) -> bool:
+    """Whether an RSA modulus is too short to trust or too long to compute with; looked at before it is a key."""
+    if raw["kty"] != "RSA":
+        return False
+    text = raw.get("n")
+    if not isinstance(text, str) or len(text) > MAX_RSA_BITS // 4:
+        return True
+    try:
+        number = int.from_bytes(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), "big")
+    except ValueError:
+        return True
+    return not MIN_RSA_BITS <= number.bit_length() <= MAX_RSA_BITS
 
 
 def _algorithms(raw: Mapping[str, Any]) -> frozenset[str]:
