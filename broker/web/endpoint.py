@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 from starlette.responses import Response
 
-from broker.errors import BrokerError
+from broker.errors import BadRequest, BrokerError, InteractionError, MethodNotAllowed, NotFound
 from broker.web.call import Call
 from broker.web.guards import GUARDS
 from broker.web.problems import answer_problem
@@ -22,13 +22,14 @@ Handler = Callable[[Call], Awaitable[Response]]
 
 
 
-def endpoint(route: Route, world: World) -> Callable[[Request], Awaitable[Response]]:
-    """The Starlette endpoint of one row of the table."""
+def endpoint(route: Route) -> Callable[[Request], Awaitable[Response]]:
+    """The Starlette endpoint of one row of the table. The world is there once the application has started."""
     guard = GUARDS[route.guard]
     is_callback = route.name == "callback"
 
     async def serve(request: Request) -> Response:
         started = time.perf_counter()
+        world: World = request.app.state.world
         call = Call(request=request, world=world, locale=world.renderer.choose_locale(request))
         try:
             await guard(call)
@@ -42,3 +43,13 @@ def endpoint(route: Route, world: World) -> Callable[[Request], Awaitable[Respon
         return response
 
     return serve
+
+
+async def unmatched(request: Request, error: Exception) -> Response:
+    """No route, or not with this method: a page of ours all the same."""
+    world: World = request.app.state.world
+    call = Call(request=request, world=world, locale=world.renderer.choose_locale(request))
+    kind: type[InteractionError] = {404: NotFound, 405: MethodNotAllowed}.get(getattr(error, "status_code", 400), BadRequest)
+    response = answer_problem(call, None, kind(detail="no route"))
+    world.headers.add(response)
+    return response

@@ -1,0 +1,359 @@
+"""The composition root: settings become stores, keys, providers, flows and at last an application.
+
+Knows everyone; known by no one. Opening touches the database and nothing beyond: a provider that is down is found out
+in the background, and its button says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+from urllib.parse import urlencode, urlsplit
+
+import providers
+from broker import hashing, paths
+from broker.chance import SystemClock, SystemEntropy
+from broker.egress import Egress, Exemption
+from broker.errors import BrokerError, ConfigurationError, Problem
+from broker.flows.account import AccountFlow
+from broker.flows.authorize import AuthorizeFlow
+from broker.flows.exchange import ExchangeFlow
+from broker.flows.keys import KeyFlow
+from broker.flows.ledger import LedgerWriter
+from broker.flows.posting import PostingGate
+from broker.flows.release import Releaser
+from broker.flows.session import SessionFlow
+from broker.flows.sign_in import SignInFlow
+from broker.flows.sign_up import SignUpFlow
+from broker.flows.transactions import TransactionBox
+from broker.handles import KeyedHandles
+from broker.outbox import Deliverer
+from broker.providers_health import ProviderHealth
+from broker.sealing import TransactionSeal
+from broker.settings import Settings
+from broker.signing import KeyBox
+from broker.stores import Stores, open_stores
+from broker.telemetry import Telemetry
+from broker.web.cookies import Cookies
+from broker.web.edge import Edge
+from broker.web.endpoint import endpoint, unmatched
+from broker.web.headers import SecurityHeaders
+from broker.web.oidc.metadata import build_metadata
+from broker.web.render import Renderer
+from broker.web.routes import ROUTES
+from broker.web.world import ProviderFace, World
+from providers.publishing import load_publishers
+from starlette.applications import Starlette
+from starlette.routing import Route as StarletteRoute
+from starlette.types import ASGIApp
+
+KEYS_RELOADED_EVERY: Final = 60.0
+"""Seconds: far less than a new key is published ahead of its first use."""
+PURGED_EVERY: Final = 30.0
+PURGE_BATCH: Final = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A world that works, and what runs beside the requests."""
+
+    world: World
+    keys: KeyFlow
+    deliverer: Deliverer
+    health: ProviderHealth
+    stores: Stores
+
+
+def load_presets(settings: Settings) -> tuple[providers.Preset, ...]:
+    """The presets of `providers.toml`. Raises `ConfigurationError` with every problem of every preset."""
+    presets, problems = [], []
+    for table in settings.providers:
+        try:
+            presets.append(providers.Preset.from_table(table.id, table.table, table.locate))
+        except ConfigurationError as error:
+            problems += error.problems
+    if settings.broker.mode == "production":
+        problems += [
+            Problem(
+                file="providers.toml",
+                line=0,
+                key=f"{preset.id}.sandbox",
+                what="is a sandbox provider: anybody can be anybody there.",
+                fix="Remove it, or set mode = \"development\".",
+            )
+            for preset in presets
+            if preset.sandbox
+        ]
+    if problems:
+        raise ConfigurationError(tuple(problems))
+    return tuple(presets)
+
+
+@asynccontextmanager
+async def open_world(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Opened]:
+    """Open everything, close it again in the opposite order."""
+    async with AsyncExitStack() as stack:
+        clock, entropy = SystemClock(), SystemEntropy()
+        stores = await open_stores(
+            database_url=settings.broker.database_url,
+            redis_url=settings.broker.redis_url,
+            master_key=settings.broker.master_key_bytes,
+            clock=clock,
+        )
+        stack.push_async_callback(stores.close)
+        egress = Egress(exemptions=[Exemption.parse(text.address, text.ca_file) for text in settings.egress])
+        stack.push_async_callback(egress.aclose)
+        opened = _compose(settings, telemetry, stores, egress, clock, entropy)
+        await opened.keys.load()
+        yield opened
+
+
+def _compose(
+    settings: Settings,
+    telemetry: Telemetry,
+    stores: Stores,
+    egress: Egress,
+    clock: SystemClock,
+    entropy: SystemEntropy,
+) -> Opened:
+    durable, memory, issuer = stores.durable, stores.memory, settings.broker.public_url
+    subject_key, sid_key = stores.derive("subjects"), stores.derive("sids")
+    loaded = providers.load(load_presets(settings), egress, clock)
+    publishers = load_publishers(loaded.presets.values(), egress) if settings.broker.posting_enabled else {}
+    key_box, handles = KeyBox(), KeyedHandles(stores.derive("handles"))
+    ledger = LedgerWriter(clock=clock, entropy=entropy)
+    box = TransactionBox(
+        store=memory.transactions,
+        seal=TransactionSeal(stores.derive("transactions"), entropy),
+        clock=clock,
+        entropy=entropy,
+    )
+    sessions = SessionFlow(
+        durable=durable,
+        sessions=memory.sessions,
+        clients=settings.clients,
+        clock=clock,
+        entropy=entropy,
+        lifetime=timedelta(days=settings.broker.session_days),
+        idle_lifetime=timedelta(hours=settings.broker.session_idle_hours),
+    )
+    sign_in = SignInFlow(
+        durable=durable,
+        replay=memory.replay,
+        box=box,
+        sessions=sessions,
+        ledger=ledger,
+        providers=loaded.providers,
+        policies=settings.policies,
+        clock=clock,
+        entropy=entropy,
+        callback_base=f"{issuer}/callback/",
+    )
+    newsletters = frozenset(newsletter.id for newsletter in settings.newsletters)
+    releaser = Releaser(
+        durable=durable,
+        ledger=ledger,
+        signer=key_box,
+        handles=handles,
+        clients=settings.clients,
+        clock=clock,
+        issuer=issuer,
+        subject_key=subject_key,
+        sid_key=sid_key,
+    )
+    health = ProviderHealth(providers=loaded.providers)
+    locales = tuple(settings.broker.locales)
+    claims = frozenset(str(ask.claim) for client in settings.clients.values() for ask in client.asks)
+    world = World(
+        settings=settings,
+        durable=durable,
+        memory=memory,
+        clock=clock,
+        entropy=entropy,
+        signer=key_box,
+        key_box=key_box,
+        cookies=Cookies(
+            key=stores.derive("cookies"), secure=settings.broker.secure, port=urlsplit(issuer).port
+        ),
+        headers=SecurityHeaders(secure=settings.broker.secure),
+        renderer=_renderer(settings),
+        log=telemetry.log,
+        metrics=telemetry.metrics,
+        metadata=build_metadata(issuer, locales, claims, f"{issuer}/privacy", f"{issuer}/terms"),
+        clients=settings.clients,
+        fields=settings.fields,
+        providers=loaded.providers,
+        faces={id_: _face(loaded.presets[id_]) for id_ in loaded.providers},
+        provider_health=health.state,
+        secret_matches=hashing.matches,
+        failures_per_minute=settings.limits.client_failures_per_minute,
+        box=box,
+        sessions=sessions,
+        sign_in=sign_in,
+        sign_up=SignUpFlow(
+            durable=durable,
+            box=box,
+            ledger=ledger,
+            sign_in=sign_in,
+            fields=settings.fields,
+            policies=settings.policies,
+            newsletters=newsletters,
+            clock=clock,
+            entropy=entropy,
+        ),
+        authorize=AuthorizeFlow(
+            durable=durable,
+            ledger=ledger,
+            clients=settings.clients,
+            policies=settings.policies,
+            clock=clock,
+            entropy=entropy,
+            signer=key_box,
+            issuer=issuer,
+            subject_key=subject_key,
+        ),
+        exchange=ExchangeFlow(
+            durable=durable,
+            releaser=releaser,
+            ledger=ledger,
+            signer=key_box,
+            handles=handles,
+            clock=clock,
+            entropy=entropy,
+            issuer=issuer,
+        ),
+        releaser=releaser,
+        account=AccountFlow(
+            durable=durable,
+            sessions=sessions,
+            ledger=ledger,
+            clients=settings.clients,
+            fields=settings.fields,
+            policies=settings.policies,
+            newsletters=newsletters,
+            clock=clock,
+        ),
+        posting=PostingGate(
+            durable=durable,
+            limits=memory.limits,
+            publishers=publishers,
+            clients=settings.clients,
+            policies=settings.policies,
+            clock=clock,
+            entropy=entropy,
+            ledger=ledger,
+        ),
+    )
+    deliverer = Deliverer(
+        durable=durable,
+        clients=settings.clients,
+        http=_Forms(egress),
+        signer=key_box,
+        clock=clock,
+        entropy=entropy,
+        log=telemetry.log,
+        issuer=issuer,
+        subject_key=subject_key,
+        sid_key=sid_key,
+    )
+    keys = KeyFlow(keys=durable.keys, box=key_box, clock=clock, entropy=entropy)
+    return Opened(world=world, keys=keys, deliverer=deliverer, health=health, stores=stores)
+
+
+@dataclass(frozen=True, slots=True)
+class _Forms:
+    """What the outbox sends through the guarded client."""
+
+    egress: Egress
+
+    async def post_form(self, url: str, form: Mapping[str, str]) -> int:
+        """The status of one POST."""
+        answer = await self.egress.request(
+            "POST",
+            url,
+            headers={"Content-Type": "application/x-www-form-urlencoded"},
+            body=urlencode(form).encode(),
+        )
+        return answer.status
+
+
+def _face(preset: providers.Preset) -> ProviderFace:
+    return ProviderFace(
+        id=preset.id,
+        label=preset.label,
+        brand=preset.brand,
+        host=preset.shown_host,
+        privacy_policy_url=preset.privacy_policy_url,
+        is_sandbox=preset.sandbox,
+    )
+
+
+def _renderer(settings: Settings) -> Renderer:
+    return Renderer(
+        brand=settings.broker.brand,
+        locales=settings.broker.locales,
+        default_locale=settings.broker.default_locale,
+        templates=paths.templates(),
+    )
+
+
+def create_app(settings: Settings, telemetry: Telemetry | None = None) -> ASGIApp:
+    """The application. Stores open at start-up, background work starts with them and stops with them."""
+    telemetry = telemetry or Telemetry.for_settings(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with open_world(settings, telemetry) as opened:
+            app.state.world = opened.world
+            tasks = [asyncio.create_task(work) for work in background(opened)]
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    routes = [
+        StarletteRoute(route.path, endpoint(route), methods=[route.method], name=f"{route.method} {route.name}")
+        for route in ROUTES
+    ]
+    routes.append(StarletteRoute("/static/{name}", endpoint=static, methods=["GET"]))
+    app = Starlette(
+        routes=routes, lifespan=lifespan, exception_handlers={404: unmatched, 405: unmatched, 400: unmatched}
+    )
+    app.router.redirect_slashes = False
+    return Edge(app, public_url=settings.broker.public_url, trusted=settings.broker.trusted_proxies)
+
+
+async def static(request: Any) -> Any:  # noqa: ANN401 - Starlette's own types, passed through
+    """Style sheets, scripts and pictures, by a name that changes with their content."""
+    return request.app.state.world.renderer.static(request.path_params["name"])
+
+
+def background(opened: Opened) -> tuple[Any, ...]:
+    """What runs beside the requests: deliveries, key reloads, purging, provider checks."""
+    return (
+        opened.deliverer.run(),
+        opened.health.run(),
+        _every(KEYS_RELOADED_EVERY, opened.keys.load),
+        _every(PURGED_EVERY, lambda: _purge(opened)),
+    )
+
+
+async def _every(seconds: float, work: Any) -> None:  # noqa: ANN401 - any callable that gives an awaitable
+    while True:
+        await asyncio.sleep(seconds)
+        with suppress(BrokerError, ValueError):  # a store that is away, or a key that is corrupt: keep what we have
+            await work()
+
+
+async def _purge(opened: Opened) -> None:
+    now = opened.world.clock.now()
+    await opened.stores.durable.purge(now, PURGE_BATCH)
+    await opened.stores.memory.purge(now, PURGE_BATCH)
+
+
