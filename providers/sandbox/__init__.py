@@ -4,8 +4,9 @@
 `openid_connect`  an OpenID Connect provider: honest by default, misbehaving on demand.
 `publisher`       "Sandbox Social", a Mastodon-shaped posting API; it lives in the OpenID Connect process.
 
-Nothing here is a real provider: there are no passwords, anybody who reaches the port is anybody. So every page says
-SANDBOX, the control plane (`/__emu__`) answers loopback only, and `refuse_in_production` stops a production start.
+Nothing here is a real provider: there are no passwords, anybody who reaches the port is anybody. So every
+page says SANDBOX, the control plane (`/__emu__`) answers loopback only, and `refuse_in_production` stops a
+production start.
 This package imports nothing of the broker, and nothing else in `providers` imports it.
 """
 

@@ -3,9 +3,9 @@
     DOORWARD_MODE=development python -m providers.sandbox.facebook --port 8010 \\
         --app-id 100000000000001 --app-secret-file secret --redirect-uri http://localhost:8000/callback/facebook
 
-One process plays every host by path: the dialogs, Graph, the OpenID documents, the picture server. Its first page,
-`/`, says who is signed in to the sandbox and lets them sign out. Tests steer it at `/__emu__` (facebook_control) and
-read what it was asked at `/__emu__/log`.
+One process plays every host by path: the dialogs, Graph, the OpenID documents, the picture server. Its first
+page, `/`, says who is signed in to the sandbox and lets them sign out. Tests steer it at `/__emu__`
+(facebook_control) and read what it was asked at `/__emu__/log`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ def create_app(
 ) -> Starlette:
     """The provider as an ASGI application; its state is `app.state.sandbox`.
 
-    `base_url` fixes the addresses it prints (default: what the client called); `data` keeps grants between runs.
+    `base_url` fixes the addresses it prints (default: what the client called); `data` keeps grants between
+    runs.
     """
     sandbox = Sandbox({app.id: app for app in apps}, base_url=base_url, data=data)
     if people is not None:
@@ -128,7 +129,8 @@ async def _discovery(request: Request) -> Response:
     sandbox: Sandbox = request.app.state.sandbox
     base = web.base_url(request, sandbox.base_url)
     claims = (
-        "iss aud sub iat exp jti nonce at_hash name given_name middle_name family_name email picture user_friends "
+        "iss aud sub iat exp jti nonce at_hash name given_name middle_name family_name email picture "
+        "user_friends "
         "user_birthday user_age_range user_link user_hometown user_location user_gender"
     )
     return JSONResponse(

@@ -12,7 +12,7 @@
     signed_request  persona: only build the signed_request (with `tamper`) and return it
     app             which app deauthorize, delete and signed_request mean (default: the first)
     app_settings    {app id: {mode, require_proof, deauthorize_url, deletion_url, roles}}
-    reset           true: forget grants, codes, tokens, presets, faults and the log; switches back to their defaults
+    reset           true: forget grants, codes, tokens, presets, faults and the log; switches to their defaults
     …               every switch of facebook_state.Switches
 
 `deauthorize:<persona>` and `delete:<persona>` are taken as keys too.
@@ -164,7 +164,7 @@ async def _act(sandbox: Sandbox, app: App, name: str, slug: str, tamper: str | N
 
 
 def _judge_deletion(status: int, body: str, scheme: str) -> tuple[bool, list[str]]:
-    """What Facebook wants from a deletion callback: 200, a JSON object, a URL over https, an alphanumeric code."""
+    """What Facebook wants of a deletion callback: 200, a JSON object, an https URL, an alphanumeric code."""
     try:
         found = json.loads(body)
     except ValueError:
@@ -181,7 +181,7 @@ def _judge_deletion(status: int, body: str, scheme: str) -> tuple[bool, list[str
 
 
 def _post(url: str, fields: dict[str, str]) -> tuple[int, str]:
-    """POST a form to an address on this machine, without following redirects. Raises ValueError for any other."""
+    """POST a form to an address on this machine, following nothing. ValueError for any other address."""
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     addresses = {info[4][0] for info in socket.getaddrinfo(parts.hostname or "", port)}
@@ -189,7 +189,7 @@ def _post(url: str, fields: dict[str, str]) -> tuple[int, str]:
         ipaddress.ip_address(a).is_loopback for a in addresses
     ):
         raise ValueError("the sandbox calls addresses on this machine only")
-    # The certificate is a throw-away one and the peer is this machine: identity is the signed_request's business.
+    # The peer is this machine with a throw-away certificate; the signed_request proves who speaks.
     trusting = ssl.create_default_context()
     trusting.check_hostname = False
     trusting.verify_mode = ssl.CERT_NONE

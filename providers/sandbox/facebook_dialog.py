@@ -1,4 +1,4 @@
-"""The login dialog of the Facebook-like sandbox (protocols.md §1.3, §6.2) and the share and feed dialogs (§1.13)."""
+"""The login dialog of the Facebook-like sandbox (protocols.md §1.3, §6.2), and the share dialogs (§1.13)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def error_page(title: str, text: str) -> Response:
 
 
 async def login(request: Request) -> Response:
-    """`GET /dialog/oauth`: check the app and the address, find out who it is, then ask or go straight back."""
+    """`GET /dialog/oauth`: check the app and the address, find out who it is, then ask or go back."""
     sandbox = _sandbox(request)
     params = dict(request.query_params)
     app = sandbox.apps.get(params.get("client_id", ""))
@@ -109,7 +109,8 @@ def _refuse_redirect(sandbox: Sandbox, app: App, uri: str) -> Response | None:
     if uri not in app.redirect_uris:
         return error_page(
             "URL Blocked",
-            "This redirect failed because the redirect URI is not whitelisted in the app's client OAuth settings.",
+            "This redirect failed because the redirect URI is not whitelisted in the app's client OAuth "
+            "settings.",
         )
     parts = urlsplit(uri)
     local = app.mode == "dev" and parts.hostname == "localhost"
@@ -287,7 +288,7 @@ def _tokens(
 
 
 async def share(request: Request) -> Response:
-    """`GET /dialog/share` and `/dialog/feed`: the network's own window; nothing is posted unless Share is pressed."""
+    """`GET /dialog/share` and `/dialog/feed`: nothing is posted unless the person presses Share."""
     sandbox = _sandbox(request)
     params = dict(request.query_params)
     app = sandbox.apps.get(params.get("app_id", ""))

@@ -59,8 +59,8 @@ TOKEN_MESSAGES = {
     458: "Error validating access token: The user has not authorized application {app}.",
     459: "Error validating access token: You cannot access the app till you log in to www.facebook.com "
     "and follow the instructions given.",
-    460: "Error validating access token: The session has been invalidated because the user changed their password "
-    "or Facebook has changed the session for security reasons.",
+    460: "Error validating access token: The session has been invalidated because the user changed their "
+    "password or Facebook has changed the session for security reasons.",
     463: "Error validating access token: Session has expired on {ended}. The current time is {now}.",
     467: "Error validating access token: The session is invalid because the user logged out.",
 }

@@ -45,7 +45,7 @@ class Caller:
 
 
 async def graph(request: Request) -> Response:
-    """Every path that is not a page: strip the version, find the edge, and put Graph's headers on the answer."""
+    """Every path that is not a page: strip the version, find the edge, add Graph's headers."""
     sandbox: Sandbox = request.app.state.sandbox
     version, parts = _split(request.path_params["path"])
     try:
@@ -164,7 +164,7 @@ def _token_message(sandbox: Sandbox, token: Token, code: int) -> str:
 
 
 def _check_proof(request: Request, app: App, text: str, *, required: bool) -> None:
-    """`appsecret_proof`: always checked when sent, and asked for when required. Its verdict goes to the log."""
+    """`appsecret_proof`: checked when sent, asked for when required. Its verdict goes to the log."""
     params = _params(request)
     sent = params.get("appsecret_proof")
     message = f"{text}|{params['appsecret_time']}" if "appsecret_time" in params else text
@@ -308,8 +308,8 @@ def _person(sandbox: Sandbox, caller: Caller, node: str) -> Person:
             return found
     raise GraphError(
         100,
-        f"Unsupported get request. Object with ID '{node[:60]}' does not exist, cannot be loaded due to missing "
-        "permissions, or does not support this operation",
+        f"Unsupported get request. Object with ID '{node[:60]}' does not exist, cannot be loaded due to "
+        "missing permissions, or does not support this operation",
         subcode=33,
         kind="GraphMethodException",
     )
@@ -379,7 +379,8 @@ def _picture(
     ends = int(sandbox.now()) + 30 * 86_400
     base = web.base_url(request, sandbox.base_url)
     seed = web.ref(f"{person.slug}:{app_id}:{ends}")
-    url = f"{base}/platform/profilepic/?asid={person.id_in(app_id)}&height={height}&width={width}&ext={ends}&hash=Af{seed}"
+    size = f"height={height}&width={width}"
+    url = f"{base}/platform/profilepic/?asid={person.id_in(app_id)}&{size}&ext={ends}&hash=Af{seed}"
     return {"height": height, "is_silhouette": person.silhouette, "url": url, "width": width}
 
 

@@ -1,4 +1,4 @@
-"""Personas of the Facebook-like sandbox (protocols.md §6.5): who they are, and what goes wrong around them."""
+"""Personas of the Facebook-like sandbox (protocols.md §6.5): who they are, and what goes wrong then."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TROUBLE = "Something goes wrong"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """One persona. `fault` names what its dialog, token or Graph calls do wrong; `decides` answers without a click."""
+    """One persona. `fault` names what goes wrong around it; `decides` answers the dialog without a click."""
 
     slug: str
     first_name: str

@@ -22,7 +22,7 @@ def lifetime(person: Person) -> int:
 def id_token(
     sandbox: Sandbox, issuer: str, app: App, person: Person, nonce: str, access_token: str | None
 ) -> str:
-    """A signed ID token with the claims Facebook sends: no `email_verified`, `aud` one string, `jti` unique."""
+    """A signed ID token with Facebook's claims: no `email_verified`, `aud` one string, `jti` unique."""
     claims = _claims(sandbox, issuer, app, person, nonce)
     if access_token is not None:
         claims["at_hash"] = half_hash(access_token)

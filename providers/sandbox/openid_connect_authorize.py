@@ -1,4 +1,4 @@
-"""Authorization and sign-out pages of the OpenID Connect sandbox (OpenID Connect Core §3.1.2, RP-Initiated Logout)."""
+"""Authorization and sign-out pages of the OpenID Connect sandbox (Core §3.1.2, RP-Initiated Logout)."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ async def sign_in(request: Request) -> Response:
 
 
 async def allow(request: Request) -> Response:
-    """`POST /allow`: posting (or an explicit consent prompt) was allowed, cancelled, or another account is wanted."""
+    """`POST /allow`: posting (or a consent prompt) was allowed or cancelled, or another account wanted."""
     sandbox = _sandbox(request)
     fields = web.form(request)
     params = sandbox.pending.pop(fields.get("pending", ""), None)

@@ -1,7 +1,7 @@
 """The misbehaving mode of the OpenID Connect sandbox: every fault by name, and how each one spoils an answer.
 
-Three kinds. A *claim* fault changes the ID token (see CLAIM_FAULTS); an *answer* fault changes one particular answer
-(ANSWER_FAULTS); a *wire* fault (WIRE_FAULTS) spoils whatever the endpoint named by `at` says. Endpoints are
+Three kinds. A *claim* fault changes the ID token (see CLAIM_FAULTS); an *answer* fault changes one particular
+answer (ANSWER_FAULTS); a *wire* fault (WIRE_FAULTS) spoils whatever the endpoint named by `at` says. Endpoints are
 `discovery`, `jwks`, `authorize`, `token`, `userinfo`, `statuses`. `times` limits how often a fault happens.
 """
 
@@ -140,7 +140,7 @@ class Faults:
     _flaps: int = 0
 
     def add(self, order: dict[str, Any]) -> None:
-        """Turn on one fault: `{"name", "at"?, "times"?, "seconds"?, "status"?, "size"?}`. ValueError if not known."""
+        """Turn on one `{"name", "at"?, "times"?, "seconds"?, "status"?, "size"?}`. ValueError if not known."""
         unknown = set(order) - {"name", "at", "times", "seconds", "status", "size"}
         name = order.get("name")
         if name not in ALL or unknown:

@@ -1,4 +1,4 @@
-"""What the OpenID Connect sandbox remembers: clients, people, codes, tokens, sessions, keys and active faults."""
+"""What the OpenID Connect sandbox remembers: clients, people, codes, tokens, sessions, keys and faults."""
 
 from __future__ import annotations
 

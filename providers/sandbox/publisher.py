@@ -1,9 +1,10 @@
 """Sandbox Social: a Mastodon-shaped posting API (protocols.md §4) inside the OpenID Connect sandbox.
 
-`POST /api/v1/statuses` with `Idempotency-Key` (kept one hour, returns the same status), `DELETE /api/v1/statuses/:id`
-(returns the status with its `text`), `GET /api/v1/statuses/:id`, `GET /api/v1/accounts/verify_credentials`,
-`GET /api/v2/instance`, `POST /oauth/revoke`. An access token posts only with scope `write:statuses`, which the person
-allows on a page of its own. `/social` shows what was posted. Faults are the `post-…` ones of openid_connect_faults.
+`POST /api/v1/statuses` with `Idempotency-Key` (kept one hour, returns the same status),
+`DELETE /api/v1/statuses/:id` (returns the status with its `text`), `GET /api/v1/statuses/:id`,
+`GET /api/v1/accounts/verify_credentials`, `GET /api/v2/instance`, `POST /oauth/revoke`. An access token posts only
+with scope `write:statuses`, which the person allows on a page of its own. `/social` shows what was posted. Faults
+are the `post-…` ones of openid_connect_faults.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ def _checked(fields: dict[str, Any]) -> tuple[str, str]:
 def _kept(
     request: Request, sandbox: Sandbox, token: Token, text: str, visibility: str, language: object
 ) -> Status:
-    """Keep the status once per idempotency key of an account; the same key within an hour returns the same one."""
+    """Keep the status; the same idempotency key within an hour returns the one that is there."""
     key = request.headers.get("idempotency-key")
     now = sandbox.now()
     if key is not None:
@@ -224,7 +225,7 @@ async def instance(request: Request) -> Response:
 
 
 async def revoke(request: Request) -> Response:
-    """`POST /oauth/revoke` with client credentials and `token`; `{}` also for a token that is not known (RFC 7009)."""
+    """`POST /oauth/revoke` with client credentials and `token`; `{}` also for an unknown token (RFC 7009)."""
     sandbox = _sandbox(request)
     try:
         client = authenticate(request, sandbox)

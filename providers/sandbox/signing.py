@@ -1,7 +1,7 @@
 """Keys and compact JWS for the sandboxes, written so that a token can also be made wrong on purpose.
 
-joserfc makes and exports the keys; the signing itself is done by hand, because a library that is any good refuses
-to make the tokens that the fault mode needs (alg none, HS256 over a public key, no kid).
+joserfc makes and exports the keys; the signing itself is done by hand, because a library that is any good
+refuses to make the tokens that the fault mode needs (alg none, HS256 over a public key, no kid).
 """
 
 from __future__ import annotations
@@ -59,6 +59,12 @@ class SigningKey:
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
 
+    def private_pem(self) -> bytes:
+        """The private half as PEM (PKCS #8, not encrypted): for a throw-away TLS server in a test."""
+        return self.private.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+
     def certificate_pem(self) -> bytes:
         """A self-signed X.509 certificate over the public half, PEM."""
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Doorward sandbox")])
@@ -76,7 +82,7 @@ class SigningKey:
 
 
 def sign_rs256(claims: Json, key: SigningKey, *, kid: str | None = "") -> str:
-    """A compact RS256 JWS. `kid`: "" takes the key's own id, None leaves the header out, else it is written as is."""
+    """A compact RS256 JWS. `kid`: "" takes the key's own id, None leaves it out, else it is written as is."""
     header: Json = {"alg": "RS256", "typ": "JWT"}
     if kid is not None:
         header["kid"] = kid or key.kid

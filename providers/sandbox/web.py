@@ -1,4 +1,4 @@
-"""What both sandboxes share on the web side: pages, the request log, the loopback guard, waiting for a hang-up."""
+"""What both sandboxes share on the web side: pages, the request log, the loopback guard, waiting."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _PAGE_HEADERS = {
 }
 # Parameters whose value tells a test something and identifies nobody; every other value is masked in the log.
 _SHOWN = frozenset(
-    "scope response_type response_mode auth_type grant_type redirect_uri client_id app_id fields prompt max_age "
-    "code_challenge_method display return_scopes method ui_locales visibility language type width height redirect "
-    "token_type_hint post_logout_redirect_uri auto".split()
+    "scope response_type response_mode auth_type grant_type redirect_uri client_id app_id fields prompt "
+    "max_age code_challenge_method display return_scopes method ui_locales visibility language type width height "
+    "redirect token_type_hint post_logout_redirect_uri auto".split()
 )
 
 
@@ -50,7 +50,7 @@ async def stylesheet(request: Request) -> Response:
 
 
 def redirect(url: str, params: Iterable[tuple[str, str]], *, fragment: str = "") -> RedirectResponse:
-    """302 to `url` with `params` after an existing query and `fragment` (without `#`) when the URL has none."""
+    """302 to `url` with `params` after an existing query, and `fragment` (no `#`) when the URL has none."""
     parts = urlsplit(url)
     query = "&".join(piece for piece in (parts.query, urlencode(list(params))) if piece)
     target = urlunsplit(parts._replace(query=query, fragment=parts.fragment or fragment))
@@ -88,7 +88,7 @@ def ref(secret: str) -> str:
 
 
 def basic_credentials(header: str | None) -> tuple[str, str] | None:
-    """Client id and secret of an HTTP Basic header, form-decoded as RFC 6749 §2.3.1 asks; None if it is not one."""
+    """Client id and secret of an HTTP Basic header, form-decoded (RFC 6749 §2.3.1); None if it is not one."""
     if not header or not header.lower().startswith("basic "):
         return None
     try:
@@ -99,7 +99,7 @@ def basic_credentials(header: str | None) -> tuple[str, str] | None:
 
 
 async def wait_for_hang_up(request: Request, seconds: float | None) -> None:
-    """Wait `seconds` (None: until the client gives up, ten minutes at most), or less if the client hangs up."""
+    """Wait `seconds` (None: ten minutes), or until the client hangs up."""
 
     async def hang_up() -> None:
         while (await request.receive())["type"] != "http.disconnect":

@@ -29,7 +29,7 @@ def serve(
     key: Path | None = None,
     port: int = 0,
 ) -> Iterator[str]:
-    """Serve `app` until the block ends; yields its base URL. `host` is the name in that URL and must be loopback.
+    """Serve `app` until the block ends; yields its base URL, with `host` (a name of loopback) in it.
 
     Raises RuntimeError when the application did not start within 15 seconds.
     """
