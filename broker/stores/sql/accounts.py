@@ -1,0 +1,210 @@
+"""Accounts and links in SQL."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import Select, bindparam, delete, literal_column, null, select, union_all, update
+
+from broker.domain.account import Account, Link, user_name_key
+from broker.domain.claims import EMAIL, PREFERRED_USERNAME, email_key
+from broker.domain.consent import ConsentReceipt, Purpose
+from broker.domain.values import AccountId, IdentityKey, ProviderId, ReceiptId
+from broker.stores.records import (
+    decode_account,
+    decode_identity,
+    decode_receipt,
+    encode,
+    micros,
+    moment,
+)
+from broker.stores.sql.drivers import Driver
+from broker.stores.sql.statements import Params, Row, define, define_insert, insert_if, parameter
+from broker.stores.sql.tables import accounts, links, receipts
+from broker.stores.vault import KeyRing
+
+_LINK_COLUMNS: Final = (
+    links.c.id,
+    links.c.account,
+    links.c.provider,
+    links.c.receipt,
+    links.c.linked_at,
+    links.c.last_used_at,
+    links.c.sealed,
+)
+
+
+def standing_account() -> Select[Any]:
+    """The row of an account that is not erased, kept from being erased until the transaction ends."""
+    return (
+        select(accounts.c.id)
+        .where(accounts.c.id == bindparam("p_account"), accounts.c.sealed.is_not(None))
+        .with_for_update(read=True, key_share=True)
+    )
+
+
+_LOAD: Final = define(select(accounts.c.sealed).where(accounts.c.id == parameter(accounts.c.id)))
+_BY_IDENTITY: Final = define(
+    select(accounts.c.sealed, *_LINK_COLUMNS)
+    .join_from(links, accounts, accounts.c.id == links.c.account)
+    .where(links.c.identity_key == parameter(links.c.identity_key), accounts.c.sealed.is_not(None))
+)
+_LINKS: Final = define(
+    select(*_LINK_COLUMNS)
+    .where(links.c.account == parameter(links.c.account))
+    .order_by(links.c.linked_at, links.c.id)
+)
+_NAME_TAKEN: Final = define(select(accounts.c.id).where(accounts.c.name_key == parameter(accounts.c.name_key)))
+# One statement for what every authorization needs: the account's row first, then its receipts in order.
+_WITH_RECEIPTS: Final = define(
+    union_all(
+        select(literal_column("0").label("seq"), accounts.c.sealed.label("cell")).where(
+            accounts.c.id == bindparam("p_account"), accounts.c.sealed.is_not(None)
+        ),
+        select(receipts.c.seq, receipts.c.body).where(
+            receipts.c.account == bindparam("p_account"),
+            receipts.c.purpose == parameter(receipts.c.purpose),
+            receipts.c.counterparty == parameter(receipts.c.counterparty),
+        ),
+    ).order_by("seq")
+)
+
+ADD: Final = define_insert(accounts)
+SAVE: Final = define(
+    update(accounts)
+    .where(accounts.c.id == parameter(accounts.c.id), accounts.c.sealed.is_not(None))
+    .values(
+        sealed=parameter(accounts.c.sealed),
+        name_key=parameter(accounts.c.name_key),
+        email_key=parameter(accounts.c.email_key),
+    )
+    .returning(accounts.c.id)
+)
+LOCK: Final = define(
+    select(accounts.c.id).where(accounts.c.id == bindparam("p_account")).with_for_update(), barrier=True
+)
+ERASE: Final = define(
+    update(accounts)
+    .where(accounts.c.id == bindparam("p_account"))
+    .values(sealed=null(), email_key=null(), erased_at=parameter(accounts.c.erased_at))
+)
+ADD_LINK: Final = define(
+    insert_if(links, standing_account()).returning(links.c.id), reads=[accounts]
+)
+TOUCH_LINK: Final = define(
+    update(links).where(links.c.id == parameter(links.c.id)).values(last_used_at=parameter(links.c.last_used_at))
+)
+_OTHER: Final = links.alias("other")
+REMOVE_LINK: Final = define(
+    delete(links).where(
+        links.c.id == parameter(links.c.id),
+        links.c.account == bindparam("p_account"),
+        select(_OTHER.c.id)
+        .where(_OTHER.c.account == bindparam("p_account"), _OTHER.c.id != parameter(links.c.id))
+        .exists(),
+    ),
+    barrier=True,
+)
+FIND_LINK: Final = define(
+    select(links.c.id).where(links.c.id == parameter(links.c.id), links.c.account == bindparam("p_account")),
+    barrier=True,
+)
+ERASE_LINKS: Final = define(delete(links).where(links.c.account == bindparam("p_account")))
+
+
+def account_params(account: Account, ring: KeyRing) -> Params:
+    """What the account's row holds."""
+    name, email = account.profile.get(PREFERRED_USERNAME), account.profile.get(EMAIL)
+    return {
+        "p_id": account.id,
+        "p_sealed": ring.seal(encode(account), f"accounts/{account.id}/sealed"),
+        "p_name_key": None if name is None else name_blind(ring, user_name_key(name.value)),
+        "p_email_key": ring.blind("email", email_key(email.value)) if email is not None and email.verified else None,
+        "p_erased_at": None,
+    }
+
+
+def name_blind(ring: KeyRing, name_key: str) -> bytes:
+    return ring.blind("user_name", name_key)
+
+
+def identity_blind(ring: KeyRing, key: IdentityKey) -> bytes:
+    return ring.blind("identity", f"{key.issuer}\x00{key.subject}")
+
+
+def link_params(link: Link, ring: KeyRing) -> Params:
+    """What the link's row holds."""
+    return {
+        "p_id": link.id,
+        "p_account": link.account,
+        "p_provider": link.provider,
+        "p_identity_key": identity_blind(ring, link.key),
+        "p_receipt": link.receipt,
+        "p_linked_at": micros(link.linked_at),
+        "p_last_used_at": micros(link.last_used_at),
+        "p_sealed": ring.seal(encode((link.key.issuer, link.key.subject, link.hint)), f"links/{link.id}/sealed"),
+    }
+
+
+def open_account(sealed: bytes, account: str, ring: KeyRing) -> Account:
+    return decode_account(ring.open(sealed, f"accounts/{account}/sealed"))
+
+
+def _open_link(row: Row, ring: KeyRing) -> Link:
+    link_id, account, provider, receipt, linked_at, last_used_at, sealed = row
+    issuer, subject, hint = decode_identity(ring.open(sealed, f"links/{link_id}/sealed"))
+    return Link(
+        id=link_id,
+        account=AccountId(account),
+        provider=ProviderId(provider),
+        key=IdentityKey(issuer=issuer, subject=subject),
+        receipt=ReceiptId(receipt),
+        linked_at=moment(linked_at),
+        last_used_at=moment(last_used_at),
+        hint=hint,
+    )
+
+
+class SqlAccounts:
+    """`ports.Accounts`."""
+
+    def __init__(self, driver: Driver, ring: KeyRing) -> None:
+        self._driver = driver
+        self._ring = ring
+
+    async def load(self, account: AccountId) -> Account | None:
+        rows = await self._driver.read(_LOAD, {"p_id": account})
+        if not rows or rows[0][0] is None:
+            return None
+        return await self._ring.reading(lambda: open_account(rows[0][0], account, self._ring))
+
+    async def by_identity(self, key: IdentityKey) -> tuple[Account, Link] | None:
+        rows = await self._driver.read(_BY_IDENTITY, {"p_identity_key": identity_blind(self._ring, key)})
+        if not rows:
+            return None
+        sealed, *link = rows[0]
+        return await self._ring.reading(
+            lambda: (open_account(sealed, link[1], self._ring), _open_link(link, self._ring))
+        )
+
+    async def links(self, account: AccountId) -> tuple[Link, ...]:
+        rows = await self._driver.read(_LINKS, {"p_account": account})
+        return await self._ring.reading(lambda: tuple(_open_link(row, self._ring) for row in rows))
+
+    async def is_user_name_free(self, name_key: str) -> bool:
+        return not await self._driver.read(_NAME_TAKEN, {"p_name_key": name_blind(self._ring, name_key)})
+
+    async def with_receipts(
+        self, account: AccountId, purpose: Purpose, counterparty: str
+    ) -> tuple[Account, tuple[ConsentReceipt, ...]] | None:
+        rows = await self._driver.read(
+            _WITH_RECEIPTS, {"p_account": account, "p_purpose": purpose.value, "p_counterparty": counterparty}
+        )
+        if not rows or rows[0][0] != 0:
+            return None
+        return await self._ring.reading(
+            lambda: (
+                open_account(rows[0][1], account, self._ring),
+                tuple(decode_receipt(bytes(row[1])) for row in rows[1:]),
+            )
+        )

@@ -1,0 +1,82 @@
+"""The durable store on SQL as a whole, and the purge of what has expired."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, ColumnElement, Integer, Table, bindparam, delete, func, or_, select
+
+from broker.domain.ports import Clock
+from broker.stores.records import micros
+from broker.stores.sql.accounts import SqlAccounts
+from broker.stores.sql.drivers import Driver
+from broker.stores.sql.grants import SqlGrants
+from broker.stores.sql.keys import SqlSigningKeys
+from broker.stores.sql.ledger import SqlLedger
+from broker.stores.sql.outbox import SqlOutbox
+from broker.stores.sql.postings import SqlPostings, SqlVault
+from broker.stores.sql.statements import PING, Statement, define
+from broker.stores.sql.tables import codes, deliveries, delivery_marks, families, grants, postings, revoked_tokens
+from broker.stores.sql.unit import SqlUnitOfWork
+from broker.stores.vault import KeyRing
+
+KEEP_CODES: Final = timedelta(hours=1)
+"""How long a code outlives itself, so that one that comes back is known to have been used (RFC 6749 §4.1.2)."""
+KEEP_SETTLED: Final = timedelta(days=30)
+"""How long a settled posting, and a delivery given up, can be looked at."""
+
+NOW: Final = bindparam("p_now", type_=BigInteger)
+
+
+def purge_statement(table: Table, condition: ColumnElement[bool]) -> Statement:
+    """Deletes at most `p_limit` rows that match. Small batches: nobody waits long for the locks."""
+    (key,) = table.primary_key.columns
+    some = select(key).where(condition).limit(bindparam("p_limit", type_=Integer))
+    return define(delete(table).where(key.in_(some)).returning(key))
+
+
+_live_family: Final = select(families.c.id).where(families.c.grant_id == grants.c.id).exists()
+_PURGES: Final[tuple[tuple[Statement, timedelta], ...]] = (
+    (purge_statement(codes, codes.c.expires_at <= NOW), KEEP_CODES),
+    (purge_statement(families, or_(families.c.idle_expires_at <= NOW, families.c.expires_at <= NOW)), timedelta()),
+    (purge_statement(grants, (grants.c.expires_at <= NOW) & ~_live_family), timedelta()),
+    (purge_statement(revoked_tokens, revoked_tokens.c.expires_at <= NOW), timedelta()),
+    (purge_statement(postings, func.coalesce(postings.c.settled_at, postings.c.expires_at) <= NOW), KEEP_SETTLED),
+    (purge_statement(deliveries, deliveries.c.given_up.is_(True) & (deliveries.c.due_at <= NOW)), KEEP_SETTLED),
+)
+_PURGE_MARKS: Final = define(
+    delete(delivery_marks).where(delivery_marks.c.delivery.not_in(select(deliveries.c.id)))
+)
+
+
+class SqlDurable:
+    """`ports.Durable`."""
+
+    def __init__(self, driver: Driver, ring: KeyRing, clock: Clock) -> None:
+        self.driver = driver
+        self.ring = ring
+        self.accounts = SqlAccounts(driver, ring)
+        self.ledger = SqlLedger(driver)
+        self.grants = SqlGrants(driver, ring, clock)
+        self.postings = SqlPostings(driver, ring)
+        self.vault = SqlVault(driver, ring)
+        self.outbox = SqlOutbox(driver, ring)
+        self.keys = SqlSigningKeys(driver, ring)
+
+    def unit(self) -> SqlUnitOfWork:
+        return SqlUnitOfWork(self.driver, self.ring)
+
+    async def purge(self, now: datetime, limit: int = 500) -> int:
+        gone = 0
+        for statement, kept in _PURGES:
+            params: dict[str, Any] = {"p_now": micros(now - kept), "p_limit": limit}
+            gone += len(await self.driver.write(statement, params))
+        await self.driver.write(_PURGE_MARKS, {})
+        return gone
+
+    async def ping(self) -> None:
+        await self.driver.read(PING, {})
+
+    async def close(self) -> None:
+        await self.driver.close()

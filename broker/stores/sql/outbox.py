@@ -1,0 +1,136 @@
+"""The outbox in SQL: what must reach others, claimed by one process at a time."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, Integer, bindparam, delete, false, select, true, update
+
+from broker.domain.ports import Delivery
+from broker.domain.values import ClientId
+from broker.stores.records import decode_texts, encode, micros, moment
+from broker.stores.sql.drivers import Driver
+from broker.stores.sql.statements import Params, Row, Script, Step, define, define_insert, parameter
+from broker.stores.sql.tables import deliveries, delivery_marks
+from broker.stores.vault import KeyRing
+
+CLAIM_FOR: Final = timedelta(minutes=1)
+
+_COLUMNS: Final = (
+    deliveries.c.id,
+    deliveries.c.kind,
+    deliveries.c.client,
+    deliveries.c.sealed,
+    deliveries.c.created_at,
+    deliveries.c.due_at,
+    deliveries.c.attempts,
+    deliveries.c.last_error,
+)
+ENQUEUE: Final = define_insert(deliveries)
+MARK: Final = define_insert(delivery_marks)
+_NOW: Final = bindparam("p_now", type_=BigInteger)
+_due: Final = (
+    select(deliveries.c.id)
+    .where(deliveries.c.given_up.is_(False), deliveries.c.due_at <= _NOW, deliveries.c.claimed_until <= _NOW)
+    .order_by(deliveries.c.due_at, deliveries.c.id)
+    .limit(bindparam("p_limit", type_=Integer))
+    .with_for_update(skip_locked=True)
+)
+_CLAIM: Final = define(
+    update(deliveries)
+    .where(deliveries.c.id.in_(_due), deliveries.c.claimed_until <= _NOW)
+    .values(claimed_until=bindparam("p_until", type_=BigInteger))
+    .returning(*_COLUMNS)
+)
+_DONE: Final = define(delete(deliveries).where(deliveries.c.id == parameter(deliveries.c.id)))
+_DONE_MARKS: Final = define(delete(delivery_marks).where(delivery_marks.c.delivery == parameter(deliveries.c.id)))
+_tried = (
+    update(deliveries)
+    .where(deliveries.c.id == parameter(deliveries.c.id))
+    .values(attempts=deliveries.c.attempts + 1, last_error=parameter(deliveries.c.last_error), claimed_until=0)
+)
+_RETRY: Final = define(_tried.values(due_at=parameter(deliveries.c.due_at)))
+_GIVE_UP: Final = define(_tried.values(given_up=true()))
+_PENDING: Final = define(
+    select(*_COLUMNS)
+    .join_from(delivery_marks, deliveries, deliveries.c.id == delivery_marks.c.delivery)
+    .where(delivery_marks.c.mark == parameter(delivery_marks.c.mark), deliveries.c.given_up == false())
+    .order_by(deliveries.c.created_at, deliveries.c.id)
+)
+
+
+def delivery_params(delivery: Delivery, ring: KeyRing) -> Params:
+    return {
+        "p_id": delivery.id,
+        "p_kind": delivery.kind,
+        "p_client": delivery.client,
+        "p_created_at": micros(delivery.created_at),
+        "p_due_at": micros(delivery.due_at),
+        "p_claimed_until": 0,
+        "p_attempts": delivery.attempts,
+        "p_last_error": delivery.last_error,
+        "p_given_up": False,
+        "p_sealed": ring.seal(encode(dict(delivery.payload)), f"deliveries/{delivery.id}/sealed"),
+    }
+
+
+def mark_params(delivery: Delivery, ring: KeyRing) -> list[Params]:
+    """One row per entry of the payload, so that what is on its way can be found by any of them."""
+    return [
+        {"p_delivery": delivery.id, "p_mark": _mark(ring, key, value)} for key, value in delivery.payload.items()
+    ]
+
+
+def _mark(ring: KeyRing, key: str, value: str) -> bytes:
+    return ring.blind("delivery", f"{key}\x00{value}")
+
+
+def _delivery(row: Row, ring: KeyRing) -> Delivery:
+    delivery_id, kind, client, sealed, created_at, due_at, attempts, last_error = row
+    return Delivery(
+        id=delivery_id,
+        kind=kind,
+        client=ClientId(client),
+        payload=decode_texts(ring.open(sealed, f"deliveries/{delivery_id}/sealed")),
+        created_at=moment(created_at),
+        due_at=moment(due_at),
+        attempts=attempts,
+        last_error=last_error,
+    )
+
+
+class SqlOutbox:
+    """`ports.Outbox`."""
+
+    def __init__(self, driver: Driver, ring: KeyRing) -> None:
+        self._driver = driver
+        self._ring = ring
+
+    async def claim(self, now: datetime, limit: int) -> tuple[Delivery, ...]:
+        """Oldest due first."""
+        params: dict[str, Any] = {"p_now": micros(now), "p_until": micros(now + CLAIM_FOR), "p_limit": limit}
+        rows = await self._driver.write(_CLAIM, params)
+        claimed = await self._ring.reading(lambda: [_delivery(row, self._ring) for row in rows])
+        return tuple(sorted(claimed, key=lambda delivery: (delivery.due_at, delivery.id)))
+
+    async def done(self, delivery_id: str) -> None:
+        await self._driver.run(lambda: _finish(delivery_id))
+
+    async def retry(self, delivery_id: str, due_at: datetime, error: str) -> None:
+        await self._driver.write(
+            _RETRY, {"p_id": delivery_id, "p_due_at": micros(due_at), "p_last_error": error[:200]}
+        )
+
+    async def give_up(self, delivery_id: str, error: str) -> None:
+        await self._driver.write(_GIVE_UP, {"p_id": delivery_id, "p_last_error": error[:200]})
+
+    async def pending(self, payload_key: str, payload_value: str) -> tuple[Delivery, ...]:
+        """Oldest first."""
+        rows = await self._driver.read(_PENDING, {"p_mark": _mark(self._ring, payload_key, payload_value)})
+        return await self._ring.reading(lambda: tuple(_delivery(row, self._ring) for row in rows))
+
+
+def _finish(delivery_id: str) -> Script[None]:
+    for statement in (_DONE_MARKS, _DONE):
+        yield Step(statement, {"p_id": delivery_id})

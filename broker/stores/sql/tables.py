@@ -1,0 +1,273 @@
+"""The tables, as they are after the newest migration.
+
+One shape for all: a column for whatever is searched, compared or changed alone, and the rest in one cell. Cells named
+`sealed` hold personal values or secrets and are encrypted (`broker.stores.vault`); `body` cells hold ids and names of
+claims in the clear. Times are whole microseconds since 1970 UTC. There are no foreign keys: records of what was
+disclosed outlive what they refer to, and writes that need an account or a grant ask for it themselves.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    UniqueConstraint,
+)
+
+metadata: Final = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+_SEQUENCE: Final = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _text(name: str, **more: Any) -> Column[str]:
+    return Column(name, String, nullable=more.pop("nullable", False), **more)
+
+
+def _time(name: str, **more: Any) -> Column[int]:
+    return Column(name, BigInteger, nullable=more.pop("nullable", False), **more)
+
+
+def _bytes(name: str, **more: Any) -> Column[bytes]:
+    return Column(name, LargeBinary, nullable=more.pop("nullable", False), **more)
+
+
+accounts: Final = Table(
+    "accounts",
+    metadata,
+    _text("id", primary_key=True),
+    _bytes("sealed", nullable=True),  # the account; NULL once erased, while id and name_key stay taken
+    _bytes("name_key", nullable=True),
+    _bytes("email_key", nullable=True),  # of an address we vouch for only
+    _time("erased_at", nullable=True),
+    UniqueConstraint("name_key"),
+    UniqueConstraint("email_key"),
+)
+
+links: Final = Table(
+    "links",
+    metadata,
+    _text("id", primary_key=True),
+    _text("account", index=True),
+    _text("provider"),
+    _bytes("identity_key"),
+    _text("receipt"),
+    _time("linked_at"),
+    _time("last_used_at"),
+    _bytes("sealed"),  # issuer, subject, hint
+    UniqueConstraint("identity_key"),
+)
+
+receipts: Final = Table(
+    "consent_receipts",
+    metadata,
+    Column("seq", _SEQUENCE, primary_key=True, autoincrement=True),
+    _text("id"),
+    _text("account"),
+    _text("purpose"),
+    _text("counterparty"),
+    _bytes("body"),
+    UniqueConstraint("id"),
+    Index(None, "account", "purpose", "counterparty"),
+)
+
+disclosures: Final = Table(
+    "disclosures",
+    metadata,
+    Column("seq", _SEQUENCE, primary_key=True, autoincrement=True),
+    _text("grant_id"),
+    _text("claims"),  # names in order, one blank between
+    _text("via"),
+    Column("day", Integer, nullable=False),  # date.toordinal()
+    _text("account"),
+    _text("client"),
+    _text("receipt"),
+    _time("released_at"),
+    UniqueConstraint("grant_id", "claims", "via", "day"),
+    Index(None, "account", "released_at"),
+)
+
+grants: Final = Table(
+    "grants",
+    metadata,
+    _text("id", primary_key=True),
+    _text("account", index=True),
+    _text("client"),
+    _text("sid"),
+    Column("offline", Boolean, nullable=False),
+    _time("created_at"),
+    _time("expires_at", index=True),
+    _time("revoked_at", nullable=True),
+    _bytes("body"),
+)
+
+codes: Final = Table(
+    "codes",
+    metadata,
+    _bytes("digest", primary_key=True),
+    _text("grant_id", index=True),
+    _text("client"),
+    _text("redirect_uri"),
+    _text("nonce", nullable=True),
+    _text("code_challenge", nullable=True),
+    _time("expires_at", index=True),
+    _time("used_at", nullable=True),
+)
+
+families: Final = Table(
+    "refresh_families",
+    metadata,
+    _text("id", primary_key=True),
+    _text("grant_id", index=True),
+    _text("client"),
+    Column("generation", Integer, nullable=False),
+    _time("created_at"),
+    _time("rotated_at"),
+    Column("retried", Boolean, nullable=False),
+    _time("expires_at"),
+    _time("idle_expires_at", index=True),
+    _time("revoked_at", nullable=True),
+)
+
+revoked_tokens: Final = Table(
+    "revoked_access_tokens",
+    metadata,
+    _text("id", primary_key=True),
+    _time("expires_at", index=True),
+)
+
+upstream_tokens: Final = Table(
+    "upstream_tokens",
+    metadata,
+    _text("account"),
+    _text("provider"),
+    _bytes("sealed"),
+    PrimaryKeyConstraint("account", "provider"),
+)
+
+postings: Final = Table(
+    "postings",
+    metadata,
+    _text("id", primary_key=True),
+    _text("account"),
+    _text("provider"),
+    _text("client"),
+    _text("state"),
+    _time("created_at"),
+    _time("expires_at", index=True),
+    _time("settled_at", nullable=True),
+    _bytes("sealed"),  # the posting as it was asked for
+    _bytes("remote_id", nullable=True),  # sealed
+    _bytes("remote_url", nullable=True),  # sealed
+    Index(None, "account", "created_at"),
+)
+
+deliveries: Final = Table(
+    "deliveries",
+    metadata,
+    _text("id", primary_key=True),
+    _text("kind"),
+    _text("client"),
+    _time("created_at"),
+    _time("due_at"),
+    _time("claimed_until"),
+    Column("attempts", Integer, nullable=False),
+    _text("last_error"),
+    Column("given_up", Boolean, nullable=False),
+    _bytes("sealed"),  # the payload
+    Index(None, "given_up", "due_at"),
+)
+
+delivery_marks: Final = Table(
+    "delivery_marks",
+    metadata,
+    _text("delivery"),
+    _bytes("mark"),  # blind index of one key and value of the payload
+    PrimaryKeyConstraint("delivery", "mark"),
+    Index(None, "mark"),
+)
+
+signing_keys: Final = Table(
+    "signing_keys",
+    metadata,
+    _text("id", primary_key=True),
+    _text("algorithm"),
+    _time("created_at"),
+    _time("signs_from"),
+    _time("retires_at", nullable=True),
+    _bytes("sealed"),  # PKCS #8
+)
+
+data_keys: Final = Table(
+    "data_keys",
+    metadata,
+    _text("id", primary_key=True),  # `index` is the key of the blind indexes
+    _bytes("wrapped"),  # under the master key
+    _time("created_at"),
+    _time("replaced_at", nullable=True),
+)
+
+# --- browser memory, when it is not in Redis --------------------------------------------------------------
+
+transactions: Final = Table(
+    "transactions",
+    metadata,
+    _text("id", primary_key=True),
+    _bytes("sealed"),  # by the flow, with a key that only the browser holds
+    _time("expires_at", index=True),
+)
+
+sessions: Final = Table(
+    "sessions",
+    metadata,
+    _text("id", primary_key=True),
+    _text("account", index=True),
+    _bytes("secret_digest"),
+    _time("created_at"),
+    _time("live_until", index=True),
+    _time("ended_at", nullable=True),
+    _bytes("sealed"),
+    UniqueConstraint("secret_digest"),
+)
+
+replay_marks: Final = Table(
+    "replay_marks",
+    metadata,
+    _bytes("id", primary_key=True),
+    _time("expires_at", index=True),
+)
+
+limits: Final = Table(
+    "rate_limits",
+    metadata,
+    _bytes("id", primary_key=True),
+    _time("free_at", index=True),  # when the key would be as good as new (GCRA's theoretical arrival time)
+)
+
+SEALED: Final[tuple[tuple[Table, str], ...]] = (
+    (accounts, "sealed"),
+    (links, "sealed"),
+    (upstream_tokens, "sealed"),
+    (postings, "sealed"),
+    (postings, "remote_id"),
+    (postings, "remote_url"),
+    (deliveries, "sealed"),
+    (signing_keys, "sealed"),
+    (sessions, "sealed"),
+)
+"""Every cell sealed under a data key: what a rotation has to reach. Place names are `table/row id/column`."""

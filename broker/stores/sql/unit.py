@@ -1,0 +1,163 @@
+"""The unit of work on SQL: a list of steps, written in one transaction by one call of the driver."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from broker.domain.account import Account, Link
+from broker.domain.consent import ConsentReceipt
+from broker.domain.disclosure import DisclosureRow
+from broker.domain.grant import AuthorizationCode, Grant, RefreshFamily
+from broker.domain.ports import Delivery
+from broker.domain.posting import Posting, PostState
+from broker.domain.provider import UpstreamTokens
+from broker.domain.values import AccountId, ClientId, GrantId, ProviderId, Sid
+from broker.stores.records import micros, micros_or_none
+from broker.stores.sql import accounts, grants, ledger, outbox, postings, tokens
+from broker.stores.sql.drivers import Driver
+from broker.stores.sql.statements import Params, Statement, Step
+from broker.stores.vault import KeyRing
+
+
+class SqlUnitOfWork:
+    """`ports.UnitOfWork`. Sealing happens while queuing, so that the transaction itself is as short as can be."""
+
+    def __init__(self, driver: Driver, ring: KeyRing) -> None:
+        self._driver = driver
+        self._ring = ring
+        self._steps: list[Step] = []
+
+    def add_account(self, account: Account) -> None:
+        self._queue(accounts.ADD, accounts.account_params(account, self._ring))
+
+    def save_account(self, account: Account) -> None:
+        self._queue(accounts.SAVE, accounts.account_params(account, self._ring), conflict="account")
+
+    def erase_account(self, account: AccountId, now: datetime) -> None:
+        params: Params = {"p_account": account, "p_now": micros(now), "p_erased_at": micros(now)}
+        # The account is locked first: whoever is adding to it has finished then, or will find it gone.
+        for statement in (
+            accounts.LOCK,
+            grants.REVOKE_GRANTS[False, False, False],
+            grants.ERASE_FAMILIES,
+            grants.ERASE_CODES,
+            grants.ERASE_GRANTS,
+            postings.ERASE_POSTINGS,
+            postings.ERASE_TOKENS,
+            accounts.ERASE_LINKS,
+            accounts.ERASE,
+        ):
+            self._queue(statement, params)
+
+    def add_link(self, link: Link) -> None:
+        self._queue(accounts.ADD_LINK, accounts.link_params(link, self._ring), conflict="account")
+
+    def touch_link(self, link_id: str, now: datetime) -> None:
+        self._queue(accounts.TOUCH_LINK, {"p_id": link_id, "p_last_used_at": micros(now)})
+
+    def remove_link(self, account: AccountId, link_id: str) -> None:
+        params = {"p_account": account, "p_id": link_id}
+        self._queue(accounts.LOCK, params)  # two removals at once would each see the other's link as a way in
+        self._queue(accounts.REMOVE_LINK, params)
+        self._queue(accounts.FIND_LINK, params, expect="no rows", conflict="last_link")
+
+    def append_receipt(self, receipt: ConsentReceipt) -> None:
+        self._queue(ledger.APPEND_RECEIPT, ledger.receipt_params(receipt))
+
+    def append_disclosure(self, row: DisclosureRow) -> None:
+        self._queue(ledger.APPEND_DISCLOSURE, ledger.disclosure_params(row))
+
+    def add_grant(self, grant: Grant) -> None:
+        self._queue(grants.ADD_GRANT, grants.grant_params(grant), conflict="account")
+
+    def add_code(self, code: AuthorizationCode) -> None:
+        self._queue(grants.ADD_CODE, grants.code_params(code))
+
+    def add_family(self, family: RefreshFamily) -> None:
+        self._queue(grants.ADD_FAMILY, grants.family_params(family), conflict="grant")
+
+    def revoke_grant(self, grant: GrantId, now: datetime) -> None:
+        self._steps.extend(grants.revoke_grant_steps(grant, micros(now)))
+
+    def revoke_grants(
+        self,
+        account: AccountId,
+        now: datetime,
+        *,
+        client: ClientId | None = None,
+        sid: Sid | None = None,
+        keep_offline: bool = False,
+    ) -> None:
+        params = {"p_account": account, "p_client": client, "p_sid": sid, "p_now": micros(now)}
+        self._queue(grants.REVOKE_GRANTS[client is not None, sid is not None, keep_offline], params)
+        self._queue(grants.REVOKE_DEAD_FAMILIES, params)
+        self._queue(grants.USE_UP_DEAD_CODES, params)
+
+    def revoke_access_token(self, token_id: str, expires_at: datetime) -> None:
+        self._queue(tokens.REVOKE, {"p_id": token_id, "p_expires_at": micros(expires_at)})
+
+    def save_upstream_tokens(self, permit_holder: AccountId, provider: ProviderId, tokens: UpstreamTokens) -> None:
+        params = postings.token_params(permit_holder, provider, tokens, self._ring)
+        self._queue(postings.SAVE_TOKENS, params, conflict="account")
+
+    def drop_upstream_tokens(self, account: AccountId, provider: ProviderId) -> None:
+        self._queue(postings.DROP_TOKENS, {"p_account": account, "p_provider": provider})
+
+    def add_posting(self, posting: Posting) -> None:
+        self._queue(postings.ADD_POSTING, postings.posting_params(posting, self._ring), conflict="account")
+
+    def move_posting(
+        self,
+        posting_id: str,
+        *,
+        expected: PostState,
+        state: PostState,
+        now: datetime,
+        remote_id: str | None = None,
+        remote_url: str | None = None,
+    ) -> None:
+        params = {
+            "p_id": posting_id,
+            "p_expected": expected.value,
+            "p_state": state.value,
+            "p_settled_at": micros_or_none(postings.settled_at(state, now)),
+            "p_remote_id": postings.sealed_text(self._ring, posting_id, "remote_id", remote_id),
+            "p_remote_url": postings.sealed_text(self._ring, posting_id, "remote_url", remote_url),
+        }
+        self._queue(postings.MOVE_POSTING, params, conflict="posting")
+
+    def cancel_postings(
+        self,
+        account: AccountId,
+        now: datetime,
+        *,
+        client: ClientId | None = None,
+        provider: ProviderId | None = None,
+    ) -> None:
+        statement = postings.CANCEL_POSTINGS[client is not None, provider is not None]
+        self._queue(statement, postings.cancel_params(account, now, client, provider))
+
+    def enqueue(self, delivery: Delivery) -> None:
+        self._queue(outbox.ENQUEUE, outbox.delivery_params(delivery, self._ring))
+        for params in outbox.mark_params(delivery, self._ring):
+            self._queue(outbox.MARK, params)
+
+    async def commit(self) -> None:
+        """Writes everything queued, once: a second call has nothing left to write."""
+        steps, self._steps = self._steps, []
+        if steps:
+            await self._driver.commit(steps)
+
+    def _queue(
+        self,
+        statement: Statement,
+        params: Params,
+        *,
+        expect: Literal["rows", "no rows"] = "rows",
+        conflict: str = "",
+    ) -> None:
+        """`conflict`: what to raise unless the step answers as expected; without one anything will do."""
+        self._steps.append(Step(statement, params, expect if conflict else None, conflict))
+
+
