@@ -12,7 +12,7 @@
     signed_request  persona: only build the signed_request (with `tamper`) and return it
     app             which app deauthorize, delete and signed_request mean (default: the first)
     app_settings    {app id: {mode, require_proof, deauthorize_url, deletion_url, roles}}
-    reset           true: forget grants, codes, tokens, presets, faults and the log; switches to their defaults
+    reset           true: forget grants, codes, tokens, presets, faults and log; switches to their defaults
     …               every switch of facebook_state.Switches
 
 `deauthorize:<persona>` and `delete:<persona>` are taken as keys too.

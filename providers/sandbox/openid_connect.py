@@ -3,9 +3,9 @@
     DOORWARD_MODE=development python -m providers.sandbox.openid_connect --port 8011 --client-id doorward \\
         --client-secret-file secret --redirect-uri http://localhost:8000/callback/sandbox
 
-Honest by default: discovery, code with PKCE and nonce, response `iss` (RFC 9207), userinfo, end_session. Tests
-make it misbehave at `/__emu__`, loopback only. `GET` shows everything; `POST` takes a JSON object with any of these
-keys:
+Honest by default: discovery, code with PKCE and nonce, response `iss` (RFC 9207), userinfo, end_session.
+Tests make it misbehave at `/__emu__`, loopback only. `GET` shows everything; `POST` takes a JSON object with
+any of these keys:
 
     faults        [{"name", "at"?, "times"?, "seconds"?, "status"?, "size"?}]: exactly these from now on
     fault         one such object, added to those that are on

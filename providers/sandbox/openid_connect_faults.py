@@ -1,8 +1,9 @@
 """The misbehaving mode of the OpenID Connect sandbox: every fault by name, and how each one spoils an answer.
 
-Three kinds. A *claim* fault changes the ID token (see CLAIM_FAULTS); an *answer* fault changes one particular
-answer (ANSWER_FAULTS); a *wire* fault (WIRE_FAULTS) spoils whatever the endpoint named by `at` says. Endpoints are
-`discovery`, `jwks`, `authorize`, `token`, `userinfo`, `statuses`. `times` limits how often a fault happens.
+Three kinds. A *claim* fault changes the ID token (CLAIM_FAULTS); an *answer* fault changes one particular
+answer (ANSWER_FAULTS); a *wire* fault (WIRE_FAULTS) spoils whatever the endpoint named by `at` says.
+Endpoints are `discovery`, `jwks`, `authorize`, `token`, `userinfo`, `statuses`. `times` limits how often a
+fault happens.
 """
 
 from __future__ import annotations
@@ -140,7 +141,7 @@ class Faults:
     _flaps: int = 0
 
     def add(self, order: dict[str, Any]) -> None:
-        """Turn on one `{"name", "at"?, "times"?, "seconds"?, "status"?, "size"?}`. ValueError if not known."""
+        """Turn on one `{"name", "at"?, "times"?, "seconds"?, "status"?, "size"?}`. ValueError if unknown."""
         unknown = set(order) - {"name", "at", "times", "seconds", "status", "size"}
         name = order.get("name")
         if name not in ALL or unknown:

@@ -2,9 +2,9 @@
 
 `POST /api/v1/statuses` with `Idempotency-Key` (kept one hour, returns the same status),
 `DELETE /api/v1/statuses/:id` (returns the status with its `text`), `GET /api/v1/statuses/:id`,
-`GET /api/v1/accounts/verify_credentials`, `GET /api/v2/instance`, `POST /oauth/revoke`. An access token posts only
-with scope `write:statuses`, which the person allows on a page of its own. `/social` shows what was posted. Faults
-are the `post-…` ones of openid_connect_faults.
+`GET /api/v1/accounts/verify_credentials`, `GET /api/v2/instance`, `POST /oauth/revoke`. An access token
+posts only with scope `write:statuses`, which the person allows on a page of its own. `/social` shows what was
+posted. Faults are the `post-…` ones of openid_connect_faults.
 """
 
 from __future__ import annotations

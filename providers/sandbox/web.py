@@ -33,9 +33,33 @@ _PAGE_HEADERS = {
 }
 # Parameters whose value tells a test something and identifies nobody; every other value is masked in the log.
 _SHOWN = frozenset(
-    "scope response_type response_mode auth_type grant_type redirect_uri client_id app_id fields prompt "
-    "max_age code_challenge_method display return_scopes method ui_locales visibility language type width height "
-    "redirect token_type_hint post_logout_redirect_uri auto".split()
+    {
+        "app_id",
+        "auth_type",
+        "auto",
+        "client_id",
+        "code_challenge_method",
+        "display",
+        "fields",
+        "grant_type",
+        "height",
+        "language",
+        "max_age",
+        "method",
+        "post_logout_redirect_uri",
+        "prompt",
+        "redirect",
+        "redirect_uri",
+        "response_mode",
+        "response_type",
+        "return_scopes",
+        "scope",
+        "token_type_hint",
+        "type",
+        "ui_locales",
+        "visibility",
+        "width",
+    }
 )
 
 

@@ -157,7 +157,7 @@ async def test_a_person_chooses_ticks_and_is_remembered(rig: Rig) -> None:
     found = back(answer)
     assert (found["granted_scopes"], found["denied_scopes"]) == ("email,public_profile", "user_birthday")
     assert 200 <= len(found["code"]) <= 400 and re.fullmatch(r"[\w-]+", found["code"])
-    # The cookie remembers the person, the grant the answer: no page the second time, nor for the declined one.
+    # The cookie remembers the person, the grant the answer: no second page, not even for what was declined.
     assert "code" in back(await rig.dialog(scope="email,user_birthday"))
     again = await rig.dialog(scope="email,user_birthday", auth_type="rerequest")
     assert (
@@ -413,7 +413,6 @@ async def test_state_and_code_attacks(rig: Rig) -> None:
 
 
 async def test_inspection_gives_a_foreign_apps_token_away(rig: Rig) -> None:
-    """catalogue 49"""
     foreign = await rig.token("foreign-app-token")
     assert (await rig.me(foreign)).status_code == 200
     data = await rig.debug(foreign)
@@ -676,7 +675,7 @@ def _signed(text: str) -> bool:
     if base64.urlsafe_b64encode(mac).rstrip(b"=").decode() != signature:
         return False
     body = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    return body["algorithm"] == "HMAC-SHA256" and time.time() - body["issued_at"] < 86_400
+    return bool(body["algorithm"] == "HMAC-SHA256" and time.time() - body["issued_at"] < 86_400)
 
 
 async def test_signed_requests_verify_and_every_tampering_does_not(rig: Rig) -> None:
@@ -692,6 +691,7 @@ async def test_removing_the_app_tells_it_and_kills_the_token() -> None:
     from starlette.requests import Request
     from starlette.responses import JSONResponse
     from starlette.routing import Route
+
     from tests.support.sandbox import served
 
     heard: list[tuple[str, str]] = []
