@@ -1,0 +1,502 @@
+"""Configuration files, environment and secret files become one frozen `Settings`; every mistake is found at once.
+
+`load_settings` reads and judges; it touches no network. What only a provider's own code can judge about its table is
+judged by `broker.app` and put beside the rest by `collect_problems`. The order of sources is in `settings_sources`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+from urllib.parse import urlsplit
+
+from broker.chance import SystemEntropy
+from broker.domain.client import Client
+from broker.domain.policy import Audience, FieldPolicy, Policies, PolicyVersion, Use
+from broker.domain.values import ClaimName, ClientId, ProviderId, Secret
+from broker.errors import ConfigurationError, Problem
+from broker.locator import Path as Key
+from broker.settings_reader import Reader
+from broker.settings_schema import BROKER, DOORWARD, LIMITS, PROVIDER, Kind, option_at
+from broker.settings_sites import is_loopback, read_sites
+from broker.settings_sources import Draft, Origin, Where, nearest, shown, top_level
+
+Network: TypeAlias = IPv4Network | IPv6Network
+MASTER_KEY_BYTES: Final = 32
+MASTER_KEY_FILE: Final = "master.key"
+_DATABASES: Final = frozenset({"sqlite", "postgresql", "postgres"})
+_REDIS: Final = frozenset({"redis", "rediss", "unix"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """`[limits]`: how often things may be tried."""
+
+    client_failures_per_minute: int = 30
+    sign_ins_per_minute: int = 60
+    sign_ups_per_hour: int = 20
+    posts_per_hour: int = 20
+    connections: int = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EgressException:
+    """One exact `host:port` that may be reached against the rules; TLS stays verified, against `ca_file` if given."""
+
+    address: str
+    ca_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerSettings:
+    """`[broker]`: the service itself."""
+
+    public_url: str
+    mode: str = "production"
+    brand: str = "Doorward"
+    operator_name: str = ""
+    operator_contact: str = ""
+    host: str = "127.0.0.1"
+    port: int = 8000
+    workers: int = 1
+    data_dir: Path
+    database_url: str = field(repr=False)
+    """`sqlite:////absolute/path` or `postgresql://…`; always set."""
+    redis_url: str | None = field(default=None, repr=False)
+    master_key: Secret = field(repr=False)
+    """As it was given: base64 or hex. See `master_key_bytes`."""
+    trusted_proxies: tuple[Network, ...] = ()
+    locales: tuple[str, ...] = ("en", "fr")
+    default_locale: str = "en"
+    posting_enabled: bool = False
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = None
+    log_level: str = "info"
+    log_format: str = "auto"
+    session_idle: timedelta = timedelta(hours=24)
+    session_lifetime: timedelta = timedelta(days=14)
+    stop_seconds: int = 30
+    egress: tuple[EgressException, ...] = ()
+    limits: Limits = Limits()
+
+    @property
+    def development(self) -> bool:
+        return self.mode == "development"
+
+    @property
+    def secure(self) -> bool:
+        """Whether cookies get the `__Host-` prefix and `Secure` (decision 2)."""
+        return self.public_url.startswith("https://")
+
+    @property
+    def master_key_bytes(self) -> bytes:
+        """The 32 bytes themselves."""
+        return read_master_key(self.master_key.reveal()) or b""
+
+    @property
+    def console_log(self) -> bool:
+        """Whether log lines are for reading by people."""
+        return self.log_format == "console" or (self.log_format == "auto" and self.development)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Newsletter:
+    """`[newsletters.ID]`: something people can choose to get."""
+
+    id: str
+    label: Mapping[str, str]
+    rhythm: str
+    sender: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderTable:
+    """One table of `providers.toml`, secrets resolved, for `providers.preset` to read."""
+
+    id: ProviderId
+    table: Mapping[str, object] = field(repr=False)
+    where: Where = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything the admin decided."""
+
+    broker: BrokerSettings
+    fields: Mapping[ClaimName, FieldPolicy]
+    policies: Policies
+    newsletters: tuple[Newsletter, ...] = ()
+    providers: tuple[ProviderTable, ...] = ()
+    clients: Mapping[ClientId, Client]
+    folder: Path
+    """Where the configuration lies."""
+    warnings: tuple[Problem, ...] = ()
+    """What is not wrong but not right either."""
+    origins: Mapping[Key, Origin] = field(default_factory=dict, repr=False)
+
+
+def load_settings(config_dir: Path, environ: Mapping[str, str], *, make_master_key: bool = True) -> Settings:
+    """Read the configuration folder. Raises `ConfigurationError` with every problem, warnings included.
+
+    In development a missing master key is made in the data folder, unless `make_master_key` is off (then a passing
+    one stands in, for checks only).
+    """
+    draft = Draft(config_dir, environ)
+    draft.read()
+    loader = _Loader(draft, make_master_key=make_master_key)
+    settings = loader.settings()
+    problems = tuple(_in_order(draft.problems))
+    if any(problem.severity == "error" for problem in problems):
+        raise ConfigurationError(problems)
+    return replace(settings, warnings=problems)
+
+
+def collect_problems(settings: Settings, preset_problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """All problems of the settings and of the providers' tables, each once, warnings first noted by `load_settings`.
+
+    Raises `ConfigurationError` with all of them if one is an error.
+    """
+    merged: dict[tuple[str, int, str], Problem] = {}
+    for problem in (*settings.warnings, *preset_problems):
+        merged.setdefault((problem.file, problem.line, problem.key), problem)
+    problems = tuple(_in_order(merged.values()))
+    if any(problem.severity == "error" for problem in problems):
+        raise ConfigurationError(problems)
+    return problems
+
+
+def read_master_key(text: str) -> bytes | None:
+    """32 bytes from base64 (either alphabet) or hex; `None` for anything else."""
+    text = text.strip()
+    try:
+        if len(text) == 2 * MASTER_KEY_BYTES:
+            return bytes.fromhex(text)
+        raw = base64.b64decode(text.translate(str.maketrans("-_", "+/")) + "=" * (-len(text) % 4), validate=True)
+    except (ValueError, binascii.Error):
+        return None
+    return raw if len(raw) == MASTER_KEY_BYTES else None
+
+
+def origin_of(settings: Settings, key: Key) -> Origin | None:
+    """Where a value was given; `None` for a default."""
+    return settings.origins.get(key)
+
+
+def _in_order(problems: Iterable[Problem]) -> list[Problem]:
+    return sorted(problems, key=lambda problem: (problem.file, problem.line, problem.key))
+
+
+class _Loader:
+    def __init__(self, draft: Draft, *, make_master_key: bool) -> None:
+        self.draft, self.make_master_key = draft, make_master_key
+        self.reader = Reader(draft)
+        self.tree: Mapping[str, Any] = draft.tree
+
+    def settings(self) -> Settings:
+        self.reader.unknown((), self.tree, top_level())
+        limits = self.reader.table(("limits",), self.tree.get("limits", {}), LIMITS)
+        egress = self._egress()
+        broker = self._broker(Limits(**limits), egress)
+        fields = self._fields()
+        given = self.tree.get("broker")
+        development = isinstance(given, Mapping) and given.get("mode") == "development"
+        clients = read_sites(self.reader, fields, development=development)
+        providers = self._providers(development=development)
+        policies = Policies(terms=self._policy("terms"), privacy=self._policy("privacy"))
+        newsletters = self._newsletters()
+        self._emptiness(fields)
+        return Settings(
+            broker=broker,
+            fields=fields,
+            policies=policies,
+            newsletters=newsletters,
+            providers=providers,
+            clients=clients,
+            folder=self.draft.folder,
+            origins=self.draft.origins,
+        )
+
+    # --- [broker] -------------------------------------------------------------------------------------
+
+    def _broker(self, limits: Limits, egress: tuple[EgressException, ...]) -> BrokerSettings:
+        values = self.reader.table(("broker",), self.tree.get("broker", {}), BROKER)
+        development = values["mode"] == "development"
+        public_url = self._public_url(values["public_url"], development=development)
+        data_dir = self.draft.path(values["data_dir"])
+        database_url = self._database(values["database_url"], data_dir)
+        redis_url = self._redis(values["redis_url"])
+        self._agreement(values)
+        master_key = self._master_key(values["master_key"], data_dir, development=development)
+        plain = {name: values[name] for name in _AS_GIVEN}
+        return BrokerSettings(
+            **plain,
+            public_url=public_url,
+            data_dir=data_dir,
+            database_url=database_url,
+            redis_url=redis_url,
+            master_key=master_key,
+            metrics_port=values["metrics_port"] or None,
+            session_idle=timedelta(hours=values["session_idle_hours"]),
+            session_lifetime=timedelta(days=values["session_days"]),
+            egress=egress,
+            limits=limits,
+        )
+
+    def _public_url(self, url: str, *, development: bool) -> str:
+        key = ("broker", "public_url")
+        if not url:
+            return url  # wrong or missing, and said already
+        parts = urlsplit(url)
+        bare = f"{parts.scheme}://{parts.netloc}"
+        if url != bare:
+            self.draft.problem(key, "has something after the host.", f'Write public_url = "{bare}".')
+        if parts.netloc != parts.netloc.lower() or parts.netloc.endswith(
+            (":443" if parts.scheme == "https" else ":80", ".")
+        ):
+            self.draft.problem(key, "is not spelled as browsers do.", "Small letters, no default port, no last dot.")
+        if parts.scheme == "http" and not is_loopback(parts.hostname):
+            self.draft.problem(key, "is plain http.", "Use https; plain http works on this machine alone.")
+        elif parts.scheme == "http" and not development:
+            self.draft.problem(
+                key, "is plain http in production mode.", 'Use https, or write mode = "development" to try things out.'
+            )
+        if development and not is_loopback(parts.hostname):
+            self.draft.problem(
+                ("broker", "mode"),
+                "Development mode on an address that others can reach tells them more than it should.",
+                "Remove mode.",
+                severity="warning",
+            )
+        return url
+
+    def _database(self, given: Secret | None, data_dir: Path) -> str:
+        if given is None:
+            return f"sqlite:///{data_dir / 'doorward.db'}"
+        url = given.reveal()
+        if url and urlsplit(url).scheme not in _DATABASES:
+            self.draft.problem(
+                ("broker", "database_url"),
+                "is no database we know.",
+                "Write postgresql://user:word@host/name, or nothing.",
+            )
+        return url
+
+    def _redis(self, given: Secret | None) -> str | None:
+        if given and urlsplit(given.reveal()).scheme not in _REDIS:
+            self.draft.problem(("broker", "redis_url"), "is not Redis.", "Write redis://host:6379/0, or nothing.")
+        return given.reveal() if given is not None else None
+
+    def _agreement(self, values: Mapping[str, Any]) -> None:
+        """Options that must fit each other."""
+        if values["default_locale"] not in values["locales"]:
+            self.draft.problem(
+                ("broker", "default_locale"),
+                "is not one of locales.",
+                f"Choose one of: {', '.join(values['locales'])}.",
+            )
+        if values["session_idle_hours"] > values["session_days"] * 24:
+            self.draft.problem(
+                ("broker", "session_idle_hours"),
+                "is longer than session_days.",
+                "A browser would never be signed out for idleness.",
+            )
+        if values["metrics_port"] == values["port"]:
+            self.draft.problem(("broker", "metrics_port"), "is the port people use.", "Choose another.")
+        if values["metrics_port"] and not is_loopback(values["metrics_host"]):
+            self.draft.problem(
+                ("broker", "metrics_host"), "Whoever reaches this address reads the numbers.", "Let only Prometheus reach it.",
+                severity="warning",
+            )  # fmt: skip
+        for number, network in enumerate(values["trusted_proxies"]):
+            if network.prefixlen == 0:
+                self.draft.problem(
+                    ("broker", "trusted_proxies", str(number)),
+                    "believes everybody.",
+                    "Name the networks of your proxies.",
+                )
+        if values["mode"] == "production" and not values["trusted_proxies"]:
+            self.draft.problem(
+                ("broker", "trusted_proxies"),
+                "No proxy is believed, so everybody behind yours counts as one visitor.",
+                'Write trusted_proxies = ["127.0.0.1", "::1"] if your proxy runs on this machine.',
+                severity="warning",
+            )
+        for name in ("operator_name", "operator_contact"):
+            if values["mode"] == "production" and not values[name]:
+                self.draft.problem(
+                    ("broker", name), "is missing in the privacy notice.", f'Write {name} = "…".', severity="warning"
+                )
+
+    def _master_key(self, given: Secret | None, data_dir: Path, *, development: bool) -> Secret:
+        key = ("broker", "master_key")
+        if given is None and development:
+            return self._own_master_key(data_dir)
+        if given is None:
+            self.draft.problem(
+                key,
+                "is missing. It protects everything that is stored; whoever loses it loses all accounts.",
+                'Make one with `openssl rand -base64 32`, keep a copy elsewhere, and write master_key = { file = "…" }.',
+            )
+            return Secret("")
+        if not given:
+            return given  # its source is wrong, and that is said already
+        raw = read_master_key(given.reveal())
+        if raw is None or len(set(raw)) < MASTER_KEY_BYTES // 4:
+            self.draft.problem(
+                key, "is not 32 random bytes as base64 or hex.", "Make one with `openssl rand -base64 32`."
+            )
+            return Secret("")
+        return given
+
+    def _own_master_key(self, data_dir: Path) -> Secret:
+        """Development: the key beside the data, made the first time. Losing it is losing the data folder."""
+        path = data_dir / MASTER_KEY_FILE
+        key = ("broker", "master_key")
+        fresh = base64.b64encode(SystemEntropy().bytes(MASTER_KEY_BYTES)).decode()
+        if not path.exists():
+            if not self.make_master_key:
+                return Secret(fresh)
+            try:
+                data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+                with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                    file.write(f"{fresh}\n")
+            except FileExistsError:
+                pass  # another process was faster; its key is read below
+            except OSError as error:
+                self.draft.problem(
+                    key, f"{path} cannot be written: {error.strerror}.", "Check owner and mode of data_dir."
+                )
+                return Secret("")
+        found = self.draft.secret(key, {"file": str(path)})
+        if found is not None and read_master_key(found.reveal()) is None:
+            self.draft.problem(
+                key, f"{path} does not hold a key.", "Put the right one back, or remove the data folder."
+            )
+            return Secret("")
+        return found or Secret("")
+
+    # --- the other tables -----------------------------------------------------------------------------
+
+    def _named(self, name: str) -> dict[str, dict[str, Any]]:
+        option = next(option for option in DOORWARD if option.name == name)
+        return self.reader.tables((name,), self.tree.get(name, {}), option)
+
+    def _egress(self) -> tuple[EgressException, ...]:
+        out = []
+        for address, table in self._named("egress").items():
+            host, colon, port = address.rpartition(":")
+            if (
+                not colon
+                or not host
+                or "*" in host
+                or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536)
+            ):
+                self.draft.problem(
+                    ("egress", address), "is not an exact host:port.", 'Write [egress."idp.example.org:8443"].'
+                )
+                continue
+            ca_file = self.draft.path(table["ca_file"]) if table["ca_file"] else None
+            if ca_file is not None and not ca_file.is_file():
+                self.draft.problem(("egress", address, "ca_file"), f"There is no file {ca_file}.", "Check the path.")
+            out.append(EgressException(address=address, ca_file=ca_file))
+        return tuple(out)
+
+    def _fields(self) -> dict[ClaimName, FieldPolicy]:
+        fields = {}
+        for name, table in self._named("fields").items():
+            retention = table["retention"]
+            if retention != "until_closed" and not (retention.isascii() and retention.isdigit() and int(retention) > 0):
+                self.draft.problem(
+                    ("fields", name, "retention"), "is no time.", 'Write "until_closed" or a number of days: "365".'
+                )
+            fields[ClaimName(name)] = FieldPolicy(
+                claim=ClaimName(name),
+                use=Use(table["use"]),
+                audience=Audience(table["audience"]),
+                purpose=table["purpose"],
+                editable=table["editable"],
+                retention=retention,
+            )
+        return fields
+
+    def _policy(self, name: str) -> tuple[PolicyVersion, ...]:
+        versions = tuple(
+            PolicyVersion(version=version, effective_from=table["effective_from"], changes=table["changes"])
+            for version, table in self._named(name).items()
+        )
+        days: dict[date, str] = {}
+        for version in versions:
+            other = days.setdefault(version.effective_from, version.version)
+            if other != version.version:
+                self.draft.problem(
+                    (name, version.version, "effective_from"),
+                    f"is also the day of {other}.",
+                    "Which is in force? Change one.",
+                )
+        return tuple(sorted(versions, key=lambda version: version.effective_from))
+
+    def _newsletters(self) -> tuple[Newsletter, ...]:
+        return tuple(
+            Newsletter(id=name, label=table["label"], rhythm=table["rhythm"], sender=table["sender"])
+            for name, table in self._named("newsletters").items()
+        )
+
+    def _providers(self, *, development: bool) -> tuple[ProviderTable, ...]:
+        """The raw tables, secrets resolved. Kinds and values are judged by the providers' own code."""
+        given = self.tree.get("providers", {})
+        out = []
+        for name, table in (given if isinstance(given, Mapping) else {}).items():
+            key = ("providers", name)
+            if not isinstance(table, Mapping):
+                self.draft.problem(key, "is not a table.", f"Write [{name}].")
+                continue
+            self.reader.unknown(key, table, tuple(option.name for option in PROVIDER))
+            if table.get("sandbox") is True and not development:
+                self.draft.problem(
+                    (*key, "sandbox"), "A sandbox signs in anybody as anybody.", "Remove it in production."
+                )
+            out.append(self._provider(key, table))
+        return tuple(out)
+
+    def _provider(self, key: Key, table: Mapping[str, object]) -> ProviderTable:
+        resolved: dict[str, object] = {}
+        for name, value in table.items():
+            option = option_at((*key, name))
+            if option is not None and option.kind is Kind.SECRET:
+                found = self.draft.secret((*key, name), value)
+                if found is not None:
+                    resolved[name] = found
+            elif option is not None:
+                resolved[name] = value
+        return ProviderTable(id=ProviderId(key[1]), table=resolved, where=Where(self.draft.origins, key))
+
+    def _emptiness(self, fields: Mapping[ClaimName, FieldPolicy]) -> None:
+        """What a service for people needs, and this one has not got."""
+        if any(problem.what.startswith("This is not TOML") for problem in self.draft.problems):
+            return  # what is missing may stand in the file that could not be read
+        for key, given, what, fix in (
+            (("providers",), self.tree.get("providers"), "There is no way to sign in.", "Add one to providers.toml."),
+            (("sites",), self.tree.get("sites"), "There is no site to sign in to.", "Add one to sites.toml."),
+            (("fields",), fields, "Nothing is kept about people, not even a name.", "Add [fields.name] with purpose and audience."),
+            (("terms",), self.tree.get("terms"), "There is no version of the terms.", "Add [terms.1] with effective_from."),
+            (("privacy",), self.tree.get("privacy"), "There is no version of the privacy notice.", "Add [privacy.1] with effective_from."),
+        ):  # fmt: skip
+            if not given:
+                self.draft.problem(key, what, fix, severity="warning")
+
+
+_AS_GIVEN: Final = (
+    "mode", "brand", "operator_name", "operator_contact", "host", "port", "workers", "trusted_proxies", "locales",
+    "default_locale", "posting_enabled", "metrics_host", "log_level", "log_format", "stop_seconds",
+)  # fmt: skip
+__all__ = [
+    "BrokerSettings", "EgressException", "Limits", "Newsletter", "ProviderTable", "Settings", "collect_problems",
+    "load_settings", "nearest", "origin_of", "read_master_key", "shown",
+]  # fmt: skip

@@ -1,0 +1,365 @@
+"""Every option that exists: its name, kind, default and meaning. One list makes the reader, the JSON Schema and the
+check that `config/` documents each of them.
+
+Standard library only; knows nothing of files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from broker.domain.claims import LABELS, SCOPES
+
+
+class Kind(StrEnum):
+    """What can stand behind an option's equals sign."""
+
+    TEXT = "text"
+    ADDRESS = "address"
+    FLAG = "flag"
+    NUMBER = "number"
+    CHOICE = "choice"
+    TEXTS = "texts"
+    ADDRESSES = "addresses"
+    NETWORKS = "networks"
+    FILE = "file"
+    DATE = "date"
+    WORDS = "words"
+    """One text, or a table of texts by language tag."""
+    SECRET = "secret"
+    SECRETS = "secrets"
+    """One secret, or a list of two while one is being replaced."""
+    TABLE = "table"
+    """A table with options of its own, or with keys that the admin names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One key of the configuration."""
+
+    name: str
+    kind: Kind
+    doc: str
+    default: object = None
+    needed: bool = False
+    choices: tuple[str, ...] = ()
+    least: int | None = None
+    most: int | None = None
+    inside: tuple[Option, ...] = ()
+    """Kind TABLE: the options of the table, or of each of the tables inside it."""
+    by_name: tuple[str, ...] | None = None
+    """Kind TABLE: the table holds tables named by the admin; the names allowed, empty for any."""
+
+
+def _text(name: str, doc: str, default: str = "", *, needed: bool = False) -> Option:
+    return Option(name=name, kind=Kind.TEXT, doc=doc, default=None if needed else default, needed=needed)
+
+
+def _address(name: str, doc: str, default: str = "", *, needed: bool = False) -> Option:
+    return Option(name=name, kind=Kind.ADDRESS, doc=doc, default=None if needed else default, needed=needed)
+
+
+def _flag(name: str, doc: str, *, default: bool) -> Option:
+    return Option(name=name, kind=Kind.FLAG, doc=doc, default=default)
+
+
+def _number(name: str, doc: str, default: int, least: int, most: int) -> Option:
+    return Option(name=name, kind=Kind.NUMBER, doc=doc, default=default, least=least, most=most)
+
+
+def _choice(name: str, doc: str, choices: tuple[str, ...], default: str) -> Option:
+    return Option(name=name, kind=Kind.CHOICE, doc=doc, choices=choices, default=default)
+
+
+def _texts(
+    name: str, doc: str, default: tuple[str, ...] = (), kind: Kind = Kind.TEXTS, *, needed: bool = False
+) -> Option:
+    return Option(name=name, kind=kind, doc=doc, default=None if needed else default, needed=needed)
+
+
+def _words(name: str, doc: str, *, needed: bool = False) -> Option:
+    return Option(name=name, kind=Kind.WORDS, doc=doc, needed=needed)
+
+
+def _secret(name: str, doc: str, kind: Kind = Kind.SECRET) -> Option:
+    return Option(name=name, kind=kind, doc=doc)
+
+
+AUDIENCES: Final = ("only_you", "admins", "members", "everyone")
+CLAIMS: Final = tuple(str(claim) for claim in LABELS)
+
+BROKER: Final = (
+    _address("public_url", "The address people see in their browser: scheme and host, nothing after it.", needed=True),
+    _choice(
+        "mode",
+        "Development allows plain http on this machine, makes a master key by itself and shows more when something fails.",
+        ("production", "development"),
+        "production",
+    ),
+    _text("brand", "The name on every page.", "Doorward"),
+    _text("operator_name", "Who runs this service; named in the privacy notice."),
+    _text("operator_contact", "An e-mail address or page where people reach you; named in the privacy notice."),
+    _text("host", "The network address to listen on. A reverse proxy on this machine needs no more than this.", "127.0.0.1"),
+    _number("port", "The port to listen on.", 8000, 1, 65535),
+    _number("workers", "Server processes. One for each processor is a good number.", 1, 1, 64),
+    Option(
+        name="data_dir",
+        kind=Kind.FILE,
+        doc="Where the embedded database and run-time files lie. Relative paths start at this configuration folder.",
+        default="data",
+    ),
+    _secret(
+        "database_url",
+        "The database. Nothing: one SQLite file in data_dir. Several machines need PostgreSQL: postgresql://user:word@host/name.",
+    ),
+    _secret("redis_url", "Redis for browser memory: redis://host:6379/0. Nothing: the database keeps it."),
+    _secret(
+        "master_key",
+        "32 random bytes as base64 or hex; wraps every key that protects stored data. Lose it and all stored data is lost.",
+    ),
+    _texts(
+        "trusted_proxies",
+        "Networks whose X-Forwarded-For is believed. Nothing: no proxy is.",
+        kind=Kind.NETWORKS,
+    ),
+    _texts("locales", "The languages of the pages.", ("en", "fr")),
+    _text("default_locale", "The language when a browser asks for none of them.", "en"),
+    _flag("posting_enabled", "Whether people may turn posting on at all. Each still has to, site by site.", default=False),
+    _text("metrics_host", "The network address of the metrics page.", "127.0.0.1"),
+    _number("metrics_port", "The port of the metrics page for Prometheus. 0: none.", 0, 0, 65535),
+    _choice("log_level", "How much is logged.", ("debug", "info", "warning", "error"), "info"),
+    _choice(
+        "log_format", "JSON lines, or lines for reading. Auto: console in development, json otherwise.",
+        ("auto", "json", "console"), "auto",
+    ),
+    _number("session_idle_hours", "Hours without a visit after which a browser is signed out.", 24, 1, 720),
+    _number("session_days", "Days after which a browser is signed out in any case.", 14, 1, 90),
+    _number("stop_seconds", "Seconds that running requests get to finish when the server stops.", 30, 1, 600),
+)  # fmt: skip
+
+LIMITS: Final = (
+    _number("client_failures_per_minute", "Wrong site secrets from one address in a minute.", 30, 1, 10_000),
+    _number("sign_ins_per_minute", "Sign-ins begun from one address in a minute.", 60, 1, 10_000),
+    _number("sign_ups_per_hour", "Accounts made from one address in an hour.", 20, 1, 10_000),
+    _number("posts_per_hour", "Posts of one account in an hour.", 20, 1, 10_000),
+    _number(
+        "connections", "Requests that one server process works on at once; more are answered 503.", 512, 16, 100_000
+    ),
+)
+
+FIELD: Final = (
+    _words("purpose", "What the field is for, in words that people read.", needed=True),
+    Option(name="audience", kind=Kind.CHOICE, doc="Who sees it.", choices=AUDIENCES, needed=True),
+    _choice(
+        "use",
+        "Needed to have an account, the person's choice, or never kept.",
+        ("needed", "optional", "never"),
+        "optional",
+    ),
+    _text("retention", "How long it is kept: until_closed, or a number of days.", "until_closed"),
+    _flag("editable", "Whether people can change it.", default=True),
+)
+
+POLICY: Final = (
+    Option(name="effective_from", kind=Kind.DATE, doc="The day it takes effect: 2026-12-01.", needed=True),
+    _texts("changes", "What is different from the version before, a sentence each."),
+)
+
+NEWSLETTER: Final = (
+    _words("label", "What the newsletter is called.", needed=True),
+    _text("rhythm", "How often it comes.", needed=True),
+    _text("sender", "Who sends it.", needed=True),
+)
+
+EGRESS: Final = (
+    Option(
+        name="ca_file",
+        kind=Kind.FILE,
+        doc="Certificates to check its TLS against, instead of the system's.",
+        default="",
+    ),
+)
+
+ASK: Final = (
+    _choice("use", "Whether the site can do without it.", ("needed", "optional"), "optional"),
+    _words("why", "Why the site asks, in words that people read.", needed=True),
+    _choice("audience", "Who sees it there.", AUDIENCES, "members"),
+)
+
+SITE: Final = (
+    _text("name", "What people know the site as.", needed=True),
+    _address("url", "Its home page.", needed=True),
+    _texts("redirect_uris", "Where people come back to after signing in, character for character.", kind=Kind.ADDRESSES, needed=True),
+    _secret("client_secret", "What the site proves itself with. A list of two while one is being replaced.", Kind.SECRETS),
+    _choice(
+        "auth_method", "How it proves itself. none: an app that cannot keep a secret.",
+        ("client_secret_basic", "client_secret_post", "none"), "client_secret_basic",
+    ),
+    Option(name="asks", kind=Kind.TABLE, doc="The fields it asks for, and why.", default={}, inside=ASK, by_name=CLAIMS),
+    _texts("scopes", "The scopes it may ask for.", tuple(str(scope) for scope in SCOPES)),
+    _choice("subject_type", "Whether sites see different numbers for one person.", ("pairwise", "public"), "pairwise"),
+    _text("sector", "Sites with one sector see one number for a person. Nothing: the host of redirect_uris."),
+    _choice("signing_algorithm", "How its tokens are signed.", ("RS256", "ES256"), "RS256"),
+    _flag("session_token", "Answer with a signed session token too, for the sign-in kit.", default=False),
+    _flag("claims_in_id_token", "Put the fields into the ID token too, for software that reads nothing else.", default=False),
+    _flag("pkce_required", "Off is a downgrade, for old software that holds a secret.", default=True),
+    _flag("may_post", "Whether people can let it post for them.", default=False),
+    _texts("post_logout_redirect_uris", "Where people may come back to after signing out.", kind=Kind.ADDRESSES),
+    _address("backchannel_logout_uri", "Where it hears that somebody signed out."),
+    _text("run_by", "Who runs the site."),
+    _address("policy_uri", "Its privacy notice."),
+    _address("tos_uri", "Its terms."),
+    _address("logo_uri", "Its logo."),
+    _flag("enabled", "Off: nobody can sign in there.", default=True),
+)  # fmt: skip
+
+PROVIDER: Final = (
+    _text("kind", "How it speaks: facebook, openid_connect, …", needed=True),
+    _text("client_id", "What it knows us as.", needed=True),
+    _secret("client_secret", "What we prove ourselves to it with."),
+    _text("label", "What the button says. Nothing: the table's name."),
+    _address("issuer", "OpenID Connect: who signs. Compared character by character."),
+    _texts("fields", "What it may tell us, in the order to show.", ("name", "email", "picture")),
+    _texts("scopes", "What is asked for at sign-in. Nothing: what the fields need."),
+    Option(name="endpoints", kind=Kind.TABLE, doc="Addresses that replace the provider's own.", default={}, by_name=()),
+    _choice(
+        "token_endpoint_auth_method", "How we prove ourselves.",
+        ("client_secret_basic", "client_secret_post", "none"), "client_secret_basic",
+    ),
+    _texts("algorithms", "Signatures that are accepted.", ("RS256", "ES256")),
+    _texts("trusted_audiences", "Audiences of ID tokens that are accepted beside our own."),
+    Option(name="pkce", kind=Kind.FLAG, doc="Whether PKCE is used. Nothing: as the kind of provider has it."),
+    _flag("trusts_email", "Whether its word that an address is verified counts.", default=False),
+    _flag("can_force_fresh", "Whether it checks the person anew when asked to.", default=True),
+    _text("graph_version", "Facebook: the version of the Graph API.", "v26.0"),
+    _address("privacy_policy_url", "Its privacy policy, linked beside the button."),
+    _text("host", "The host shown beside the button. Nothing: taken from the addresses."),
+    _text("brand", "Which mark the button wears. Nothing: none."),
+    _choice("state", "Whether people can use it.", ("on", "off"), "on"),
+    _flag("sandbox", "A provider of the demo; refused in production.", default=False),
+    _number("order", "Where it stands among the buttons; small numbers first.", 100, -10_000, 10_000),
+    Option(
+        name="posting", kind=Kind.TABLE, doc="How posts reach this network. Without it nothing can be posted there.",
+        inside=(
+            _text("kind", "How it posts: share_dialog, …", needed=True),
+            _address("url", "Where posts go; for a share window, its address."),
+            _texts("scopes", "What the person must grant; asked only on the opt-in page, never at sign-in."),
+            _choice("visibility", "Who sees a post, where the network lets us say.", ("public", "unlisted", "private"), "public"),
+        ),
+    ),
+)  # fmt: skip
+
+DOORWARD: Final = (
+    Option(name="broker", kind=Kind.TABLE, doc="The service itself.", inside=BROKER),
+    Option(name="limits", kind=Kind.TABLE, doc="How often things may be tried.", inside=LIMITS),
+    Option(name="fields", kind=Kind.TABLE, doc="What is kept about people, and why.", inside=FIELD, by_name=CLAIMS),
+    Option(name="terms", kind=Kind.TABLE, doc="Published versions of the terms.", inside=POLICY, by_name=()),
+    Option(name="privacy", kind=Kind.TABLE, doc="Published versions of the privacy notice.", inside=POLICY, by_name=()),
+    Option(
+        name="newsletters", kind=Kind.TABLE, doc="Newsletters that people can choose.", inside=NEWSLETTER, by_name=()
+    ),
+    Option(
+        name="egress",
+        kind=Kind.TABLE,
+        doc="Exact host:port addresses that may be reached although they are private, not https, or on another port.",
+        inside=EGRESS,
+        by_name=(),
+    ),
+)
+PROVIDERS: Final = Option(name="providers", kind=Kind.TABLE, doc="Ways to sign in, by id.", inside=PROVIDER, by_name=())
+SITES: Final = Option(name="sites", kind=Kind.TABLE, doc="Community sites, by client id.", inside=SITE, by_name=())
+EVERYTHING: Final = (*DOORWARD, PROVIDERS, SITES)
+"""All options as one tree: what a file in `conf.d` may hold."""
+
+
+def option_at(path: tuple[str, ...], options: tuple[Option, ...] = EVERYTHING) -> Option | None:
+    """The option that a path leads to, names given by the admin included; `None` if there is none."""
+    known = {option.name: option for option in options}
+    option = known.get(path[0]) if path else None
+    if option is None or len(path) == 1:
+        return option
+    rest = path[1:]
+    if option.by_name is None:
+        return option_at(rest, option.inside)
+    if not option.inside:  # the admin names keys, not tables: `endpoints`
+        return Option(name=rest[0], kind=Kind.ADDRESS, doc="") if len(rest) == 1 else None
+    return option_at(rest[1:], option.inside) if len(rest) > 1 else option
+
+
+def json_schema() -> dict[str, object]:
+    """The JSON Schema (2020-12) of the three files: `$defs` holds one for each, the top is what `conf.d` may hold."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Doorward configuration",
+        **_table_schema(EVERYTHING),
+        "$defs": {
+            "doorward.toml": _table_schema(DOORWARD),
+            "providers.toml": _schema(PROVIDERS),
+            "sites.toml": _schema(SITES),
+        },
+    }
+
+
+def _table_schema(options: tuple[Option, ...]) -> dict[str, object]:
+    out: dict[str, object] = {
+        "type": "object",
+        "properties": {option.name: _schema(option) for option in options},
+        "additionalProperties": False,
+    }
+    needed = [option.name for option in options if option.needed]
+    return out | ({"required": needed} if needed else {})
+
+
+_TEXT: Final[Mapping[str, object]] = {"type": "string"}
+_LIST: Final[Mapping[str, object]] = {"type": "array", "items": _TEXT}
+_SOURCE: Final[Mapping[str, object]] = {
+    "oneOf": [
+        _TEXT,
+        *(
+            {"type": "object", "properties": {source: _TEXT}, "required": [source], "additionalProperties": False}
+            for source in ("file", "env", "credential")
+        ),
+    ]
+}
+_SHAPES: Final[Mapping[Kind, Mapping[str, object]]] = {
+    Kind.TEXT: _TEXT,
+    Kind.FILE: _TEXT,
+    Kind.ADDRESS: {"type": "string", "format": "uri"},
+    Kind.FLAG: {"type": "boolean"},
+    Kind.NUMBER: {"type": "integer"},
+    Kind.CHOICE: _TEXT,
+    Kind.TEXTS: _LIST,
+    Kind.ADDRESSES: {"type": "array", "items": {"type": "string", "format": "uri"}},
+    Kind.NETWORKS: _LIST,
+    Kind.DATE: {},  # a TOML date; JSON Schema has no word for it
+    Kind.WORDS: {"oneOf": [_TEXT, {"type": "object", "additionalProperties": _TEXT, "required": ["en"]}]},
+    Kind.SECRET: _SOURCE,
+    Kind.SECRETS: {"oneOf": [_SOURCE, {"type": "array", "items": _SOURCE, "maxItems": 2}]},
+}
+
+
+def _schema(option: Option) -> dict[str, object]:
+    if option.kind is Kind.TABLE:
+        out = _tables_schema(option)
+    else:
+        out = dict(_SHAPES[option.kind])
+    out["description"] = option.doc
+    if option.choices:
+        out["enum"] = list(option.choices)
+    for word, limit in (("minimum", option.least), ("maximum", option.most)):
+        if limit is not None:
+            out[word] = limit
+    if option.default is not None and option.kind is not Kind.TABLE:
+        out["default"] = list(option.default) if isinstance(option.default, tuple) else option.default
+    return out
+
+
+def _tables_schema(option: Option) -> dict[str, object]:
+    if option.by_name is None:
+        return _table_schema(option.inside)
+    each: dict[str, object] = _table_schema(option.inside) if option.inside else {"type": "string", "format": "uri"}
+    out: dict[str, object] = {"type": "object", "additionalProperties": each}
+    return out | ({"propertyNames": {"enum": list(option.by_name)}} if option.by_name else {})

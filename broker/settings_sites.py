@@ -1,0 +1,167 @@
+"""`sites.toml` to clients: what an admin decided about each community site."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from broker.domain.claims import LOCALE, PREFERRED_USERNAME, SCOPES, ZONEINFO
+from broker.domain.client import AskedClaim, AuthMethod, Client, SigningAlgorithm, SubjectType
+from broker.domain.policy import FieldPolicy, Use
+from broker.domain.values import ClaimName, ClientId, Scope, Secret
+from broker.locator import Path as Key
+from broker.settings_reader import Reader
+from broker.settings_schema import SITES
+
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+SECRET_LEAST: Final = 24
+"""Fewest characters of a site's secret: about 128 random bits as base64."""
+_ALWAYS_KEPT: Final = frozenset({PREFERRED_USERNAME, LOCALE, ZONEINFO})
+"""Claims that every account has without a `[fields.NAME]` table."""
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether a host name or address can only mean this machine."""
+    name = (host or "").removesuffix(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def read_sites(reader: Reader, fields: Mapping[ClaimName, FieldPolicy], *, development: bool) -> dict[ClientId, Client]:
+    """All sites that can be used. What is wrong with the others is written down."""
+    sites = _Sites(reader, fields, development=development)
+    for name, table in reader.tables(("sites",), reader.draft.tree.get("sites", {}), SITES).items():
+        sites.read(name, table)
+    sites.shared_secrets()
+    return sites.clients
+
+
+class _Sites:
+    def __init__(self, reader: Reader, fields: Mapping[ClaimName, FieldPolicy], *, development: bool) -> None:
+        self.reader, self.fields, self.development = reader, fields, development
+        self.draft = reader.draft
+        self.clients: dict[ClientId, Client] = {}
+
+    def read(self, name: str, table: dict[str, Any]) -> None:
+        key: Key = ("sites", name)
+        if not _ID.fullmatch(name):
+            self.draft.problem(key, "is not usable as an id.", "Use letters, digits, dot, - and _; at most 64.")
+        asks = self._asks(key, table["asks"])
+        secrets: tuple[Secret, ...] = table["client_secret"] or ()
+        self._proof(key, table, secrets)
+        self._schemes(key, table)
+        self._sector(key, table)
+        self._scopes(key, table["scopes"])
+        self.clients[ClientId(name)] = Client(
+            client_id=ClientId(name),
+            auth_method=AuthMethod(table["auth_method"]),
+            secret_digests=tuple(hashlib.sha256(secret.reveal().encode()).digest() for secret in secrets if secret),
+            asks=asks,
+            scopes=frozenset(Scope(scope) for scope in table["scopes"]),
+            subject_type=SubjectType(table["subject_type"]),
+            signing_algorithm=SigningAlgorithm(table["signing_algorithm"]),
+            backchannel_logout_uri=table["backchannel_logout_uri"] or None,
+            **{option: table[option] for option in _AS_GIVEN},
+        )
+
+    def _asks(self, key: Key, given: Mapping[str, dict[str, Any]]) -> tuple[AskedClaim, ...]:
+        asks = []
+        for name, ask in given.items():
+            claim, needed = ClaimName(name), ask["use"] == "needed"
+            asks.append(AskedClaim(claim=claim, needed=needed, why=ask["why"], audience=ask["audience"]))
+            policy = self.fields.get(claim)
+            if (policy is None and claim not in _ALWAYS_KEPT) or (policy is not None and policy.use is Use.NEVER):
+                self.draft.problem(
+                    (*key, "asks", name),
+                    "is asked for, but nobody's account holds it.",
+                    f"Add [fields.{name}] to doorward.toml, or stop asking.",
+                    severity="error" if needed else "warning",
+                )
+        return tuple(asks)
+
+    def _proof(self, key: Key, table: dict[str, Any], secrets: tuple[Secret, ...]) -> None:
+        public = table["auth_method"] == "none"
+        at = (*key, "client_secret")
+        if public and secrets:
+            self.draft.problem(at, 'A site with auth_method = "none" has no secret.', "Remove the one or the other.")
+        if not public and not secrets:
+            self.draft.problem(
+                at, "is missing.", 'Name a source, or write auth_method = "none" for an app that cannot keep one.'
+            )
+        for secret in secrets:
+            if secret and len(secret.reveal()) < SECRET_LEAST:
+                self.draft.problem(
+                    at,
+                    "This secret can be guessed.",
+                    f"Use at least {SECRET_LEAST} random characters: openssl rand -base64 32.",
+                    severity="warning" if self.development else "error",
+                )
+        if table["pkce_required"]:
+            return
+        if public:
+            self.draft.problem(
+                (*key, "pkce_required"),
+                "A site without a secret cannot do without PKCE.",
+                "Remove pkce_required = false.",
+            )
+        else:
+            self.draft.problem(
+                (*key, "pkce_required"),
+                "This is a downgrade: stolen codes are stopped by the secret alone.",
+                "Switch it on as soon as the site's software can.",
+                severity="warning",
+            )
+
+    def _schemes(self, key: Key, table: dict[str, Any]) -> None:
+        """Plain http only to this machine, or anywhere in development (catalogue 4)."""
+        places = [((*key, "url"), table["url"]), ((*key, "backchannel_logout_uri"), table["backchannel_logout_uri"])]
+        for name in ("redirect_uris", "post_logout_redirect_uris"):
+            places += [((*key, name, str(number)), uri) for number, uri in enumerate(table[name])]
+        for name in ("policy_uri", "tos_uri", "logo_uri"):
+            places.append(((*key, name), table[name]))
+        for place, uri in places:
+            parts = urlsplit(uri)
+            if parts.scheme == "http" and not self.development and not is_loopback(parts.hostname):
+                self.draft.problem(place, "is plain http: what passes there can be read and changed.", "Use https.")
+
+    def _sector(self, key: Key, table: dict[str, Any]) -> None:
+        hosts = {urlsplit(uri).hostname for uri in table["redirect_uris"]}
+        if table["subject_type"] == "pairwise" and not table["sector"] and len(hosts) > 1:
+            self.draft.problem(
+                (*key, "redirect_uris"),
+                "have several hosts, so it is open over which one people's numbers are made.",
+                'Write sector = "…" with the host that stays.',
+            )
+
+    def _scopes(self, key: Key, scopes: tuple[str, ...]) -> None:
+        known = tuple(str(scope) for scope in SCOPES)
+        self.reader.unknown((*key, "scopes"), dict.fromkeys(scopes), known)
+        if "openid" not in scopes:
+            self.draft.problem((*key, "scopes"), "does not hold openid.", 'Write scopes = ["openid", …].')
+
+    def shared_secrets(self) -> None:
+        """Two sites with one secret can pretend to be each other."""
+        seen: dict[bytes, str] = {}
+        for client in self.clients.values():
+            for digest in client.secret_digests:
+                other = seen.setdefault(digest, client.client_id)
+                if other != client.client_id:
+                    self.draft.problem(
+                        ("sites", client.client_id, "client_secret"),
+                        f"This is also the secret of {other}: each can pretend to be the other.",
+                        "Give each site its own.",
+                    )
+
+
+_AS_GIVEN: Final = (
+    "name", "url", "redirect_uris", "post_logout_redirect_uris", "sector", "claims_in_id_token", "session_token",
+    "pkce_required", "may_post", "run_by", "logo_uri", "policy_uri", "tos_uri", "enabled",
+)  # fmt: skip
