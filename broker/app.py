@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
@@ -46,6 +45,7 @@ from broker.web.oidc.metadata import build_metadata
 from broker.web.render import Renderer
 from broker.web.routes import ROUTES
 from broker.web.world import ProviderFace, World
+from providers.preset import Preset
 from providers.publishing import load_publishers
 from starlette.applications import Starlette
 from starlette.routing import Route as StarletteRoute
@@ -68,12 +68,12 @@ class Opened:
     stores: Stores
 
 
-def load_presets(settings: Settings) -> tuple[providers.Preset, ...]:
+def load_presets(settings: Settings) -> tuple[Preset, ...]:
     """The presets of `providers.toml`. Raises `ConfigurationError` with every problem of every preset."""
     presets, problems = [], []
     for table in settings.providers:
         try:
-            presets.append(providers.Preset.from_table(table.id, table.table, table.locate))
+            presets.append(Preset.from_table(table.id, table.table, table.where))
         except ConfigurationError as error:
             problems += error.problems
     if settings.broker.mode == "production":
@@ -105,7 +105,7 @@ async def open_world(settings: Settings, telemetry: Telemetry) -> AsyncIterator[
             clock=clock,
         )
         stack.push_async_callback(stores.close)
-        egress = Egress(exemptions=[Exemption.parse(text.address, text.ca_file) for text in settings.egress])
+        egress = Egress(exemptions=[Exemption.parse(text.address, text.ca_file) for text in settings.broker.egress])
         stack.push_async_callback(egress.aclose)
         opened = _compose(settings, telemetry, stores, egress, clock, entropy)
         await opened.keys.load()
@@ -138,8 +138,8 @@ def _compose(
         clients=settings.clients,
         clock=clock,
         entropy=entropy,
-        lifetime=timedelta(days=settings.broker.session_days),
-        idle_lifetime=timedelta(hours=settings.broker.session_idle_hours),
+        lifetime=settings.broker.session_lifetime,
+        idle_lifetime=settings.broker.session_idle,
     )
     sign_in = SignInFlow(
         durable=durable,
@@ -190,7 +190,7 @@ def _compose(
         faces={id_: _face(loaded.presets[id_]) for id_ in loaded.providers},
         provider_health=health.state,
         secret_matches=hashing.matches,
-        failures_per_minute=settings.limits.client_failures_per_minute,
+        failures_per_minute=settings.broker.limits.client_failures_per_minute,
         box=box,
         sessions=sessions,
         sign_in=sign_in,
@@ -281,7 +281,7 @@ class _Forms:
         return answer.status
 
 
-def _face(preset: providers.Preset) -> ProviderFace:
+def _face(preset: Preset) -> ProviderFace:
     return ProviderFace(
         id=preset.id,
         label=preset.label,

@@ -7,7 +7,7 @@ Owns no rule about people or sites; must not know flows, web or providers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from broker.domain.ports import BrowserMemory, Clock, Durable
@@ -26,6 +26,11 @@ class Stores:
 
     durable: Durable
     memory: BrowserMemory
+    ring: KeyRing = field(repr=False)
+
+    def derive(self, purpose: str) -> bytes:
+        """32 bytes of key for one purpose of the program: the same for every process of this database, for good."""
+        return self.ring.blind("derive", purpose)
 
     async def close(self) -> None:
         await self.memory.close()
@@ -50,7 +55,7 @@ async def open_stores(
         from broker.stores.redis import RedisMemory  # noqa: PLC0415 - only where there is a Redis
 
         memory = RedisMemory(redis_url, ring, clock)
-    return Stores(durable=durable, memory=memory)
+    return Stores(durable=durable, memory=memory, ring=ring)
 
 
 async def _open_sql(

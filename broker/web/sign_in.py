@@ -63,7 +63,7 @@ async def choose(call: Call) -> Response:
     if not provider:
         raise BadRequest(detail="no provider chosen")
     wait = await world.limits.hit(
-        f"start:{call.address}", limit=world.settings.limits.sign_in_starts_per_minute, window=60, now=world.clock.now()
+        f"start:{call.address}", limit=world.settings.broker.limits.sign_ins_per_minute, window=60, now=world.clock.now()
     )
     if wait:
         raise TooManyAttempts(wait, detail="sign-in starts")
