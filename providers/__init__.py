@@ -21,6 +21,8 @@ from broker.errors import ConfigurationError, Problem
 from providers._http import UpstreamHTTP
 from providers.preset import Preset, is_posting_scope
 
+__all__ = ["Kind", "LoadedProviders", "Preset", "known_kinds", "load"]
+
 _NOT_KINDS: Final = frozenset({"preset"})
 
 Locate = Callable[[ProviderId, str], tuple[str, int]]

@@ -254,7 +254,7 @@ DISCOVERY: Json = {
 }
 
 
-def token_answer(id_token: str | None, **changes: Any) -> Answer:
+def token_answer(id_token: Any, **changes: Any) -> Answer:
     """A token response; a change to `None` leaves a member out."""
     body = {"access_token": ACCESS_TOKEN, "token_type": "Bearer", "expires_in": 3600, "id_token": id_token, **changes}
     return json_answer({name: value for name, value in body.items() if value is not None})

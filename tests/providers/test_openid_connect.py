@@ -1,0 +1,399 @@
+"""The OpenID Connect provider against a scripted issuer: what is sent, in which order, and what is made of the answers."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from typing import Any
+from urllib.parse import parse_qs, unquote_plus, urlsplit
+
+import pytest
+
+from broker.domain.claims import EMAIL, NAME
+from broker.domain.provider import UpstreamTokens
+from broker.domain.values import ClaimName, IdentityKey, Secret
+from broker.errors import (
+    BrokerError,
+    SignInCancelled,
+    UpstreamInvalid,
+    UpstreamRejected,
+    UpstreamUnavailable,
+)
+from providers._oauth import challenge_of
+from providers.openid_connect import OpenIDConnect
+from tests.providers.rig import (
+    ACCESS_TOKEN,
+    CALLBACK,
+    CLIENT_ID,
+    DISCOVERY,
+    ISSUER,
+    NONCE,
+    NOW,
+    REDIRECT,
+    SUBJECT,
+    VERIFIER,
+    Answer,
+    Asked,
+    ScriptedHTTP,
+    StandingClock,
+    attempt,
+    id_claims,
+    json_answer,
+    preset,
+    sign,
+    token_answer,
+    upstream,
+)
+
+
+def provider(http: ScriptedHTTP | None = None, **changes: Any) -> OpenIDConnect:
+    return OpenIDConnect(preset(**changes), http or upstream(), StandingClock())
+
+
+async def test_the_authorization_request_carries_every_binding() -> None:
+    """catalogue 36, 38: state, nonce and an S256 challenge, exactly as the attempt has them."""
+    url = urlsplit(await provider().authorization_url(attempt(login_hint="ana@example.org")))
+    assert f"{url.scheme}://{url.netloc}{url.path}" == f"{ISSUER}/authorize"
+    assert parse_qs(url.query) == {
+        "response_type": ["code"],
+        "client_id": [CLIENT_ID],
+        "redirect_uri": [REDIRECT],
+        "scope": ["openid profile email"],
+        "state": ["state-of-this-attempt"],
+        "nonce": [NONCE],
+        "code_challenge": [challenge_of(VERIFIER)],
+        "code_challenge_method": ["S256"],
+        "login_hint": ["ana@example.org"],
+        "ui_locales": ["fr en"],
+    }
+    assert VERIFIER not in url.query
+
+
+async def test_a_fresh_sign_in_is_asked_for_and_proved() -> None:
+    url = await provider().authorization_url(attempt(fresh=True))
+    assert parse_qs(urlsplit(url).query)["prompt"] == ["login"]
+    assert parse_qs(urlsplit(url).query)["max_age"] == ["300"]
+    now = int(NOW.timestamp())
+    good = upstream(token=token_answer(sign(id_claims(auth_time=now - 10))))
+    assert (await provider(good).identify(attempt(fresh=True), CALLBACK)).identity.authenticated_at is not None
+    old = upstream(token=token_answer(sign(id_claims(auth_time=now - 3600))))
+    with pytest.raises(UpstreamInvalid, match="auth_time"):
+        await provider(old).identify(attempt(fresh=True), CALLBACK)
+
+
+async def test_a_provider_that_cannot_force_a_new_sign_in_is_not_asked_to() -> None:
+    one = provider(can_force_fresh=False)
+    assert not one.can_force_fresh
+    assert "prompt" not in parse_qs(urlsplit(await one.authorization_url(attempt(fresh=True))).query)
+
+
+async def test_asking_again_shows_the_consent_page() -> None:
+    url = await provider().authorization_url(attempt(ask_again=True))
+    assert parse_qs(urlsplit(url).query)["prompt"] == ["consent"]
+
+
+async def test_a_sign_in_costs_one_token_request_and_says_who_it_is() -> None:
+    http = upstream()
+    one = provider(http, trusts_email=True)
+    await one.check()
+    before = len(http.asked)
+    found = await one.identify(attempt(), CALLBACK)
+    assert [asked.path for asked in http.asked[before:]] == ["/token"]
+    assert found.identity.key == IdentityKey(issuer=ISSUER, subject=SUBJECT)
+    assert found.identity.claims == {
+        NAME: "Ana Marković", EMAIL: "ana@example.org", ClaimName("picture"): "https://op.example/ana.png",
+    }  # fmt: skip
+    assert found.identity.verified == {EMAIL}
+    assert (found.identity.acr, found.identity.amr) == ("urn:example:strong", ("pwd", "otp"))
+    assert found.tokens is not None
+    assert found.tokens.access_token == ACCESS_TOKEN
+    assert found.tokens.expires_at is not None
+
+
+async def test_the_code_is_redeemed_with_everything_it_was_bound_to() -> None:
+    """catalogue 37: redirect address and verifier of this attempt, client authentication properly encoded."""
+    http = upstream()
+    await provider(http).identify(attempt(), CALLBACK)
+    asked = http.only("/token")
+    assert asked.form == {
+        "grant_type": "authorization_code", "code": "code-42", "redirect_uri": REDIRECT, "code_verifier": VERIFIER,
+    }  # fmt: skip
+    kind, _, pair = asked.headers["Authorization"].partition(" ")
+    identifier, _, secret = base64.b64decode(pair).decode().partition(":")
+    assert (kind, unquote_plus(identifier), unquote_plus(secret)) == ("Basic", CLIENT_ID, "s3cr:et%/ é")
+
+
+async def test_other_client_authentication_methods() -> None:
+    for method, secret in (("client_secret_post", "s3cr:et%/ é"), ("none", None)):
+        http = upstream()
+        await provider(http, token_endpoint_auth_method=method).identify(attempt(), CALLBACK)
+        asked = http.only("/token")
+        assert "Authorization" not in asked.headers
+        assert (asked.form["client_id"], asked.form.get("client_secret")) == (CLIENT_ID, secret)
+
+
+@pytest.mark.parametrize("issuer", [None, "", ISSUER + "/", "https://evil.test", ISSUER.upper()])
+async def test_the_response_issuer_is_checked_before_any_request(issuer: str | None) -> None:
+    """catalogue 39, 40: missing although promised, another one; on errors too; the code goes nowhere."""
+    for callback in (dict(CALLBACK), {"error": "access_denied", "state": "x"}):
+        callback.pop("iss", None)
+        http = upstream()
+        with pytest.raises(UpstreamInvalid, match="response_iss"):
+            await provider(http).identify(attempt(), {**callback, **({} if issuer is None else {"iss": issuer})})
+        assert http.count("/token") == 0
+
+
+async def test_without_the_promise_a_response_issuer_may_be_absent_but_not_wrong() -> None:
+    """catalogue 39."""
+    document = {**DISCOVERY, "authorization_response_iss_parameter_supported": False}
+    callback = {"code": "code-42", "state": "x"}
+    http = upstream(discovery=json_answer(document))
+    assert (await provider(http).identify(attempt(), callback)).identity.key.subject == SUBJECT
+    with pytest.raises(UpstreamInvalid, match="response_iss"):
+        await provider(upstream(discovery=json_answer(document))).identify(attempt(), {**callback, "iss": "https://evil.test"})
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        ("access_denied", SignInCancelled),
+        ("user_cancelled_authorize", SignInCancelled),
+        ("temporarily_unavailable", UpstreamRejected),
+        ("login_required", UpstreamRejected),
+        ("server_error", UpstreamRejected),
+        ("<script>alert(1)</script>", UpstreamRejected),
+        ("", UpstreamRejected),
+        ("x" * 5000, UpstreamRejected),
+    ],
+)
+async def test_errors_on_the_callback_are_told_apart_and_never_quoted(error: str, kind: type[BrokerError]) -> None:
+    """catalogue 56: the person said no, or the provider did; no token request either way."""
+    http = upstream()
+    callback = {"error": error, "error_description": "Ana said no", "iss": ISSUER, "code": "code-42"}
+    with pytest.raises(kind) as caught:
+        await provider(http).identify(attempt(), callback)
+    assert "script" not in str(caught.value)
+    assert "Ana" not in str(caught.value)
+    assert len(str(caught.value)) < 150
+    assert http.count("/token") == 0
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [
+        {},
+        {"code": ""},
+        {"code": "x" * 5000},
+        {"code": "a\nb"},
+        {"access_token": "stolen", "token_type": "bearer"},
+        {"id_token": "a.b.c"},
+        {"signed_request": "a.b"},
+    ],
+)
+async def test_only_a_code_is_accepted_on_the_callback(callback: dict[str, str]) -> None:
+    """catalogue 50: tokens and assertions put straight on our callback are not looked at."""
+    http = upstream()
+    with pytest.raises(UpstreamInvalid, match="code"):
+        await provider(http).identify(attempt(), {**callback, "iss": ISSUER})
+    assert http.count("/token") == 0
+
+
+TOKEN_ANSWERS: dict[str, tuple[Answer | Exception, type[BrokerError], str]] = {
+    "no id token": (token_answer(None), UpstreamInvalid, "id_token"),
+    "id token is an object": (token_answer({"a": 1}), UpstreamInvalid, "id_token"),
+    "no access token": (token_answer("a.b.c", access_token=None), UpstreamInvalid, "access_token"),
+    "access token is a number": (token_answer("a.b.c", access_token=5), UpstreamInvalid, "access_token"),
+    "access token with a newline": (token_answer("a.b.c", access_token="a\nb"), UpstreamInvalid, "access_token"),
+    "no token type": (token_answer("a.b.c", token_type=None), UpstreamInvalid, "token_type"),
+    "another token type": (token_answer("a.b.c", token_type="DPoP"), UpstreamInvalid, "token_type"),
+    "lifetime is text": (token_answer("a.b.c", expires_in="3600"), UpstreamInvalid, "expires_in"),
+    "lifetime is negative": (token_answer("a.b.c", expires_in=-1), UpstreamInvalid, "expires_in"),
+    "lifetime is endless": (token_answer("a.b.c", expires_in=10**30), UpstreamInvalid, "expires_in"),
+    "lifetime is truth": (token_answer("a.b.c", expires_in=True), UpstreamInvalid, "expires_in"),
+    "scope is a number": (token_answer("a.b.c", scope=5), UpstreamInvalid, "scope"),
+    "refresh token is empty": (token_answer("a.b.c", refresh_token=""), UpstreamInvalid, "refresh_token"),
+    "html": (Answer(200, {"content-type": "text/html"}, b"<html>"), UpstreamInvalid, "token_json"),
+    "html as json": (Answer(body=b"<html>"), UpstreamInvalid, "token_json"),
+    "no media type": (Answer(200, {}, b"{}"), UpstreamInvalid, "token_json"),
+    "another charset": (Answer(200, {"content-type": "application/json; charset=utf-16"}, b"{}"), UpstreamInvalid, "token_json"),
+    "empty": (Answer(body=b""), UpstreamInvalid, "token_json"),
+    "truncated": (Answer(body=b'{"access_token":"a"'), UpstreamInvalid, "token_json"),
+    "a list": (json_answer([]), UpstreamInvalid, "token_json"),
+    "null": (json_answer(None), UpstreamInvalid, "token_json"),
+    "redirect": (Answer(302, {"location": "http://169.254.169.254/"}, b""), UpstreamInvalid, "token_status"),
+    "created": (json_answer({"access_token": "x"}, 201), UpstreamInvalid, "token_status"),
+    "invalid_grant": (json_answer({"error": "invalid_grant", "error_description": "Ana"}, 400), UpstreamRejected, "invalid_grant"),
+    "error with status 200": (json_answer({"error": "bad_verification_code"}, 200), UpstreamRejected, "bad_verification_code"),
+    "odd error": (json_answer({"error": {"a": "Ana"}}, 400), UpstreamRejected, "other"),
+    "server error": (json_answer({"error": "x"}, 500), UpstreamUnavailable, "status 500"),
+    "too many": (json_answer({}, 429), UpstreamUnavailable, "status 429"),
+    "time-out": (UpstreamUnavailable("timeout op.example"), UpstreamUnavailable, "timeout"),
+    "too large": (UpstreamUnavailable("large op.example"), UpstreamUnavailable, "large"),
+}
+
+
+@pytest.mark.parametrize("case", list(TOKEN_ANSWERS))
+async def test_a_token_answer_that_is_none_is_refused_with_its_reason(case: str) -> None:
+    """catalogue 172, 173, 174: each with a reason code, none with an accident; and the code is tried once only."""
+    answer, kind, word = TOKEN_ANSWERS[case]
+    http = upstream(token=answer)
+    with pytest.raises(kind, match=word) as caught:
+        await provider(http).identify(attempt(), CALLBACK)
+    assert "Ana" not in str(caught.value)
+    assert http.count("/token") == 1
+
+
+async def test_a_missing_lifetime_is_allowed() -> None:
+    """catalogue 173: `expires_in` is recommended only (RFC 6749 §5.1); then nothing is known of the token's end."""
+    found = await provider(upstream(token=token_answer(sign(id_claims()), expires_in=None))).identify(attempt(), CALLBACK)
+    assert found.tokens is not None
+    assert found.tokens.expires_at is None
+
+
+async def test_userinfo_is_asked_only_for_a_promised_field_that_is_missing() -> None:
+    http = upstream(token=token_answer(sign(id_claims(picture=None))))
+    found = await provider(http).identify(attempt(), CALLBACK)
+    assert http.only("/userinfo").headers["Authorization"] == f"Bearer {ACCESS_TOKEN}"
+    assert ClaimName("picture") not in found.identity.claims
+    http = upstream(token=token_answer(sign(id_claims(picture=None))))
+    await provider(http, fields=(NAME, EMAIL)).identify(attempt(), CALLBACK)
+    assert http.count("/userinfo") == 0
+
+
+@pytest.mark.parametrize("subject", [None, "", "somebody-else", SUBJECT + " ", 5, [SUBJECT]])
+async def test_userinfo_is_about_the_same_person_or_nobody_signs_in(subject: object) -> None:
+    """catalogue 47."""
+    told = {"sub": subject, "name": "Mallory", "email": "mallory@evil.test", "email_verified": True}
+    http = upstream(token=token_answer(sign(id_claims(name=None))), userinfo=json_answer(told))
+    with pytest.raises(UpstreamInvalid, match="userinfo_sub"):
+        await provider(http, trusts_email=True).identify(attempt(), CALLBACK)
+
+
+async def test_userinfo_cannot_overrule_the_id_token() -> None:
+    """catalogue 47: what the issuer signed wins, and a word about another address is no word about this one."""
+    told = {"sub": SUBJECT, "email": "other@evil.test", "email_verified": True, "picture": "https://op.example/p.png", "iss": "x"}
+    token = token_answer(sign(id_claims(picture=None, email_verified=None)))
+    found = (await provider(upstream(token=token, userinfo=json_answer(told)), trusts_email=True).identify(attempt(), CALLBACK)).identity
+    assert found.key == IdentityKey(issuer=ISSUER, subject=SUBJECT)
+    assert found.claims[EMAIL] == "ana@example.org"
+    assert found.verified == frozenset()
+    assert found.claims[ClaimName("picture")] == "https://op.example/p.png"
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (Answer(200, {"content-type": "application/jwt"}, b"a.b.c"), UpstreamInvalid),
+        (Answer(body=b'{"sub":"subject-0815","pad":"' + b"x" * 70_000 + b'"}'), UpstreamInvalid),
+        (Answer(body=b'{"sub":"subject-0815","sub":"b"}'), UpstreamInvalid),
+        (json_answer({"error": "invalid_token"}, 401), UpstreamRejected),
+        (json_answer({}, 503), UpstreamUnavailable),
+        (UpstreamUnavailable("timeout op.example"), UpstreamUnavailable),
+    ],
+)
+async def test_a_bad_userinfo_answer_ends_the_sign_in(answer: Answer | Exception, kind: type[BrokerError]) -> None:
+    """catalogue 173, 174: signed, oversized, ambiguous, refused, absent."""
+    http = upstream(token=token_answer(sign(id_claims(name=None))), userinfo=answer)
+    with pytest.raises(kind):
+        await provider(http).identify(attempt(), CALLBACK)
+
+
+@pytest.mark.parametrize(
+    ("trusted", "said", "counts"),
+    [
+        (True, True, True), (True, "true", True), (True, "True", False), (True, 1, False), (True, None, False),
+        (True, False, False), (True, "false", False), (False, True, False), (False, "true", False),
+    ],
+)  # fmt: skip
+async def test_an_address_is_verified_only_if_the_operator_trusts_and_the_provider_says_so(
+    trusted: bool, said: object, counts: bool
+) -> None:
+    http = upstream(token=token_answer(sign(id_claims(email_verified=said))))
+    found = await provider(http, trusts_email=trusted).identify(attempt(), CALLBACK)
+    assert (EMAIL in found.identity.verified) is counts
+
+
+@pytest.mark.parametrize(
+    ("claims", "counts"),
+    [
+        ({"email": "ana@gmail.com"}, True), ({"email": "Ana@GMail.com"}, True), ({"email": "ana@example.org"}, False),
+        ({"email": "ana@example.org", "hd": "example.org"}, True), ({"email": "ana@gmail.com.evil.test"}, False),
+        ({"email": "ana@example.org", "hd": ""}, False), ({"email": "ana@example.org", "hd": True}, False),
+    ],
+)  # fmt: skip
+async def test_google_vouches_for_its_own_mailboxes_only(claims: dict[str, Any], counts: bool) -> None:
+    """protocols.md §3.4: gmail.com or a Workspace domain; any other mailbox may have changed hands."""
+    google = "https://accounts.google.com"
+    document = {**DISCOVERY, "issuer": google}
+    http = upstream(discovery=json_answer(document), token=token_answer(sign(id_claims(iss=google, **claims))))
+    found = await provider(http, issuer=google, trusts_email=True).identify(attempt(), {**CALLBACK, "iss": google})
+    assert (EMAIL in found.identity.verified) is counts
+
+
+async def test_what_the_person_did_not_grant_is_declined_and_not_asked_at_userinfo() -> None:
+    token = token_answer(sign(id_claims(email=None, email_verified=None)), scope="openid profile")
+    http = upstream(token=token)
+    found = (await provider(http).identify(attempt(), CALLBACK)).identity
+    assert found.declined == {EMAIL}
+    assert found.granted == {"openid", "profile"}
+    assert http.count("/userinfo") == 0
+
+
+async def test_only_promised_standard_claims_come_out_normalised() -> None:
+    odd = id_claims(
+        name="  Ana\u202e\x00 Marković  ", email="not an address", picture="javascript:alert(1)", groups=["admin"],
+        _claim_sources={"src": {"endpoint": "http://169.254.169.254/"}}, _claim_names={"address": "src"},
+        preferred_username="ana",
+    )  # fmt: skip
+    http = upstream(token=token_answer(sign(odd)))
+    found = (await provider(http).identify(attempt(), CALLBACK)).identity
+    assert found.claims == {NAME: "Ana Marković"}
+    assert {asked.path for asked in http.asked} == {"/.well-known/openid-configuration", "/token", "/jwks"}
+
+
+async def test_revoking_ends_the_grant_where_there_is_an_address_for_it() -> None:
+    http = upstream()
+    one = provider(http)
+    await one.revoke(UpstreamTokens(access_token="at", refresh_token="rt"))
+    assert http.only("/revoke").form["token"] == "rt"
+    without = {name: value for name, value in DISCOVERY.items() if name != "revocation_endpoint"}
+    http = upstream(discovery=json_answer(without))
+    await provider(http).revoke(UpstreamTokens(access_token="at"))
+    assert http.count("/revoke") == 0
+    with pytest.raises(UpstreamRejected):
+        await provider(upstream(revoke=json_answer({"error": "x"}, 400))).revoke(UpstreamTokens(access_token="at"))
+
+
+async def test_check_finds_what_is_broken() -> None:
+    """catalogue 172."""
+    await provider().check()
+    for broken in ({"discovery": json_answer({}, 500)}, {"jwks": UpstreamUnavailable("tls op.example")}):
+        with pytest.raises(UpstreamUnavailable):
+            await provider(upstream(**broken)).check()
+
+
+async def test_attempts_of_one_instance_do_not_mix() -> None:
+    """catalogue 34, 35: many people at once on one object; each gets their own answer or none."""
+
+    def by_code(asked: Asked) -> Answer:
+        number = asked.form["code"]
+        return token_answer(sign(id_claims(nonce=f"nonce-{number}", sub=f"person-{number}")))
+
+    one = provider(upstream(token=by_code))
+    found = await asyncio.gather(
+        *(one.identify(attempt(nonce=f"nonce-{n}"), {**CALLBACK, "code": str(n)}) for n in range(20))
+    )
+    assert [item.identity.key.subject for item in found] == [f"person-{n}" for n in range(20)]
+    with pytest.raises(UpstreamInvalid, match="nonce"):
+        await one.identify(attempt(nonce="nonce-1"), {**CALLBACK, "code": "2"})
+
+
+async def test_nothing_secret_shows() -> None:
+    """habit 13: neither object, attempt, identity, tokens nor an error prints a value."""
+    one = provider(client_secret=Secret("s3cret"))
+    found = await one.identify(attempt(), CALLBACK)
+    shown = f"{one!r}{one._preset!r}{attempt()!r}{found!r}"
+    for value in ("s3cret", NONCE, VERIFIER, "state-of-this-attempt", ACCESS_TOKEN, SUBJECT, "Ana", "example.org"):
+        assert value not in shown
+    assert json.dumps(DISCOVERY)
