@@ -97,6 +97,7 @@ def _routes(sandbox: Sandbox) -> list[Route]:
     ]
     return [
         Route("/", _home, methods=["GET"]),
+        Route("/privacy", _privacy, methods=["GET"]),
         Route("/sandbox.css", web.stylesheet, methods=["GET"]),
         Route("/sandbox/sign-out", _sign_out, methods=["POST"]),
         Route("/__emu__", control, methods=["GET", "POST"]),
@@ -162,6 +163,10 @@ async def _certificates(request: Request) -> Response:
     sandbox: Sandbox = request.app.state.sandbox
     sandbox.signing_key()
     return JSONResponse({key.kid: key.certificate_pem().decode() for key in sandbox.keys})
+
+
+async def _privacy(request: Request) -> Response:
+    return web.privacy_page(dialog.LABEL)
 
 
 async def _picture(request: Request) -> Response:

@@ -52,6 +52,7 @@ def create_app(
     sandbox = Sandbox({one.id: one for one in clients}, fixed_issuer=issuer, require_pkce=require_pkce)
     routes = [
         Route("/", pages.home, methods=["GET"]),
+        Route("/privacy", _privacy, methods=["GET"]),
         Route("/sandbox.css", web.stylesheet, methods=["GET"]),
         Route("/sandbox/sign-out", pages.sign_out, methods=["POST"]),
         Route("/__emu__", control, methods=["GET", "POST"]),
@@ -70,6 +71,10 @@ def create_app(
     app = Starlette(routes=routes, middleware=[Middleware(web.LogMiddleware, log=sandbox.log)])
     app.state.sandbox = sandbox
     return app
+
+
+async def _privacy(request: Request) -> Response:
+    return web.privacy_page(pages.LABEL)
 
 
 async def _picture(request: Request) -> Response:

@@ -68,6 +68,17 @@ def page(name: str, *, status: int = 200, **values: object) -> HTMLResponse:
     return HTMLResponse(_PAGES.get_template(name).render(**values), status_code=status, headers=_PAGE_HEADERS)
 
 
+def privacy_page(label: str) -> HTMLResponse:
+    """What a sandbox keeps: the page its privacy address leads to."""
+    return page(
+        "message.html",
+        label=label,
+        title="Privacy",
+    """302 to `url` with `params` after an existing query, and `fragment` when the URL has none."""
+        "elsewhere, and remembers in one cookie which made-up person you chose.",
+    )
+
+
 async def stylesheet(request: Request) -> Response:
     """The one style sheet, from the same origin."""
     return Response((_HERE / "sandbox.css").read_bytes(), media_type="text/css")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx2
@@ -60,6 +63,34 @@ def test_the_programs_refuse_production_with_exit_code_2(
 
 
 @pytest.mark.parametrize("name", sorted(PROGRAMS))
+def test_the_programs_serve_in_development_and_stop_when_told(name: str, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("s\n")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    arguments = [str(secret) if word == "SECRET" else word for word in PROGRAMS[name]]
+    command = [sys.executable, "-m", f"providers.sandbox.{name}", *arguments, "--port", str(port)]
+    running = subprocess.Popen(command, cwd=ROOT, env={"DOORWARD_MODE": "development"})
+    try:
+        assert _first_answer(f"http://localhost:{port}/.well-known/openid-configuration")["issuer"].endswith(
+            str(port)
+        )
+    finally:
+        running.send_signal(signal.SIGINT)
+        running.wait(15)
+    assert running.returncode in {0, -signal.SIGINT}
+
+
+def _first_answer(url: str) -> dict[str, str]:
+    for _ in range(150):
+        try:
+            return dict(httpx2.get(url).json())
+        except httpx2.ConnectError:
+            time.sleep(0.1)
+    raise AssertionError("the program did not start")
+
+
+@pytest.mark.parametrize("name", sorted(PROGRAMS))
 def test_an_empty_secret_file_is_refused(name: str, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("\n")
@@ -73,6 +104,7 @@ def test_an_application_runs_in_process_on_a_free_port_and_stops() -> None:
         assert first != second and second.startswith("http://localhost:")
         page = httpx2.get(first)
         style = httpx2.get(first + "/sandbox.css")
+        assert "made-up person" in httpx2.get(first + "/privacy").text
         assert "SANDBOX - not the real Facebook" in page.text and style.headers["content-type"].startswith(
             "text/css"
         )
