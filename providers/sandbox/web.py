@@ -74,8 +74,8 @@ def privacy_page(label: str) -> HTMLResponse:
         "message.html",
         label=label,
         title="Privacy",
-    """302 to `url` with `params` after an existing query, and `fragment` when the URL has none."""
-        "elsewhere, and remembers in one cookie which made-up person you chose.",
+        text="Everybody here is made up. This sandbox runs on your machine, asks for no password, sends "
+        "nothing elsewhere, and remembers in one cookie which made-up person you chose.",
     )
 
 
