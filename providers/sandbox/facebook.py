@@ -1,6 +1,6 @@
-"""The Facebook-like sandbox provider (protocols.md §6), as an ASGI application and as a program.
+r"""The Facebook-like sandbox provider (protocols.md §6), as an ASGI application and as a program.
 
-    DOORWARD_MODE=development python -m providers.sandbox.facebook --port 8010 \\
+    DOORWARD_MODE=development python -m providers.sandbox.facebook --port 8010 \
         --app-id 100000000000001 --app-secret-file secret --redirect-uri http://localhost:8000/callback/facebook
 
 One process plays every host by path: the dialogs, Graph, the OpenID documents, the picture server. Its first
@@ -205,9 +205,7 @@ def _subject(sandbox: Sandbox, token: str) -> str:
 
     for key in sandbox.keys:
         try:
-            return str(
-                jwt.decode(token, RSAKey.import_key(key.public_pem()), algorithms=["RS256"]).claims["sub"]
-            )
+            return str(jwt.decode(token, RSAKey.import_key(key.public_pem()), algorithms=["RS256"]).claims["sub"])
         except (JoseError, ValueError, KeyError):
             continue
     return ""
@@ -217,21 +215,15 @@ def _subject(sandbox: Sandbox, token: str) -> str:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8010, show_default=True, type=click.IntRange(1, 65535))
 @click.option("--app-id", required=True, help="The app's numeric id.")
-@click.option(
-    "--app-secret-file", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
-)
-@click.option(
-    "--redirect-uri", "redirect_uris", required=True, multiple=True, help="May be given several times."
-)
+@click.option("--app-secret-file", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--redirect-uri", "redirect_uris", required=True, multiple=True, help="May be given several times.")
 @click.option("--app-name", default="Doorward", show_default=True, help="Name shown on the permission page.")
 @click.option("--deauthorize-url", help="Where the signed_request of a removed app is sent.")
 @click.option("--deletion-url", help="Where the signed_request of a deletion request is sent.")
 @click.option("--require-proof", is_flag=True, help="Refuse Graph calls without appsecret_proof.")
 @click.option("--enforce-https", is_flag=True, help="Refuse http redirect addresses.")
 @click.option("--base-url", help="Own address as clients see it, e.g. http://localhost:8010.")
-@click.option(
-    "--data", type=click.Path(dir_okay=False, path_type=Path), help="Keep grants in this JSON file."
-)
+@click.option("--data", type=click.Path(dir_okay=False, path_type=Path), help="Keep grants in this JSON file.")
 @click.option("--tls-certificate", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--tls-key", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--development", is_flag=True, help="Say that no real person signs in here.")

@@ -66,8 +66,7 @@ async def control(request: Request) -> Response:
 def _shown(sandbox: Sandbox) -> dict[str, Any]:
     return {
         "apps": [
-            {"id": app.id, "mode": app.mode, "redirect_uris": list(app.redirect_uris)}
-            for app in sandbox.apps.values()
+            {"id": app.id, "mode": app.mode, "redirect_uris": list(app.redirect_uris)} for app in sandbox.apps.values()
         ],
         "personas": {
             slug: {"note": p.note, "ids": {app: p.id_in(app) for app in sandbox.apps}}
@@ -185,9 +184,7 @@ def _post(url: str, fields: dict[str, str]) -> tuple[int, str]:
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     addresses = {info[4][0] for info in socket.getaddrinfo(parts.hostname or "", port)}
-    if parts.scheme not in {"http", "https"} or not all(
-        ipaddress.ip_address(a).is_loopback for a in addresses
-    ):
+    if parts.scheme not in {"http", "https"} or not all(ipaddress.ip_address(a).is_loopback for a in addresses):
         raise ValueError("the sandbox calls addresses on this machine only")
     # The peer is this machine with a throw-away certificate; the signed_request proves who speaks.
     trusting = ssl.create_default_context()
@@ -207,4 +204,4 @@ def _post(url: str, fields: dict[str, str]) -> tuple[int, str]:
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *args: Any, **kwargs: Any) -> None:
         """Follow nothing."""
-        return None
+        return

@@ -71,9 +71,7 @@ async def choose(request: Request) -> Response:
     slug = fields.get("persona", "")
     if slug not in sandbox.people:
         return _cancelled(params)
-    answer = _ask(
-        request, sandbox, sandbox.apps[params["client_id"]], sandbox.people[slug], fields["pending"]
-    )
+    answer = _ask(request, sandbox, sandbox.apps[params["client_id"]], sandbox.people[slug], fields["pending"])
     answer.set_cookie(COOKIE, slug, httponly=True, samesite="lax", secure=request.url.scheme == "https")
     return answer
 
@@ -109,8 +107,7 @@ def _refuse_redirect(sandbox: Sandbox, app: App, uri: str) -> Response | None:
     if uri not in app.redirect_uris:
         return error_page(
             "URL Blocked",
-            "This redirect failed because the redirect URI is not whitelisted in the app's client OAuth "
-            "settings.",
+            "This redirect failed because the redirect URI is not whitelisted in the app's client OAuth settings.",
         )
     parts = urlsplit(uri)
     local = app.mode == "dev" and parts.hostname == "localhost"
@@ -150,9 +147,7 @@ def _to_ask(sandbox: Sandbox, app: App, person: Person, params: dict[str, str]) 
     known = sandbox.permissions(app.id, person.slug)
     again = params.get("auth_type") == "rerequest"
     asked = scopes(params) - {"openid"}
-    return {
-        name for name in asked if known.get(name) != "granted" and (again or known.get(name) != "declined")
-    }
+    return {name for name in asked if known.get(name) != "granted" and (again or known.get(name) != "declined")}
 
 
 def _ask(request: Request, sandbox: Sandbox, app: App, person: Person, pending: str) -> Response:
@@ -162,9 +157,7 @@ def _ask(request: Request, sandbox: Sandbox, app: App, person: Person, pending: 
         return early
     asked = _to_ask(sandbox, app, person, params)
     again = params.get("auth_type", "")
-    without_page = (
-        sandbox.switches.auto or params.get("auto") == "1" or (person.decides and again != "rerequest")
-    )
+    without_page = sandbox.switches.auto or params.get("auto") == "1" or (person.decides and again != "rerequest")
     if again == "rerequest" and sandbox.switches.rerequest_grants:
         sandbox.decide(app.id, person.slug, granted=asked, declined=set())
     elif asked and without_page:

@@ -32,6 +32,7 @@ _NEEDS = {  # field → permission; a field that is missing here needs public_pr
 }
 _PROFILE = {"name", "first_name", "last_name", "middle_name", "name_format", "short_name"}
 _DEAD = {"username", "verified", "bio", "timezone", "locale", "updated_time"}  # answered by omission
+_NO_USER = "An active access token must be used to query information about the current user."
 _SIZES = {"small": 50, "normal": 100, "album": 50, "large": 200, "square": 50}
 
 
@@ -118,17 +119,13 @@ async def _caller(request: Request, sandbox: Sandbox, *, app_token: bool = False
     """Resolve the access token in the order §6.4 lists. Raises GraphError."""
     text = _token_text(request)
     if not text:
-        raise GraphError(
-            2500, "An active access token must be used to query information about the current user."
-        )
+        raise GraphError(2500, _NO_USER)
     web.note(request, token_ref=web.ref(text))
     app = sandbox.app_of_token(text)
     if app is not None:
         _check_proof(request, app, text, required=False)
         if not app_token:
-            raise GraphError(
-                2500, "An active access token must be used to query information about the current user."
-            )
+            raise GraphError(2500, _NO_USER)
         return Caller(app=app, token=None, text=text)
     token = sandbox.tokens.get(text)
     if token is None:
@@ -207,9 +204,7 @@ async def _persona_fault(request: Request, sandbox: Sandbox, token: Token) -> No
     if fault == "server-error":
         raise GraphError(2, "Service temporarily unavailable", status=500, transient=True)
     if fault == "server-error-html":
-        raise _RawAnswerError(
-            HTMLResponse("<html><body><h1>502 Bad Gateway</h1></body></html>", status_code=502)
-        )
+        raise _RawAnswerError(HTMLResponse("<html><body><h1>502 Bad Gateway</h1></body></html>", status_code=502))
     if fault == "server-error-false":
         raise _RawAnswerError(JSONResponse(False))
     await web.wait_for_hang_up(request, sandbox.switches.slow_seconds if fault == "slow" else None)
@@ -319,9 +314,11 @@ async def _node(request: Request, sandbox: Sandbox, node: str) -> Response:
     """`/me` or `/{id}`: the requested fields that are known, granted and not null, and `id` last."""
     caller = await _caller(request, sandbox)
     person = _person(sandbox, caller, node)
-    assert caller.token is not None
-    app_id = caller.token.app_id
-    grants = _granted(sandbox, caller.token)
+    token = caller.token
+    if token is None:  # cannot be: only user tokens get here
+        raise GraphError(2500, _NO_USER)
+    app_id = token.app_id
+    grants = _granted(sandbox, token)
     known = person.fields()
     if sandbox.switches.unverified_leaks and person.leaked_email:
         known["email"] = person.leaked_email
@@ -330,9 +327,7 @@ async def _node(request: Request, sandbox: Sandbox, node: str) -> Response:
     for field in _fields(_params(request).get("fields") or "name,id"):
         name = re.split(r"[.{(]", field, maxsplit=1)[0]
         if name not in _PROFILE | set(_NEEDS) | _DEAD | {"id", "picture", "permissions"}:
-            raise GraphError(
-                100, f"(#100) Tried accessing nonexisting field ({name[:60]}) on node type (User)"
-            )
+            raise GraphError(100, f"(#100) Tried accessing nonexisting field ({name[:60]}) on node type (User)")
         if name == "picture":
             answer["picture"] = {"data": _picture(request, sandbox, person, app_id, *_picture_size(field))}
         elif name == "permissions":

@@ -52,9 +52,7 @@ async def access_token(request: Request, sandbox: Sandbox) -> Response:
     caller = _caller(request, sandbox, params)
     kind = params.get("grant_type", "authorization_code")
     if kind == "client_credentials" and caller.has_secret:
-        return _answer(
-            sandbox, {"access_token": f"{caller.app.id}|{caller.app.secret}", "token_type": "bearer"}
-        )
+        return _answer(sandbox, {"access_token": f"{caller.app.id}|{caller.app.secret}", "token_type": "bearer"})
     if kind == "fb_exchange_token" and caller.has_secret:
         return _answer(sandbox, _exchange(sandbox, caller))
     if kind != "authorization_code":
@@ -67,9 +65,7 @@ async def access_token(request: Request, sandbox: Sandbox) -> Response:
 
 
 def _caller(request: Request, sandbox: Sandbox, params: dict[str, str]) -> _Caller:
-    basic = (
-        web.basic_credentials(request.headers.get("authorization")) if sandbox.switches.basic_auth else None
-    )
+    basic = web.basic_credentials(request.headers.get("authorization")) if sandbox.switches.basic_auth else None
     client_id = params.get("client_id") or (basic[0] if basic else "")
     secret = params.get("client_secret") or (basic[1] if basic else None)
     if not client_id:
@@ -144,9 +140,7 @@ def _exchange(sandbox: Sandbox, caller: _Caller) -> dict[str, str | int]:
     if old is None or old.app_id != caller.app.id:
         raise invalid_token(None, "Invalid OAuth access token - Cannot parse access token")
     if old.broken is not None or sandbox.now() >= old.expires_at:
-        raise invalid_token(
-            old.broken or 463, "Error validating access token: it can no longer be exchanged."
-        )
+        raise invalid_token(old.broken or 463, "Error validating access token: it can no longer be exchanged.")
     now = sandbox.now()
     made = Token(app_id=old.app_id, slug=old.slug, issued_at=now, expires_at=now + TOKEN_LIFETIME)
     return {"access_token": sandbox.new_token(made), "token_type": "bearer", "expires_in": TOKEN_LIFETIME}

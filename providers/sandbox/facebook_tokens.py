@@ -19,9 +19,7 @@ def lifetime(person: Person) -> int:
     return 1 if person.fault == "expired" else TOKEN_LIFETIME
 
 
-def id_token(
-    sandbox: Sandbox, issuer: str, app: App, person: Person, nonce: str, access_token: str | None
-) -> str:
+def id_token(sandbox: Sandbox, issuer: str, app: App, person: Person, nonce: str, access_token: str | None) -> str:
     """A signed ID token with Facebook's claims: no `email_verified`, `aud` one string, `jti` unique."""
     claims = _claims(sandbox, issuer, app, person, nonce)
     if access_token is not None:

@@ -1,6 +1,6 @@
-"""The OpenID Connect sandbox provider, as an ASGI application and as a program, with Sandbox Social in it.
+r"""The OpenID Connect sandbox provider, as an ASGI application and as a program, with Sandbox Social in it.
 
-    DOORWARD_MODE=development python -m providers.sandbox.openid_connect --port 8011 --client-id doorward \\
+    DOORWARD_MODE=development python -m providers.sandbox.openid_connect --port 8011 --client-id doorward \
         --client-secret-file secret --redirect-uri http://localhost:8000/callback/sandbox
 
 Honest by default: discovery, code with PKCE and nonce, response `iss` (RFC 9207), userinfo, end_session.
@@ -42,9 +42,7 @@ from providers.sandbox.start import read_secret, require_development, run
 __all__ = ["Client", "create_app"]
 
 
-def create_app(
-    clients: Sequence[Client], *, issuer: str | None = None, require_pkce: bool = True
-) -> Starlette:
+def create_app(clients: Sequence[Client], *, issuer: str | None = None, require_pkce: bool = True) -> Starlette:
     """The provider as an ASGI application; its state is `app.state.sandbox`.
 
     `issuer` is its address without a final slash (default: what the client called).
@@ -101,9 +99,7 @@ async def control(request: Request) -> Response:
 
 def _shown(sandbox: Sandbox) -> dict[str, Any]:
     return {
-        "clients": [
-            {"id": one.id, "redirect_uris": list(one.redirect_uris)} for one in sandbox.clients.values()
-        ],
+        "clients": [{"id": one.id, "redirect_uris": list(one.redirect_uris)} for one in sandbox.clients.values()],
         "personas": {slug: {"note": p.note, "sub": p.subject} for slug, p in sandbox.people.items()},
         "faults": [asdict(one) for one in sandbox.faults.active],
         "known_faults": {
@@ -159,12 +155,8 @@ def _reset(sandbox: Sandbox) -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8011, show_default=True, type=click.IntRange(1, 65535))
 @click.option("--client-id", required=True)
-@click.option(
-    "--client-secret-file", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
-)
-@click.option(
-    "--redirect-uri", "redirect_uris", required=True, multiple=True, help="May be given several times."
-)
+@click.option("--client-secret-file", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--redirect-uri", "redirect_uris", required=True, multiple=True, help="May be given several times.")
 @click.option("--post-logout-redirect-uri", "post_logout_redirect_uris", multiple=True)
 @click.option("--client-name", default="Doorward", show_default=True, help="Name shown on the sign-in page.")
 @click.option("--issuer", help="Own address without a final slash, e.g. http://localhost:8011.")

@@ -30,9 +30,7 @@ def _sandbox(request: Request) -> Sandbox:
 
 def error_page(text: str) -> Response:
     """Shown instead of redirecting to an address that is not registered."""
-    return web.page(
-        "message.html", status=400, label=LABEL, title="This request can't be answered", text=text
-    )
+    return web.page("message.html", status=400, label=LABEL, title="This request can't be answered", text=text)
 
 
 async def authorize(request: Request) -> Response:
@@ -61,10 +59,7 @@ def _problem(sandbox: Sandbox, client: Client, params: dict[str, str]) -> tuple[
         return "invalid_request", "Only plain query requests are offered."
     if not scopes & {"openid", POSTING_SCOPE} or scopes - set(SCOPES):
         return "invalid_scope", "Ask for openid, profile, email or write:statuses."
-    if (
-        params.get("code_challenge_method", "S256") != "S256"
-        or len(params.get("code_challenge", "x" * 43)) != 43
-    ):
+    if params.get("code_challenge_method", "S256") != "S256" or len(params.get("code_challenge", "x" * 43)) != 43:
         return "invalid_request", "PKCE is offered with S256 only."
     if "code_challenge" not in params and (sandbox.require_pkce or client.secret is None):
         return "invalid_request", "PKCE is required."
@@ -83,8 +78,7 @@ def _go_on(request: Request, sandbox: Sandbox, client: Client, params: dict[str,
     session_found = sandbox.sessions.get(request.cookies.get(COOKIE, ""))
     prompts = set(params.get("prompt", "").split())
     fresh_enough = session_found is not None and (
-        "max_age" not in params
-        or sandbox.now() - session_found.auth_time <= float(_number(params["max_age"]))
+        "max_age" not in params or sandbox.now() - session_found.auth_time <= float(_number(params["max_age"]))
     )
     if session_found is None or not fresh_enough or prompts & {"login", "select_account"}:
         if "none" in prompts:
@@ -128,9 +122,7 @@ def _posting_page(sandbox: Sandbox, client: Client, params: dict[str, str], sess
         action="/allow",
         pending=sandbox.new_pending(params),
         yes="Allow posting" if posting else "Continue",
-        permissions=[
-            {"name": POSTING_SCOPE, "label": "May post statuses in your name", "fixed": True, "ticked": True}
-        ]
+        permissions=[{"name": POSTING_SCOPE, "label": "May post statuses in your name", "fixed": True, "ticked": True}]
         if posting
         else [],
     )
@@ -145,9 +137,7 @@ async def sign_in(request: Request) -> Response:
         return error_page("This page is too old. Go back to the site and start again.")
     slug = fields.get("persona", "")
     if slug not in sandbox.people:
-        return answer(
-            request, params, [("error", "access_denied"), ("error_description", "The person cancelled.")]
-        )
+        return answer(request, params, [("error", "access_denied"), ("error_description", "The person cancelled.")])
     client = sandbox.clients[params["client_id"]]
     session = Session(slug=slug, auth_time=int(sandbox.now()))
     name = secrets.token_urlsafe(16)
@@ -174,9 +164,7 @@ async def allow(request: Request) -> Response:
     if fields.get("action") == "switch":
         return _chooser(sandbox, client, params)
     if fields.get("action") != "continue":
-        return answer(
-            request, params, [("error", "access_denied"), ("error_description", "The person cancelled.")]
-        )
+        return answer(request, params, [("error", "access_denied"), ("error_description", "The person cancelled.")])
     if POSTING_SCOPE in params.get("scope", "").split():
         session.posting.add(client.id)
     return _with_code(request, sandbox, params, session)
@@ -224,9 +212,7 @@ async def end_session(request: Request) -> Response:
     if client is not None and target in client.post_logout_redirect_uris and target is not None:
         response = web.redirect(target, [("state", params["state"])] if "state" in params else [])
     else:
-        response = web.page(
-            "message.html", label=LABEL, title="Signed out", text="You are signed out of the sandbox."
-        )
+        response = web.page("message.html", label=LABEL, title="Signed out", text="You are signed out of the sandbox.")
     response.delete_cookie(COOKIE)
     return response
 

@@ -211,9 +211,7 @@ def sign(faults: Faults, claims: Json, keys: list[SigningKey], secret: str | Non
     return token.rsplit(".", 1)[0] + "." if faults.has("signature-missing") else token
 
 
-def wired(
-    endpoint: str, handler: Callable[[Request], Awaitable[Response]]
-) -> Callable[[Request], Awaitable[Response]]:
+def wired(endpoint: str, handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
     """The handler behind the wire faults of `endpoint`."""
 
     async def guarded(request: Request) -> Response:
@@ -278,7 +276,7 @@ def _spoiled_bytes(fault: Fault, body: bytes) -> bytes:
 def _other_values(body: bytes) -> bytes:
     """Every member of a JSON object again, with text that is wrong."""
     found = json.loads(body)
-    members = {key: "other" for key in found} if isinstance(found, dict) else {"x": "other"}
+    members = dict.fromkeys(found, "other") if isinstance(found, dict) else {"x": "other"}
     return json.dumps(members).encode()[1:-1]
 
 

@@ -106,9 +106,7 @@ _ALL = (
         group=_ODD,
         email={"email": "stella@people.test", "email_verified": "true"},
     ),
-    _named(
-        "html", "<b>Bobby</b>", '<script>alert(1)</script>" onload="x', "has HTML in the name", group=_ODD
-    ),
+    _named("html", "<b>Bobby</b>", '<script>alert(1)</script>" onload="x', "has HTML in the name", group=_ODD),
     _named("rtl", "יעל", "כהן", "has a name written from right to left", group=_ODD),
     _named("emoji", "Zoë 🦊", "👩‍👩‍👧‍👦 Ríos", "has emoji in the name", group=_ODD),
     _named(

@@ -119,9 +119,7 @@ async def token(request: Request) -> Response:
         client = authenticate(request, sandbox)
         if fields.get("grant_type") != "authorization_code":
             raise TokenError("unsupported_grant_type", "Only authorization_code is offered.")
-        return JSONResponse(
-            _issue(request, sandbox, client, _spend(sandbox, client, fields)), headers=_NO_STORE
-        )
+        return JSONResponse(_issue(request, sandbox, client, _spend(sandbox, client, fields)), headers=_NO_STORE)
     except TokenError as error:
         return error.response()
 
@@ -162,9 +160,7 @@ def _spend(sandbox: Sandbox, client: Client, fields: dict[str, str]) -> Code:
 
 
 def _issue(request: Request, sandbox: Sandbox, client: Client, code: Code) -> Json:
-    made = Token(
-        client_id=client.id, slug=code.slug, scopes=code.scopes, expires_at=sandbox.now() + TOKEN_LIFETIME
-    )
+    made = Token(client_id=client.id, slug=code.slug, scopes=code.scopes, expires_at=sandbox.now() + TOKEN_LIFETIME)
     code.token = sandbox.new_token(made)
     body: Json = {
         "access_token": code.token,

@@ -32,14 +32,8 @@ VISIBILITIES = ("public", "unlisted", "private", "direct")
 def routes() -> list[Route]:
     """The API under Mastodon's paths, `/statuses` as a short name, and the page."""
     return [
-        *(
-            Route(f"{prefix}/statuses", wired("statuses", post_status), methods=["POST"])
-            for prefix in ("/api/v1", "")
-        ),
-        *(
-            Route(f"{prefix}/statuses/{{id}}", one_status, methods=["GET", "DELETE"])
-            for prefix in ("/api/v1", "")
-        ),
+        *(Route(f"{prefix}/statuses", wired("statuses", post_status), methods=["POST"]) for prefix in ("/api/v1", "")),
+        *(Route(f"{prefix}/statuses/{{id}}", one_status, methods=["GET", "DELETE"]) for prefix in ("/api/v1", "")),
         Route("/api/v1/accounts/verify_credentials", credentials, methods=["GET"]),
         Route("/api/v2/instance", instance, methods=["GET"]),
         Route("/oauth/revoke", revoke, methods=["POST"]),
@@ -110,9 +104,7 @@ def _checked(fields: dict[str, Any]) -> tuple[str, str]:
     return text, str(visibility)
 
 
-def _kept(
-    request: Request, sandbox: Sandbox, token: Token, text: str, visibility: str, language: object
-) -> Status:
+def _kept(request: Request, sandbox: Sandbox, token: Token, text: str, visibility: str, language: object) -> Status:
     """Keep the status; the same idempotency key within an hour returns the one that is there."""
     key = request.headers.get("idempotency-key")
     now = sandbox.now()
@@ -251,8 +243,6 @@ async def wall(request: Request) -> Response:
     sandbox = _sandbox(request)
     wanted = request.path_params.get("id")
     if wanted is not None and wanted not in sandbox.statuses:
-        return web.page(
-            "message.html", status=404, label=LABEL, title="Not here", text="This status is gone."
-        )
+        return web.page("message.html", status=404, label=LABEL, title="Not here", text="This status is gone.")
     found = [status for status in reversed(sandbox.statuses.values()) if wanted in (None, status.id)]
     return web.page("statuses.html", label=LABEL, title="Sandbox Social", statuses=found)

@@ -45,7 +45,7 @@ class SigningKey:
     def generate(cls) -> SigningKey:
         """A fresh 2048-bit key with a random key id."""
         made = RSAKey.generate_key(2048)
-        private = cast(rsa.RSAPrivateKey, made.private_key)
+        private = cast("rsa.RSAPrivateKey", made.private_key)
         return cls(kid=secrets.token_hex(8), private=private)
 
     def public_jwk(self) -> Json:

@@ -70,9 +70,7 @@ class Rig:
             "code": code,
             **params,
         }
-        return await self.http.post(
-            f"{V}/oauth/access_token", data={k: v for k, v in sent.items() if v != "-"}
-        )
+        return await self.http.post(f"{V}/oauth/access_token", data={k: v for k, v in sent.items() if v != "-"})
 
     async def token(self, slug: str, **params: str) -> str:
         found = await self.sign_in(slug, **params)
@@ -148,9 +146,7 @@ async def test_a_person_chooses_ticks_and_is_remembered(rig: Rig) -> None:
     assert "SANDBOX - not the real Facebook" in chooser.text and "Ana Marković" in chooser.text
     fields = {"pending": pending_of(chooser), "persona": "normal"}
     consent = await rig.http.post("/dialog/choose", data=fields)
-    assert (
-        'value="email" checked' in consent.text and 'value="public_profile" checked disabled' in consent.text
-    )
+    assert 'value="email" checked' in consent.text and 'value="public_profile" checked disabled' in consent.text
     kept = {"pending": pending_of(consent), "permission": "email", "action": "continue"}
     answer = await rig.http.post("/dialog/confirm", data=kept)
     assert answer.headers["location"].endswith("#_=_")
@@ -160,11 +156,7 @@ async def test_a_person_chooses_ticks_and_is_remembered(rig: Rig) -> None:
     # The cookie remembers the person, the grant the answer: no second page, not even for what was declined.
     assert "code" in back(await rig.dialog(scope="email,user_birthday"))
     again = await rig.dialog(scope="email,user_birthday", auth_type="rerequest")
-    assert (
-        again.status_code == 200
-        and 'value="user_birthday"' in again.text
-        and 'value="email"' not in again.text
-    )
+    assert again.status_code == 200 and 'value="user_birthday"' in again.text and 'value="email"' not in again.text
     sure = await rig.dialog(scope="email", auth_type="reauthenticate")
     assert sure.status_code == 200 and "confirm that it is you" in sure.text
 
@@ -175,9 +167,7 @@ async def test_cancel_on_either_page_looks_like_facebooks(rig: Rig) -> None:
     consent = await rig.http.post(
         "/dialog/choose", data={"pending": pending_of(await rig.dialog()), "persona": "jonas"}
     )
-    second = back(
-        await rig.http.post("/dialog/confirm", data={"pending": pending_of(consent), "action": "cancel"})
-    )
+    second = back(await rig.http.post("/dialog/confirm", data={"pending": pending_of(consent), "action": "cancel"}))
     assert first == second == back_of_cancel()
 
 
@@ -238,9 +228,7 @@ async def test_parameters_follow_an_existing_query_and_state_comes_back_unchange
     await rig.emu(persona="normal", auto=True)
     state = "a b/c+d&é"
     location = (await rig.dialog(redirect_uri=CALLBACK + "?x=1", state=state)).headers["location"]
-    assert location.startswith(CALLBACK + "?x=1&code=") and parse_qs(urlsplit(location).query)["state"] == [
-        state
-    ]
+    assert location.startswith(CALLBACK + "?x=1&code=") and parse_qs(urlsplit(location).query)["state"] == [state]
 
 
 async def test_next_persona_serves_one_dialog_only(rig: Rig) -> None:
@@ -288,9 +276,7 @@ async def test_birthday_and_age_come_only_with_their_permissions(rig: Rig) -> No
     assert minor["birthday"] == "05/01" and minor["age_range"] == {"min": 13, "max": 17}
 
 
-@pytest.mark.parametrize(
-    "slug", ["normal", "jonas", "amina", "long-name", "rtl", "emoji", "html", "no-last-name"]
-)
+@pytest.mark.parametrize("slug", ["normal", "jonas", "amina", "long-name", "rtl", "emoji", "html", "no-last-name"])
 async def test_every_name_comes_back_as_it_is(rig: Rig, slug: str) -> None:
     me = (await rig.me(await rig.token(slug), "name,first_name,last_name")).json()
     person = PEOPLE[slug]
@@ -357,11 +343,7 @@ async def test_graph_faults_carry_facebooks_envelope(rig: Rig, slug: str) -> Non
 @pytest.mark.parametrize("slug", ["expired", "checkpoint", "password-changed"])
 async def test_inspection_describes_a_broken_token_with_status_200(rig: Rig, slug: str) -> None:
     data = await rig.debug(await rig.token(slug))
-    assert (
-        data["is_valid"] is False
-        and data["error"]["code"] == 190
-        and data["error"]["subcode"] == REFUSED[slug][2]
-    )
+    assert data["is_valid"] is False and data["error"]["code"] == 190 and data["error"]["subcode"] == REFUSED[slug][2]
 
 
 async def test_an_expired_token_is_known_to_the_client_too(rig: Rig) -> None:
@@ -444,9 +426,7 @@ async def test_inspection_of_a_good_token(rig: Rig) -> None:
         ({"grant_type": "password"}, 100, None),
     ],
 )
-async def test_token_endpoint_refusals(
-    rig: Rig, change: dict[str, str], code: int, subcode: int | None
-) -> None:
+async def test_token_endpoint_refusals(rig: Rig, change: dict[str, str], code: int, subcode: int | None) -> None:
     found = (await rig.sign_in("normal"))["code"]
     answer = await rig.exchange(**{"code": found, **change})
     error = answer.json()["error"]
@@ -506,9 +486,7 @@ async def test_legacy_answers_are_form_text(rig: Rig) -> None:
 
 async def test_long_lived_exchange_refuses_expired_tokens(rig: Rig) -> None:
     async def exchange(token: str) -> httpx2.Response:
-        return await rig.exchange(
-            "-", grant_type="fb_exchange_token", fb_exchange_token=token, redirect_uri="-"
-        )
+        return await rig.exchange("-", grant_type="fb_exchange_token", fb_exchange_token=token, redirect_uri="-")
 
     assert (await exchange(await rig.token("normal"))).json()["expires_in"] == 5_183_944
     assert (await exchange(await rig.token("expired"))).json()["error"]["error_subcode"] == 463
@@ -533,9 +511,7 @@ async def test_proof_is_checked_when_sent_and_asked_for_when_required(rig: Rig) 
     assert wrong.json()["error"]["type"] == "GraphMethodException" and wrong.json()["error"]["code"] == 100
     await rig.emu(require_proof=True)
     missing = await rig.me(token, appsecret_proof="-")
-    assert "requires an appsecret_proof" in missing.json()["error"]["message"].replace(
-        "require an", "requires an"
-    )
+    assert "requires an appsecret_proof" in missing.json()["error"]["message"].replace("require an", "requires an")
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "OAuth"])
@@ -560,9 +536,7 @@ async def test_fields_unknown_dead_and_headers(rig: Rig) -> None:
     assert dead.headers["x-fb-trace-id"] and dead.headers["content-type"] == "application/json; charset=UTF-8"
 
 
-@pytest.mark.parametrize(
-    ("version", "status"), [("v26.0", 200), ("v3.2", 200), ("v27.0", 400), ("v99.9", 400)]
-)
+@pytest.mark.parametrize(("version", "status"), [("v26.0", 200), ("v3.2", 200), ("v27.0", 400), ("v99.9", 400)])
 async def test_versions_up_to_the_latest_are_served(rig: Rig, version: str, status: int) -> None:
     token = await rig.token("normal")
     answer = await rig.http.get(f"/{version}/me", params={"access_token": token})
@@ -592,9 +566,7 @@ async def test_permissions_can_be_taken_back_one_by_one_or_all(rig: Rig) -> None
 
 
 async def test_posting_to_a_profile_is_gone(rig: Rig) -> None:
-    answer = await rig.http.post(
-        f"{V}/me/feed", data={"message": "x", "access_token": await rig.token("normal")}
-    )
+    answer = await rig.http.post(f"{V}/me/feed", data={"message": "x", "access_token": await rig.token("normal")})
     assert answer.status_code == 403 and answer.json()["error"]["code"] == 200
 
 
@@ -634,9 +606,7 @@ async def test_openid_scope_adds_a_verifiable_id_token(rig: Rig) -> None:
     assert list(certs) == list(pems) and "BEGIN CERTIFICATE" in next(iter(certs.values()))
     gone = await rig.http.post("/platform/uninstall/", data={"id_token": text, "app_id": APP.id})
     assert gone.json() == {"success": True}
-    assert (
-        await rig.http.post("/platform/uninstall/", data={"id_token": "x", "app_id": APP.id})
-    ).status_code == 400
+    assert (await rig.http.post("/platform/uninstall/", data={"id_token": "x", "app_id": APP.id})).status_code == 400
 
 
 def _parts(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -682,9 +652,7 @@ async def test_signed_requests_verify_and_every_tampering_does_not(rig: Rig) -> 
     good = (await rig.emu(signed_request="removes-app"))["signed_request"]
     assert _signed(good)
     for tamper in TAMPERINGS:
-        assert not _signed((await rig.emu(signed_request="removes-app", tamper=tamper))["signed_request"]), (
-            tamper
-        )
+        assert not _signed((await rig.emu(signed_request="removes-app", tamper=tamper))["signed_request"]), tamper
 
 
 async def test_removing_the_app_tells_it_and_kills_the_token() -> None:
@@ -758,9 +726,7 @@ async def test_the_log_shows_facts_and_no_secrets(rig: Rig) -> None:
 
 
 async def test_the_control_plane_answers_this_machine_only(rig: Rig) -> None:
-    away = httpx2.AsyncClient(
-        transport=httpx2.ASGITransport(app=rig.app, client=("203.0.113.9", 4)), base_url=BASE
-    )
+    away = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=rig.app, client=("203.0.113.9", 4)), base_url=BASE)
     for path in ("/__emu__", "/__emu__/log"):
         assert (await away.get(path)).status_code == 403
         assert (await rig.http.get(path, headers={"x-forwarded-for": "127.0.0.1"})).status_code == 403

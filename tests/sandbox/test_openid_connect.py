@@ -73,9 +73,7 @@ class Rig:
         page = await self.authorize(prompt="login", **params)
         answer = await self.http.post("/sign-in", data={"pending": pending_of(page), "persona": slug})
         if answer.status_code == 200:
-            answer = await self.http.post(
-                "/allow", data={"pending": pending_of(answer), "action": "continue"}
-            )
+            answer = await self.http.post("/allow", data={"pending": pending_of(answer), "action": "continue"})
         return back(answer)
 
     async def exchange(self, code: str, **params: str) -> httpx2.Response:
@@ -102,9 +100,7 @@ class Rig:
     async def keys(self) -> list[dict[str, Any]]:
         return list((await self.http.get("/jwks")).json()["keys"])
 
-    async def post(
-        self, token: str, text: str = "hello", key: str | None = None, **more: Any
-    ) -> httpx2.Response:
+    async def post(self, token: str, text: str = "hello", key: str | None = None, **more: Any) -> httpx2.Response:
         headers = {"authorization": f"Bearer {token}", **({"idempotency-key": key} if key else {})}
         return await self.http.post("/api/v1/statuses", data={"status": text, **more}, headers=headers)
 
@@ -241,9 +237,7 @@ async def test_wrong_requests_go_back_with_an_error(rig: Rig, params: dict[str, 
     assert (found["error"], found["state"], found["iss"]) == (error, "st-1", BASE)
 
 
-@pytest.mark.parametrize(
-    "params", [{"client_id": "x"}, {"redirect_uri": CALLBACK + "/"}, {"redirect_uri": "-"}]
-)
+@pytest.mark.parametrize("params", [{"client_id": "x"}, {"redirect_uri": CALLBACK + "/"}, {"redirect_uri": "-"}])
 async def test_nothing_is_sent_to_an_address_that_is_not_registered(rig: Rig, params: dict[str, str]) -> None:
     answer = await rig.authorize(**params)
     assert answer.status_code == 400 and "location" not in answer.headers
@@ -550,9 +544,7 @@ async def test_the_log_shows_facts_and_no_secrets(rig: Rig) -> None:
     tokens = await rig.tokens()
     await rig.userinfo(tokens["access_token"])
     answer = await rig.http.get("/__emu__/log")
-    assert not any(
-        word in answer.text for word in ("s3cret", tokens["access_token"], VERIFIER, "st-1", 'n-1"')
-    )
+    assert not any(word in answer.text for word in ("s3cret", tokens["access_token"], VERIFIER, "st-1", 'n-1"'))
     paths = [entry["path"] for entry in answer.json()["entries"]]
     assert paths == ["/authorize", "/token", "/userinfo"]
     exchange = answer.json()["entries"][1]
@@ -594,10 +586,7 @@ async def test_a_posted_status_is_shown_and_can_be_taken_back(rig: Rig) -> None:
     answer = await rig.post(token, "<i>hi</i> & bye", visibility="unlisted")
     status = answer.json()
     assert answer.status_code == 200 and status["visibility"] == "unlisted"
-    assert (
-        status["content"] == "<p>&lt;i&gt;hi&lt;/i&gt; &amp; bye</p>"
-        and answer.headers["x-ratelimit-remaining"]
-    )
+    assert status["content"] == "<p>&lt;i&gt;hi&lt;/i&gt; &amp; bye</p>" and answer.headers["x-ratelimit-remaining"]
     wall = (await rig.http.get("/social")).text
     assert "&lt;i&gt;hi&lt;/i&gt; &amp; bye" in wall and "&lt;b&gt;Bobby" in wall and "<i>" not in wall
     url = f"/api/v1/statuses/{status['id']}"
@@ -671,6 +660,4 @@ async def test_revocation_ends_posting_and_the_permission(rig: Rig) -> None:
     answer = await rig.http.post("/oauth/revoke", data={**form, "client_secret": "s3cret"})
     assert answer.json() == {} and (await rig.post(token)).status_code == 401
     assert (await rig.authorize(scope=POSTING_SCOPE)).status_code == 200  # asked again
-    assert (await rig.http.get("/api/v2/instance")).json()["configuration"]["statuses"][
-        "max_characters"
-    ] == 500
+    assert (await rig.http.get("/api/v2/instance")).json()["configuration"]["statuses"]["max_characters"] == 500

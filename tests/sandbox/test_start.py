@@ -46,9 +46,7 @@ def test_development_and_test_load(mode: str) -> None:
 def _run(name: str, secret: Path, *more: str, **environment: str) -> subprocess.CompletedProcess[str]:
     arguments = [str(secret) if word == "SECRET" else word for word in PROGRAMS[name]]
     command = [sys.executable, "-m", f"providers.sandbox.{name}", *arguments, *more]
-    return subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.mark.parametrize("name", sorted(PROGRAMS))
@@ -72,9 +70,7 @@ def test_the_programs_serve_in_development_and_stop_when_told(name: str, tmp_pat
     command = [sys.executable, "-m", f"providers.sandbox.{name}", *arguments, "--port", str(port)]
     running = subprocess.Popen(command, cwd=ROOT, env={"DOORWARD_MODE": "development"})
     try:
-        assert _first_answer(f"http://localhost:{port}/.well-known/openid-configuration")["issuer"].endswith(
-            str(port)
-        )
+        assert _first_answer(f"http://localhost:{port}/.well-known/openid-configuration")["issuer"].endswith(str(port))
     finally:
         running.send_signal(signal.SIGINT)
         running.wait(15)
@@ -105,9 +101,7 @@ def test_an_application_runs_in_process_on_a_free_port_and_stops() -> None:
         page = httpx2.get(first)
         style = httpx2.get(first + "/sandbox.css")
         assert "made-up person" in httpx2.get(first + "/privacy").text
-        assert "SANDBOX - not the real Facebook" in page.text and style.headers["content-type"].startswith(
-            "text/css"
-        )
+        assert "SANDBOX - not the real Facebook" in page.text and style.headers["content-type"].startswith("text/css")
         assert "<script" not in page.text and 'name="viewport"' in page.text
     with pytest.raises(httpx2.ConnectError):
         httpx2.get(first)
