@@ -1,0 +1,78 @@
+"""What all page contexts share: plain values only, nothing of the domain, so that a template can do no harm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One page. Every subclass names the template that shows it."""
+
+    template: ClassVar[str] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteCard:
+    """A community site as people see it."""
+
+    name: str
+    host: str
+    url: str
+    """Its home page: where "Back to the site" leads."""
+    run_by: str = ""
+    logo_url: str = ""
+    """An address of ours, or nothing: pages load nothing from anywhere else."""
+    policy_url: str = ""
+    is_first_time: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderButton:
+    """One way to sign in, as it stands on a page before anybody is sent there (promise P16)."""
+
+    id: str
+    label: str
+    """`Facebook`, `Facebook (sandbox)`."""
+    host: str
+    brand: str = ""
+    """Colours and mark: `facebook`, `google`, `apple`, `steam`, `github`, `openid`, …; anything else is neutral."""
+    text: str = ""
+    """The words on the button if the brand wants its own; else "Continue with <label>"."""
+    privacy_policy_url: str = ""
+    tells: tuple[str, ...] = ()
+    """Claim names of what it may tell us."""
+    state: str = "ok"
+    """`ok`, `failing` or `unavailable`."""
+    is_sandbox: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyRef:
+    """A version of the terms or of the privacy notice."""
+
+    version: str
+    effective_from: date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewsletterTick:
+    """One list, and whether it is ticked: only ever because the person ticked it."""
+
+    id: str
+    label: str
+    rhythm: str
+    sender: str
+    is_ticked: bool = False
+    lang: str = ""
+    """The language of label and rhythm where it is not the page's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sentence:
+    """A sentence of the catalogue with its placeholders' values: `Sentence(text="Back to %(site)s", values=(("site", "X"),))`."""
+
+    text: str
+    values: tuple[tuple[str, str | int | datetime], ...] = ()

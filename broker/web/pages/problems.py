@@ -1,0 +1,301 @@
+"""Every state that is not the good one, in words (one catalogue, one template)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import ClassVar, Final
+
+from broker.web.pages.base import Page, Sentence, SiteCard
+from broker.web.pages.words import N_
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """A way out: a link, or a button if it changes something. `kind` is a code of `words.WAYS`."""
+
+    kind: str
+    url: str = field(repr=False)
+    site: str = ""
+    """For the kinds that name a site."""
+    method: str = "get"
+    is_primary: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detail:
+    """One technical line for whoever helps; the label is a sentence of the catalogue. `near` shows the difference to `value`."""
+
+    label: str
+    value: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorPage(Page):
+    """What happened, whether anything was lost, what to do now, and the reference that finds the log line."""
+
+    template: ClassVar[str] = "problem.html"
+    code: str
+    title: Sentence
+    paragraphs: tuple[Sentence, ...]
+    reference: str
+    at: datetime
+    ways: tuple[Way, ...] = ()
+    details: tuple[Detail, ...] = ()
+    contact: str = ""
+    shows_cookie_help: bool = False
+    retry_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Words:
+    title: str
+    paragraphs: tuple[str, ...]
+    ways: tuple[str, ...] = ("start_again",)
+
+
+_SAFE = N_("Your account is safe.")
+_NOTHING_SAVED = N_("Nothing was saved.")
+
+WORDS: Final[Mapping[str, _Words]] = {
+    "sign_in_expired": _Words(
+        title=N_("You took longer than 30 minutes"),
+        paragraphs=(N_("To keep you safe we threw away what %(provider)s sent. Nothing was saved."),),
+    ),
+    "sign_in_finished": _Words(
+        title=N_("You already did this step"),
+        paragraphs=(N_("There is nothing more to do on this page."),),
+        ways=("continue_to_site", "my_account"),
+    ),
+    "sign_in_cancelled": _Words(
+        title=N_("You did not let %(provider)s tell us who you are"),
+        paragraphs=(N_("That is fine. Nothing was shared."),),
+        ways=("another_way", "back_to_site"),
+    ),
+    "wrong_browser": _Words(
+        title=N_("We could not be sure this sign-in was yours"),
+        paragraphs=(
+            N_("So we stopped. Nothing was saved."),
+            N_("This happens when a sign-in is started in one browser and finished in another, or when a link was passed on."),
+        ),
+    ),
+    "cookies_off": _Words(
+        title=N_("Your browser is blocking our cookie"),
+        paragraphs=(N_("We need one small cookie to remember you between two pages. It is not for ads."),),
+        ways=("try_again", "back_to_site"),
+    ),
+    "too_many_attempts": _Words(
+        title=N_("Too many tries"),
+        paragraphs=(N_("You can try again at %(time)s (in %(minutes)s)."),),
+        ways=("back_to_site", "home"),
+    ),
+    "upstream_unavailable": _Words(
+        title=N_("%(provider)s is not answering"),
+        paragraphs=(N_("It is not you. Your account is safe."),),
+        ways=("try_again", "another_way", "back_to_site"),
+    ),
+    "upstream_rejected": _Words(
+        title=N_("%(provider)s refused to answer us"),
+        paragraphs=(N_("It is not you. Your account is safe. You can try again or use another way."),),
+        ways=("try_again", "another_way", "back_to_site"),
+    ),
+    "upstream_invalid": _Words(
+        title=N_("We could not trust what %(provider)s sent"),
+        paragraphs=(N_("Its answer did not pass our checks, so we stopped. Nothing was saved."),),
+        ways=("try_again", "another_way", "back_to_site"),
+    ),
+    "provider_off": _Words(
+        title=N_("This way to sign in is not available"),
+        paragraphs=(N_("It may have been switched off. Your account is safe."),),
+        ways=("another_way", "back_to_site"),
+    ),
+    "site_misconfigured": _Words(
+        title=N_("%(site)s sent us here the wrong way"),
+        paragraphs=(N_("Only its admins can fix this. Nothing was shared."),),
+        ways=("back_to_site", "home"),
+    ),
+    "unknown_client": _Words(
+        title=N_("We do not know the site that sent you here"),
+        paragraphs=(N_("Only its admins can fix this. Nothing was shared."),),
+        ways=("home",),
+    ),
+    "account_held": _Words(
+        title=N_("This account is on hold"),
+        paragraphs=(N_("Write to us and give the reference below."),),
+        ways=("contact", "back_to_site"),
+    ),
+    "account_exists": _Words(
+        title=N_("An account may already use this e-mail address"),
+        paragraphs=(
+            N_("Nothing was saved."),
+            N_(
+                "If it is yours, sign in to it the way you did before. "
+                "Then add this way under My account, Ways to sign in."
+            ),
+            N_("If it is not yours, start again and use another address."),
+        ),
+        ways=("sign_in", "start_again"),
+    ),
+    "identity_taken": _Words(
+        title=N_("This way to sign in cannot be added"),
+        paragraphs=(N_("It is already in use. Nothing was changed."),),
+        ways=("ways",),
+    ),
+    "last_link": _Words(
+        title=N_("This is your only way to sign in"),
+        paragraphs=(N_("Add another way first, then you can remove this one. Nothing was changed."),),
+        ways=("ways",),
+    ),
+    "fresh_sign_in_required": _Words(
+        title=N_("Please sign in again first"),
+        paragraphs=(N_("To keep your account safe, this needs a sign-in from the last 5 minutes. Nothing was changed."),),
+        ways=("sign_in_again", "my_account"),
+    ),
+    "sign_in_required": _Words(
+        title=N_("Please sign in to see this page"),
+        paragraphs=(N_("You are not signed in in this browser, or you were away for a long time."),),
+        ways=("sign_in", "home"),
+    ),
+    "posting_not_permitted": _Words(
+        title=N_("Posting is off"),
+        paragraphs=(N_("Nothing was posted. Nothing is ever posted unless you turn it on and say yes to each post."),),
+        ways=("posting", "back_to_site"),
+    ),
+    "form_invalid": _Words(
+        title=N_("There is a problem"),
+        paragraphs=(N_("Something in the form could not be used. Nothing was changed."),),
+        ways=("back", "home"),
+    ),
+    "forbidden": _Words(
+        title=N_("This request did not come from our own page"),
+        paragraphs=(N_("So we did nothing. Open the page again and try once more."),),
+        ways=("my_account", "home"),
+    ),
+    "not_found": _Words(
+        title=N_("There is no page at this address"),
+        paragraphs=(N_("Check the address for typing mistakes, or go on from one of these."),),
+        ways=("home", "my_account"),
+    ),
+    "method_not_allowed": _Words(
+        title=N_("This page cannot be opened like that"),
+        paragraphs=(N_("Go on from one of these."),),
+        ways=("home", "my_account"),
+    ),
+    "bad_request": _Words(
+        title=N_("We could not read this request"),
+        paragraphs=(N_("Nothing was changed. Go back and try once more."),),
+        ways=("home", "my_account"),
+    ),
+    "too_large": _Words(
+        title=N_("This is too much at once"),
+        paragraphs=(N_("The request was larger than we accept. Nothing was changed."),),
+        ways=("home", "my_account"),
+    ),
+    "unavailable": _Words(
+        title=N_("We cannot answer right now"),
+        paragraphs=(N_("It is not you. Nothing was lost. Try again in a minute."),),
+        ways=("try_again", "back_to_site"),
+    ),
+    "server_fault": _Words(
+        title=N_("Something broke on our side"),
+        paragraphs=(N_("It is not you. Try again; if it happens again, write to us and give the reference below."),),
+        ways=("try_again", "back_to_site", "home"),
+    ),
+}
+"""By error code (`broker.errors`), or by a name of `ALIASES`."""
+
+ALIASES: Final[Mapping[str, str]] = {
+    "expired_flow": "sign_in_expired",
+    "already_done": "sign_in_finished",
+    "too_many_tries": "too_many_attempts",
+    "provider_down": "upstream_unavailable",
+    "cancelled_at_provider": "sign_in_cancelled",
+    "not_yours": "wrong_browser",
+    "provider_answer_invalid": "upstream_invalid",
+    "user_name_taken": "form_invalid",
+    "csrf": "forbidden",
+    "store_unavailable": "unavailable",
+    "temporarily_unavailable": "unavailable",
+    "invalid_redirect_uri": "site_misconfigured",
+    "unsupported_response_type": "site_misconfigured",
+    "invalid_request": "site_misconfigured",
+    "invalid_scope": "site_misconfigured",
+    "unauthorized_client": "site_misconfigured",
+    "request_not_supported": "site_misconfigured",
+    "request_uri_not_supported": "site_misconfigured",
+    "registration_not_supported": "site_misconfigured",
+    "access_denied": "forbidden",
+}
+
+_PROVIDER = N_("the provider")
+_SITE = N_("A site")
+_WITHOUT_SITE: Final = frozenset({"back_to_site", "continue_to_site"})
+_PLACES: Final[Mapping[str, str]] = {
+    "start_again": "/sign-in",
+    "try_again": "/sign-in",
+    "another_way": "/sign-in",
+    "sign_in": "/sign-in",
+    "sign_in_again": "/sign-in/again",
+    "my_account": "/me",
+    "ways": "/me/ways",
+    "posting": "/me/posting",
+    "home": "/",
+    "back": "/me",
+    "contact": "/help",
+}
+
+
+def error_page(
+    code: str,
+    *,
+    reference: str,
+    at: datetime,
+    provider: str = "",
+    site: SiteCard | None = None,
+    urls: Mapping[str, str] | None = None,
+    retry_at: datetime | None = None,
+    contact: str = "",
+    details: tuple[Detail, ...] = (),
+) -> ErrorPage:
+    """The page for an error code; an unknown code reads like `bad_request`.
+
+    `provider` is a label. `urls` overrides where a way leads by its kind (`start_again`, `try_again`, `another_way` …);
+    an empty address leaves that way out. Ways that name a site appear only with a site.
+    """
+    known = ALIASES.get(code, code)
+    words = WORDS.get(known, WORDS["bad_request"])
+    if known == "site_misconfigured" and site is None:
+        words = WORDS["unknown_client"]
+    minutes = max(1, -(-int((retry_at - at).total_seconds()) // 60)) if retry_at else 1
+    values: tuple[tuple[str, str | int | datetime], ...] = (
+        ("provider", provider or _PROVIDER),
+        ("site", site.name if site else _SITE),
+        ("minutes", minutes),
+        ("time", retry_at or at),
+    )
+    return ErrorPage(
+        code=known if known in WORDS else "bad_request",
+        title=Sentence(text=words.title, values=values),
+        paragraphs=tuple(Sentence(text=text, values=values) for text in words.paragraphs),
+        reference=reference,
+        at=at,
+        ways=_ways(words.ways, site, urls or {}),
+        details=details,
+        contact=contact,
+        shows_cookie_help=known == "cookies_off",
+        retry_at=retry_at,
+    )
+
+
+def _ways(kinds: tuple[str, ...], site: SiteCard | None, urls: Mapping[str, str]) -> tuple[Way, ...]:
+    """The ways out that can be walked here; never none."""
+    ways: list[Way] = []
+    for kind in kinds:
+        names_site = kind in _WITHOUT_SITE
+        if names_site and site is None:
+            continue
+        url = urls.get(kind, site.url if names_site and site else _PLACES.get(kind, "/"))
+        if url:
+            ways.append(Way(kind=kind, url=url, site=site.name if names_site and site else "", is_primary=not ways))
+    return tuple(ways) or (Way(kind="home", url="/", is_primary=True),)

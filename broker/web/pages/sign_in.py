@@ -1,0 +1,217 @@
+"""The pages of one sign-in, in the order people meet them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import ClassVar
+
+from broker.web.pages.base import NewsletterTick, Page, PolicyRef, ProviderButton, SiteCard
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chooser(Page):
+    """Every way to sign in. Posts `provider=<id>` with an optional `remember_provider=1`, or `use=current|another|forget`."""
+
+    template: ClassVar[str] = "sign_in/chooser.html"
+    action: str
+    providers: tuple[ProviderButton, ...]
+    site: SiteCard | None = None
+    """`None` when somebody came to us directly."""
+    last_used: str = ""
+    """Provider id from the signed cookie."""
+    cancel_action: str = ""
+    """Where "Cancel" posts to; nothing: no such button."""
+    step_up: str = ""
+    """Why to sign in again: `close`, `ways`, `posting`, `site`, or anything else for "go on"."""
+    is_step_up: bool = False
+    signed_in_as: str = field(default="", repr=False)
+    """The name of who is signed in already: offers to go on as them."""
+    notice: str = ""
+    """A code of `words.NOTICES`: `kept_nothing`, `another`."""
+    works_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaving(Page):
+    """The 200 page after a POST that leads away (decision 1); the handler sets the Refresh header."""
+
+    template: ClassVar[str] = "sign_in/leaving.html"
+    to: str
+    """The name of where it goes: `Facebook`, `Sailing Forum`."""
+    url: str = field(repr=False)
+    host: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewRow:
+    """One field of the preview. Its tick is `use=<claim>`, its text box `v-<claim>`."""
+
+    claim: str
+    value: str = field(default="", repr=False)
+    status: str = "received"
+    """`received`, `declined` (the person held it back there) or `absent` (the provider has none)."""
+    is_needed: bool = False
+    purpose: str = ""
+    purpose_lang: str = ""
+    """The language of the purpose where it is not the page's."""
+    audience: str = "members"
+    """`only_you`, `admins`, `members` or `everyone`."""
+    is_checked_by_provider: bool = False
+    is_editable: bool = True
+    source: str = "provider"
+    """`provider`, `browser`, `person` or `made`."""
+    picture_url: str = ""
+    """For a picture: our own address that shows it."""
+    is_ticked: bool = False
+    """Only after a failed submit in which the person ticked it."""
+    typed: str | None = field(default=None, repr=False)
+    """What the person had typed when the submit failed."""
+    problem: str = ""
+    """A code of `words.PROBLEMS`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview(Page):
+    """Choose what to use. Posts `use`, `v-<claim>` and `decision=continue|refuse|ask_again`."""
+
+    template: ClassVar[str] = "sign_in/preview.html"
+    action: str
+    provider: str
+    """The provider's label."""
+    rows: tuple[PreviewRow, ...]
+    site: SiteCard | None = None
+    can_ask_again: bool = False
+    """Whether the provider can be asked once more for what was declined."""
+    step: int = 1
+    steps: int = 2
+    works_until: datetime | None = None
+    not_asked: tuple[str, ...] = ("friends", "posts", "messages")
+    """Codes of what was never asked for: `friends`, `posts`, `messages`, `birthday`, `phone`, `address`, `contacts`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptNothing(Page):
+    """After "Do not use Facebook"."""
+
+    template: ClassVar[str] = "sign_in/kept_nothing.html"
+    provider: str
+    continue_url: str
+    site: SiteCard | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptRow:
+    """A value the person kept on the preview; shown, not asked again (WCAG 3.3.7)."""
+
+    claim: str
+    value: str = field(repr=False)
+    picture_url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedRow:
+    """A needed field that is still missing; posts `v-<claim>`."""
+
+    claim: str
+    value: str = field(default="", repr=False)
+    purpose: str = ""
+    purpose_lang: str = ""
+    audience: str = "members"
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finish(Page):
+    """Finish signing up. Posts `preferred_username`, `v-<claim>`, `zoneinfo`, `locale`, `newsletter`, `decision=create`.
+
+    Cancel posts `decision=cancel`, to `cancel_action` if there is one.
+    """
+
+    template: ClassVar[str] = "sign_in/finish.html"
+    action: str
+    provider: str
+    kept: tuple[KeptRow, ...] = ()
+    asks: tuple[AskedRow, ...] = ()
+    user_name: str = field(default="", repr=False)
+    user_name_problem: str = ""
+    suggestions: tuple[str, ...] = field(default=(), repr=False)
+    asks_zone: bool = False
+    zone: str = ""
+    """The zone to preselect; a script offers the browser's own if this is empty."""
+    asks_locale: bool = False
+    locale: str = ""
+    newsletters: tuple[NewsletterTick, ...] = ()
+    terms: PolicyRef | None = None
+    privacy: PolicyRef | None = None
+    change_url: str = ""
+    """Back to the preview, where that still can be."""
+    cancel_action: str = ""
+    posting_off: tuple[str, ...] = ()
+    """Labels of providers that can be posted to: "Posting to Facebook is off"."""
+    site: SiteCard | None = None
+    step: int = 2
+    steps: int = 2
+    works_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShareRow:
+    """One field a site asks for. Its tick is `share=<claim>`; an empty one has a text box `v-<claim>`."""
+
+    claim: str
+    value: str = field(default="", repr=False)
+    """Nothing: the person never gave it."""
+    is_needed: bool = False
+    why: str = ""
+    why_lang: str = ""
+    audience: str = "members"
+    is_shared_already: bool = False
+    is_ticked: bool = False
+    """Only after a failed submit in which the person ticked it."""
+    typed: str | None = field(default=None, repr=False)
+    problem: str = ""
+    picture_url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share(Page):
+    """Share these with a site? Posts `share`, `v-<claim>`, `shown` and `decision=share|refuse`, or `share|keep|refuse`."""
+
+    template: ClassVar[str] = "sign_in/share.html"
+    action: str
+    site: SiteCard
+    rows: tuple[ShareRow, ...]
+    shown: str
+    """The digest of what this page shows."""
+    signed_in_as: str = field(default="", repr=False)
+    not_you_url: str = "/signout"
+    asks_for_more: bool = False
+    """The site has some already and asks for more: three buttons (decision 13)."""
+    has_private_number: bool = True
+    wants_offline_access: bool = False
+    is_changed: bool = False
+    """What the site asks changed while the person was reading."""
+    works_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyChange:
+    """One text that changed."""
+
+    kind: str
+    """`terms` or `privacy`."""
+    version: str
+    effective_from: date
+    changes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyChanged(Page):
+    """The terms or the privacy notice changed since the person last agreed. Posts `decision=agree`."""
+
+    template: ClassVar[str] = "sign_in/policy.html"
+    action: str
+    changes: tuple[PolicyChange, ...]
+    close_url: str = "/me/close"
+    site: SiteCard | None = None
