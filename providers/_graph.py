@@ -47,8 +47,8 @@ class GraphFault(Exception):  # noqa: N818 - turned into one of ours before it l
     def as_error(self) -> UpstreamError:
         """The error of ours that this is. Codes go to the log; the message, which may hold names, goes nowhere."""
         detail = f"graph {self.code}/{self.subcode} {self.call}"
-        if self.code in _DOWN | _THROTTLED or self.transient:
-            return UpstreamUnavailable(detail)
+        if self.transient or self.code in _THROTTLED or (self.code in _DOWN and self.call != "token"):
+            return UpstreamUnavailable(detail)  # at the token endpoint code 1 is a wrong secret
         if self.subcode in _CHECKPOINT:
             text = "Facebook wants you to visit facebook.com and sort something out there first. Then try again."
             return UpstreamRejected(detail, public=text)
@@ -82,17 +82,18 @@ def read_graph(response: UpstreamResponse, call: str) -> dict[str, Any]:
             raise GraphFault(call, transient=True) from None
         raise
     if "error" in raw:
-        raise _fault(raw["error"], call)
+        raise _fault(raw["error"], call, response.status)
     if response.status != OK:
         raise GraphFault(call, transient=response.status >= SERVER_FAULT)
     return raw
 
 
-def _fault(raw: object, call: str) -> GraphFault:
+def _fault(raw: object, call: str, status: int) -> GraphFault:
     if not isinstance(raw, Mapping):
         raise UpstreamInvalid(call, "error envelope")
     subcode = raw.get("error_subcode", raw.get("subcode"))
-    return GraphFault(call, read_code(raw.get("code")), read_code(subcode), transient=raw.get("is_transient") is True)
+    transient = raw.get("is_transient") is True or status >= SERVER_FAULT
+    return GraphFault(call, read_code(raw.get("code")), read_code(subcode), transient=transient)
 
 
 def read_code(raw: object) -> int:

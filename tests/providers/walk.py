@@ -40,5 +40,4 @@ async def log_of(base: str) -> list[dict[str, Any]]:
     """What the sandbox was asked."""
     status, _, answer = await asyncio.to_thread(_fetch, "GET", f"{base}/__emu__/log", None, {})
     assert status == 200
-    found = json.loads(answer)
-    return list(found["requests"] if isinstance(found, dict) and "requests" in found else found)
+    return list(json.loads(answer)["entries"])
