@@ -1,0 +1,172 @@
+"""Errors become answers: a page, a redirect or JSON. The only mapping there is.
+
+A redirect goes out only when client and address were verified before; JSON only from endpoints for servers. Whatever
+the error, the person gets a reference code, and the log gets the same code with the technical side.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from broker.domain.client import near_miss
+from broker.domain.values import ProviderId
+from broker.errors import (
+    BrokerError,
+    FreshSignInRequired,
+    InvalidRedirectURI,
+    InvalidRequest,
+    ProtocolError,
+    ServerFault,
+    SignInRequired,
+    StoreUnavailable,
+    TooManyAttempts,
+)
+from broker.flows.authorize import answer_url
+from broker.web import pages
+from broker.web.call import Call, answer_json, see_other
+from broker.web.forms import is_local_path
+from broker.web.views.common import provider_label, site_card
+
+if TYPE_CHECKING:
+    from broker.web.routes import Route
+
+RETRY_AFTER = 5
+"""Seconds to wait when a store is away."""
+
+
+def answer_problem(call: Call, route: Route | None, error: Exception) -> Response:
+    """The answer to an error. Logs it under the reference that the person sees."""
+    problem = error if isinstance(error, BrokerError) else ServerFault(detail=type(error).__name__)
+    if isinstance(error, ClientDisconnect):
+        return Response(status_code=400)
+    if (sent := _to_sign_in(call, route, problem)) is not None:
+        return sent
+    call.reference = call.world.entropy.reference()
+    call.world.log.event(
+        "problem",
+        reference=call.reference,
+        route=route.name if route else "none",
+        code=problem.code,
+        check=problem.detail if isinstance(error, BrokerError) else type(error).__name__,
+        client=call.client.client_id if call.client else None,
+    )
+    if route is not None and route.answers == "json":
+        return _json(call, problem)
+    if isinstance(problem, ProtocolError) and problem.redirectable and call.answer_to is not None:
+        return _redirect(call, problem)
+    return _page(call, problem)
+
+
+def _to_sign_in(call: Call, route: Route | None, problem: BrokerError) -> Response | None:
+    """Not an error at all: who opens a page of My Account signed out is asked to sign in, and comes back to it."""
+    if route is None or route.answers != "page" or call.request.method != "GET":
+        return None
+    path = call.request.url.path
+    if isinstance(problem, SignInRequired) and is_local_path(path) and path != "/sign-in/again":
+        return see_other(f"/sign-in?next={path}")
+    return None
+
+
+def _json(call: Call, problem: BrokerError) -> Response:
+    """RFC 6749 §5.2: `error` and `error_description`; for bearer tokens RFC 6750 §3."""
+    status = problem.status
+    code = problem.code
+    if not isinstance(problem, ProtocolError):
+        code = {400: "invalid_request", 413: "invalid_request", 429: "temporarily_unavailable"}.get(
+            status, "temporarily_unavailable" if status == StoreUnavailable.status else problem.code
+        )
+        if status in (401, 403, 404, 409, 422):
+            code = InvalidRequest.code
+    response = answer_json(
+        {"error": code, "error_description": problem.public, "reference": call.reference}, status
+    )
+    challenge = problem.challenge if isinstance(problem, ProtocolError) else ""
+    if challenge == "Bearer":
+        response.headers["WWW-Authenticate"] = f'Bearer error="{code}", error_description="{problem.public}"'
+    elif challenge:
+        response.headers["WWW-Authenticate"] = f'{challenge} realm="doorward"'
+    _retry_after(response, problem)
+    return response
+
+
+def _redirect(call: Call, problem: ProtocolError) -> Response:
+    if call.answer_to is None:
+        msg = "nothing verified to redirect to"
+        raise TypeError(msg)
+    world = call.world
+    params = {
+        "error": problem.code,
+        "error_description": problem.public,
+        "state": call.answer_to.state,
+        "iss": world.settings.broker.public_url,
+    }
+    return see_other(answer_url(call.answer_to.redirect_uri, params))
+
+
+def _page(call: Call, problem: BrokerError) -> Response:
+    world, now = call.world, call.world.clock.now()
+    retry_at = now + timedelta(seconds=problem.retry_after) if isinstance(problem, TooManyAttempts) else None
+    page = pages.error_page(
+        problem.code,
+        reference=call.reference,
+        at=now,
+        provider=_provider(call),
+        site=site_card(call.client),
+        urls=_urls(call, problem),
+        retry_at=retry_at,
+        contact=world.settings.broker.operator_contact,
+        details=_details(call, problem),
+    )
+    status = problem.status if problem.status >= 400 else 400
+    response = call.page(page, status)
+    _retry_after(response, problem)
+    return response
+
+
+def _retry_after(response: Response, problem: BrokerError) -> None:
+    if isinstance(problem, TooManyAttempts):
+        response.headers["Retry-After"] = str(problem.retry_after)
+    elif problem.status == StoreUnavailable.status:
+        response.headers["Retry-After"] = str(RETRY_AFTER)
+
+
+def _provider(call: Call) -> str:
+    named = call.request.path_params.get("provider") or call.form.get("provider")
+    if named is None and call.carried is not None:
+        named = call.carried.transaction.provider
+    return provider_label(call, named) if named and ProviderId(named) in call.world.faces else ""
+
+
+def _urls(call: Call, problem: BrokerError) -> dict[str, str]:
+    """Where the ways out lead here: back into this very sign-in while it stands."""
+    urls: dict[str, str] = {}
+    if call.carried is not None:
+        chooser = f"/f/{call.carried.transaction.id}/sign-in"
+        urls = {"try_again": chooser, "another_way": chooser}
+    elif call.request.method == "GET" and is_local_path(call.request.url.path) and problem.status >= 500:
+        urls["try_again"] = call.request.url.path
+    if call.client is not None:
+        urls["start_again"] = call.client.url
+    if isinstance(problem, FreshSignInRequired):
+        path = call.request.url.path
+        page = path.rsplit("/", 1)[0] if path.count("/") > 2 else path
+        urls["sign_in_again"] = f"/sign-in/again?next={page}&for={page.rpartition('/')[2]}"
+    return urls
+
+
+def _details(call: Call, problem: BrokerError) -> tuple[pages.Detail, ...]:
+    """For the site's own people, and only in development: what was sent and what is registered (decision 25)."""
+    if not isinstance(problem, InvalidRedirectURI) or call.client is None:
+        return ()
+    if not call.world.settings.broker.development:
+        return ()
+    sent = call.request.query_params.get("redirect_uri", "")[:300]
+    rows = [pages.Detail(label="Client", value=call.client.client_id), pages.Detail(label="Address sent", value=sent)]
+    near = near_miss(call.client, sent)
+    if near is not None:
+        rows.append(pages.Detail(label="Nearest registered address", value=near))
+    return tuple(rows)

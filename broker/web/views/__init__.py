@@ -1,0 +1,43 @@
+"""From what flows know to what pages show: builds the contexts of `web.pages`. Reads; never changes anything."""
+
+from broker.web.views.account import (
+    account_details,
+    close,
+    closed,
+    devices,
+    history,
+    news,
+    overview,
+    sites,
+    ways,
+)
+from broker.web.views.documents import accessibility, cookies, help_page, home, privacy, terms
+from broker.web.views.sign_in import chooser, finish, kept_nothing, leaving, policy, preview, share
+from broker.web.views.sign_out import sign_out, signed_out
+
+__all__ = [
+    "accessibility",
+    "account_details",
+    "chooser",
+    "close",
+    "closed",
+    "cookies",
+    "devices",
+    "finish",
+    "help_page",
+    "history",
+    "home",
+    "kept_nothing",
+    "leaving",
+    "news",
+    "overview",
+    "policy",
+    "preview",
+    "privacy",
+    "share",
+    "sign_out",
+    "signed_out",
+    "sites",
+    "terms",
+    "ways",
+]

@@ -1,0 +1,279 @@
+"""My Account."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from broker.domain.account import Account
+from broker.domain.claims import EMAIL, PREFERRED_USERNAME
+from broker.domain.client import OFFLINE
+from broker.domain.consent import ConsentReceipt, Purpose
+from broker.domain.disclosure import DisclosureRow
+from broker.domain.policy import Use
+from broker.domain.session import needs_fresh_sign_in
+from broker.domain.values import ClaimName, ClientId
+from broker.flows.account import ConnectedSite
+from broker.web import pages
+from broker.web.call import Call
+from broker.web.forms import Form
+from broker.web.pages.words import DONE
+from broker.web.views.common import in_language, name_of, provider_button, provider_label
+from broker.web.views.sign_in import newsletters
+
+PAGE_ROWS = 50
+
+
+def _done(call: Call) -> str:
+    code = call.request.query_params.get("done", "")
+    return code if code in DONE else ""
+
+
+async def _account(call: Call) -> Account:
+    return await call.world.account.load(call.signed_in.account)
+
+
+async def overview(call: Call) -> pages.Overview:
+    """Who I am as others see it."""
+    account, session, world = await _account(call), call.signed_in, call.world
+    links = await world.durable.accounts.links(session.account)
+    devices = await world.memory.sessions.of_account(session.account, world.clock.now())
+    only = links[0].provider if len(links) == 1 else None
+    email = account.profile.get(EMAIL)
+    user_name = account.profile.get(PREFERRED_USERNAME)
+    failing = only is not None and only in world.providers and world.provider_health(only) != "ok"
+    return pages.Overview(
+        name=name_of(account),
+        done=_done(call),
+        user_name=user_name.value if user_name else "",
+        ways=len(links),
+        sites=len(await world.account.sites(session.account)),
+        devices=len(devices),
+        has_email=email is not None,
+        is_email_checked=bool(email and email.verified),
+        last_sign_in=session.auth_time,
+        last_sign_in_with=provider_label(call, session.provider),
+        is_posting_on=bool(await world.posting.switches(session.account)),
+        failing_way=provider_label(call, only) if failing else "",
+    )
+
+
+async def account_details(
+    call: Call, *, form: Form | None = None, problems: dict[str, str] | None = None
+) -> pages.AccountDetails:
+    """Each field: value, source, who sees it, which sites get it."""
+    account = await _account(call)
+    sites = await call.world.account.sites(account.id)
+    names = [PREFERRED_USERNAME, *(name for name, policy in call.world.fields.items() if policy.use is not Use.NEVER)]
+    fields = tuple(
+        _field(call, account, name, sites, form, (problems or {}).get(name, "")) for name in dict.fromkeys(names)
+    )
+    return pages.AccountDetails(name=name_of(account), done=_done(call), fields=fields)
+
+
+def _field(
+    call: Call,
+    account: Account,
+    claim: ClaimName,
+    sites: tuple[ConnectedSite, ...],
+    form: Form | None,
+    problem: str,
+) -> pages.AccountField:
+    held, policy = account.profile.get(claim), call.world.fields.get(claim)
+    kind, _, provider = (held.source if held else "person").partition(":")
+    purpose, lang = in_language(policy.purpose, call.locale) if policy else ("", "")
+    return pages.AccountField(
+        claim=claim,
+        value=held.value if held else "",
+        source=kind,
+        source_name=provider_label(call, provider) if provider else "",
+        is_verified=bool(held and held.verified),
+        audience=policy.audience if policy else "everyone",
+        purpose=purpose,
+        purpose_lang=lang,
+        is_editable=policy.editable if policy else True,
+        is_needed=claim == PREFERRED_USERNAME or (policy is not None and policy.use is Use.NEEDED),
+        sites=tuple(site.client.name for site in sites if claim in site.standing.granted),
+        typed=form.get(f"v-{claim}") if form is not None else None,
+        problem=problem,
+    )
+
+
+async def ways(call: Call) -> pages.Ways:
+    """Every linked identity, and what can be added."""
+    account, session, world = await _account(call), call.signed_in, call.world
+    links = await world.durable.accounts.links(session.account)
+    linked = tuple(
+        pages.LinkedWay(
+            id=link.id,
+            provider=provider_label(call, link.provider),
+            brand=world.faces[link.provider].brand if link.provider in world.faces else "",
+            hint=link.hint or "",
+            linked_at=link.linked_at,
+            last_used_at=link.last_used_at,
+            is_this_session=link.key == session.key,
+        )
+        for link in links
+    )
+    return pages.Ways(
+        name=name_of(account),
+        done=_done(call),
+        ways=linked,
+        addable=tuple(provider_button(call, provider) for provider in world.providers),
+        is_fresh=not needs_fresh_sign_in(session, world.clock.now()),
+    )
+
+
+async def sites(call: Call) -> pages.Sites:
+    """Every connected site and what it gets."""
+    account = await _account(call)
+    cards = []
+    for site in await call.world.account.sites(account.id):
+        needed = {ask.claim for ask in site.client.asks if ask.needed}
+        shared = tuple(str(claim) for claim in site.standing.granted if claim != OFFLINE.claim)
+        cards.append(
+            pages.ConnectedSite(
+                client=site.client.client_id,
+                name=site.client.name,
+                host=site.client.host,
+                url=site.client.url,
+                since=site.standing.since,
+                shared=shared,
+                needed=tuple(claim for claim in shared if claim in needed),
+                has_offline_access=OFFLINE.claim in site.standing.granted,
+            )
+        )
+    return pages.Sites(name=name_of(account), done=_done(call), sites=tuple(cards))
+
+
+async def history(call: Call) -> pages.History:
+    """Who got which fields on which day, and what was decided."""
+    account, world, query = await _account(call), call.world, call.request.query_params
+    client, claim = query.get("site", ""), query.get("field", "")
+    text = query.get("page", "1")
+    page = int(text) if text.isascii() and text.isdigit() and 0 < int(text) < 10_000 else 1
+    rows = await world.durable.ledger.disclosures(
+        account.id,
+        client=ClientId(client) if client in world.clients else None,
+        limit=PAGE_ROWS + 1,
+        offset=(page - 1) * PAGE_ROWS,
+    )
+    receipts = await world.durable.ledger.receipts(account.id, Purpose.SHARE_WITH_CLIENT)
+    shown = [_disclosed(call, row) for row in rows[:PAGE_ROWS] if not claim or claim in row.claims]
+    if page == 1:
+        chosen = [one for one in receipts if not client or one.counterparty == client]
+        shown += [_decided(call, one) for one in chosen if not claim or claim in one.shown]
+    shown.sort(key=lambda row: row.at, reverse=True)
+
+    def page_url(number: int) -> str:
+        return "/me/history?" + urlencode({"site": client, "field": claim, "page": number})
+
+    return pages.History(
+        name=name_of(account),
+        done=_done(call),
+        rows=tuple(shown),
+        summaries=_summaries(call, rows[:PAGE_ROWS]),
+        sites=tuple((str(id_), world.clients[id_].name) for id_ in dict.fromkeys(_sites_of(call, receipts))),
+        claims=tuple(sorted({str(name) for one in receipts for name in one.shown if name != OFFLINE.claim})),
+        site=client,
+        claim=claim,
+        newer_url=page_url(page - 1) if page > 1 else "",
+        older_url=page_url(page + 1) if len(rows) > PAGE_ROWS else "",
+    )
+
+
+def _sites_of(call: Call, receipts: tuple[ConsentReceipt, ...]) -> list[ClientId]:
+    return [ClientId(one.counterparty) for one in receipts if ClientId(one.counterparty) in call.world.clients]
+
+
+def _site_name(call: Call, client: str) -> str:
+    found = call.world.clients.get(ClientId(client))
+    return found.name if found else client
+
+
+def _disclosed(call: Call, row: DisclosureRow) -> pages.HistoryRow:
+    client = call.world.clients.get(row.client)
+    reasons = [in_language(ask.why, call.locale)[0] for ask in (client.asks if client else ()) if ask.claim in row.claims]
+    return pages.HistoryRow(
+        at=row.released_at,
+        site=_site_name(call, row.client),
+        claims=tuple(str(name) for name in row.claims),
+        via=row.via,
+        why=tuple(reasons),
+    )
+
+
+def _decided(call: Call, receipt: ConsentReceipt) -> pages.HistoryRow:
+    if receipt.withdraws is not None:
+        via, claims = "disconnected", receipt.shown
+    elif receipt.accepted:
+        via, claims = "agreed", receipt.accepted
+    elif receipt.preview_digest:
+        via, claims = "refused", receipt.refused
+    else:
+        via, claims = "stopped", receipt.refused
+    names = tuple(str(name) for name in claims if name != OFFLINE.claim)
+    return pages.HistoryRow(at=receipt.decided_at, site=_site_name(call, receipt.counterparty), claims=names, via=via)
+
+
+def _summaries(call: Call, rows: tuple[DisclosureRow, ...]) -> tuple[pages.HistorySummary, ...]:
+    out = []
+    for client in dict.fromkeys(row.client for row in rows):
+        ours = [row for row in rows if row.client == client]
+        out.append(
+            pages.HistorySummary(
+                site=_site_name(call, client),
+                fields=len({name for row in ours for name in row.claims}),
+                times=len({row.day for row in ours}),
+                last_at=max(row.released_at for row in ours),
+            )
+        )
+    return tuple(out)
+
+
+async def devices(call: Call) -> pages.Devices:
+    """Every browser that is signed in."""
+    account, session = await _account(call), call.signed_in
+    live = await call.world.memory.sessions.of_account(account.id, call.world.clock.now())
+    return pages.Devices(
+        name=name_of(account),
+        done=_done(call),
+        devices=tuple(
+            pages.Device(
+                sid=one.sid,
+                name=one.device,
+                first_seen_at=one.created_at,
+                last_seen_at=one.last_seen_at,
+                is_this=one.sid == session.sid,
+                provider=provider_label(call, one.provider),
+            )
+            for one in live
+        ),
+    )
+
+
+async def news(call: Call) -> pages.News:
+    """News e-mails."""
+    account = await _account(call)
+    return pages.News(
+        name=name_of(account), done=_done(call), lists=newsletters(call, frozenset(account.newsletters))
+    )
+
+
+async def close(call: Call) -> pages.CloseAccount:
+    """What closing means, in numbers."""
+    account, session, world = await _account(call), call.signed_in, call.world
+    user_name = account.profile.get(PREFERRED_USERNAME)
+    return pages.CloseAccount(
+        name=name_of(account),
+        user_name=user_name.value if user_name else "",
+        ways=len(await world.durable.accounts.links(account.id)),
+        devices=len(await world.memory.sessions.of_account(account.id, world.clock.now())),
+        sites=tuple(site.client.name for site in await world.account.sites(account.id)),
+        is_fresh=not needs_fresh_sign_in(session, world.clock.now()),
+    )
+
+
+def closed(_call: Call) -> pages.AccountClosed:
+    return pages.AccountClosed()
+
+

@@ -1,0 +1,66 @@
+"""Pieces that several pages show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from broker.domain.account import Account
+from broker.domain.claims import NAME, PREFERRED_USERNAME
+from broker.domain.client import Client
+from broker.domain.policy import PolicyVersion
+from broker.domain.values import ProviderId
+from broker.web import pages
+from broker.web.call import Call
+
+
+def in_language(texts: Mapping[str, str], locale: str) -> tuple[str, str]:
+    """The text in the page's language, or in English with its language named."""
+    text = texts.get(locale) or texts.get(locale.partition("-")[0])
+    return (text, "") if text else (texts.get("en", ""), "en" if not locale.startswith("en") else "")
+
+
+def site_card(client: Client | None, *, first_time: bool = False) -> pages.SiteCard | None:
+    """A site as people see it. Its logo is shown only once we serve it ourselves: pages load nothing from elsewhere."""
+    if client is None:
+        return None
+    return pages.SiteCard(
+        name=client.name,
+        host=client.host,
+        url=client.url,
+        run_by=client.run_by,
+        policy_url=client.policy_uri,
+        is_first_time=first_time,
+    )
+
+
+def provider_label(call: Call, provider: str | None) -> str:
+    """A provider's name for people; its id if it is gone."""
+    face = call.world.faces.get(ProviderId(provider or ""))
+    return face.label if face else (provider or "")
+
+
+def provider_button(call: Call, provider: ProviderId) -> pages.ProviderButton:
+    """One way to sign in, with what it tells us and where it is."""
+    face = call.world.faces[provider]
+    offers = call.world.providers[provider].offers
+    return pages.ProviderButton(
+        id=provider,
+        label=face.label,
+        host=face.host,
+        brand=face.brand,
+        privacy_policy_url=face.privacy_policy_url,
+        tells=tuple(str(offer.claim) for offer in offers if offer.claim in call.world.fields),
+        state=call.world.provider_health(provider),
+        is_sandbox=face.is_sandbox,
+    )
+
+
+def policy_ref(version: PolicyVersion | None) -> pages.PolicyRef | None:
+    """A version by name and date."""
+    return pages.PolicyRef(version=version.version, effective_from=version.effective_from) if version else None
+
+
+def name_of(account: Account) -> str:
+    """How we address somebody."""
+    held = account.profile.get(NAME) or account.profile.get(PREFERRED_USERNAME)
+    return held.value if held else ""

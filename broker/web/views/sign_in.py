@@ -1,0 +1,260 @@
+"""The pages of one sign-in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from broker.domain.account import Account
+from broker.domain.claims import LOCALE, PREFERRED_USERNAME, ZONEINFO
+from broker.domain.client import OFFLINE
+from broker.domain.policy import in_force
+from broker.domain.sharing import FieldShare, FieldStatus
+from broker.domain.transaction import SignInTransaction, TransactionPurpose
+from broker.domain.values import ClaimName, ProviderId
+from broker.flows.authorize import Situation
+from broker.web import pages
+from broker.web.call import Call
+from broker.web.forms import Form
+from broker.web.views.common import in_language, name_of, policy_ref, provider_button, provider_label, site_card
+
+Problems = Mapping[str, str]
+
+
+async def chooser(call: Call, transaction: SignInTransaction, situation: Situation | None) -> pages.Chooser:
+    """Every way to sign in; for a fresh sign-in only the person's own ways."""
+    world = call.world
+    shown = tuple(world.providers)
+    step_up = transaction.purpose is not TransactionPurpose.SIGN_IN
+    if step_up and call.session is not None:
+        own = {link.provider for link in await world.durable.accounts.links(call.session.account)}
+        shown = tuple(provider for provider in shown if provider in own)
+    request = transaction.request
+    hinted = request.idp_hint if request else None
+    if hinted in shown:
+        shown = (ProviderId(hinted), *(provider for provider in shown if provider != hinted))
+    last = world.cookies.last_provider(call.request) or ""
+    signed_in = await _offer_current(call, situation)
+    return pages.Chooser(
+        action=f"/f/{transaction.id}/sign-in",
+        providers=tuple(provider_button(call, provider) for provider in shown),
+        site=site_card(situation.client if situation else None),
+        last_used=last if last in shown else "",
+        cancel_action=f"/f/{transaction.id}/cancel" if situation is not None else "",
+        step_up=transaction.step_up or ("site" if step_up else ""),
+        is_step_up=step_up,
+        signed_in_as=signed_in,
+        works_until=transaction.expires_at,
+    )
+
+
+async def _offer_current(call: Call, situation: Situation | None) -> str:
+    """Who is signed in, where going on as them would do: only when the site asked to choose an account."""
+    if situation is None or call.session is None or "select_account" not in situation.request.prompt:
+        return ""
+    return name_of(situation.account) if situation.account else ""
+
+
+def leaving(to: str, url: str) -> pages.Leaving:
+    """On the way out of our origin."""
+    return pages.Leaving(to=to, url=url, host=urlsplit(url).netloc)
+
+
+def preview(
+    call: Call,
+    transaction: SignInTransaction,
+    situation: Situation | None,
+    *,
+    form: Form | None = None,
+    problems: Problems | None = None,
+) -> pages.Preview:
+    """Each field the provider sent."""
+    shares = call.world.sign_up.rows(transaction)
+    ticked = frozenset(form.all("use")) if form is not None else frozenset()
+    declined = any(share.status is FieldStatus.DECLINED for share in shares)
+    return pages.Preview(
+        action=f"/f/{transaction.id}/details",
+        provider=provider_label(call, transaction.provider),
+        rows=tuple(_preview_row(call, share, form, ticked, problems or {}) for share in shares),
+        site=site_card(situation.client if situation else None),
+        can_ask_again=declined and not transaction.asked_again,
+        works_until=transaction.expires_at,
+        not_asked=_not_asked(shares),
+    )
+
+
+def _preview_row(
+    call: Call, share: FieldShare, form: Form | None, ticked: frozenset[str], problems: Problems
+) -> pages.PreviewRow:
+    purpose, lang = in_language(share.policy.purpose, call.locale)
+    return pages.PreviewRow(
+        claim=share.claim,
+        value=share.value or "",
+        status=share.status,
+        is_needed=share.required,
+        purpose=purpose,
+        purpose_lang=lang,
+        audience=share.policy.audience,
+        is_checked_by_provider=share.verified,
+        is_editable=share.policy.editable,
+        is_ticked=share.claim in ticked,
+        typed=form.get(f"v-{share.claim}") if form is not None else None,
+        problem=problems.get(share.claim, ""),
+    )
+
+
+def _not_asked(shares: tuple[FieldShare, ...]) -> tuple[str, ...]:
+    birthday = () if any(share.claim == "birthdate" for share in shares) else ("birthday",)
+    return ("friends", "posts", "messages", *birthday)
+
+
+def kept_nothing(call: Call, before: SignInTransaction, fresh: SignInTransaction) -> pages.KeptNothing:
+    """After "Do not use Facebook"."""
+    client = call.world.clients.get(fresh.request.client_id) if fresh.request else None
+    return pages.KeptNothing(
+        provider=provider_label(call, before.provider),
+        continue_url=f"/f/{fresh.id}/sign-in",
+        site=site_card(client),
+    )
+
+
+async def finish(
+    call: Call,
+    transaction: SignInTransaction,
+    situation: Situation | None,
+    *,
+    form: Form | None = None,
+    problems: Problems | None = None,
+) -> pages.Finish:
+    """Only what is missing is asked; what was chosen before is shown, not asked again."""
+    world, problems = call.world, problems or {}
+    decision = transaction.decision
+    kept = decision.kept if decision else {}
+    suggestions = await world.sign_up.suggestions(transaction)
+    typed_name = form.get(PREFERRED_USERNAME) if form is not None else None
+    held = kept.get(PREFERRED_USERNAME)
+    today = world.clock.now().date()
+    policies = world.settings.policies
+    return pages.Finish(
+        action=f"/f/{transaction.id}/finish",
+        provider=provider_label(call, transaction.provider),
+        kept=tuple(pages.KeptRow(claim=claim, value=value.value) for claim, value in kept.items()),
+        asks=tuple(_asked_row(call, claim, form, problems) for claim in world.sign_up.to_ask(transaction)),
+        user_name=typed_name
+        if typed_name is not None
+        else (held.value if held else (suggestions[0] if suggestions else "")),
+        user_name_problem=problems.get(PREFERRED_USERNAME, ""),
+        suggestions=suggestions,
+        asks_zone=ZONEINFO in world.fields and ZONEINFO not in kept,
+        zone=form.get(ZONEINFO, "") if form is not None else "",
+        asks_locale=LOCALE in world.fields and LOCALE not in kept,
+        locale=(form.get(LOCALE, "") if form is not None else "") or call.locale,
+        newsletters=newsletters(call, frozenset(form.all("newsletter")) if form is not None else frozenset()),
+        terms=policy_ref(in_force(policies.terms, today)),
+        privacy=policy_ref(in_force(policies.privacy, today)),
+        change_url="",
+        cancel_action=f"/f/{transaction.id}/cancel",
+        posting_off=tuple(provider_label(call, provider) for provider in world.posting.networks),
+        site=site_card(situation.client if situation else None),
+        works_until=transaction.expires_at,
+    )
+
+
+def _asked_row(call: Call, claim: ClaimName, form: Form | None, problems: Problems) -> pages.AskedRow:
+    policy = call.world.fields[claim]
+    purpose, lang = in_language(policy.purpose, call.locale)
+    return pages.AskedRow(
+        claim=claim,
+        value=form.get(f"v-{claim}", "") if form is not None else "",
+        purpose=purpose,
+        purpose_lang=lang,
+        audience=policy.audience,
+        problem=problems.get(claim, ""),
+    )
+
+
+def newsletters(call: Call, ticked: frozenset[str]) -> tuple[pages.NewsletterTick, ...]:
+    """Every list, ticked only because the person did."""
+    out = []
+    for one in call.world.settings.newsletters:
+        label, lang = in_language(one.label, call.locale)
+        out.append(
+            pages.NewsletterTick(
+                id=one.id, label=label, rhythm=one.rhythm, sender=one.sender, is_ticked=one.id in ticked, lang=lang
+            )
+        )
+    return tuple(out)
+
+
+async def policy(call: Call, transaction: SignInTransaction) -> pages.PolicyChanged:
+    """What changed since the person last agreed."""
+    today, policies = call.world.clock.now().date(), call.world.settings.policies
+    changes = [
+        pages.PolicyChange(
+            kind=kind, version=version.version, effective_from=version.effective_from, changes=version.changes
+        )
+        for kind, version in (("terms", in_force(policies.terms, today)), ("privacy", in_force(policies.privacy, today)))
+        if version is not None
+    ]
+    client = call.world.clients.get(transaction.request.client_id) if transaction.request else None
+    return pages.PolicyChanged(action=f"/f/{transaction.id}/policy", changes=tuple(changes), site=site_card(client))
+
+
+def share(
+    call: Call,
+    situation: Situation,
+    *,
+    form: Form | None = None,
+    problems: Problems | None = None,
+    changed: bool = False,
+) -> pages.Share:
+    """What the site asks for, split into what it has already and what is new."""
+    account = situation.account
+    if account is None or call.carried is None:
+        msg = "the share page is for somebody signed in"
+        raise TypeError(msg)
+    to_show = {ask.claim for ask in situation.to_show}
+    ticked = frozenset(form.all("share")) if form is not None else frozenset()
+    rows = []
+    for ask in situation.asked:
+        already = ask.claim not in to_show
+        if already and ask.claim not in situation.standing.granted:
+            continue
+        if ask.claim == OFFLINE.claim:
+            continue
+        why, lang = in_language(ask.why, call.locale)
+        rows.append(
+            pages.ShareRow(
+                claim=ask.claim,
+                value=_held(account, ask.claim),
+                is_needed=ask.needed,
+                why=why,
+                why_lang=lang,
+                audience=ask.audience,
+                is_shared_already=already,
+                is_ticked=ask.claim in ticked,
+                typed=form.get(f"v-{ask.claim}") if form is not None else None,
+                problem=_needed((problems or {}).get(ask.claim, "")),
+            )
+        )
+    return pages.Share(
+        action=f"/f/{call.carried.transaction.id}/site",
+        site=site_card(situation.client, first_time=not situation.asks_for_more) or pages.SiteCard(name="", host="", url=""),
+        rows=tuple(rows),
+        shown=situation.shown_digest,
+        signed_in_as=name_of(account),
+        asks_for_more=situation.asks_for_more,
+        has_private_number=situation.client.subject_type == "pairwise",
+        wants_offline_access=OFFLINE.claim in to_show,
+        is_changed=changed,
+        works_until=call.carried.transaction.expires_at,
+    )
+
+
+def _needed(problem: str) -> str:
+    return "needed_missing" if problem == "missing" else problem
+
+
+def _held(account: Account, claim: ClaimName) -> str:
+    held = account.profile.get(claim)
+    return held.value if held else ""
