@@ -1,0 +1,41 @@
+# Doorward. `make help` lists what can be done.
+
+PORT ?= 8000
+python := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-reset test bench lint types cover clean
+
+help:  ## what can be done
+	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo:  ## set everything up and start it: http://localhost:8000 (make demo PORT=9000 moves the whole block)
+	@./broker/demo/bootstrap.sh demo
+	@exec $(python) -m broker.demo --port $(PORT)
+
+demo-reset:  ## throw the demo's data away
+	@./broker/demo/bootstrap.sh demo
+	@exec $(python) -m broker.demo --port $(PORT) --reset
+
+test:  ## prove the project; installs what it needs
+	@exec ./tests/tools/run_all
+
+bench:  ## measure server CPU per operation beside a peer
+	@./broker/demo/bootstrap.sh test
+	@exec $(python) -m tests.bench
+
+lint:  ## style and import contracts
+	@./broker/demo/bootstrap.sh test
+	@$(python) -m ruff check .
+	@.venv/bin/lint-imports
+
+types:  ## mypy, strict
+	@./broker/demo/bootstrap.sh test
+	@$(python) -m mypy broker providers tests
+
+cover:  ## branch coverage of everything but the browser
+	@./broker/demo/bootstrap.sh test
+	@$(python) -m pytest -n 2 --dist loadfile -m "not browser" --cov --cov-report=term-missing:skip-covered
+
+clean:  ## remove the local environment and what tools left behind; keeps the demo's data
+	rm -rf .venv artefacts build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
