@@ -1,0 +1,321 @@
+"""A sample of every page in every state; run it to look at them: `python -m tests.web.pages.gallery FOLDER`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Final
+
+from broker import paths
+from broker.web import pages
+from broker.web.pages import Page
+from broker.web.pages.problems import ALIASES, WORDS
+from broker.web.pages.words import DONE, POST_STATES, PROBLEMS
+from broker.web.render import Renderer
+
+LOCALES: Final = ("en", "fr", "qps", "qps-rtl")
+CET: Final = timezone(timedelta(hours=1), "CET")
+NOW: Final = datetime(2026, 11, 20, 14, 32, tzinfo=CET)
+LATER: Final = NOW + timedelta(minutes=9)
+NASTY: Final = "<script>alert(1)</script>\u202e\"'&amp; עברית 👩‍👩‍👧 " + "x" * 10_000
+
+FORUM: Final = pages.SiteCard(
+    name="Sailing Forum", host="forum.sailing.example", url="https://forum.sailing.example/", run_by="Sailing Club",
+    is_first_time=True, policy_url="https://forum.sailing.example/privacy",
+)  # fmt: skip
+FACEBOOK: Final = pages.ProviderButton(
+    id="facebook", label="Facebook (sandbox)", host="facebook.example", brand="facebook", is_sandbox=True,
+    privacy_policy_url="https://facebook.example/privacy", tells=("name", "email", "picture"),
+)  # fmt: skip
+OPENID: Final = pages.ProviderButton(
+    id="openid", label="OpenID", host="id.example", brand="openid", is_sandbox=True, tells=("name", "locale"),
+)  # fmt: skip
+GOOGLE: Final = pages.ProviderButton(
+    id="google", label="Google", host="accounts.google.com", brand="google", state="failing", tells=("name", "email"),
+    privacy_policy_url="https://policies.google.com/privacy",
+)  # fmt: skip
+STEAM: Final = pages.ProviderButton(id="steam", label="Steam", host="steamcommunity.com", brand="steam")
+MORE: Final = (
+    replace(OPENID, id="club", label="Club account", brand="", is_sandbox=False, state="unavailable"),
+    replace(STEAM, id="github", label="GitHub", brand="github", host="github.com"),
+    replace(STEAM, id="apple", label="Apple", brand="apple", host="appleid.apple.com"),
+)
+PROVIDERS: Final = (FACEBOOK, OPENID, GOOGLE, STEAM)
+ROWS: Final = (
+    pages.PreviewRow(
+        claim="name", value="Ana Marković", is_needed=True, purpose="Shown next to your posts.", audience="everyone"
+    ),
+    pages.PreviewRow(
+        claim="email", value="ana@example.com", is_needed=True, purpose="So that we can reach you about your account.",
+        audience="admins", is_checked_by_provider=True,
+    ),
+    pages.PreviewRow(
+        claim="picture", value="https://facebook.example/ana.jpg", picture_url="/static/x.png",
+        purpose="Shown next to your posts.", purpose_lang="en", audience="everyone",
+    ),
+    pages.PreviewRow(
+        claim="zoneinfo", value="Europe/Belgrade", purpose="So that times are right for you.", audience="only_you",
+        source="browser",
+    ),
+    pages.PreviewRow(claim="locale", value="sr-Latn", purpose="So that pages start in your language.", audience="only_you"),
+    pages.PreviewRow(claim="family_name", status="absent", purpose="So that members can find you."),
+)  # fmt: skip
+DECLINED: Final = (
+    replace(ROWS[1], status="declined", value=""),
+    pages.PreviewRow(claim="given_name", status="declined", purpose="So that members can greet you."),
+)
+SHARES: Final = (
+    pages.ShareRow(claim="preferred_username", value="ana", is_needed=True, why="Your posts are signed with it.", audience="everyone"),
+    pages.ShareRow(claim="email", value="ana@example.com", why="To tell you when somebody answers.", audience="admins", why_lang="en"),
+    pages.ShareRow(claim="picture", value="x", picture_url="/static/x.png", why="Shown beside your posts."),
+    pages.ShareRow(claim="family_name", why="Shown beside your posts."),
+    pages.ShareRow(claim="given_name", why="To greet you.", is_needed=True),
+)  # fmt: skip
+LISTS: Final = (pages.NewsletterTick(id="club", label="Club news", rhythm="once a month", sender="Sailing Club"),)
+TERMS: Final = pages.PolicyRef(version="3", effective_from=date(2026, 11, 2))
+F: Final = "/f/abc123"
+
+
+def _sign_in() -> dict[str, Page]:
+    chooser = pages.Chooser(
+        action=f"{F}/sign-in", providers=PROVIDERS, site=FORUM, cancel_action=f"{F}/cancel", works_until=LATER
+    )
+    preview = pages.Preview(
+        action=f"{F}/details", provider="Facebook (sandbox)", rows=ROWS, site=FORUM, works_until=LATER,
+        not_asked=("friends", "posts", "messages", "birthday", "phone", "address", "contacts"),
+    )  # fmt: skip
+    finish = pages.Finish(
+        action=f"{F}/finish", provider="Facebook", suggestions=("ana", "ana.m", "ana-markovic"), newsletters=LISTS,
+        kept=(
+            pages.KeptRow(claim="name", value="Ana Marković"),
+            pages.KeptRow(claim="picture", value="x", picture_url="/static/x.png"),
+        ),
+        terms=TERMS, privacy=TERMS, posting_off=("Facebook",), asks_zone=True, asks_locale=True, locale="en",
+        cancel_action=f"{F}/cancel", user_name="ana", works_until=LATER, site=FORUM,
+    )  # fmt: skip
+    share = pages.Share(
+        action=f"{F}/site", site=FORUM, rows=SHARES, shown="0123abcd", signed_in_as="Ana Marković", works_until=LATER
+    )
+    asked = pages.AskedRow(claim="email", purpose="So that we can reach you.", audience="admins")
+    return {
+        "chooser": chooser,
+        "chooser-last": replace(chooser, last_used="facebook", providers=PROVIDERS + MORE),
+        "chooser-empty": replace(chooser, providers=(), site=None, cancel_action=""),
+        "chooser-direct": replace(chooser, site=None, notice="kept_nothing", works_until=None),
+        "chooser-step-up": replace(chooser, step_up="close", is_step_up=True, site=None, providers=(FACEBOOK,)),
+        "chooser-step-up-site": replace(chooser, is_step_up=True),
+        "chooser-signed-in": replace(chooser, signed_in_as="Ana Marković"),
+        "leaving": pages.Leaving(to="Facebook", url="https://facebook.example/x?a=1&b=2", host="facebook.example"),
+        "preview": preview,
+        "preview-declined": replace(preview, rows=(ROWS[0], *DECLINED), can_ask_again=True),
+        "preview-nothing": replace(preview, rows=(replace(ROWS[0], status="absent", value=""),), provider="Steam"),
+        "preview-error": replace(
+            preview,
+            rows=(replace(ROWS[1], typed="ana@", problem="bad_value"), replace(ROWS[3], is_ticked=True, source="made")),
+        ),
+        "kept-nothing": pages.KeptNothing(provider="Facebook", continue_url=f"{F}/sign-in", site=FORUM),
+        "finish": finish,
+        "finish-bare": replace(
+            finish, kept=(), asks=(asked,), newsletters=(), suggestions=(), zone="Europe/Busingen", posting_off=()
+        ),
+        "finish-error": replace(
+            finish, user_name_problem="taken", asks=(replace(asked, value="ana@", problem="bad_value"),),
+            newsletters=(replace(LISTS[0], is_ticked=True, lang="en"),), change_url=f"{F}/details", kept=finish.kept,
+        ),
+        "share": share,
+        "share-more": replace(
+            share, asks_for_more=True, rows=(replace(SHARES[0], is_shared_already=True), *SHARES[1:3]), wants_offline_access=True,
+        ),
+        "share-error": replace(share, is_changed=True, rows=(*SHARES[:4], replace(SHARES[4], problem="missing", typed=""))),
+        "policy": pages.PolicyChanged(
+            action=f"{F}/policy",
+            changes=(
+                pages.PolicyChange(kind="terms", version="4", effective_from=date(2026, 11, 2), changes=("A <new> rule.",)),
+                pages.PolicyChange(kind="privacy", version="3", effective_from=date(2026, 11, 2)),
+            ),
+        ),
+    }  # fmt: skip
+
+
+def _account() -> dict[str, Page]:
+    ana = "Ana Marković"
+    overview = pages.Overview(
+        name=ana, user_name="ana", ways=1, sites=2, devices=3, has_email=True, last_sign_in=NOW,
+        last_sign_in_with="Facebook", failing_way="Facebook",
+    )  # fmt: skip
+    field = pages.AccountField(
+        claim="email", value="ana@example.com", source="provider", source_name="Facebook", audience="admins",
+        purpose="So that we can reach you about your account.", sites=("Sailing Forum", "Sailing Wiki"), is_needed=True,
+    )  # fmt: skip
+    details = pages.AccountDetails(
+        name=ana,
+        fields=(
+            field,
+            replace(field, claim="preferred_username", value="ana", source="person", is_verified=True),
+            replace(field, claim="picture", value="x", picture_url="/static/x.png", is_needed=False),
+            replace(field, claim="zoneinfo", value="", sites=(), is_needed=False),
+            replace(field, claim="locale", value="fr", source="browser", is_editable=False, purpose_lang="en"),
+            replace(field, claim="family_name", value="M", source="made"),
+        ),
+    )  # fmt: skip
+    way = pages.LinkedWay(id="l1", provider="Facebook", brand="facebook", hint="ana@example.com", linked_at=NOW, last_used_at=NOW)
+    ways = pages.Ways(
+        name=ana, ways=(way, replace(way, id="l2", provider="OpenID", brand="openid", is_this_session=True)), addable=(GOOGLE,)
+    )  # fmt: skip
+    site = pages.ConnectedSite(
+        client="forum", name="Sailing Forum", host="forum.sailing.example", url="https://forum.sailing.example/", since=NOW,
+        last_used_at=NOW, shared=("preferred_username", "email"), needed=("preferred_username",), has_offline_access=True,
+    )  # fmt: skip
+    history = pages.History(
+        name=ana, claims=("email", "name"), sites=(("forum", "Sailing Forum"),),
+        rows=(
+            pages.HistoryRow(at=NOW, site="Sailing Forum", claims=("email", "name"), via="userinfo", why=("To reach you.",)),
+            pages.HistoryRow(at=NOW, site="Sailing Forum", claims=(), via="id_token"),
+        ),
+        summaries=(pages.HistorySummary(site="Sailing Forum", fields=3, times=41, last_at=NOW),), site="forum",
+        newer_url="/me/history?page=1", older_url="/me/history?page=3",
+    )  # fmt: skip
+    device = pages.Device(sid="s1", name="Firefox on Linux", first_seen_at=NOW, last_seen_at=NOW, is_this=True, provider="Facebook")
+    devices = pages.Devices(name=ana, devices=(device, replace(device, sid="s2", name="", is_this=False), replace(device, sid="s3", is_this=False, ended_at=NOW)))
+    switch = pages.PostingSwitch(provider="mastodon", provider_label="Mastodon", client="forum", site="Sailing Forum", since=NOW)
+    post = pages.PastPost(id="p1", provider_label="Mastodon", site="Sailing Forum", at=NOW, text="I wrote\nthis", remote_url="https://m.example/1", undo_action="/posting/p1/undo")
+    posting = pages.PostingSettings(name=ana, switches=(switch,), posts=tuple(replace(post, state=state) for state in POST_STATES))
+    close = pages.CloseAccount(name=ana, user_name="ana", ways=2, devices=1, sites=("Sailing Forum",))
+    out: dict[str, Page] = {
+        "me": overview,
+        "me-good": replace(overview, ways=2, is_email_checked=True, picture_url="/static/x.png", failing_way="", is_posting_on=True, last_sign_in_with=""),
+        "me-no-email": replace(overview, has_email=False, last_sign_in=None),
+        "details": details,
+        "details-empty": replace(details, fields=()),
+        "details-error": replace(details, fields=(replace(field, typed="ana@", problem="bad_value"),)),
+        "ways": ways,
+        "ways-one": replace(ways, ways=(replace(way, hint=""),), is_fresh=True),
+        "sites": pages.Sites(name=ana, sites=(site, replace(site, client="old", is_gone=True, url="", shared=(), needed=()))),
+        "sites-empty": pages.Sites(name=ana, sites=()),
+        "history": history,
+        "history-empty": replace(history, rows=(), summaries=(), sites=(), claims=(), site=""),
+        "history-filtered": replace(history, rows=(), summaries=()),
+        "devices": devices,
+        "devices-one": replace(devices, devices=(device,)),
+        "posting": posting,
+        "posting-off": pages.PostingSettings(name=ana),
+        "posting-none": pages.PostingSettings(name=ana, is_available=False),
+        "news": pages.News(name=ana, lists=LISTS),
+        "news-empty": pages.News(name=ana),
+        "close": close,
+        "close-bare": replace(close, sites=(), user_name="", is_fresh=True),
+        "closed": pages.AccountClosed(sites=("Sailing Forum",)),
+    }
+    return out | {f"done-{code}": replace(overview, done=code) for code in DONE}
+
+
+def _posting_and_out() -> dict[str, Page]:
+    opt_in = pages.PostingOptIn(action="/posting/opt-in", provider="Mastodon", site=FORUM, hidden=(("client", "forum"),))
+    preview = pages.PostPreview(
+        action="/posting/p1", provider="Mastodon", site=FORUM, text="I wrote this", url="https://forum.sailing.example/t/1", who="@ana"
+    )
+    out: dict[str, Page] = {
+        "opt-in": opt_in,
+        "opt-in-person": replace(opt_in, provider="Facebook", needs_person=True),
+        "post": preview,
+        "post-person": replace(preview, provider="Facebook", needs_person=True, who="", where="Your page"),
+        "sign-out": pages.SignOut(name="Ana", sites=(("forum", "Sailing Forum"), ("wiki", "Sailing Wiki"))),
+        "sign-out-asked": pages.SignOut(name="Ana", sites=(("forum", "Sailing Forum"),), request="sealed", asked_by=FORUM),
+        "sign-out-alone": pages.SignOut(),
+        "signed-out": pages.SignedOut(
+            sites=tuple(pages.ToldSite(name=f"Site {state}", state=state) for state in ("done", "waiting", "cannot")),
+            provider="Facebook", back=FORUM,
+        ),
+        "signed-out-site": pages.SignedOut(is_everything=False, sites=(pages.ToldSite(name="Sailing Forum", state="done"),)),
+    }  # fmt: skip
+    for state in POST_STATES:
+        out[f"outcome-{state}"] = pages.PostOutcome(
+            state=state, provider="Mastodon", site=FORUM, return_url="https://forum.sailing.example/", remote_url="https://m.example/1",
+            undo_action="/posting/p1/undo", share_url="https://facebook.example/share",
+        )  # fmt: skip
+    return out
+
+
+def _documents() -> dict[str, Page]:
+    field = pages.NoticeField(claim="email", purpose="So that we can reach you.", audience="admins", is_needed=True)
+    privacy = pages.PrivacyNotice(
+        fields=(field, replace(field, claim="locale", is_needed=False, purpose_lang="en", retention="90")), providers=PROVIDERS,
+        sites=(pages.NoticeSite(site=FORUM, asks=(field, replace(field, claim="name", is_needed=False))), pages.NoticeSite(site=FORUM)),
+        version=TERMS, changes=("A <b>bold</b> change.",), operator="Sailing Club", contact="help@sailing.example",
+    )  # fmt: skip
+    terms = pages.Terms(version=TERMS, changes=("One.",), operator="Sailing Club", contact="help@sailing.example")
+    cookies = (
+        pages.CookieRow(name="doorward_session", purpose="keeps you signed in", lifetime="until you close the browser"),
+        pages.CookieRow(name="doorward_last", purpose="remembers the language you chose", lifetime="180 days"),
+    )
+    return {
+        "home": pages.Home(sites=(FORUM,), providers=PROVIDERS),
+        "home-signed-in": pages.Home(sites=(FORUM,), name="Ana"),
+        "privacy": privacy,
+        "privacy-bare": pages.PrivacyNotice(fields=(), is_posting_possible=True),
+        "terms": terms,
+        "help": pages.Help(providers=("Facebook", "OpenID"), operator="Sailing Club", contact="help@sailing.example"),
+        "cookies": pages.CookieList(cookies=cookies),
+        "accessibility": pages.Accessibility(operator="Sailing Club", contact="help@sailing.example"),
+    }
+
+
+def _problems() -> dict[str, Page]:
+    out: dict[str, Page] = {
+        f"error-{code}": pages.error_page(
+            code, reference="K7Q2-91", at=NOW, provider="Facebook", site=FORUM, retry_at=LATER, contact="help@sailing.example",
+            details=(pages.Detail(label="Reason", value="state <mismatch>"),),
+        )
+        for code in (*WORDS, *ALIASES)
+    }  # fmt: skip
+    out["error-bare"] = pages.error_page("invalid_redirect_uri", reference="K7Q2-91", at=NOW)
+    out["error-unknown-code"] = pages.error_page("no_such_code", reference="K7Q2-91", at=NOW)
+    out |= {
+        f"problem-{code}": pages.Finish(action=f"{F}/finish", provider="Facebook", user_name_problem=code) for code in PROBLEMS
+    }
+    return out
+
+
+def _nasty() -> dict[str, Page]:
+    """Names may hold markup, overrides, emoji and 10 000 characters."""
+    site = pages.SiteCard(name=NASTY, host=NASTY, url="https://x.example/", run_by=NASTY)
+    share = tuple(replace(row, value=NASTY, why=NASTY, typed=NASTY) for row in SHARES)
+    return {
+        "nasty-share": pages.Share(action=f"{F}/site", site=site, rows=share, shown="x", signed_in_as=NASTY),
+        "nasty-chooser": pages.Chooser(action=f"{F}/sign-in", providers=PROVIDERS, site=site, signed_in_as=NASTY),
+        "nasty-preview": pages.Preview(
+            action=f"{F}/details", provider="Facebook", rows=tuple(replace(row, value=NASTY, purpose=NASTY) for row in ROWS)
+        ),
+        "nasty-error": pages.error_page("invalid_redirect_uri", reference="K7Q2-91", at=NOW, site=site, provider=NASTY),
+        "nasty-post": pages.PostPreview(action="/posting/p1", provider="Mastodon", site=site, text=NASTY, who=NASTY),
+        "nasty-me": pages.Overview(name=NASTY, user_name=NASTY),
+    }
+
+
+def gallery() -> dict[str, Page]:
+    """Every page in every state, by a name for people."""
+    return _sign_in() | _account() | _posting_and_out() | _documents() | _problems() | _nasty()
+
+
+def renderer() -> Renderer:
+    """The product's renderer with the pseudo-languages switched on."""
+    return Renderer(brand="Sailing Club Login", locales=LOCALES, default_locale="en", templates=paths.templates())
+
+
+def main(folder: Path) -> None:
+    """Write every page to a folder, with the static files beside them."""
+    show = renderer()
+    for locale in LOCALES:
+        (folder / locale).mkdir(parents=True, exist_ok=True)
+        for name, page in gallery().items():
+            html = show.page(page, locale=locale, csrf_token="token", request_path="/me")
+            (folder / locale / f"{name}.html").write_bytes(html.replace(b'"/static/', b'"../static/'))
+    (folder / "static").mkdir(exist_ok=True)
+    for name, (body, _) in show.files.items():
+        (folder / "static" / name).write_bytes(body)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
