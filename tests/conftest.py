@@ -1,0 +1,10 @@
+"""What every test can ask for: see `tests/support`."""
+
+from __future__ import annotations
+
+pytest_plugins = (
+    "tests.support.strict",
+    "tests.support.servers",
+    "tests.support.tls",
+    "tests.support.chromium",
+)

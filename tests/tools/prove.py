@@ -1,0 +1,188 @@
+"""Every check of the project in order, each with its heading and time; all run, and one failure fails the whole.
+
+    python tests/tools/prove.py [phase …]       without names: every phase
+
+Exit code 0 only if every phase passed. The last lines are a table of the phases and pytest's own summary.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+PYTHON: Final = sys.executable
+BIN: Final = Path(PYTHON).parent
+WORKERS: Final = "2"
+
+# What must be on the machine -> Debian's package that brings it.
+PROGRAMS: Final = {
+    "chromium": "chromium",
+    "certutil": "libnss3-tools",
+    "redis-server": "redis-server",
+    "initdb": "postgresql",
+    "pg_dump": "postgresql-client",
+    "node": "nodejs",
+    "npm": "npm",
+    "setpriv": "util-linux",
+    "git": "git",
+}
+FONTS: Final = {"/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf": "fonts-dejavu-core"}
+NODE_FOLDERS: Final = ("tests/node", "broker/verify/examples/node")
+
+
+@dataclass
+class Outcome:
+    """One phase that ran."""
+
+    name: str
+    passed: bool
+    seconds: float
+    last: str = ""
+
+
+class Failed(Exception):
+    """A phase cannot go on; the text says why."""
+
+
+def machine() -> str:
+    """Install the servers and the browser that are missing, with apt."""
+    missing = _missing()
+    if not missing:
+        return "everything is there"
+    if shutil.which("apt-get") is None:
+        raise Failed(f"install what Debian calls: {' '.join(missing)}")
+    sudo = _sudo(missing)
+    # apt's own start of the servers is not wanted: the tests start private ones.
+    environment = ["env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1"]
+    _say([*sudo, *environment, "apt-get", "update", "-qq"])
+    _say([*sudo, *environment, "apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing])
+    left = _missing()
+    if left:
+        raise Failed(f"apt-get did not bring: {' '.join(left)}")
+    return f"installed {', '.join(missing)}"
+
+
+def _missing() -> list[str]:
+    found = {package for name, package in PROGRAMS.items() if not _is_there(name)}
+    found |= {package for path, package in FONTS.items() if not Path(path).exists()}
+    return sorted(found)
+
+
+def _is_there(name: str) -> bool:
+    if name == "initdb":
+        return any(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or shutil.which(name) is not None
+    return shutil.which(name) is not None
+
+
+def _sudo(missing: list[str]) -> list[str]:
+    if os.geteuid() == 0:
+        return []
+    if shutil.which("sudo") and subprocess.run(["sudo", "-n", "true"], check=False, capture_output=True).returncode == 0:
+        return ["sudo", "-n"]
+    raise Failed(f"not root, and sudo asks for a password. Run: sudo apt-get install -y {' '.join(missing)}")
+
+
+def witnesses() -> str:
+    """Fetch the Node packages that stand beside us as witnesses, at exact versions."""
+    for name in NODE_FOLDERS:
+        folder = ROOT / name
+        if not (folder / "package.json").exists():
+            continue
+        locked = (folder / "package-lock.json").exists()
+        mark = folder / "node_modules" / ".doorward"
+        wanted = (folder / ("package-lock.json" if locked else "package.json")).read_text(encoding="utf-8")
+        if mark.exists() and mark.read_text(encoding="utf-8") == wanted:
+            continue
+        command = ["npm", "ci"] if locked else ["npm", "install", "--no-package-lock"]
+        _say([*command, "--ignore-scripts", "--no-audit", "--no-fund", "--no-progress"], folder)
+        mark.write_text(wanted, encoding="utf-8")
+    return ""
+
+
+def lint() -> str:
+    _say([PYTHON, "-m", "ruff", "check", "."])
+    return ""
+
+
+def types() -> str:
+    _say([PYTHON, "-m", "mypy", "broker", "providers", "tests"])
+    return ""
+
+
+def imports() -> str:
+    _say([str(BIN / "lint-imports"), "--no-cache"])
+    return ""
+
+
+def tests() -> str:
+    """The whole suite; gives pytest's last line."""
+    command = [PYTHON, "-m", "pytest", "-n", WORKERS, "--dist", "loadfile", "-q", "--durations=15"]
+    if sys.stdout.isatty():
+        command.append("--color=yes")
+    last = ""
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
+        assert running.stdout is not None
+        for line in running.stdout:
+            print(line, end="", flush=True)
+            last = line.strip() or last
+        code = running.wait()
+    if code:
+        raise Failed(last)
+    return last
+
+
+PHASES: Final[dict[str, Callable[[], str]]] = {
+    "machine": machine,
+    "witnesses": witnesses,
+    "lint": lint,
+    "types": types,
+    "imports": imports,
+    "tests": tests,
+}
+
+
+def _say(command: list[str], folder: Path = ROOT) -> None:
+    code = subprocess.run(command, cwd=folder, check=False).returncode
+    if code:
+        raise Failed(f"{' '.join(Path(word).name if word.startswith('/') else word for word in command[:4])} ended with {code}")
+
+
+def run(name: str) -> Outcome:
+    print(f"\n== {name} ==", flush=True)
+    start = time.monotonic()
+    try:
+        last, passed = PHASES[name](), True
+    except Failed as failure:
+        last, passed = str(failure), False
+        print(f"{name}: {failure}", flush=True)
+    return Outcome(name, passed, time.monotonic() - start, last)
+
+
+def main(names: list[str]) -> int:
+    unknown = sorted(set(names) - set(PHASES))
+    if unknown:
+        print(f"No such phase: {', '.join(unknown)}. There are: {', '.join(PHASES)}")
+        return 2
+    outcomes = [run(name) for name in PHASES if not names or name in names]
+    print(f"\n== summary, {sum(outcome.seconds for outcome in outcomes):.0f} s ==")
+    for outcome in outcomes:
+        print(f"{'passed' if outcome.passed else 'FAILED'}  {outcome.name:<10} {outcome.seconds:6.1f} s  {outcome.last}")
+    if outcomes[-1].name == "tests":
+        print(outcomes[-1].last, flush=True)
+    return 0 if all(outcome.passed for outcome in outcomes) else 1
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        print("\nStopped.")
+        sys.exit(130)
