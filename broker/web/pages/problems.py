@@ -55,8 +55,6 @@ class _Words:
     ways: tuple[str, ...] = ("start_again",)
 
 
-_SAFE = N_("Your account is safe.")
-_NOTHING_SAVED = N_("Nothing was saved.")
 
 WORDS: Final[Mapping[str, _Words]] = {
     "sign_in_expired": _Words(
