@@ -52,7 +52,7 @@ async def open_stores(
     else:
         durable, memory, ring = await _open_sql(database_url, master_key, clock, migrate=migrate)
     if redis_url:
-        from broker.stores.redis import RedisMemory  # noqa: PLC0415 - only where there is a Redis
+        from broker.stores.redis import RedisMemory
 
         memory = RedisMemory(redis_url, ring, clock)
     return Stores(durable=durable, memory=memory, ring=ring)
@@ -61,10 +61,10 @@ async def open_stores(
 async def _open_sql(
     url: str, master_key: bytes, clock: Clock, *, migrate: bool
 ) -> tuple[Durable, BrowserMemory, KeyRing]:
-    from broker.stores.sql import schema  # noqa: PLC0415 - SQLAlchemy takes a while; memory stores do without
-    from broker.stores.sql.browser import SqlBrowserMemory  # noqa: PLC0415
-    from broker.stores.sql.durable import SqlDurable  # noqa: PLC0415
-    from broker.stores.sql.keyring import load_or_make_keyring  # noqa: PLC0415
+    from broker.stores.sql import schema
+    from broker.stores.sql.browser import SqlBrowserMemory
+    from broker.stores.sql.durable import SqlDurable
+    from broker.stores.sql.keyring import load_or_make_keyring
 
     driver = _driver(url)
     try:
@@ -79,12 +79,12 @@ async def _open_sql(
 
 def _driver(url: str) -> Driver:
     if url.startswith("sqlite:///"):
-        from broker.stores.sql.drivers.sqlite import SqliteDriver  # noqa: PLC0415
-        from broker.stores.sql.schema import sqlite_path  # noqa: PLC0415
+        from broker.stores.sql.drivers.sqlite import SqliteDriver
+        from broker.stores.sql.schema import sqlite_path
 
         return SqliteDriver(sqlite_path(url))
     if url.startswith(("postgresql://", "postgres://")):
-        from broker.stores.sql.drivers.postgresql import PostgresDriver  # noqa: PLC0415
+        from broker.stores.sql.drivers.postgresql import PostgresDriver
 
         return PostgresDriver(url)
     msg = "a database address starts with sqlite:///, postgresql:// or memory://"
@@ -96,7 +96,7 @@ async def rotate_data_keys(*, database_url: str, master_key: bytes, clock: Clock
 
     `new=False` goes on with one that was interrupted. Servers may be running meanwhile.
     """
-    from broker.stores.sql.keyring import load_or_make_keyring, rotate_data_key  # noqa: PLC0415
+    from broker.stores.sql.keyring import load_or_make_keyring, rotate_data_key
 
     driver = _driver(database_url)
     try:

@@ -62,7 +62,7 @@ def _sqlite_revision(path: str) -> str | None:
 
 
 async def _postgres_revision(url: str) -> str | None:
-    import asyncpg  # type: ignore[import-untyped]  # noqa: PLC0415 - SQLite users need not have it in memory
+    import asyncpg
 
     try:
         connection = await asyncpg.connect(url, timeout=5)
@@ -78,8 +78,8 @@ async def _postgres_revision(url: str) -> str | None:
 
 
 def _migrate_sqlite(path: str, target: str) -> None:
-    from sqlalchemy import create_engine, event, pool  # noqa: PLC0415
-    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
+    from sqlalchemy import create_engine, event, pool
+    from sqlalchemy.exc import DBAPIError
 
     def open_file() -> sqlite3.Connection:
         return connect(path, busy_timeout=_WAIT)
@@ -97,11 +97,11 @@ def _migrate_sqlite(path: str, target: str) -> None:
 
 
 async def _migrate_postgres(url: str, target: str) -> None:
-    from sqlalchemy import pool, text  # noqa: PLC0415
-    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
-    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415
+    from sqlalchemy import pool, text
+    from sqlalchemy.exc import DBAPIError
+    from sqlalchemy.ext.asyncio import create_async_engine
 
-    import asyncpg  # noqa: PLC0415
+    import asyncpg
 
     async def open_connection() -> Any:
         return await asyncpg.connect(url, timeout=_WAIT)
@@ -118,9 +118,9 @@ async def _migrate_postgres(url: str, target: str) -> None:
 
 
 def _run_alembic(connection: Any, target: str) -> None:
-    from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
-    from alembic.migration import MigrationContext  # noqa: PLC0415
+    from alembic import command
+    from alembic.config import Config
+    from alembic.migration import MigrationContext
 
     config = Config()
     config.set_main_option("script_location", "broker.stores.sql:migrations")

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
-import asyncpg  # type: ignore[import-untyped]  # asyncpg ships no types
+import asyncpg
 
 from broker.errors import Conflict, StoreUnavailable
 from broker.stores.sql.drivers.conflicts import check, conflict_of_constraint
