@@ -1,0 +1,300 @@
+"""Logs and metrics: ids and codes, never people (structlog and prometheus_client live here).
+
+A log line is one JSON object on standard output, or in development one readable line. It can only hold keys of
+`ALLOWED`: whatever else a caller hands over is dropped, and only the number of dropped keys is said. Values are short,
+on one line, and without anything that could pass for an e-mail address or a token.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import traceback
+from collections.abc import Callable, MutableMapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
+
+import orjson
+import structlog
+from structlog.contextvars import bind_contextvars, clear_contextvars, merge_contextvars
+
+from broker.errors import BrokerError
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+    from broker.settings import Settings
+
+Fact = str | int | float | bool | None
+Event = MutableMapping[str, Any]
+
+ALLOWED: Final = frozenset(
+    {
+        "attempts", "check", "client", "count", "error", "event", "exit_code", "file", "grant_type", "host", "key", "kid",
+        "level", "library", "line", "message", "method", "ms", "outcome", "pid", "port", "provider", "reason", "reference",
+        "route", "seconds", "signal", "status", "step", "table", "timestamp", "via", "where", "worker", "workers",
+    }
+)  # fmt: skip
+"""Every key a log line may hold. A new one is a decision: nothing in it may name a person or open a door."""
+MAX_VALUE: Final = 300
+MAX_FRAMES: Final = 12
+
+_UNSAFE: Final = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
+"""Line ends, terminal codes, bidirectional and invisible letters: they could forge or hide lines (catalogue 152)."""
+_SECRET_LIKE: Final = re.compile(r"[^\s@]@[^\s@]|[A-Za-z0-9+/_=-]{40,}|eyJ[A-Za-z0-9_-]{8,}")
+"""An address, or a run that only a token or digest has."""
+_LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+def escape(text: str) -> str:
+    """The text on one line, with nothing in it that moves a cursor or turns letters round."""
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def clean(value: object) -> Fact:
+    """A value fit for a log line. Anything that is no text, number or truth becomes the name of its class."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if not isinstance(value, str):
+        return f"<{type(value).__name__}>"
+    if _SECRET_LIKE.search(value):
+        return "<withheld>"
+    return escape(value[:MAX_VALUE])
+
+
+def redact(_logger: object, _name: str, event: Event) -> Event:
+    """The processor that lets through what is allowed and nothing else."""
+    kept = {key: clean(value) if key != "where" else value for key, value in event.items() if key in ALLOWED}
+    if len(kept) < len(event):
+        kept["dropped"] = len(event) - len(kept)
+    return kept
+
+
+def frames(error: BaseException) -> list[str]:
+    """Where an exception and its causes arose: module, line, function and class. No message: it could hold a value."""
+    out: list[str] = []
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        out.append(type(current).__name__)
+        for frame in traceback.extract_tb(current.__traceback__)[-MAX_FRAMES:]:
+            out.append(f"{Path(frame.filename).name}:{frame.lineno} {escape(frame.name)}")
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+    return out
+
+
+class Log:
+    """Structured events: names, ids and codes."""
+
+    def __init__(self, stream: BinaryIO, *, level: str = "info", console: bool = False) -> None:
+        self._logger = structlog.wrap_logger(
+            structlog.BytesLogger(stream),
+            processors=[
+                merge_contextvars,
+                structlog.processors.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                redact,
+                _readable if console else _as_json,
+            ],
+            wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+            cache_logger_on_first_use=True,
+        )
+
+    def event(self, name: str, /, **facts: Fact) -> None:
+        """Something happened, as it should."""
+        self._logger.info(name, **facts)
+
+    def warn(self, name: str, /, **facts: Fact) -> None:
+        """Something an admin should look at."""
+        self._logger.warning(name, **facts)
+
+    def fault(self, name: str, error: BaseException, /, **facts: Fact) -> None:
+        """Something broke: the classes and places of the exception, not what it says."""
+        if isinstance(error, BrokerError):
+            facts.setdefault("reason", error.code)
+            facts.setdefault("check", error.detail)
+        self._logger.error(name, error=type(error).__name__, where=frames(error), **facts)
+
+    def access(self, route: str, method: str, status: int, seconds: float, reference: str = "") -> None:
+        """One request: the template of its route, never its path or query."""
+        facts: dict[str, Fact] = {"route": route, "method": method, "status": status, "ms": round(seconds * 1000, 1)}
+        if reference:
+            facts["reference"] = reference
+        self._logger.info("request", **facts)
+
+    @staticmethod
+    def bind(**facts: Fact) -> None:
+        """Put `reference`, `route`, `client` or `provider` on every line of this request."""
+        bind_contextvars(**facts)
+
+    @staticmethod
+    def clear() -> None:
+        """Forget what was bound: the next request starts without."""
+        clear_contextvars()
+
+
+def _as_json(_logger: object, _name: str, event: Event) -> bytes:
+    return orjson.dumps(event)
+
+
+def _readable(_logger: object, _name: str, event: Event) -> bytes:
+    """`16:20:07 info    request  route=chooser status=200`."""
+    time, level, name = str(event.pop("timestamp", ""))[11:19], event.pop("level", ""), event.pop("event", "")
+    where = event.pop("where", None)
+    facts = " ".join(f"{key}={value}" for key, value in event.items())
+    lines = [f"{time} {level:<7} {name}  {facts}".rstrip(), *(f"    {frame}" for frame in where or ())]
+    return "\n".join(lines).encode()
+
+
+class LibraryHandler(logging.Handler):
+    """Passes on what libraries log: the sentence without what they filled into it, which could be anything."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            self._log.fault("library", error, library=record.name, message=message)
+        else:
+            self._log.warn("library", library=record.name, message=message)
+
+
+class NoMetrics:
+    """Counts nothing: nobody asked for a metrics page."""
+
+    def request(self, route: str, method: str, status: int, seconds: float) -> None: ...
+    def sign_in(self, provider: str, step: str, outcome: str) -> None: ...
+    def token_issued(self, grant_type: str) -> None: ...
+    def egress(self, host: str, outcome: str, seconds: float) -> None: ...
+    def outbox_pending(self, count: int) -> None: ...
+
+
+_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_GRANTS: Final = frozenset({"authorization_code", "refresh_token"})
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Metrics:
+    """Counters without people in them. Labels come from short lists only: a stranger cannot make new ones."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        """`registry`: where to count; `None` for the process's own, which is the shared one of several workers."""
+        import prometheus_client as prometheus  # noqa: PLC0415 - only where somebody reads the numbers
+
+        where = registry or prometheus.REGISTRY
+        counter, histogram = prometheus.Counter, prometheus.Histogram
+        self._requests: Counter = counter(
+            "doorward_http_requests", "Requests answered.", ("route", "method", "status"), registry=where
+        )
+        self._seconds: Histogram = histogram(
+            "doorward_http_request_seconds", "Time to answer.", ("route",), registry=where, buckets=_BUCKETS
+        )
+        self._sign_ins: Counter = counter(
+            "doorward_sign_in_attempts", "Steps of sign-ins.", ("provider", "step", "outcome"), registry=where
+        )
+        self._tokens: Counter = counter("doorward_tokens_issued", "Token answers.", ("grant_type",), registry=where)
+        self._egress: Counter = counter(
+            "doorward_egress_requests", "Requests to others.", ("host", "outcome"), registry=where
+        )
+        self._egress_seconds: Histogram = histogram(
+            "doorward_egress_request_seconds", "Time others took.", ("host",), registry=where, buckets=_BUCKETS
+        )
+        self._pending: Gauge = prometheus.Gauge(
+            "doorward_outbox_pending", "Deliveries waiting.", registry=where, multiprocess_mode="mostrecent"
+        )
+
+    def request(self, route: str, method: str, status: int, seconds: float) -> None:
+        """One request answered; `route` is its name in the table."""
+        self._requests.labels(route, method if method in _METHODS else "other", str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def sign_in(self, provider: str, step: str, outcome: str) -> None:
+        """One step of a sign-in: `begin`, `callback`, …; `ok` or an error's code."""
+        self._sign_ins.labels(provider, step, outcome).inc()
+
+    def token_issued(self, grant_type: str) -> None:
+        """One token answer."""
+        self._tokens.labels(grant_type if grant_type in _GRANTS else "other").inc()
+
+    def egress(self, host: str, outcome: str, seconds: float) -> None:
+        """One request to somebody else; hosts come from settings."""
+        self._egress.labels(host, outcome).inc()
+        self._egress_seconds.labels(host).observe(seconds)
+
+    def outbox_pending(self, count: int) -> None:
+        """How many deliveries wait now."""
+        self._pending.set(count)
+
+
+AnyMetrics = Metrics | NoMetrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telemetry:
+    """What the application counts with and writes to."""
+
+    log: Log
+    metrics: AnyMetrics
+
+    @classmethod
+    def for_settings(cls, settings: Settings, stream: BinaryIO | None = None) -> Telemetry:
+        """Logs to standard output; counts only if the settings name a port to read the numbers at."""
+        log = Log(
+            stream or cast("BinaryIO", sys.stdout.buffer),
+            level=settings.broker.log_level,
+            console=settings.broker.console_log,
+        )
+        return cls(log=log, metrics=NoMetrics() if settings.broker.metrics_port is None else _process_metrics())
+
+    def capture_libraries(self) -> None:
+        """From now on what uvicorn, asyncio and others log goes through our rules, and nowhere else."""
+        root = logging.getLogger()
+        for handler in list(root.handlers):
+            root.removeHandler(handler)
+        root.addHandler(LibraryHandler(self.log))
+        root.setLevel(logging.WARNING)
+
+
+_made: list[Metrics] = []
+
+
+def _process_metrics() -> Metrics:
+    """The counters of this process: they can be registered only once."""
+    if not _made:
+        _made.append(Metrics())
+    return _made[0]
+
+
+def serve_metrics(host: str, port: int, folder: Path) -> Callable[[], None]:
+    """Serve the sum of all workers' numbers, which lie in `folder`, at `/metrics`. Returns what stops it.
+
+    Raises `OSError` if the port is taken.
+    """
+    from prometheus_client import CollectorRegistry, start_http_server  # noqa: PLC0415
+    from prometheus_client.multiprocess import MultiProcessCollector  # noqa: PLC0415
+
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, path=str(folder))  # type: ignore[no-untyped-call]
+    server, thread = start_http_server(port, host, registry)
+
+    def stop() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join(timeout=5)
+
+    return stop
+
+
+def forget_worker(pid: int, folder: Path) -> None:
+    """A worker is gone: what it counted stays, what it measured does not."""
+    from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415
+
+    mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
