@@ -171,6 +171,9 @@ class _OursLoader(BaseLoader):
             raise TemplateNotFound(template)
         return self._ours.get_source(environment, template[1:])
 
+    def list_templates(self) -> list[str]:
+        return []
+
 
 def _environment(templates: Path, overrides: Sequence[Path]) -> Environment:
     ours = FileSystemLoader(templates)

@@ -1,6 +1,6 @@
 """From what flows know to what pages show: builds the contexts of `web.pages`. Reads; never changes anything."""
 
-from broker.web.views.account import (
+from broker.web.views.my_account import (
     account_details,
     close,
     closed,
@@ -11,9 +11,9 @@ from broker.web.views.account import (
     sites,
     ways,
 )
-from broker.web.views.documents import accessibility, cookies, help_page, home, privacy, terms
-from broker.web.views.sign_in import chooser, finish, kept_nothing, leaving, policy, preview, share
-from broker.web.views.sign_out import sign_out, signed_out
+from broker.web.views.texts import accessibility, cookies, help_page, home, privacy, terms
+from broker.web.views.steps import chooser, finish, kept_nothing, leaving, policy, preview, share
+from broker.web.views.ending import sign_out, signed_out
 
 __all__ = [
     "accessibility",

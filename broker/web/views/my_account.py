@@ -18,7 +18,7 @@ from broker.web.call import Call
 from broker.web.forms import Form
 from broker.web.pages.words import DONE
 from broker.web.views.common import in_language, name_of, provider_button, provider_label
-from broker.web.views.sign_in import newsletters
+from broker.web.views.steps import newsletters
 
 PAGE_ROWS = 50
 
