@@ -11,14 +11,15 @@ from html import escape
 from typing import Any
 
 import uvicorn
-from doorward_verify import Session, SignInKit, require_session
-from doorward_verify.asgi import SignInMiddleware
-from doorward_verify.wire import Request as KitRequest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
+
+from doorward_verify import Session, SignInKit, require_session
+from doorward_verify.asgi import SignInMiddleware
+from doorward_verify.wire import Request as KitRequest
 
 from .look import DECLINED, STYLE, Look, Visitor, only_shared
 from .posting import ask_to_post, returned_note, say_outcome
@@ -64,9 +65,7 @@ class Forum:
     def __init__(self, kit: SignInKit, *, issuer: str, client_id: str, client_secret: str) -> None:
         self.kit, self.topics = kit, first_topics()
         self._issuer, self._client_id, self._secret = issuer, client_id, client_secret
-        self.look = Look(
-            title="Forum", kind="forum", theme="forum", issuer=issuer, logout_path=kit.logout_path
-        )
+        self.look = Look(title="Forum", kind="forum", theme="forum", issuer=issuer, logout_path=kit.logout_path)
 
     def routes(self) -> list[Route]:
         """All addresses of the site."""
@@ -81,7 +80,14 @@ class Forum:
         ]
 
     def render(
-        self, request: Request, heading: str, body: str, *, note: str = "", status: int = 200, **more: str
+        self,
+        request: Request,
+        heading: str,
+        body: str,
+        *,
+        note: str = "",
+        status: int = 200,
+        refresh: str | None = None,
     ) -> Response:
         """A page in the forum's frame."""
         here = request.url.path if request.method == "GET" else "/"
@@ -94,6 +100,7 @@ class Forum:
             sign_in=self.kit.start_url(here),
             note=note,
         )
+        more = {"Refresh": f"0; url={refresh}"} if refresh else {}
         return HTMLResponse(html, status, headers={**self.look.headers, **more})
 
     async def show_topics(self, request: Request) -> Response:
@@ -125,9 +132,7 @@ class Forum:
             else "<p>Sign in to reply. Reading needs no account.</p>"
         )
         note = returned_note(request.query_params.get("posting"))
-        return self.render(
-            request, topic.title, posts + form + '<p><a href="/">All topics</a></p>', note=note
-        )
+        return self.render(request, topic.title, posts + form + '<p><a href="/">All topics</a></p>', note=note)
 
     def _post(self, number: int, index: int, post: Post, session: Session | None) -> str:
         share = ""
@@ -178,8 +183,7 @@ class Forum:
         )
         heading, body = say_outcome(outcome, f"/t/{number}")
         # A form that leads away is answered with a page, since form-action covers redirects too.
-        more = {"Refresh": f"0; url={outcome.continue_url}"} if outcome.continue_url else {}
-        return self.render(request, heading, body, **more)
+        return self.render(request, heading, body, refresh=outcome.continue_url)
 
     async def show_me(self, request: Request) -> Response:
         """Exactly what this site received."""
@@ -202,9 +206,7 @@ class Forum:
             422: ("Something is missing", "Write something first, then send it again."),
         }
         heading, text = words.get(status, ("Something went wrong", "Please try again."))
-        return self.render(
-            request, heading, f'<p>{escape(text)}</p><p><a href="/">All topics</a></p>', status=status
-        )
+        return self.render(request, heading, f'<p>{escape(text)}</p><p><a href="/">All topics</a></p>', status=status)
 
     def _topic(self, request: Request) -> tuple[int, Topic]:
         number = request.path_params["topic"]
@@ -232,9 +234,7 @@ def name_of(session: Session) -> str:
     return Visitor(sub=session.sub, shared=only_shared(session.claims)).name
 
 
-def create_app(
-    *, issuer: str, client_id: str, client_secret: str, public_url: str, **kit_options: Any
-) -> Starlette:
+def create_app(*, issuer: str, client_id: str, client_secret: str, public_url: str, **kit_options: Any) -> Starlette:
     """The forum as an ASGI application."""
     kit = SignInKit(
         issuer=issuer, client_id=client_id, client_secret=client_secret, public_url=public_url, **kit_options
@@ -255,9 +255,7 @@ def main() -> None:
         public_url=given.public_url,
     )
     # The access log would print codes and states.
-    uvicorn.run(
-        app, host="127.0.0.1", port=given.port, log_level="warning", access_log=False, server_header=False
-    )
+    uvicorn.run(app, host="127.0.0.1", port=given.port, log_level="warning", access_log=False, server_header=False)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,25 @@ LABELS: Final = {
     "groups": "Groups",
 }
 PROTOCOL: Final = frozenset(
-    ["iss", "aud", "sub", "sid", "iat", "exp", "nbf", "jti", "auth_time", "acr", "amr", "azp", "nonce", "at_hash", "c_hash", "client_id", "scope"]
+    [
+        "iss",
+        "aud",
+        "sub",
+        "sid",
+        "iat",
+        "exp",
+        "nbf",
+        "jti",
+        "auth_time",
+        "acr",
+        "amr",
+        "azp",
+        "nonce",
+        "at_hash",
+        "c_hash",
+        "client_id",
+        "scope",
+    ]
 )
 
 
@@ -114,9 +132,7 @@ def field_table(visitor: Visitor) -> str:
     """The received fields as a table, each with its value."""
     rows = [("Your subject at this site", visitor.sub)]
     rows += [(LABELS.get(name, name), _words(value)) for name, value in visitor.shared.items()]
-    cells = "".join(
-        f'<tr><th scope="row">{escape(label)}</th><td>{escape(value)}</td></tr>' for label, value in rows
-    )
+    cells = "".join(f'<tr><th scope="row">{escape(label)}</th><td>{escape(value)}</td></tr>' for label, value in rows)
     none = "" if visitor.shared else "<p>You shared no field. That is fine.</p>"
     return (
         '<table class="fields"><caption>What this site received about you</caption>'
@@ -141,6 +157,4 @@ def message(title: str, text: str = "", *, kind: str = "info", links: Sequence[t
     )
 
 
-DECLINED: Final = message(
-    "You did not sign in.", "Nothing about you was shared with this site. You can go on reading."
-)
+DECLINED: Final = message("You did not sign in.", "Nothing about you was shared with this site. You can go on reading.")

@@ -36,9 +36,7 @@ def ask_to_post(*, issuer: str, client_id: str, client_secret: str, sub: str, te
     """Ask for one post. Nothing is posted by this call alone. Blocks; never raises."""
     body = {"sub": sub, "provider": "facebook", "text": text, "url": url, "return_to": url}
     try:
-        reply = Fetcher().post_json(
-            issuer + "/posting/requests", body, basic_authorization(client_id, client_secret)
-        )
+        reply = Fetcher().post_json(issuer + "/posting/requests", body, basic_authorization(client_id, client_secret))
     except Unreachable:
         return Outcome(kind="unreachable")
     if reply.status == 201:
@@ -72,7 +70,9 @@ def say_outcome(outcome: Outcome, back: str) -> tuple[str, str]:
             if outcome.opt_in_url
             else ""
         )
-        text = "<p>Posting to Facebook is off, so nothing was posted. It stays off unless you switch it on yourself.</p>"
+        text = (
+            "<p>Posting to Facebook is off, so nothing was posted. It stays off unless you switch it on yourself.</p>"
+        )
         return "Posting is off", text + link + again
     if outcome.kind == "unreachable":
         return (

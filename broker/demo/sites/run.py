@@ -26,9 +26,7 @@ def read_settings(site: str, *, port: int, arguments: list[str] | None = None) -
     parser = argparse.ArgumentParser(prog=f"python -m broker.demo.sites.{site}")
     parser.add_argument("--port", type=int, default=port, help="port on this machine (default: %(default)s)")
     parser.add_argument("--issuer", default="http://localhost:8000", help="the broker (default: %(default)s)")
-    parser.add_argument(
-        "--client-id", default=site, help="this site's id at the broker (default: %(default)s)"
-    )
+    parser.add_argument("--client-id", default=site, help="this site's id at the broker (default: %(default)s)")
     parser.add_argument("--client-secret-file", type=Path, required=True, help="file that holds its secret")
     parser.add_argument("--public-url", help="address people see (default: http://localhost:PORT)")
     given = parser.parse_args(sys.argv[1:] if arguments is None else arguments)

@@ -17,7 +17,6 @@ from urllib.parse import quote
 import httpx2
 import uvicorn
 from authlib.integrations.starlette_client import OAuth, OAuthError
-from doorward_verify.paths import safe_next
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
@@ -27,6 +26,8 @@ from starlette.middleware.sessions import SessionMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
+
+from doorward_verify.paths import safe_next
 
 from .look import DECLINED, STYLE, Look, Visitor, message, only_shared
 from .run import read_settings
@@ -70,16 +71,12 @@ def first_issues() -> list[Issue]:
 class Tracker:
     """The tracker's pages. Issues and sessions live in memory and are gone when it stops."""
 
-    def __init__(
-        self, *, issuer: str, client_id: str, client_secret: str, public_url: str, **client: Any
-    ) -> None:
+    def __init__(self, *, issuer: str, client_id: str, client_secret: str, public_url: str, **client: Any) -> None:
         self._issuer, self._client_id, self._url = issuer, client_id, public_url
         self.issues = first_issues()
         self._people: dict[str, Person] = {}
         self._logout_ids: dict[str, float] = {}
-        self.look = Look(
-            title="Tracker", kind="issue tracker", theme="tracker", issuer=issuer, logout_path="/sign-out"
-        )
+        self.look = Look(title="Tracker", kind="issue tracker", theme="tracker", issuer=issuer, logout_path="/sign-out")
         oauth = OAuth()
         oauth.register(
             name="doorward",
@@ -123,9 +120,7 @@ class Tracker:
             state: safe_next(request.query_params.get("next"), prefix="/sign-in"),
         }
         try:
-            answer: Response = await self._oidc.authorize_redirect(
-                request, self._url + "/callback", state=state
-            )
+            answer: Response = await self._oidc.authorize_redirect(request, self._url + "/callback", state=state)
         except (httpx2.HTTPError, OAuthError, RuntimeError, ValueError):
             return self._unavailable(request)
         return answer
@@ -338,14 +333,10 @@ class Tracker:
             422: ("Something is missing", "Say what is wrong, then send it again."),
         }
         heading, text = words.get(status, ("Something went wrong", "Please try again."))
-        return self.render(
-            request, heading, f'<p>{escape(text)}</p><p><a href="/">All issues</a></p>', status=status
-        )
+        return self.render(request, heading, f'<p>{escape(text)}</p><p><a href="/">All issues</a></p>', status=status)
 
     def _failed(self, request: Request, back: str) -> Response:
-        note = message(
-            "You are not signed in.", "The sign-in was not finished or took too long.", kind="warn"
-        )
+        note = message("You are not signed in.", "The sign-in was not finished or took too long.", kind="warn")
         body = f'<p><a href="/sign-in?next={quote(back)}">Sign in again</a></p><p><a href="{escape(back)}">Go on without signing in</a></p>'
         return self.render(request, "Sign-in did not work", body, note=note, status=400)
 
@@ -361,9 +352,7 @@ class Tracker:
 
     def _is_same_origin(self, request: Request) -> bool:
         site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-        return origin in (None, self._url) and (
-            site == "same-origin" or (site is None and origin == self._url)
-        )
+        return origin in (None, self._url) and (site == "same-origin" or (site is None and origin == self._url))
 
     async def _form(self, request: Request) -> tuple[Person, dict[str, str]]:
         """The form of a signed-in person, sent from a page of this site."""
@@ -376,9 +365,7 @@ class Tracker:
         return person, {name: value for name, value in form.items() if isinstance(value, str)}
 
 
-def create_app(
-    *, issuer: str, client_id: str, client_secret: str, public_url: str, **client_options: Any
-) -> Starlette:
+def create_app(*, issuer: str, client_id: str, client_secret: str, public_url: str, **client_options: Any) -> Starlette:
     """The tracker as an ASGI application."""
     tracker = Tracker(
         issuer=issuer,
@@ -412,9 +399,7 @@ def main() -> None:
         public_url=given.public_url,
     )
     # The access log would print codes and states.
-    uvicorn.run(
-        app, host="127.0.0.1", port=given.port, log_level="warning", access_log=False, server_header=False
-    )
+    uvicorn.run(app, host="127.0.0.1", port=given.port, log_level="warning", access_log=False, server_header=False)
 
 
 if __name__ == "__main__":

@@ -42,9 +42,7 @@ class Wiki:
 
     def __init__(self, kit: SignInKit, issuer: str) -> None:
         self.kit = kit
-        self.pages: dict[str, tuple[str, str]] = {
-            title: (text, "The gardeners") for title, text in FIRST_PAGES.items()
-        }
+        self.pages: dict[str, tuple[str, str]] = {title: (text, "The gardeners") for title, text in FIRST_PAGES.items()}
         self.look = Look(title="Wiki", kind="wiki", theme="wiki", issuer=issuer, logout_path=kit.logout_path)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -84,9 +82,7 @@ class Wiki:
 
     def show_index(self) -> tuple[int, str, str, str]:
         """The first page: all titles."""
-        items = "".join(
-            f'<li><a href="/page/{quote(title)}">{escape(title)}</a></li>' for title in sorted(self.pages)
-        )
+        items = "".join(f'<li><a href="/page/{quote(title)}">{escape(title)}</a></li>' for title in sorted(self.pages))
         form = (
             '<h2>Write a new page</h2><form method="get" action="/new"><label for="title">Its title</label>'
             '<input id="title" name="title" required maxlength="80"><button>Write it</button></form>'
@@ -100,9 +96,7 @@ class Wiki:
             return _not_found()
         text, author = found
         note = (
-            message("Saved.", "Your change is there for all to read.")
-            if environ.get("QUERY_STRING") == "saved"
-            else ""
+            message("Saved.", "Your change is there for all to read.") if environ.get("QUERY_STRING") == "saved" else ""
         )
         body = (
             f'<article><p>{escape(text)}</p></article><p class="by">Last changed by {escape(author)}</p>'
@@ -126,14 +120,10 @@ class Wiki:
     def save(self, title: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Keep a changed page."""
         headers = [
-            (name[5:].replace("_", "-").lower(), value)
-            for name, value in environ.items()
-            if name.startswith("HTTP_")
+            (name[5:].replace("_", "-").lower(), value) for name, value in environ.items() if name.startswith("HTTP_")
         ]
         if not self.kit.is_same_origin(KitRequest(method="POST", path="/", headers=headers)):
-            return self.render(
-                environ, start_response, 403, "Not allowed", "<p>This form came from elsewhere.</p>", ""
-            )
+            return self.render(environ, start_response, 403, "Not allowed", "<p>This form came from elsewhere.</p>", "")
         session = require_session(environ["community.session"])
         text = _read_form(environ).get("text", "").strip()[:8000]
         if not TITLE.match(title) or not text or (title not in self.pages and len(self.pages) >= MOST):
@@ -175,9 +165,7 @@ def _send(start_response: StartResponse, status: int, body: bytes, headers: dict
     return [body]
 
 
-def create_app(
-    *, issuer: str, client_id: str, client_secret: str, public_url: str, **kit_options: Any
-) -> WSGISession:
+def create_app(*, issuer: str, client_id: str, client_secret: str, public_url: str, **kit_options: Any) -> WSGISession:
     """The wiki as a WSGI application."""
     kit = SignInKit(
         issuer=issuer, client_id=client_id, client_secret=client_secret, public_url=public_url, **kit_options
@@ -196,7 +184,7 @@ class QuietHandler(WSGIRequestHandler):
 
     timeout = 30
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name the base class has
         """Say nothing."""
 
 
