@@ -21,11 +21,13 @@ CACHE: Final = 600.0
 COOLDOWN: Final = 30.0
 FIRST_COOLDOWN: Final = 1.0
 MOST_KEYS: Final = 64
+MODULUS: Final = 342
+"""Letters of a 2048-bit modulus in base64url: anything shorter is too weak (RFC 7518 §3.3)."""
 
 
 def _read_key(jwk: Mapping[str, Any]) -> Key | None:
     """One JWK as a `Key`, or ``None`` for a kind that is not used here."""
-    if jwk.get("use", "sig") != "sig":
+    if jwk.get("use", "sig") != "sig" or (jwk.get("kty") == "RSA" and len(str(jwk.get("n"))) < MODULUS):
         return None
     try:
         public: Any
@@ -162,9 +164,7 @@ class KeySource:
                 return
             finally:
                 self._tried_at = self._clock()
-            if {kid: key.public for kid, key in keys.items()} != {
-                kid: key.public for kid, key in self._keys.items()
-            }:
+            if {kid: key.public for kid, key in keys.items()} != {kid: key.public for kid, key in self._keys.items()}:
                 self.generation += 1
             self._keys, self._fetched_at, self._failed = keys, self._clock(), False
         finally:

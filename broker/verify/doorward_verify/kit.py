@@ -164,9 +164,7 @@ class SignInKit:
         if route is not None:
             return route(request, body)
         if any(known == tail for _method, known in routes):
-            return page(
-                405, "This does not work here", "Go back and use the button of the site.", self._links()
-            )
+            return page(405, "This does not work here", "Go back and use the button of the site.", self._links())
         return page(404, "Page not found", "There is no such page.", self._links())
 
     def is_same_origin(self, request: Request) -> bool:
@@ -174,7 +172,7 @@ class SignInKit:
         origin, site = request.one("origin"), request.one("sec-fetch-site")
         if len(request.all("origin")) > 1 or len(request.all("sec-fetch-site")) > 1:
             return False
-        if origin and origin != "null" and origin != self.origin:
+        if origin and origin not in {"null", self.origin}:
             return False
         if site:
             return site == "same-origin"
@@ -188,9 +186,7 @@ class SignInKit:
         query = read_form(request.query) or {}
         next_path = self.next_of(query.get("next"))
         wanted_age = query.get("max_age", "")
-        max_age = (
-            int(wanted_age) if wanted_age.isascii() and wanted_age.isdigit() and len(wanted_age) < 7 else None
-        )
+        max_age = int(wanted_age) if wanted_age.isascii() and wanted_age.isdigit() and len(wanted_age) < 7 else None
         silent = query.get("silent") == "1"
         state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
         parameters = {
@@ -303,9 +299,7 @@ class SignInKit:
 
     def _handle_logout(self, request: Request, _body: bytes) -> Answer:
         if not self.is_same_origin(request):
-            return page(
-                403, "Sign out from the site itself", "This request came from elsewhere.", self._links()
-            )
+            return page(403, "Sign out from the site itself", "This request came from elsewhere.", self._links())
         handle = self.read_handle(request) or {}
         self._end_here(request)
         parameters = {"post_logout_redirect_uri": self.origin + self.home}

@@ -131,9 +131,7 @@ class Provider:
         self.verifier.check_times(claims)
         return claims
 
-    def _tokens(
-        self, body: Mapping[str, Any], *, sub: str, id_token: str | None, auth_time: object
-    ) -> Tokens:
+    def _tokens(self, body: Mapping[str, Any], *, sub: str, id_token: str | None, auth_time: object) -> Tokens:
         session_token = body.get("session_token")
         if not isinstance(session_token, str):
             raise Refused("no_session_token")

@@ -47,9 +47,7 @@ class MemoryRegister:
         with self._lock:
             before = self._ended.pop(key, (0, 0.0))[0]
             self._ended[key] = (max(before, issued_until), now + KEEP)
-            while self._ended and (
-                len(self._ended) > self._most or next(iter(self._ended.values()))[1] < now
-            ):
+            while self._ended and (len(self._ended) > self._most or next(iter(self._ended.values()))[1] < now):
                 del self._ended[next(iter(self._ended))]
 
     def is_ended(self, session: Session) -> bool:

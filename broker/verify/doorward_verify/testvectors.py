@@ -1,7 +1,8 @@
 """Tokens with the code each must be given, for sites written in any language.
 
 `write_vectors(folder)` writes ``vectors.json``: the issuer, the audience, a fixed time ``now``, a JWK
-set, and a list of ``{name, token, expect}`` where ``expect`` is ``ok`` or a code of ``errors.STATUS``.
+set, and a list of ``{name, token, expect, accept}``. ``expect`` is ``ok`` or a code of
+``errors.STATUS``; ``accept`` lists it and what a library that checks in another order may say instead.
 The keys are new each time and worth nothing.
 """
 
@@ -21,6 +22,10 @@ __all__ = ["build_vectors", "write_vectors"]
 
 ISSUER: Final = "https://login.example.org"
 AUDIENCE: Final = "forum"
+ALSO: Final = {
+    "RS256 key named for an ES256 signature": ("unknown_key",),
+    "a space in front": ("bad_signature",),
+}
 
 
 def _b64(value: object) -> str:
@@ -149,7 +154,10 @@ def build_vectors(now: int | None = None) -> dict[str, Any]:
         "audience": AUDIENCE,
         "now": at,
         "jwks": {"keys": [make.rsa.as_dict(private=False), make.ec.as_dict(private=False)]},
-        "vectors": [{"name": name, "token": token, "expect": code} for name, (token, code) in cases.items()],
+        "vectors": [
+            {"name": name, "token": token, "expect": code, "accept": [code, *ALSO.get(name, ())]}
+            for name, (token, code) in cases.items()
+        ],
     }
 
 

@@ -52,9 +52,7 @@ class Verifier:
         self.issuer, self.audience, self.mode = issuer, audience, mode
         self.fetcher = Fetcher(timeout=timeout, ssl_context=ssl_context)
         self.metadata = Metadata(issuer, self.fetcher)
-        self.keys = KeySource(
-            self.metadata, self.fetcher, fixed=read_keys(keys) if keys is not None else None
-        )
+        self.keys = KeySource(self.metadata, self.fetcher, fixed=read_keys(keys) if keys is not None else None)
         self._client_secret = client_secret
         self._is_revoked = is_revoked
         # digest of the token -> (session, generation of the keys). Tokens themselves are not kept.
@@ -124,9 +122,7 @@ class Verifier:
         if parsed.typ != TYP:
             raise SessionError("wrong_type")
         check_signature(parsed, self.keys.find(parsed.kid, network=network))
-        session = read_session(
-            read_json(parsed.payload), issuer=self.issuer, audience=self.audience, now=time.time()
-        )
+        session = read_session(read_json(parsed.payload), issuer=self.issuer, audience=self.audience, now=time.time())
         if len(self._seen) >= SEEN:
             self._forget_oldest()
         self._seen[digest] = (session, self.keys.generation)

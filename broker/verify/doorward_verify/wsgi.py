@@ -93,9 +93,7 @@ def remove_forged(environ: Environ) -> None:
 
 def _read_request(environ: Environ) -> Request:
     headers = [
-        (name[5:].replace("_", "-").lower(), value)
-        for name, value in environ.items()
-        if name.startswith("HTTP_")
+        (name[5:].replace("_", "-").lower(), value) for name, value in environ.items() if name.startswith("HTTP_")
     ]
     headers.append(("content-type", environ.get("CONTENT_TYPE", "")))
     path = quote(environ.get("PATH_INFO", "").encode("latin-1"), safe="/!$&'()*+,;=:@~")
