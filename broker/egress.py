@@ -359,7 +359,7 @@ class Egress:
         return context
 
 
-class _BadAnswer(Exception):  # noqa: N818 - never leaves this module
+class _BadAnswer(Exception):
     """The host answered, with something we do not read."""
 
 

@@ -37,7 +37,7 @@ _CHECKPOINT: Final = frozenset({459, 464})
 _START_AGAIN: Final = frozenset({458, 460, 463, 467})
 
 
-class GraphFault(Exception):  # noqa: N818 - turned into one of ours before it leaves the provider
+class GraphFault(Exception):
     """An error of the Graph API, or an answer that is not one of its answers."""
 
     def __init__(self, call: str, code: int = 0, subcode: int = 0, *, transient: bool = False) -> None:
@@ -98,7 +98,7 @@ def _fault(raw: object, call: str, status: int) -> GraphFault:
 
 def read_code(raw: object) -> int:
     """An error code as a number, from JSON or from a callback; 0 if it is none."""
-    if isinstance(raw, str) and raw.isascii() and raw.isdigit() and len(raw) < 10:  # noqa: PLR2004
+    if isinstance(raw, str) and raw.isascii() and raw.isdigit() and len(raw) < 10:
         return int(raw)
     return raw if isinstance(raw, int) and not isinstance(raw, bool) and abs(raw) < 10**9 else 0
 

@@ -89,6 +89,6 @@ def read_success(response: UpstreamResponse, check: str) -> dict[str, Any]:
         return read_object(response, check)
     if response.status >= SERVER_FAULT or response.status == TOO_MANY:
         raise UpstreamUnavailable(f"status {response.status} {check}")
-    if response.status >= 400:  # noqa: PLR2004 - the class of client errors
+    if response.status >= 400:
         raise UpstreamRejected(f"status {response.status} {check}")
     raise UpstreamInvalid(check, f"status {response.status}")

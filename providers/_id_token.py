@@ -106,7 +106,7 @@ def _parts(token: str) -> tuple[dict[str, Any], bytes]:
     if len(token) > MAX_TOKEN or not token.isascii():
         raise UpstreamInvalid("id_token_size")
     parts = token.split(".")
-    if len(parts) != 3 or not parts[0] or not parts[1] or len(parts[0]) > MAX_HEADER:  # noqa: PLR2004 - RFC 7515 §3.1
+    if len(parts) != 3 or not parts[0] or not parts[1] or len(parts[0]) > MAX_HEADER:
         raise UpstreamInvalid("id_token_form")
     header = read_json(_decode(parts[0]), "id_token_header")
     if "crit" in header or "b64" in header:  # no extension is understood here, so none may be critical (RFC 7515 §4.1.11)
@@ -237,8 +237,8 @@ def _auth_time(claims: Mapping[str, Any], now: datetime, *, fresh: bool) -> date
 def _amr(raw: object) -> tuple[str, ...]:
     if not isinstance(raw, list):
         return ()
-    return tuple(item for item in raw[:16] if isinstance(item, str) and 0 < len(item) <= 64 and item.isprintable())  # noqa: PLR2004
+    return tuple(item for item in raw[:16] if isinstance(item, str) and 0 < len(item) <= 64 and item.isprintable())
 
 
 def _acr(raw: object) -> str | None:
-    return raw if isinstance(raw, str) and 0 < len(raw) <= 255 and raw.isprintable() else None  # noqa: PLR2004
+    return raw if isinstance(raw, str) and 0 < len(raw) <= 255 and raw.isprintable() else None

@@ -120,7 +120,7 @@ def read_token_answer(response: UpstreamResponse) -> TokenAnswer:
     """
     if response.status >= SERVER_FAULT or response.status == TOO_MANY:
         raise UpstreamUnavailable(f"status {response.status} token")
-    if not (response.status == OK or 400 <= response.status < SERVER_FAULT):  # noqa: PLR2004 - client errors
+    if not (response.status == OK or 400 <= response.status < SERVER_FAULT):
         raise UpstreamInvalid("token_status", str(response.status))
     answer = read_object(response, "token_json")
     if "error" in answer or response.status != OK:

@@ -24,7 +24,7 @@ SHARE_DIALOG: Final = "https://www.facebook.com/dialog/share"
 class FacebookShare:
     """The Share window of one Facebook app. Needs no permission and no token, so it can leak none."""
 
-    def __init__(self, preset: Preset, http: UpstreamHTTP, clock: Clock) -> None:  # noqa: ARG002 - never calls anybody
+    def __init__(self, preset: Preset, http: UpstreamHTTP, clock: Clock) -> None:
         self._preset, self._clock = preset, clock
         posting = preset.posting
         self._dialog = (posting.url if posting else None) or preset.endpoints.get("share") or SHARE_DIALOG
@@ -48,7 +48,7 @@ class FacebookShare:
     def needs_person(self) -> bool:
         return True
 
-    async def publish(self, permit: PostingPermit, message: Message, token: UpstreamTokens | None) -> NeedsPerson:  # noqa: ARG002
+    async def publish(self, permit: PostingPermit, message: Message, token: UpstreamTokens | None) -> NeedsPerson:
         """Where to send the person. The window shares an address, so a message without one cannot be shared.
 
         Raises `PostingNotPermitted` if the permit is not for this message, or if there is no http(s) address to share.
@@ -61,7 +61,7 @@ class FacebookShare:
             query["redirect_uri"] = message.return_url
         return NeedsPerson(url=f"{self._dialog}?{urlencode(query)}")
 
-    async def undo(self, permit: PostingPermit, remote_id: str, token: UpstreamTokens | None) -> bool:  # noqa: ARG002
+    async def undo(self, permit: PostingPermit, remote_id: str, token: UpstreamTokens | None) -> bool:
         """Never possible for us: only the person can delete what they shared."""
         return False
 

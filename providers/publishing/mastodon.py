@@ -77,7 +77,7 @@ class Mastodon:
         except UpstreamInvalid as error:  # it was taken, but what it became cannot be read
             return PostUnknown(reason=error.check)
 
-    async def undo(self, permit: PostingPermit, remote_id: str, token: UpstreamTokens | None) -> bool:  # noqa: ARG002
+    async def undo(self, permit: PostingPermit, remote_id: str, token: UpstreamTokens | None) -> bool:
         """Delete a status; true when it is gone, also when it was gone before. Copies elsewhere follow in their time.
 
         Raises `UpstreamRejected` or `UpstreamUnavailable`.
@@ -86,7 +86,7 @@ class Mastodon:
         response = await self._http.request("DELETE", address, headers={**JSON, **self._bearer(token)})
         if response.status in _GONE:
             return True
-        if response.status == 204:  # noqa: PLR2004 - no content
+        if response.status == 204:
             return True
         read_success(response, "undo")
         return True
