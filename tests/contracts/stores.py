@@ -1,0 +1,1006 @@
+"""What every store must do, whatever it is made of. `test_memory`, `test_sqlite`, `test_postgres` and `test_redis` run it.
+
+A new store is a test file of twenty lines: a fixture `stores`, and one subclass per contract.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from broker.domain.account import Account, AccountStatus, Link, ProfileValue, user_name_key
+from broker.domain.claims import EMAIL, NAME, PREFERRED_USERNAME
+from broker.domain.consent import Purpose
+from broker.domain.disclosure import Via
+from broker.domain.grant import AlreadyRedeemed, Grant, Redeemed, RefreshFamily, Reused, Rotated
+from broker.domain.ports import BrowserMemory, Durable
+from broker.domain.posting import PostState
+from broker.domain.values import AccountId, ClientId, GrantId, IdentityKey, ProviderId, Scope, Sid
+from broker.errors import Conflict
+from tests.support import builders as make
+from tests.support.builders import FACEBOOK, FORUM, NOW, WIKI, FixedClock
+
+SECOND = timedelta(seconds=1)
+TAKERS = 20
+
+
+async def kept_account(durable: Durable, **more: object) -> tuple[Account, Link]:
+    """An account with one link, committed."""
+    account = make.account(**more)
+    link = make.link(account)
+    unit = durable.unit()
+    unit.add_account(account)
+    unit.add_link(link)
+    await unit.commit()
+    return account, link
+
+
+async def kept_grant(durable: Durable, account: AccountId | None = None, **more: object) -> Grant:
+    """A grant, committed."""
+    owner = account or (await kept_account(durable))[0].id
+    grant = make.grant(owner, **more)
+    unit = durable.unit()
+    unit.add_grant(grant)
+    await unit.commit()
+    return grant
+
+
+async def kept_family(durable: Durable, grant: Grant, **more: object) -> RefreshFamily:
+    family = make.family(grant, **more)
+    unit = durable.unit()
+    unit.add_family(family)
+    await unit.commit()
+    return family
+
+
+async def outcomes(takers: list[Callable[[], Awaitable[object]]]) -> list[object]:
+    """What each of many concurrent takers got; a `Conflict` counts as an answer."""
+
+    async def take(taker: Callable[[], Awaitable[object]]) -> object:
+        try:
+            return await taker()
+        except Conflict as conflict:
+            return conflict
+
+    return await asyncio.gather(*(take(taker) for taker in takers))
+
+
+async def conflict_of(commit: Awaitable[None]) -> str:
+    with pytest.raises(Conflict) as caught:
+        await commit
+    return caught.value.what
+
+
+class AccountsContract:
+    async def test_every_field_of_an_account_and_a_link_comes_back(self, durable: Durable) -> None:
+        account, link = await kept_account(durable)
+        assert await durable.accounts.load(account.id) == account
+        assert await durable.accounts.links(account.id) == (link,)
+        assert await durable.accounts.by_identity(link.key) == (account, link)
+
+    async def test_nothing_is_written_before_commit(self, durable: Durable) -> None:
+        account = make.account()
+        durable.unit().add_account(account)
+        assert await durable.accounts.load(account.id) is None
+
+    async def test_the_unknown_is_none(self, durable: Durable) -> None:
+        nobody = AccountId("nobody")
+        assert await durable.accounts.load(nobody) is None
+        assert await durable.accounts.links(nobody) == ()
+        assert await durable.accounts.by_identity(IdentityKey(issuer="i", subject="s")) is None
+        assert await durable.accounts.with_receipts(nobody, Purpose.SHARE_WITH_CLIENT, "forum") is None
+
+    async def test_a_saved_account_replaces_the_one_before(self, durable: Durable) -> None:
+        account, _ = await kept_account(durable)
+        profile = {NAME: ProfileValue(value="Other", source="person", verified=True)}
+        changed = replace(account, profile=profile, status=AccountStatus.ACTIVE, agreed_notice="n2", newsletters=(), locale=None)
+        unit = durable.unit()
+        unit.save_account(changed)
+        await unit.commit()
+        assert await durable.accounts.load(account.id) == changed
+
+    async def test_saving_an_unknown_account_is_a_conflict(self, durable: Durable) -> None:
+        unit = durable.unit()
+        unit.save_account(make.account())
+        assert await conflict_of(unit.commit()) == "account"
+
+    async def test_look_alike_user_names_are_one(self, durable: Durable) -> None:
+        await kept_account(durable, profile=make.profile("Robin-Smith"))
+        assert not await durable.accounts.is_user_name_free(user_name_key("r0bin.smith"))
+        unit = durable.unit()
+        unit.add_account(make.account(profile=make.profile("R0bin_Smith", verified=False)))
+        assert await conflict_of(unit.commit()) == "user_name"
+
+    async def test_a_user_name_given_up_is_free_for_others(self, durable: Durable) -> None:
+        account, _ = await kept_account(durable, profile=make.profile("firstname"))
+        unit = durable.unit()
+        unit.save_account(replace(account, profile=make.profile("secondname")))
+        await unit.commit()
+        assert await durable.accounts.is_user_name_free(user_name_key("firstname"))
+        assert not await durable.accounts.is_user_name_free(user_name_key("secondname"))
+
+    async def test_a_verified_address_belongs_to_one_account(self, durable: Durable) -> None:
+        """catalogue 121"""
+        await kept_account(durable, profile=make.profile("ada"))
+        other = make.account(profile=make.profile("bea") | {EMAIL: ProfileValue(value="ADA@canary.example", source="x", verified=True)})
+        unit = durable.unit()
+        unit.add_account(other)
+        assert await conflict_of(unit.commit()) == "email"
+
+    async def test_an_unverified_address_may_be_anybodys(self, durable: Durable) -> None:
+        first, _ = await kept_account(durable, profile=make.profile("cleo"))
+        claimed = {EMAIL: ProfileValue(value="cleo@canary.example", source="person")}
+        second, _ = await kept_account(durable, profile=make.profile("dora") | claimed)
+        unit = durable.unit()
+        unit.save_account(replace(second, profile=make.profile("dora") | {EMAIL: replace(claimed[EMAIL], verified=True)}))
+        assert await conflict_of(unit.commit()) == "email"
+        assert await durable.accounts.load(first.id) == first
+        assert await durable.accounts.load(second.id) == second
+
+    async def test_an_identity_belongs_to_one_account(self, durable: Durable) -> None:
+        """catalogue 176"""
+        account, link = await kept_account(durable)
+        other, _ = await kept_account(durable)
+        unit = durable.unit()
+        unit.add_link(make.link(other, key=link.key))
+        assert await conflict_of(unit.commit()) == "link"
+        assert await durable.accounts.by_identity(link.key) == (account, link)
+
+    async def test_the_same_subject_of_another_issuer_is_somebody_else(self, durable: Durable) -> None:
+        _, link = await kept_account(durable)
+        assert await durable.accounts.by_identity(replace(link.key, issuer="https://other.example")) is None
+
+    async def test_one_failed_step_undoes_the_whole_unit(self, durable: Durable) -> None:
+        """catalogue 164"""
+        _, taken = await kept_account(durable)
+        account = make.account()
+        receipt = make.receipt(account.id)
+        unit = durable.unit()
+        unit.append_receipt(receipt)
+        unit.add_account(account)
+        unit.add_link(make.link(account, key=taken.key))
+        assert await conflict_of(unit.commit()) == "link"
+        assert await durable.accounts.load(account.id) is None
+        assert await durable.ledger.receipts(account.id) == ()
+
+    async def test_twenty_sign_ups_of_one_identity_make_one_account(self, durable: Durable) -> None:
+        """catalogue 176"""
+        key = IdentityKey(issuer="https://facebook.example", subject="raced")
+
+        def sign_up() -> Callable[[], Awaitable[object]]:
+            account = make.account()
+            unit = durable.unit()
+            unit.add_account(account)
+            unit.add_link(make.link(account, key=key))
+            return unit.commit
+
+        got = await outcomes([sign_up() for _ in range(TAKERS)])
+        assert got.count(None) == 1
+        assert {conflict.what for conflict in got if isinstance(conflict, Conflict)} == {"link"}
+
+    async def test_a_used_link_says_when(self, durable: Durable) -> None:
+        account, link = await kept_account(durable)
+        unit = durable.unit()
+        unit.touch_link(link.id, NOW)
+        await unit.commit()
+        assert await durable.accounts.links(account.id) == (replace(link, last_used_at=NOW),)
+
+    async def test_the_last_link_stays(self, durable: Durable) -> None:
+        """catalogue 124"""
+        account, link = await kept_account(durable)
+        second = make.link(account)
+        unit = durable.unit()
+        unit.add_link(second)
+        unit.remove_link(account.id, link.id)
+        await unit.commit()
+        assert await durable.accounts.links(account.id) == (second,)
+        unit = durable.unit()
+        unit.remove_link(account.id, link.id)  # gone already: nothing
+        await unit.commit()
+        unit = durable.unit()
+        unit.remove_link(account.id, second.id)
+        assert await conflict_of(unit.commit()) == "last_link"
+
+    async def test_two_links_removed_at_once_leave_one(self, durable: Durable) -> None:
+        """catalogue 124"""
+        account, link = await kept_account(durable)
+        second = make.link(account)
+        unit = durable.unit()
+        unit.add_link(second)
+        await unit.commit()
+
+        def removal(link_id: str) -> Callable[[], Awaitable[object]]:
+            unit = durable.unit()
+            unit.remove_link(account.id, link_id)
+            return unit.commit
+
+        got = await outcomes([removal(link.id), removal(second.id)])
+        assert sum(isinstance(one, Conflict) for one in got) == 1
+        assert len(await durable.accounts.links(account.id)) == 1
+
+    async def test_a_link_of_somebody_else_is_not_removed(self, durable: Durable) -> None:
+        account, _ = await kept_account(durable)
+        other, link = await kept_account(durable)
+        unit = durable.unit()
+        unit.add_link(make.link(other))
+        unit.remove_link(account.id, link.id)
+        await unit.commit()
+        assert link in await durable.accounts.links(other.id)
+
+    async def test_account_and_receipts_come_together_and_in_order(self, durable: Durable) -> None:
+        account, _ = await kept_account(durable)
+        receipts = [make.receipt(account.id, decided_at=NOW - n * SECOND) for n in range(3)]
+        unit = durable.unit()
+        for receipt in receipts:
+            unit.append_receipt(receipt)
+        unit.append_receipt(make.receipt(account.id, counterparty=str(WIKI)))
+        unit.append_receipt(make.receipt(account.id, purpose=Purpose.PREFILL_SIGN_UP))
+        await unit.commit()
+        found = await durable.accounts.with_receipts(account.id, Purpose.SHARE_WITH_CLIENT, str(FORUM))
+        assert found == (account, tuple(receipts))
+        assert await durable.accounts.with_receipts(account.id, Purpose.POST_UPSTREAM, "x") == (account, ())
+
+    async def test_an_erased_account_leaves_its_records_and_its_name_taken(self, durable: Durable) -> None:
+        account, link = await kept_account(durable, profile=make.profile("gone-away"))
+        grant = await kept_grant(durable, account.id)
+        family = await kept_family(durable, grant)
+        code, posting = make.code(grant), make.posting(account.id)
+        receipt, row = make.receipt(account.id), make.disclosure_row(grant)
+        unit = durable.unit()
+        unit.add_code(code)
+        unit.add_posting(posting)
+        unit.save_upstream_tokens(account.id, FACEBOOK, make.upstream_tokens())
+        unit.append_receipt(receipt)
+        unit.append_disclosure(row)
+        await unit.commit()
+
+        unit = durable.unit()
+        unit.erase_account(account.id, NOW)
+        await unit.commit()
+
+        assert await durable.accounts.load(account.id) is None
+        assert await durable.accounts.links(account.id) == ()
+        assert await durable.accounts.by_identity(link.key) is None
+        assert await durable.accounts.with_receipts(account.id, Purpose.SHARE_WITH_CLIENT, str(FORUM)) is None
+        assert await durable.grants.load(grant.id) is None
+        assert await durable.grants.load_family(family.id) is None
+        assert await durable.grants.consume_code(code.digest, NOW) is None
+        assert await durable.grants.with_account(grant.id, "t") is None
+        assert await durable.postings.load(posting.id) is None
+        assert not await durable.vault.holds(account.id, FACEBOOK)
+        assert await durable.ledger.receipts(account.id) == (receipt,)
+        assert await durable.ledger.disclosures(account.id) == (row,)
+        assert not await durable.accounts.is_user_name_free(user_name_key("gone-away"))
+        unit = durable.unit()
+        unit.add_account(make.account(account.id, profile={}))
+        assert await conflict_of(unit.commit()) == "account"
+        unit = durable.unit()
+        unit.add_account(make.account(profile=make.profile("gone_away", verified=False)))
+        assert await conflict_of(unit.commit()) == "user_name"
+
+    async def test_an_erased_accounts_address_and_identity_may_sign_up_anew(self, durable: Durable) -> None:
+        account, link = await kept_account(durable, profile=make.profile("again"))
+        unit = durable.unit()
+        unit.erase_account(account.id, NOW)
+        await unit.commit()
+        fresh = make.account(profile=make.profile("again") | {PREFERRED_USERNAME: ProfileValue(value="newname", source="person")})
+        unit = durable.unit()
+        unit.add_account(fresh)
+        unit.add_link(make.link(fresh, key=link.key))
+        await unit.commit()
+        assert (await durable.accounts.by_identity(link.key) or (None,))[0] == fresh
+
+    async def test_nothing_is_added_to_an_erased_account(self, durable: Durable) -> None:
+        account, _ = await kept_account(durable)
+        unit = durable.unit()
+        unit.erase_account(account.id, NOW)
+        await unit.commit()
+        for add in (
+            lambda unit: unit.add_grant(make.grant(account.id)),
+            lambda unit: unit.add_link(make.link(account)),
+            lambda unit: unit.add_posting(make.posting(account.id)),
+            lambda unit: unit.save_upstream_tokens(account.id, FACEBOOK, make.upstream_tokens()),
+            lambda unit: unit.save_account(account),
+        ):
+            unit = durable.unit()
+            add(unit)
+            assert await conflict_of(unit.commit()) == "account"
+
+
+class LedgerContract:
+    async def test_every_field_of_a_receipt_comes_back(self, durable: Durable) -> None:
+        account, _ = await kept_account(durable)
+        receipt = make.receipt(account.id)
+        plain = make.receipt(account.id, sid=None, withdraws=None, scopes=frozenset(), refused=())
+        unit = durable.unit()
+        unit.append_receipt(receipt)
+        unit.append_receipt(plain)
+        await unit.commit()
+        assert await durable.ledger.receipts(account.id) == (receipt, plain)
+
+    async def test_receipts_are_found_by_purpose_and_party(self, durable: Durable) -> None:
+        account, _ = await kept_account(durable)
+        forum, wiki = make.receipt(account.id), make.receipt(account.id, counterparty=str(WIKI))
+        prefill = make.receipt(account.id, purpose=Purpose.PREFILL_SIGN_UP)
+        unit = durable.unit()
+        for receipt in (forum, wiki, prefill, make.receipt(AccountId("somebody-else"))):
+            unit.append_receipt(receipt)
+        await unit.commit()
+        ledger = durable.ledger
+        assert await ledger.receipts(account.id) == (forum, wiki, prefill)
+        assert await ledger.receipts(account.id, Purpose.SHARE_WITH_CLIENT) == (forum, wiki)
+        assert await ledger.receipts(account.id, counterparty=str(FORUM)) == (forum, prefill)
+        assert await ledger.receipts(account.id, Purpose.SHARE_WITH_CLIENT, str(WIKI)) == (wiki,)
+
+    async def test_a_receipt_is_written_once(self, durable: Durable) -> None:
+        receipt = make.receipt(AccountId("somebody"))
+        for expected in (None, "receipt"):
+            unit = durable.unit()
+            unit.append_receipt(receipt)
+            if expected is None:
+                await unit.commit()
+            else:
+                assert await conflict_of(unit.commit()) == expected
+
+    async def test_one_disclosure_per_grant_claims_way_and_day(self, durable: Durable) -> None:
+        grant = await kept_grant(durable)
+        row = make.disclosure_row(grant)
+        others = [
+            make.disclosure_row(grant, via=Via.ID_TOKEN, released_at=NOW + SECOND),
+            make.disclosure_row(grant, claims=(NAME,), released_at=NOW + 2 * SECOND),
+            make.disclosure_row(grant, day=NOW.date() + timedelta(days=1), released_at=NOW + 3 * SECOND),
+            make.disclosure_row(grant, claims=(), released_at=NOW + 4 * SECOND),
+        ]
+        for one in (row, replace(row, released_at=NOW + 9 * SECOND), *others):
+            unit = durable.unit()
+            unit.append_disclosure(one)
+            await unit.commit()
+        assert await durable.ledger.disclosures(grant.account) == (*reversed(others), row)
+
+    async def test_disclosures_are_found_by_site_day_and_page(self, durable: Durable) -> None:
+        grant = await kept_grant(durable)
+        wiki = await kept_grant(durable, grant.account, client=WIKI)
+        day = timedelta(days=1)
+        rows = [make.disclosure_row(grant, day=NOW.date() - n * day, released_at=NOW - n * day) for n in range(4)]
+        at_wiki = make.disclosure_row(wiki, released_at=NOW - timedelta(days=9), day=NOW.date() - timedelta(days=9))
+        unit = durable.unit()
+        for row in (*rows, at_wiki):
+            unit.append_disclosure(row)
+        await unit.commit()
+        found = durable.ledger.disclosures
+        assert await found(grant.account, client=WIKI) == (at_wiki,)
+        assert await found(grant.account, since=NOW.date() - 2 * day, until=NOW.date() - day) == tuple(rows[1:3])
+        assert await found(grant.account, limit=2, offset=1) == tuple(rows[1:3])
+        assert await found(AccountId("somebody-else")) == ()
+
+
+class GrantsContract:
+    async def test_every_field_of_a_grant_comes_back(self, durable: Durable) -> None:
+        grant = await kept_grant(durable)
+        plain = await kept_grant(durable, grant.account, acr=None, amr=(), claims={}, revoked_at=NOW)
+        assert await durable.grants.load(grant.id) == grant
+        assert await durable.grants.load(plain.id) == plain
+        assert await durable.grants.load(GrantId("unknown")) is None
+
+    async def test_every_field_of_a_family_comes_back(self, durable: Durable) -> None:
+        grant = await kept_grant(durable)
+        family = await kept_family(durable, grant)
+        assert await durable.grants.load_family(family.id) == family
+        assert await durable.grants.load_family("unknown") is None
+
+    async def test_a_code_is_redeemed_once(self, durable: Durable) -> None:
+        """catalogue 20"""
+        grant = await kept_grant(durable)
+        code = make.code(grant)
+        unit = durable.unit()
+        unit.add_code(code)
+        await unit.commit()
+        redeemed = await durable.grants.consume_code(code.digest, NOW)
+        assert redeemed == Redeemed(code=replace(code, used_at=NOW), grant=grant)
+        assert await durable.grants.consume_code(code.digest, NOW) == AlreadyRedeemed(grant=grant.id)
+        assert await durable.grants.consume_code(b"x" * 32, NOW) is None
+
+    async def test_a_code_without_nonce_or_challenge_comes_back_so(self, durable: Durable) -> None:
+        grant = await kept_grant(durable)
+        code = make.code(grant, nonce=None, code_challenge=None)
+        unit = durable.unit()
+        unit.add_code(code)
+        await unit.commit()
+        assert await durable.grants.consume_code(code.digest, NOW) == Redeemed(code=replace(code, used_at=NOW), grant=grant)
+
+    async def test_of_twenty_takers_of_a_code_one_wins(self, durable: Durable) -> None:
+        """catalogue 21"""
+        grant = await kept_grant(durable)
+        code = make.code(grant)
+        unit = durable.unit()
+        unit.add_code(code)
+        await unit.commit()
+        got = await outcomes([lambda: durable.grants.consume_code(code.digest, NOW)] * TAKERS)
+        assert sum(isinstance(one, Redeemed) for one in got) == 1
+        assert sum(one == AlreadyRedeemed(grant=grant.id) for one in got) == TAKERS - 1
+
+    async def test_grant_code_and_receipt_are_written_together_or_not_at_all(self, durable: Durable) -> None:
+        """catalogue 164"""
+        account = AccountId("nobody-here")
+        grant, receipt = make.grant(account), make.receipt(account)
+        code = make.code(grant)
+        unit = durable.unit()
+        unit.append_receipt(receipt)
+        unit.add_grant(grant)
+        unit.add_code(code)
+        assert await conflict_of(unit.commit()) == "account"
+        assert await durable.grants.consume_code(code.digest, NOW) is None
+        assert await durable.ledger.receipts(account) == ()
+
+    async def test_the_current_refresh_token_steps_the_family(self, durable: Durable) -> None:
+        family = await kept_family(durable, await kept_grant(durable))
+        rotated = await durable.grants.rotate(family.id, 7, FORUM, NOW)
+        assert isinstance(rotated, Rotated)
+        assert rotated.family == replace(
+            family, generation=8, rotated_at=NOW, retried=False, idle_expires_at=NOW + timedelta(days=30)
+        )
+        assert await durable.grants.load_family(family.id) == rotated.family
+
+    async def test_a_lost_answer_may_be_asked_for_once(self, durable: Durable) -> None:
+        """catalogue 92"""
+        grant = await kept_grant(durable)
+        family = await kept_family(durable, grant)
+        first = await durable.grants.rotate(family.id, 7, FORUM, NOW)
+        again = await durable.grants.rotate(family.id, 7, FORUM, NOW + 29 * SECOND)
+        assert isinstance(first, Rotated)
+        assert again == Rotated(family=replace(first.family, retried=True))
+        third = await durable.grants.rotate(family.id, 7, FORUM, NOW + 29 * SECOND)
+        assert isinstance(third, Reused)
+        assert (await durable.grants.load(grant.id) or grant).revoked_at is not None
+
+    async def test_a_retry_that_comes_too_late_is_reuse(self, durable: Durable) -> None:
+        """catalogue 92"""
+        family = await kept_family(durable, await kept_grant(durable))
+        await durable.grants.rotate(family.id, 7, FORUM, NOW)
+        assert isinstance(await durable.grants.rotate(family.id, 7, FORUM, NOW + 31 * SECOND), Reused)
+
+    async def test_reuse_revokes_family_grant_and_codes_for_good(self, durable: Durable) -> None:
+        """catalogue 87, 89"""
+        grant = await kept_grant(durable)
+        family, sibling = await kept_family(durable, grant), await kept_family(durable, grant)
+        code = make.code(grant)
+        unit = durable.unit()
+        unit.add_code(code)
+        await unit.commit()
+        reused = await durable.grants.rotate(family.id, 5, FORUM, NOW)
+        assert reused == Reused(family=replace(family, revoked_at=NOW))
+        assert await durable.grants.load(grant.id) == replace(grant, revoked_at=NOW)
+        assert await durable.grants.load_family(sibling.id) == replace(sibling, revoked_at=NOW)
+        assert await durable.grants.consume_code(code.digest, NOW) == AlreadyRedeemed(grant=grant.id)
+        assert await durable.grants.rotate(family.id, 7, FORUM, NOW) is None
+        assert await durable.grants.rotate(sibling.id, 7, FORUM, NOW) is None
+
+    async def test_what_cannot_be_rotated_is_none_and_changes_nothing(self, durable: Durable) -> None:
+        """catalogue 90, 91"""
+        grant = await kept_grant(durable)
+        family = await kept_family(durable, grant)
+        idle = await kept_family(durable, grant, idle_expires_at=NOW)
+        old = await kept_family(durable, grant, expires_at=NOW)
+        rotate = durable.grants.rotate
+        assert await rotate("unknown", 7, FORUM, NOW) is None
+        assert await rotate(family.id, 7, WIKI, NOW) is None
+        assert await rotate(family.id, 5, WIKI, NOW) is None
+        assert await rotate(family.id, 8, FORUM, NOW) is None
+        assert await rotate(idle.id, 7, FORUM, NOW) is None
+        assert await rotate(idle.id, 5, FORUM, NOW) is None
+        assert await rotate(old.id, 7, FORUM, NOW) is None
+        for before in (family, idle, old):
+            assert await durable.grants.load_family(before.id) == before
+        assert await durable.grants.load(grant.id) == grant
+
+    async def test_of_twenty_refreshes_one_steps_and_one_retries(self, durable: Durable) -> None:
+        """catalogue 88: what is answered twice is the same successor; one more try and the family is dead."""
+        family = await kept_family(durable, await kept_grant(durable))
+        got = await outcomes([lambda: durable.grants.rotate(family.id, 7, FORUM, NOW)] * 2)
+        assert [type(one) for one in got] == [Rotated, Rotated]
+        assert {one.family.generation for one in got if isinstance(one, Rotated)} == {8}
+        got = await outcomes([lambda: durable.grants.rotate(family.id, 8, FORUM, NOW)] * TAKERS)
+        assert sum(isinstance(one, Rotated) for one in got) == 2
+        assert sum(isinstance(one, Reused) for one in got) == 1
+        assert sum(one is None for one in got) == TAKERS - 3
+        assert (await durable.grants.load_family(family.id) or family).revoked_at is not None
+
+    async def test_no_family_grows_on_a_revoked_grant(self, durable: Durable) -> None:
+        grant = await kept_grant(durable)
+        unit = durable.unit()
+        unit.revoke_grant(grant.id, NOW)
+        await unit.commit()
+        unit = durable.unit()
+        family = make.family(grant)
+        unit.append_disclosure(make.disclosure_row(grant))
+        unit.add_family(family)
+        assert await conflict_of(unit.commit()) == "grant"
+        assert await durable.grants.load_family(family.id) is None
+        assert await durable.ledger.disclosures(grant.account) == ()
+
+    async def test_families_and_a_revocation_at_once_leave_none_alive(self, durable: Durable) -> None:
+        """catalogue 20, 83"""
+        grant = await kept_grant(durable)
+        families = [make.family(grant) for _ in range(10)]
+
+        async def add(family: RefreshFamily) -> None:
+            unit = durable.unit()
+            unit.add_family(family)
+            await unit.commit()
+
+        async def revoke() -> None:
+            unit = durable.unit()
+            unit.revoke_grant(grant.id, NOW)
+            await unit.commit()
+
+        adding: list[Callable[[], Awaitable[object]]] = [lambda family=family: add(family) for family in families]  # type: ignore[misc]
+        await outcomes([*adding[:5], revoke, *adding[5:]])
+        left = [await durable.grants.load_family(family.id) for family in families]
+        assert [family for family in left if family is not None and family.revoked_at is None] == []
+
+    async def test_revoking_reaches_exactly_what_matches(self, durable: Durable) -> None:
+        """catalogue 83, 84"""
+        account, _ = await kept_account(durable)
+        here, there = Sid("here"), Sid("there")
+        online = frozenset({Scope("openid")})
+        a = await kept_grant(durable, account.id, sid=here, scopes=online)
+        b = await kept_grant(durable, account.id, sid=here, client=WIKI)
+        c = await kept_grant(durable, account.id, sid=there, scopes=online)
+        d = await kept_grant(durable, sid=here)
+
+        async def standing() -> set[GrantId]:
+            found = [await durable.grants.load(grant.id) for grant in (a, b, c, d)]
+            return {grant.id for grant in found if grant is not None and grant.revoked_at is None}
+
+        unit = durable.unit()
+        unit.revoke_grants(account.id, NOW, sid=here, keep_offline=True)
+        await unit.commit()
+        assert await standing() == {b.id, c.id, d.id}
+        unit = durable.unit()
+        unit.revoke_grants(account.id, NOW, client=ClientId("forum"), sid=there)
+        await unit.commit()
+        assert await standing() == {b.id, d.id}
+        family, code = await kept_family(durable, b), make.code(b)
+        unit = durable.unit()
+        unit.add_code(code)
+        await unit.commit()
+        unit = durable.unit()
+        unit.revoke_grants(account.id, NOW)
+        await unit.commit()
+        assert await standing() == {d.id}
+        assert await durable.grants.rotate(family.id, 7, WIKI, NOW) is None
+        assert await durable.grants.consume_code(code.digest, NOW) == AlreadyRedeemed(grant=b.id)
+
+    async def test_revoking_again_keeps_the_first_time(self, durable: Durable) -> None:
+        grant = await kept_grant(durable)
+        for at in (NOW, NOW + SECOND):
+            unit = durable.unit()
+            unit.revoke_grant(grant.id, at)
+            await unit.commit()
+        assert await durable.grants.load(grant.id) == replace(grant, revoked_at=NOW)
+
+    async def test_grant_and_account_come_together(self, durable: Durable) -> None:
+        account, _ = await kept_account(durable)
+        grant = await kept_grant(durable, account.id)
+        assert await durable.grants.with_account(grant.id, "token-1") == (grant, account)
+        assert await durable.grants.with_account(GrantId("unknown"), "token-1") is None
+
+    async def test_one_access_token_can_be_revoked_alone(self, durable: Durable) -> None:
+        account, _ = await kept_account(durable)
+        grant = await kept_grant(durable, account.id)
+        for _ in range(2):  # a second time is no error
+            unit = durable.unit()
+            unit.revoke_access_token("token-1", NOW + timedelta(minutes=10))
+            await unit.commit()
+        assert await durable.grants.with_account(grant.id, "token-1") is None
+        assert await durable.grants.with_account(grant.id, "token-2") == (grant, account)
+
+    async def test_standing_grants_newest_first(self, durable: Durable, clock: FixedClock) -> None:
+        account, _ = await kept_account(durable)
+        old = await kept_grant(durable, account.id, created_at=NOW - timedelta(days=9))
+        new = await kept_grant(durable, account.id, client=WIKI)
+        await kept_grant(durable, account.id, revoked_at=NOW)
+        brief = await kept_grant(durable, account.id, expires_at=NOW + SECOND, created_at=NOW - timedelta(days=99))
+        assert await durable.grants.of_account(account.id) == (new, old, brief)
+        clock.move(SECOND)
+        assert await durable.grants.of_account(account.id) == (new, old)
+        assert await durable.grants.of_account(account.id, client=WIKI) == (new,)
+
+
+class PostingsContract:
+    async def test_every_field_of_a_posting_comes_back(self, durable: Durable) -> None:
+        account, _ = await kept_account(durable)
+        posting = make.posting(account.id)
+        plain = make.posting(account.id, receipt=None, remote_id=None, remote_url=None, settled_at=None, created_at=NOW)
+        unit = durable.unit()
+        unit.add_posting(posting)
+        unit.add_posting(plain)
+        await unit.commit()
+        assert await durable.postings.load(posting.id) == posting
+        assert await durable.postings.recent(account.id) == (plain, posting)
+        assert await durable.postings.recent(account.id, limit=1) == (plain,)
+        assert await durable.postings.load("unknown") is None
+
+    async def test_a_posting_moves_only_from_where_it_is_expected(self, durable: Durable) -> None:
+        """catalogue 192"""
+        account, _ = await kept_account(durable)
+        posting = make.posting(account.id, remote_id=None, remote_url=None, settled_at=None)
+        unit = durable.unit()
+        unit.add_posting(posting)
+        await unit.commit()
+        unit = durable.unit()
+        unit.move_posting(posting.id, expected=PostState.ASKED, state=PostState.SENDING, now=NOW)
+        await unit.commit()
+        assert await durable.postings.load(posting.id) == replace(posting, state=PostState.SENDING)
+        unit = durable.unit()
+        unit.move_posting(posting.id, expected=PostState.ASKED, state=PostState.DECLINED, now=NOW)
+        assert await conflict_of(unit.commit()) == "posting"
+        unit = durable.unit()
+        unit.move_posting(
+            posting.id, expected=PostState.SENDING, state=PostState.POSTED, now=NOW, remote_id="r", remote_url="https://r"
+        )
+        await unit.commit()
+        unit = durable.unit()
+        unit.move_posting(posting.id, expected=PostState.POSTED, state=PostState.UNDONE, now=NOW + SECOND)
+        await unit.commit()
+        assert await durable.postings.load(posting.id) == replace(
+            posting, state=PostState.UNDONE, remote_id="r", remote_url="https://r", settled_at=NOW + SECOND
+        )
+
+    async def test_of_twenty_movers_one_wins(self, durable: Durable) -> None:
+        """catalogue 191"""
+        account, _ = await kept_account(durable)
+        posting = make.posting(account.id)
+        unit = durable.unit()
+        unit.add_posting(posting)
+        await unit.commit()
+
+        def move() -> Callable[[], Awaitable[object]]:
+            unit = durable.unit()
+            unit.move_posting(posting.id, expected=PostState.ASKED, state=PostState.SENDING, now=NOW)
+            return unit.commit
+
+        got = await outcomes([move() for _ in range(TAKERS)])
+        assert got.count(None) == 1
+
+    async def test_cancelling_reaches_what_was_asked_and_not_handed_over(self, durable: Durable) -> None:
+        account, _ = await kept_account(durable)
+        other, _ = await kept_account(durable)
+        asked = make.posting(account.id, settled_at=None)
+        at_wiki = make.posting(account.id, client=WIKI, settled_at=None)
+        elsewhere = make.posting(account.id, provider=ProviderId("mastodon"), settled_at=None)
+        sending = make.posting(account.id, state=PostState.SENDING)
+        foreign = make.posting(other.id)
+        unit = durable.unit()
+        for posting in (asked, at_wiki, elsewhere, sending, foreign):
+            unit.add_posting(posting)
+        await unit.commit()
+        unit = durable.unit()
+        unit.cancel_postings(account.id, NOW, client=FORUM, provider=FACEBOOK)
+        await unit.commit()
+        cancelled = {"state": PostState.CANCELLED, "settled_at": NOW}
+        assert await durable.postings.load(asked.id) == replace(asked, **cancelled)
+        for posting in (at_wiki, elsewhere, sending, foreign):
+            assert await durable.postings.load(posting.id) == posting
+        unit = durable.unit()
+        unit.cancel_postings(account.id, NOW, client=WIKI)
+        unit.cancel_postings(account.id, NOW, provider=ProviderId("mastodon"))
+        unit.cancel_postings(account.id, NOW)
+        await unit.commit()
+        assert await durable.postings.load(at_wiki.id) == replace(at_wiki, **cancelled)
+        assert await durable.postings.load(elsewhere.id) == replace(elsewhere, **cancelled)
+        assert await durable.postings.load(sending.id) == sending
+        assert await durable.postings.load(foreign.id) == foreign
+
+    async def test_upstream_tokens_open_with_a_permit_for_them(self, durable: Durable) -> None:
+        account, _ = await kept_account(durable)
+        other, _ = await kept_account(durable)
+        tokens, fresh = make.upstream_tokens(), make.upstream_tokens(refresh_token=None, expires_at=None)
+        for held in (tokens, fresh):
+            unit = durable.unit()
+            unit.save_upstream_tokens(account.id, FACEBOOK, held)
+            await unit.commit()
+            assert await durable.vault.open(make.posting_permit(account.id)) == held
+        assert await durable.vault.holds(account.id, FACEBOOK)
+        assert not await durable.vault.holds(account.id, ProviderId("mastodon"))
+        assert await durable.vault.open(make.posting_permit(other.id)) is None
+        unit = durable.unit()
+        unit.drop_upstream_tokens(account.id, FACEBOOK)
+        unit.drop_upstream_tokens(other.id, FACEBOOK)
+        await unit.commit()
+        assert await durable.vault.open(make.posting_permit(account.id)) is None
+
+
+class OutboxContract:
+    async def test_every_field_of_a_delivery_comes_back(self, durable: Durable) -> None:
+        delivery = make.delivery()
+        unit = durable.unit()
+        unit.enqueue(delivery)
+        unit.enqueue(make.delivery(due_at=NOW + SECOND))
+        await unit.commit()
+        assert await durable.outbox.claim(NOW, 10) == (delivery,)
+
+    async def test_a_delivery_goes_away_with_the_unit_that_caused_it(self, durable: Durable) -> None:
+        unit = durable.unit()
+        unit.enqueue(make.delivery())
+        unit.save_account(make.account())
+        assert await conflict_of(unit.commit()) == "account"
+        assert await durable.outbox.claim(NOW, 10) == ()
+
+    async def test_what_is_claimed_is_claimed_for_a_minute(self, durable: Durable) -> None:
+        deliveries = [make.delivery(due_at=NOW - n * SECOND) for n in range(3)]
+        unit = durable.unit()
+        for delivery in deliveries:
+            unit.enqueue(delivery)
+        await unit.commit()
+        assert await durable.outbox.claim(NOW, 2) == (deliveries[2], deliveries[1])
+        assert await durable.outbox.claim(NOW, 10) == (deliveries[0],)
+        assert await durable.outbox.claim(NOW + 59 * SECOND, 10) == ()
+        assert len(await durable.outbox.claim(NOW + 60 * SECOND, 10)) == 3
+
+    async def test_twenty_claimers_share_without_overlap(self, durable: Durable) -> None:
+        unit = durable.unit()
+        for _ in range(30):
+            unit.enqueue(make.delivery())
+        await unit.commit()
+        got = await asyncio.gather(*(durable.outbox.claim(NOW, 3) for _ in range(TAKERS)))
+        claimed = [delivery.id for some in got for delivery in some]
+        assert len(claimed) == len(set(claimed))
+        rest = [delivery.id for delivery in await durable.outbox.claim(NOW, 30)]
+        assert len(set(claimed + rest)) == 30
+
+    async def test_done_retry_and_give_up(self, durable: Durable) -> None:
+        done, later, never = make.delivery(), make.delivery(), make.delivery()
+        unit = durable.unit()
+        for delivery in (done, later, never):
+            unit.enqueue(delivery)
+        await unit.commit()
+        await durable.outbox.claim(NOW, 10)
+        await durable.outbox.done(done.id)
+        await durable.outbox.retry(later.id, NOW + 5 * SECOND, "http_500")
+        await durable.outbox.give_up(never.id, "gone")
+        retried = replace(later, due_at=NOW + 5 * SECOND, attempts=4, last_error="http_500")
+        assert await durable.outbox.pending("sub", "pairwise-1") == (retried,)
+        assert await durable.outbox.claim(NOW + 5 * SECOND, 10) == (retried,)
+        assert await durable.outbox.claim(NOW + timedelta(days=1), 10) == (retried,)
+
+    async def test_what_is_on_its_way_is_found_by_its_payload(self, durable: Durable) -> None:
+        first, second = make.delivery(), make.delivery(payload={"sub": "pairwise-2"})
+        unit = durable.unit()
+        unit.enqueue(first)
+        unit.enqueue(second)
+        await unit.commit()
+        assert await durable.outbox.pending("sub", "pairwise-2") == (second,)
+        assert await durable.outbox.pending("uri", "https://forum.example/backchannel") == (first,)
+        assert await durable.outbox.pending("sid", "pairwise-2") == ()
+        await durable.outbox.done(first.id)
+        assert await durable.outbox.pending("sub", "pairwise-1") == ()
+
+
+class SigningKeysContract:
+    async def test_every_field_of_a_key_comes_back(self, durable: Durable) -> None:
+        old = make.signing_key()
+        new = make.signing_key(retires_at=None, created_at=NOW)
+        await durable.keys.add(new, old)
+        assert await durable.keys.all() == (old, new)
+
+    async def test_a_key_id_is_used_once(self, durable: Durable) -> None:
+        key, other = make.signing_key(), make.signing_key()
+        await durable.keys.add(key)
+        assert await conflict_of(durable.keys.add(other, key)) == "kid"
+        assert await durable.keys.all() == (key,)
+
+    async def test_a_key_retires_and_goes(self, durable: Durable) -> None:
+        key = make.signing_key(retires_at=None)
+        await durable.keys.add(key)
+        await durable.keys.retire(key.kid, NOW)
+        assert await durable.keys.all() == (replace(key, retires_at=NOW),)
+        await durable.keys.remove(key.kid)
+        assert await durable.keys.all() == ()
+
+
+class PurgeContract:
+    async def test_what_has_expired_goes_and_the_rest_stays(self, durable: Durable) -> None:
+        account, _ = await kept_account(durable)
+        dead = await kept_grant(durable, account.id, expires_at=NOW)
+        live = await kept_grant(durable, account.id)
+        needed = await kept_grant(durable, account.id, expires_at=NOW)
+        family = await kept_family(durable, needed)
+        gone_family = await kept_family(durable, live, idle_expires_at=NOW)
+        hour = timedelta(hours=1)
+        old_code, used_code = make.code(dead, expires_at=NOW - hour), make.code(live, expires_at=NOW - hour + SECOND)
+        settled = make.posting(account.id, state=PostState.POSTED, settled_at=NOW - timedelta(days=30))
+        recent = make.posting(account.id, state=PostState.POSTED, settled_at=NOW - timedelta(days=29))
+        unit = durable.unit()
+        for code in (old_code, used_code):
+            unit.add_code(code)
+        for posting in (settled, recent):
+            unit.add_posting(posting)
+        unit.revoke_access_token("old", NOW)
+        unit.revoke_access_token("new", NOW + SECOND)
+        receipt = make.receipt(account.id)
+        unit.append_receipt(receipt)
+        unit.append_disclosure(make.disclosure_row(dead))
+        await unit.commit()
+
+        assert await durable.purge(NOW) == 5
+
+        grants = durable.grants
+        assert await grants.load(dead.id) is None
+        assert await grants.load(live.id) == live
+        assert await grants.load(needed.id) == needed
+        assert await grants.load_family(family.id) == family
+        assert await grants.load_family(gone_family.id) is None
+        assert await grants.consume_code(old_code.digest, NOW) is None
+        assert isinstance(await grants.consume_code(used_code.digest, NOW), Redeemed)
+        assert await grants.with_account(live.id, "old") is not None
+        assert await grants.with_account(live.id, "new") is None
+        assert await durable.postings.recent(account.id) == (recent,)
+        assert await durable.ledger.receipts(account.id) == (receipt,)
+        assert len(await durable.ledger.disclosures(account.id)) == 1
+        assert await durable.purge(NOW) == 0
+
+    async def test_a_purge_is_a_small_batch(self, durable: Durable) -> None:
+        unit = durable.unit()
+        for n in range(7):
+            unit.revoke_access_token(f"token-{n}", NOW)
+        await unit.commit()
+        assert [await durable.purge(NOW, limit=3) for _ in range(4)] == [3, 3, 1, 0]
+
+    async def test_a_delivery_given_up_is_kept_for_a_while(self, durable: Durable) -> None:
+        delivery = make.delivery(due_at=NOW)
+        unit = durable.unit()
+        unit.enqueue(delivery)
+        await unit.commit()
+        await durable.outbox.give_up(delivery.id, "gone")
+        assert await durable.purge(NOW + timedelta(days=29)) == 0
+        assert await durable.purge(NOW + timedelta(days=30)) == 1
+
+    async def test_a_store_that_is_there_says_so(self, durable: Durable) -> None:
+        await durable.ping()
+
+
+class TransactionsContract:
+    async def test_a_transaction_is_kept_until_it_expires(self, memory: BrowserMemory) -> None:
+        """catalogue 186"""
+        await memory.transactions.save("tx-1", b"\x00sealed\xff", NOW + 2 * SECOND)
+        assert await memory.transactions.load("tx-1", NOW) == b"\x00sealed\xff"
+        assert await memory.transactions.load("tx-1", NOW + 2 * SECOND) is None
+        assert await memory.transactions.load("tx-2", NOW) is None
+
+    async def test_a_saved_transaction_replaces_the_one_before(self, memory: BrowserMemory) -> None:
+        await memory.transactions.save("tx-1", b"one", NOW + SECOND)
+        await memory.transactions.save("tx-1", b"two", NOW + 60 * SECOND)
+        assert await memory.transactions.load("tx-1", NOW + 30 * SECOND) == b"two"
+
+    async def test_of_twenty_takers_of_a_transaction_one_wins(self, memory: BrowserMemory) -> None:
+        await memory.transactions.save("tx-1", b"one", NOW + 60 * SECOND)
+        got = await outcomes([lambda: memory.transactions.delete("tx-1")] * TAKERS)
+        assert got.count(True) == 1
+        assert await memory.transactions.load("tx-1", NOW) is None
+
+
+class SessionsContract:
+    async def test_every_field_of_a_session_comes_back(self, memory: BrowserMemory) -> None:
+        account = AccountId(make.new_id("account"))
+        session, plain = make.session(account), make.session(account, acr=None, amr=(), clients=(), device="")
+        for one in (session, plain):
+            await memory.sessions.save(one)
+            assert await memory.sessions.by_digest(one.secret_digest, NOW) == one
+        assert await memory.sessions.by_digest(b"x" * 32, NOW) is None
+
+    async def test_a_session_is_live_until_it_idles_or_expires(self, memory: BrowserMemory) -> None:
+        account = AccountId(make.new_id("account"))
+        idles = make.session(account, idle_expires_at=NOW + 5 * SECOND)
+        expires = make.session(account, expires_at=NOW + 5 * SECOND)
+        for session in (idles, expires):
+            await memory.sessions.save(session)
+            assert await memory.sessions.by_digest(session.secret_digest, NOW + 4 * SECOND) == session
+            assert await memory.sessions.by_digest(session.secret_digest, NOW + 5 * SECOND) is None
+        assert await memory.sessions.of_account(account, NOW + 5 * SECOND) == ()
+
+    async def test_a_new_cookie_replaces_the_old_one(self, memory: BrowserMemory) -> None:
+        account = AccountId(make.new_id("account"))
+        before = make.session(account)
+        after = replace(before, secret_digest=b"n" * 32, last_seen_at=NOW, clients=(WIKI,))
+        await memory.sessions.save(before)
+        await memory.sessions.save(after)
+        assert await memory.sessions.by_digest(before.secret_digest, NOW) is None
+        assert await memory.sessions.by_digest(b"n" * 32, NOW) == after
+        assert await memory.sessions.of_account(account, NOW) == (after,)
+
+    async def test_a_cookie_opens_one_session(self, memory: BrowserMemory) -> None:
+        session = make.session(AccountId(make.new_id("account")))
+        await memory.sessions.save(session)
+        other = make.session(AccountId(make.new_id("account")), secret_digest=session.secret_digest)
+        with pytest.raises(Conflict):
+            await memory.sessions.save(other)
+        assert await memory.sessions.by_digest(session.secret_digest, NOW) == session
+
+    async def test_live_sessions_newest_first(self, memory: BrowserMemory) -> None:
+        account = AccountId(make.new_id("account"))
+        old = make.session(account, created_at=NOW - timedelta(hours=5))
+        new = make.session(account)
+        for session in (new, old, make.session(AccountId(make.new_id("account")))):
+            await memory.sessions.save(session)
+        assert await memory.sessions.of_account(account, NOW) == (new, old)
+
+    async def test_of_twenty_enders_one_gets_the_session(self, memory: BrowserMemory) -> None:
+        session = make.session(AccountId(make.new_id("account")))
+        await memory.sessions.save(session)
+        got = await outcomes([lambda: memory.sessions.end(session.sid)] * TAKERS)
+        assert [one for one in got if one is not None] == [session]
+        assert await memory.sessions.by_digest(session.secret_digest, NOW) is None
+        assert await memory.sessions.of_account(session.account, NOW) == ()
+        assert await memory.sessions.end(Sid("unknown")) is None
+
+    async def test_an_ended_session_does_not_come_back(self, memory: BrowserMemory) -> None:
+        """catalogue 84: a page that was on its way when the person signed out saves what it had loaded."""
+        session = make.session(AccountId(make.new_id("account")))
+        await memory.sessions.save(session)
+        await memory.sessions.end(session.sid)
+        await memory.sessions.save(replace(session, last_seen_at=NOW))
+        assert await memory.sessions.by_digest(session.secret_digest, NOW) is None
+        assert await memory.sessions.of_account(session.account, NOW) == ()
+
+    async def test_signing_out_everywhere_spares_nobody_but_the_one_kept(self, memory: BrowserMemory) -> None:
+        account = AccountId(make.new_id("account"))
+        sessions = [make.session(account, created_at=NOW - n * SECOND) for n in range(3)]
+        foreign = make.session(AccountId(make.new_id("account")))
+        for session in (*sessions, foreign):
+            await memory.sessions.save(session)
+        assert await memory.sessions.end_all(account, keep=sessions[1].sid) == (sessions[0], sessions[2])
+        assert await memory.sessions.of_account(account, NOW) == (sessions[1],)
+        assert await memory.sessions.end_all(account) == (sessions[1],)
+        assert await memory.sessions.end_all(account) == ()
+        assert await memory.sessions.by_digest(foreign.secret_digest, NOW) == foreign
+
+
+class ReplayContract:
+    async def test_a_key_is_seen_for_the_first_time_once(self, memory: BrowserMemory) -> None:
+        key = make.new_id("state")
+        got = await outcomes([lambda: memory.replay.first_time(key, NOW + 60 * SECOND)] * TAKERS)
+        assert got.count(True) == 1
+        assert got.count(False) == TAKERS - 1
+        assert await memory.replay.first_time(make.new_id("state"), NOW + 60 * SECOND)
+
+
+class LimitsContract:
+    async def test_as_many_tries_as_allowed_and_then_a_wait(self, memory: BrowserMemory) -> None:
+        key = make.new_id("limit")
+        assert [await memory.limits.hit(key, limit=3, window=60, now=NOW) for _ in range(5)] == [0, 0, 0, 20, 20]
+        assert await memory.limits.hit(key, limit=3, window=60, now=NOW + 19 * SECOND) == 1
+        assert await memory.limits.hit(key, limit=3, window=60, now=NOW + 20 * SECOND) == 0
+        assert await memory.limits.hit(key, limit=3, window=60, now=NOW + 20 * SECOND) == 20
+
+    async def test_after_the_window_all_is_as_new(self, memory: BrowserMemory) -> None:
+        key = make.new_id("limit")
+        for at in (NOW, NOW + 60 * SECOND):
+            assert [await memory.limits.hit(key, limit=2, window=60, now=at) for _ in range(3)] == [0, 0, 30]
+
+    async def test_keys_are_counted_apart(self, memory: BrowserMemory) -> None:
+        keys = [make.new_id("limit") for _ in range(3)]
+        assert [await memory.limits.hit(key, limit=1, window=60, now=NOW) for key in keys] == [0, 0, 0]
+
+    async def test_twenty_at_once_are_counted_one_by_one(self, memory: BrowserMemory) -> None:
+        key = make.new_id("limit")
+        got = await outcomes([lambda: memory.limits.hit(key, limit=7, window=60, now=NOW)] * TAKERS)
+        assert got.count(0) == 7
+
+
+class MemoryPurgeContract:
+    async def test_what_has_expired_leaves_no_row(self, memory: BrowserMemory) -> None:
+        """catalogue 186. Stores whose rows expire by themselves may have nothing to do."""
+        await memory.transactions.save("tx-1", b"one", NOW + SECOND)
+        session = make.session(AccountId(make.new_id("account")), idle_expires_at=NOW + 5 * SECOND)
+        await memory.sessions.save(session)
+        await memory.replay.first_time(make.new_id("state"), NOW + SECOND)
+        await memory.limits.hit(make.new_id("limit"), limit=1, window=1, now=NOW)
+        assert await memory.purge(NOW) == 0
+        assert await memory.purge(NOW + 5 * SECOND) in {0, 4}
+        assert await memory.transactions.load("tx-1", NOW + 5 * SECOND) is None
+        await memory.ping()

@@ -1,0 +1,81 @@
+"""The contracts on a real PostgreSQL, browser memory included."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from broker.stores import Stores, open_stores
+from tests.contracts.stores import (
+    AccountsContract,
+    GrantsContract,
+    LedgerContract,
+    LimitsContract,
+    MemoryPurgeContract,
+    OutboxContract,
+    PostingsContract,
+    PurgeContract,
+    ReplayContract,
+    SessionsContract,
+    SigningKeysContract,
+    TransactionsContract,
+)
+from tests.support.builders import FixedClock
+
+MASTER_KEY = b"k" * 32
+
+
+@pytest.fixture
+async def stores(postgres_url: str, clock: FixedClock) -> AsyncGenerator[Stores, None]:
+    stores = await open_stores(database_url=postgres_url, redis_url=None, master_key=MASTER_KEY, clock=clock)
+    yield stores
+    await stores.close()
+
+
+class TestAccounts(AccountsContract):
+    pass
+
+
+class TestLedger(LedgerContract):
+    pass
+
+
+class TestGrants(GrantsContract):
+    pass
+
+
+class TestPostings(PostingsContract):
+    pass
+
+
+class TestOutbox(OutboxContract):
+    pass
+
+
+class TestSigningKeys(SigningKeysContract):
+    pass
+
+
+class TestPurge(PurgeContract):
+    pass
+
+
+class TestTransactions(TransactionsContract):
+    pass
+
+
+class TestSessions(SessionsContract):
+    pass
+
+
+class TestReplay(ReplayContract):
+    pass
+
+
+class TestLimits(LimitsContract):
+    pass
+
+
+class TestMemoryPurge(MemoryPurgeContract):
+    pass
