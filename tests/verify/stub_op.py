@@ -183,14 +183,8 @@ class StubOP:
         if form["grant_type"] == "refresh_token":
             return self._refreshed(form["refresh_token"])
         asked = self.codes.pop(form.get("code", ""), None)
-        challenge = (
-            urlsafe_b64encode(hashlib.sha256(form["code_verifier"].encode()).digest()).rstrip(b"=").decode()
-        )
-        if (
-            asked is None
-            or asked["redirect_uri"] != form["redirect_uri"]
-            or asked["code_challenge"] != challenge
-        ):
+        challenge = urlsafe_b64encode(hashlib.sha256(form["code_verifier"].encode()).digest()).rstrip(b"=").decode()
+        if asked is None or asked["redirect_uri"] != form["redirect_uri"] or asked["code_challenge"] != challenge:
             return JSONResponse({"error": "invalid_grant"}, 400)
         return self._tokens(asked.get("nonce"))
 

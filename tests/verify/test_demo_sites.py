@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
-from servers import Browser, Page, free_socket, serving, serving_wsgi
+from verify_servers import Browser, Page, free_socket, serving, serving_wsgi
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -194,9 +194,7 @@ def test_each_posting_outcome_is_said_in_words(
     path = topic.url.removeprefix(demo.url)
     page = demo.post(path + "/share", post="0")
     assert words in page.text
-    assert page.header("refresh") == (
-        f"0; url={refresh.replace('{issuer}', demo.op.issuer)}" if refresh else ""
-    )
+    assert page.header("refresh") == (f"0; url={refresh.replace('{issuer}', demo.op.issuer)}" if refresh else "")
     assert demo.posting[0]["sub"] == "subject-1"
     assert demo.posting[0]["text"] == "Leaves are good"
     assert demo.posting[0]["return_to"] == topic.url

@@ -43,7 +43,7 @@ def test_cookies_are_host_only_and_out_of_reach_of_scripts(any_site: Any) -> Non
 
 
 def test_https_sites_use_host_prefixed_secure_cookies(op: Any) -> None:
-    from conftest import build_kit
+    from verify_sites import build_kit
 
     kit = build_kit(op, "https://forum.example.org")
     assert kit.cookies.session.startswith("__Host-forum_")
@@ -69,7 +69,7 @@ def test_a_fifth_tab_drops_the_oldest(any_site: Any) -> None:
 
 def test_a_callback_in_another_browser_signs_nobody_in(any_site: Any) -> None:
     """Login CSRF: the state is bound to a cookie of the browser that started."""
-    from servers import Browser
+    from verify_servers import Browser
 
     location = any_site.browser.open(any_site.url + "/_login/start", follow=False).header("location")
     other = Browser()
@@ -187,7 +187,7 @@ def test_many_requests_with_one_expired_token_renew_once(any_site: Any) -> None:
     found: list[Any] = []
 
     def load() -> None:
-        from servers import Browser
+        from verify_servers import Browser
 
         found.append(any_site.who(Browser(cookies=dict(jar)))["sub"])
 
@@ -203,7 +203,7 @@ def test_many_requests_with_one_expired_token_renew_once(any_site: Any) -> None:
 def test_a_lost_answer_can_be_repeated_for_thirty_seconds(any_site: Any) -> None:
     any_site.sign_in()
     any_site.set_token(iat=int(time.time()) - 900, exp=int(time.time()) - 1, auth_time=1)
-    from servers import Browser
+    from verify_servers import Browser
 
     jar = dict(any_site.browser.cookies)
     for _ in range(3):
@@ -279,7 +279,7 @@ def test_sign_out_clears_both_cookies_and_the_copy_is_dead(any_site: Any) -> Non
     assert query["id_token_hint"][0].count(".") == 2
     assert not any_site.browser.cookies
     assert len(any_site.op.revoked) == 1
-    from servers import Browser
+    from verify_servers import Browser
 
     assert any_site.who(Browser(cookies=jar))["sub"] is None
 
@@ -443,9 +443,7 @@ def test_a_step_up_asks_for_a_fresh_sign_in(site: Any) -> None:
     assert page.status == 405
     assert site.browser.open(site.url + "/fresh").status == 400
     site.op.auth_time = int(time.time())
-    assert json.loads(site.browser.open(site.url + "/_login/start?next=/fresh&max_age=60").text) == {
-        "fresh": True
-    }
+    assert json.loads(site.browser.open(site.url + "/_login/start?next=/fresh&max_age=60").text) == {"fresh": True}
     assert site.op.requests[-1]["max_age"] == "60"
 
 

@@ -58,7 +58,7 @@ class _ThreadingServer(socketserver.ThreadingMixIn, WSGIServer):
 
 
 class _Quiet(WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name the base class has
         """Say nothing."""
 
 
@@ -119,9 +119,7 @@ class Browser:
             page = self.send("GET", urljoin(page.url, target), headers=dict(self.navigation))
         raise AssertionError("redirects without end")
 
-    def send(
-        self, method: str, url: str, *, body: bytes = b"", headers: dict[str, str] | None = None
-    ) -> Page:
+    def send(self, method: str, url: str, *, body: bytes = b"", headers: dict[str, str] | None = None) -> Page:
         """One request, nothing followed."""
         parts = urlsplit(url)
         connection = http.client.HTTPConnection("127.0.0.1", parts.port or 80, timeout=20)
@@ -129,9 +127,7 @@ class Browser:
         if self.cookies and "Cookie" not in sent:
             sent["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         try:
-            connection.request(
-                method, (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), body, sent
-            )
+            connection.request(method, (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), body, sent)
             answer = connection.getresponse()
             text = answer.read().decode("utf-8", "replace")
             page = Page(url, answer.status, answer.getheaders(), text)
