@@ -52,7 +52,7 @@ def with_python(machine: Path) -> None:
         "inner",
         f'case "$*" in\n"-m pip --version") ;;\n"-m pip install"*) echo "pip $*" >>"$LOG" ;;\n*) exec {REAL} "$@" ;;\nesac',
     )
-    make = f'mkdir -p .venv/bin; ln -sf {inner} .venv/bin/python'
+    make = f"mkdir -p .venv/bin; ln -sf {inner} .venv/bin/python"
     add_program(machine, "python3", f'case "$*" in\n"-m venv"*) {make} ;;\n*) exec {REAL} "$@" ;;\nesac')
 
 

@@ -217,7 +217,7 @@ async def test_tls_is_verified_against_the_name_and_the_given_authority(tmp_path
         async with speaking(plain(b"fine"), tls=context) as canary:
 
             async def resolve(host: str, port: int) -> list[str]:
-                assert (host, port) == ("provider.test", canary.port)  # noqa: B023 - used before the next turn
+                assert (host, port) == ("provider.test", canary.port)
                 return ["127.0.0.1"]
 
             exemption = Exemption(host="provider.test", port=canary.port, ca_file=ca_file if trusted else None)

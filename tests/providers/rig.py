@@ -31,7 +31,7 @@ REDIRECT = "https://login.example/callback/example"
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 VERIFIER = "v" * 20 + "-._~" + "V" * 40
 NONCE = "nonce-of-this-attempt"
-ACCESS_TOKEN = "at-4711"  # noqa: S105 - made up
+ACCESS_TOKEN = "at-4711"
 SUBJECT = "subject-0815"
 
 Json = dict[str, Any]

@@ -33,7 +33,7 @@ from tests.providers.walk import come_back, log_of, order
 from tests.support.sandbox import serve
 
 APP_ID, OTHER_APP = "100000000000001", "100000000000002"
-SECRET = "sandbox-secret"  # noqa: S105 - made up
+SECRET = "sandbox-secret"
 REDIRECT = "http://localhost:8000/callback/facebook"
 
 FAILS: dict[str, tuple[type[BrokerError], str]] = {

@@ -349,7 +349,7 @@ async def test_a_huge_token_is_refused_before_decoding_and_not_quoted() -> None:
 @pytest.mark.parametrize("typ", ["at+jwt", "application/at+jwt", "logout+jwt", "secevent+jwt", "session+jwt", "JWE", 5, "", None])
 async def test_another_type_of_token_is_no_id_token(typ: object) -> None:
     """catalogue 76: access, logout, event tokens; and absent is fine while `null` is not."""
-    head, body, signature = _parts(sign(id_claims()))
+    _, body, signature = _parts(sign(id_claims()))
     raw = b64(json.dumps({"alg": "RS256", "kid": "rsa-1", "typ": typ}).encode())
     await refused(f"{raw}.{body}.{signature}", "typ")
 

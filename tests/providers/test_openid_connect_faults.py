@@ -28,7 +28,7 @@ from tests.providers.walk import come_back, log_of, order
 from tests.support.sandbox import serve
 
 REDIRECT = "http://localhost:8000/callback/sandbox"
-SECRET = "sandbox secret: with % odd + characters"  # noqa: S105 - made up
+SECRET = "sandbox secret: with % odd + characters"
 FINE = "fine"
 
 CHECKS: dict[str, str] = {
