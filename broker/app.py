@@ -17,6 +17,7 @@ import providers
 from broker import hashing, paths
 from broker.chance import SystemClock, SystemEntropy
 from broker.egress import Egress, Exemption
+from broker.domain.ports import Clock, Entropy
 from broker.errors import BrokerError, ConfigurationError, Problem
 from broker.flows.account import AccountFlow
 from broker.flows.authorize import AuthorizeFlow
@@ -94,10 +95,10 @@ def load_presets(settings: Settings) -> tuple[Preset, ...]:
 
 
 @asynccontextmanager
-async def open_world(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Opened]:
-    """Open everything, close it again in the opposite order."""
+async def open_world(settings: Settings, telemetry: Telemetry, clock: Clock | None = None) -> AsyncIterator[Opened]:
+    """Open everything, close it again in the opposite order. `clock`: another one than the system's."""
     async with AsyncExitStack() as stack:
-        clock, entropy = SystemClock(), SystemEntropy()
+        clock, entropy = clock or SystemClock(), SystemEntropy()
         stores = await open_stores(
             database_url=settings.broker.database_url,
             redis_url=settings.broker.redis_url,
@@ -117,8 +118,8 @@ def _compose(
     telemetry: Telemetry,
     stores: Stores,
     egress: Egress,
-    clock: SystemClock,
-    entropy: SystemEntropy,
+    clock: Clock,
+    entropy: Entropy,
 ) -> Opened:
     durable, memory, issuer = stores.durable, stores.memory, settings.broker.public_url
     subject_key, sid_key = stores.derive("subjects"), stores.derive("sids")
@@ -301,14 +302,14 @@ def _renderer(settings: Settings) -> Renderer:
     )
 
 
-def create_app(settings: Settings, telemetry: Telemetry | None = None) -> ASGIApp:
+def create_app(settings: Settings, telemetry: Telemetry | None = None, clock: Clock | None = None) -> ASGIApp:
     """The application. Stores open at start-up, background work starts with them and stops with them."""
     telemetry = telemetry or Telemetry.for_settings(settings)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with open_world(settings, telemetry) as opened:
-            app.state.world = opened.world
+        async with open_world(settings, telemetry, clock) as opened:
+            app.state.opened, app.state.world = opened, opened.world
             tasks = [asyncio.create_task(work) for work in background(opened)]
             try:
                 yield
