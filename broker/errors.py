@@ -331,7 +331,7 @@ class UpstreamError(BrokerError):
 
 class UpstreamUnavailable(UpstreamError):
     code = "upstream_unavailable"
-    status = 502
+    status = 503
     public = "The provider is not answering. It is not you. Your account is safe."
 
 
@@ -339,7 +339,7 @@ class UpstreamRejected(UpstreamError):
     """The provider answered with an error of its own."""
 
     code = "upstream_rejected"
-    status = 502
+    status = 503
     public = "The provider refused to answer us. You can try again or use another way."
 
 
@@ -347,7 +347,7 @@ class UpstreamInvalid(UpstreamError):
     """An answer failed a check; `check` names the check, never the value."""
 
     code = "upstream_invalid"
-    status = 502
+    status = 503
     public = "The provider's answer did not pass our checks, so we stopped. Nothing was saved."
 
     def __init__(self, check: str, detail: str = "") -> None:
