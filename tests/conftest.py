@@ -7,4 +7,5 @@ pytest_plugins = (
     "tests.support.servers",
     "tests.support.tls",
     "tests.support.chromium",
+    "tests.support.house",
 )
