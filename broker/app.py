@@ -71,7 +71,8 @@ class Opened:
 
 def load_presets(settings: Settings) -> tuple[Preset, ...]:
     """The presets of `providers.toml`. Raises `ConfigurationError` with every problem of every preset."""
-    presets, problems = [], []
+    presets: list[Preset] = []
+    problems: list[Problem] = []
     for table in settings.providers:
         try:
             presets.append(Preset.from_table(table.id, table.table, table.where))
@@ -124,7 +125,7 @@ def _compose(
     durable, memory, issuer = stores.durable, stores.memory, settings.broker.public_url
     subject_key, sid_key = stores.derive("subjects"), stores.derive("sids")
     loaded = providers.load(load_presets(settings), egress, clock)
-    publishers = load_publishers(loaded.presets.values(), egress) if settings.broker.posting_enabled else {}
+    publishers = load_publishers(loaded.presets.values(), egress, clock) if settings.broker.posting_enabled else {}
     key_box, handles = KeyBox(), KeyedHandles(stores.derive("handles"))
     ledger = LedgerWriter(clock=clock, entropy=entropy)
     box = TransactionBox(
