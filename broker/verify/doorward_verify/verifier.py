@@ -28,7 +28,7 @@ class Verifier:
     ``mode="local"`` (default) makes no call per request. ``mode="online"`` also asks the broker
     (RFC 7662, answer kept 30 s) and needs ``client_secret``; signing out then works everywhere at
     once. ``is_revoked`` is asked for every token, also for one seen before. ``keys`` is a JWK set to
-    use instead of the one at the issuer.
+    use instead of the one at the issuer. ``clock`` gives seconds since 1970; tests may stop it.
 
     Thread-safe. Blocks only when keys have to be loaded, or in online mode.
     """
@@ -44,6 +44,7 @@ class Verifier:
         is_revoked: Callable[[Session], bool] | None = None,
         ssl_context: ssl.SSLContext | None = None,
         timeout: float = 5.0,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         if not issuer or not audience:
             raise ConfigurationError("issuer and audience are both needed")
@@ -55,6 +56,7 @@ class Verifier:
         self.keys = KeySource(self.metadata, self.fetcher, fixed=read_keys(keys) if keys is not None else None)
         self._client_secret = client_secret
         self._is_revoked = is_revoked
+        self._clock = clock
         # digest of the token -> (session, generation of the keys). Tokens themselves are not kept.
         self._seen: dict[bytes, tuple[Session, int]] = {}
         self._asked: dict[bytes, tuple[bool, float]] = {}
@@ -73,7 +75,7 @@ class Verifier:
         known = self._seen.get(digest)
         if known is not None and known[1] == self.keys.generation:
             session = known[0]
-            if session.expires_at <= time.time():
+            if session.expires_at <= self._clock():
                 self._seen.pop(digest, None)
                 raise SessionError("expired")
         else:
@@ -102,7 +104,7 @@ class Verifier:
 
     def give_up(self, token: str) -> None:
         """Refuse this one token from now on: its browser has signed out of this site."""
-        now = int(time.time())
+        now = int(self._clock())
         self._given_up = {key: end for key, end in self._given_up.items() if end > now}
         digest = sha256(token.encode("utf-8", "replace")).digest()
         known = self._seen.get(digest)
@@ -111,7 +113,7 @@ class Verifier:
 
     def check_times(self, claims: Mapping[str, Any]) -> None:
         """Raise ``expired`` or ``not_yet_valid`` for a token other than a session token."""
-        now = time.time()
+        now = self._clock()
         if time_claim(claims, "iat") > now + SKEW:
             raise SessionError("not_yet_valid")
         if time_claim(claims, "exp") <= now:
@@ -122,7 +124,7 @@ class Verifier:
         if parsed.typ != TYP:
             raise SessionError("wrong_type")
         check_signature(parsed, self.keys.find(parsed.kid, network=network))
-        session = read_session(read_json(parsed.payload), issuer=self.issuer, audience=self.audience, now=time.time())
+        session = read_session(read_json(parsed.payload), issuer=self.issuer, audience=self.audience, now=self._clock())
         if len(self._seen) >= SEEN:
             self._forget_oldest()
         self._seen[digest] = (session, self.keys.generation)
