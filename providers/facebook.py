@@ -95,7 +95,9 @@ class Facebook:
         )
         ends, version = preset.endpoints, preset.graph_version
         self._dialog = ends.get("authorization", f"https://www.facebook.com/{version}/dialog/oauth")
-        self._graph = f"{ends.get('graph', 'https://graph.facebook.com').rstrip('/')}/{version}"
+        # With or without the version: both are how people write this address down.
+        base = ends.get("graph", "https://graph.facebook.com").rstrip("/").removesuffix(f"/{version}")
+        self._graph = f"{base}/{version}"
         self._token = ends.get("token", f"{self._graph}/oauth/access_token")
         dialog = urlsplit(self._dialog)
         self._issuer = f"{dialog.scheme}://{dialog.netloc}/app/{preset.client_id}"
