@@ -124,7 +124,8 @@ def _compose(
 ) -> Opened:
     durable, memory, issuer = stores.durable, stores.memory, settings.broker.public_url
     subject_key, sid_key = stores.derive("subjects"), stores.derive("sids")
-    loaded = providers.load(load_presets(settings), egress, clock)
+    tables = {table.id: table.where for table in settings.providers}
+    loaded = providers.load(load_presets(settings), egress, clock, locate=lambda id_, key: tables[id_](key))
     publishers = load_publishers(loaded.presets.values(), egress, clock) if settings.broker.posting_enabled else {}
     key_box, handles = KeyBox(), KeyedHandles(stores.derive("handles"))
     ledger = LedgerWriter(clock=clock, entropy=entropy)
@@ -248,6 +249,10 @@ def _compose(
             clock=clock,
             entropy=entropy,
             ledger=ledger,
+            issuer=issuer,
+            subject_key=subject_key,
+            posts_per_hour=settings.broker.limits.posts_per_hour,
+            revoke=sign_in.drop_upstream,
         ),
     )
     deliverer = Deliverer(

@@ -144,6 +144,14 @@ class UnitOfWork(Protocol):
         """Compare and set: `Conflict("posting")` unless it is in `expected`."""
         ...
 
+    def add_posting_subject(self, account: AccountId, client: ClientId, subject: str) -> None:
+        """Remember whose number this is at that site, so that the site can ask to post. `Conflict("account")`."""
+        ...
+
+    def drop_posting_subject(self, account: AccountId, client: ClientId) -> None:
+        """Forget it; nothing if it is not there."""
+        ...
+
     def cancel_postings(self, account: AccountId, now: datetime, *, client: ClientId | None = None, provider: ProviderId | None = None) -> None:
         """Everything asked for and not yet handed over is cancelled."""
         ...
@@ -218,6 +226,9 @@ class Grants(Protocol):
 class Postings(Protocol):
     async def load(self, posting_id: str) -> Posting | None: ...
     async def recent(self, account: AccountId, limit: int = 20) -> tuple[Posting, ...]: ...
+    async def account_of(self, client: ClientId, subject: str) -> AccountId | None:
+        """Whose number this is at that site; known only while an opt-in of theirs stands there."""
+        ...
 
 
 class Vault(Protocol):

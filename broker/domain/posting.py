@@ -6,11 +6,13 @@ Off is the absence of a receipt: no default could be wrong. A `PostingPermit` ca
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import InitVar, dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, Protocol
+from urllib.parse import urlsplit
 
 from broker.domain.client import Client
 from broker.domain.consent import ConsentReceipt, Purpose, standing
@@ -22,7 +24,12 @@ _MINT: Final = object()
 PERMIT_LIFETIME: Final = timedelta(minutes=1)
 POST: Final = ClaimName("posting")
 """The one thing a posting receipt shows and accepts."""
+THIS_POST: Final = ClaimName("post")
+"""What the receipt of one yes or no to one post shows."""
+WORDING: Final = "1"
+"""The version of the words on the opt-in and preview pages: a new one for every change of what they mean."""
 MAX_TEXT: Final = 5000
+MAX_ADDRESS: Final = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +139,47 @@ def counterparty(provider: ProviderId, client: ClientId) -> str:
     return f"{provider}/{client}"
 
 
+def one_post(provider: ProviderId, client: ClientId) -> str:
+    """How the receipt of a single post names both parties: never taken for an opt-in."""
+    return f"post:{counterparty(provider, client)}"
+
+
+def parties(name: str) -> tuple[ProviderId, ClientId] | None:
+    """Who an opt-in receipt is about; `None` for any other receipt."""
+    provider, slash, client = name.partition("/")
+    return (ProviderId(provider), ClientId(client)) if slash and ":" not in provider else None
+
+
+def is_address(url: str) -> bool:
+    """Whether this can be linked to and gone to: http or https, printable ASCII, a host and nothing before it."""
+    if len(url) > MAX_ADDRESS or not all("!" <= ch <= "~" and ch not in '\\"<>^`{|}' for ch in url):
+        return False
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and "@" not in parts.netloc and port != 0
+
+
+def message_problem(text: str, url: str | None) -> str | None:
+    """Why this cannot be posted, or `None`. What can be is never rewritten (catalogue 195).
+
+    Control characters are refused: the person would not see in the preview what goes out.
+    """
+    if not text.strip() or len(text) > MAX_TEXT:
+        return f"text must be 1 to {MAX_TEXT} characters."
+    if any(unicodedata.category(ch) in {"Cc", "Cs"} and ch not in "\n\r\t" or ch in _OVERRIDES for ch in text):
+        return "text holds control characters."
+    if url is not None and not is_address(url):
+        return "url must be an http or https address."
+    return None
+
+
+_OVERRIDES: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""They make text read in another order than it is written; marks that right-to-left scripts need are not among them."""
+
+
 def opt_in(
     receipts: Iterable[ConsentReceipt], account: AccountId, provider: ProviderId, client: ClientId
 ) -> PostingOptIn | None:
@@ -161,6 +209,24 @@ def permit(opted: PostingOptIn | None, client: Client, account: AccountId, messa
         client=opted.client,
         receipt=opted.receipt,
         message_digest=message.digest,
+        expires_at=now + PERMIT_LIFETIME,
+        mint=_MINT,
+    )
+
+
+def permit_to_take_back(opted: PostingOptIn, account: AccountId, now: datetime) -> PostingPermit:
+    """A permit that fits no message: opens the vault once more, to delete a post or to revoke the token itself.
+
+    It needs no site that may still post: taking back is never refused because posting is.
+    """
+    if opted.account != account:
+        raise PostingNotPermitted(detail="opt-in of another account")
+    return PostingPermit(
+        account=account,
+        provider=opted.provider,
+        client=opted.client,
+        receipt=opted.receipt,
+        message_digest="",
         expires_at=now + PERMIT_LIFETIME,
         mint=_MINT,
     )

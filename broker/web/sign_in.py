@@ -12,6 +12,7 @@ from broker.errors import (
     BadRequest,
     BrokerError,
     CookiesOff,
+    SignInCancelled,
     TooManyAttempts,
     WrongBrowser,
 )
@@ -20,6 +21,7 @@ from broker.flows.transactions import Carried
 from broker.web import views
 from broker.web.call import Call, see_other
 from broker.web.forms import is_local_path, parse_pairs
+from broker.web.posting import allowed_there, posting_scopes, refused_there
 from broker.web.steps import (
     go_on,
     hold,
@@ -78,7 +80,7 @@ async def depart(call: Call, carried: Carried, provider: ProviderId, *, ask_agai
         carried,
         provider,
         ask_again=ask_again,
-        scopes=world.posting.scopes(provider) if carried.transaction.purpose is TransactionPurpose.POSTING else None,
+        scopes=posting_scopes(call, provider) if carried.transaction.purpose is TransactionPurpose.POSTING else None,
         login_hint=request.login_hint if request else None,
     )
     world.metrics.sign_in(provider, "start", "ok")
@@ -101,7 +103,7 @@ async def callback(call: Call) -> Response:
     transaction = carried.transaction
     if transaction.request is not None:
         call.client = world.clients.get(transaction.request.client_id)
-    scopes = world.posting.scopes(provider) if transaction.purpose is TransactionPurpose.POSTING else None
+    scopes = posting_scopes(call, provider) if transaction.purpose is TransactionPurpose.POSTING else None
     try:
         outcome = await world.sign_in.complete(
             carried, provider, params, session=call.session, user_agent=call.user_agent, scopes=scopes
@@ -109,6 +111,8 @@ async def callback(call: Call) -> Response:
     except BrokerError as error:
         world.metrics.sign_in(provider, "callback", error.code)
         world.log.event("sign_in_failed", provider=provider, reason=error.code, check=error.detail)
+        if transaction.purpose is TransactionPurpose.POSTING and isinstance(error, SignInCancelled):
+            return await refused_there(call, carried)
         raise
     world.metrics.sign_in(provider, "callback", type(outcome).__name__)
     match outcome:
@@ -120,7 +124,7 @@ async def callback(call: Call) -> Response:
             await world.box.drop(carried)
             return without_transaction(call, see_other("/me/ways?done=added"), transaction)
         case PostingAllowed():
-            return await views.posting_allowed(call, carried, outcome)
+            return await allowed_there(call, carried, outcome)
 
 
 async def signed_in(call: Call, carried: Carried, outcome: SignedIn) -> Response:

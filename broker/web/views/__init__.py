@@ -11,6 +11,8 @@ from broker.web.views.my_account import (
     sites,
     ways,
 )
+from broker.web.views.common import provider_label
+from broker.web.views.posting import posting, posting_opt_in, posting_settings
 from broker.web.views.texts import accessibility, cookies, help_page, home, privacy, terms
 from broker.web.views.steps import chooser, finish, kept_nothing, leaving, policy, preview, share
 from broker.web.views.ending import sign_out, signed_out
@@ -32,8 +34,12 @@ __all__ = [
     "news",
     "overview",
     "policy",
+    "posting",
+    "posting_opt_in",
+    "posting_settings",
     "preview",
     "privacy",
+    "provider_label",
     "share",
     "sign_out",
     "signed_out",
