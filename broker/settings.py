@@ -83,6 +83,7 @@ class BrokerSettings:
     session_idle: timedelta = timedelta(hours=24)
     session_lifetime: timedelta = timedelta(days=14)
     stop_seconds: int = 30
+    drain_seconds: int = 0
     egress: tuple[EgressException, ...] = ()
     limits: Limits = Limits()
 
@@ -148,14 +149,21 @@ def load_settings(config_dir: Path, environ: Mapping[str, str], *, make_master_k
     In development a missing master key is made in the data folder, unless `make_master_key` is off (then a passing
     one stands in, for checks only).
     """
+    settings = read_settings(config_dir, environ, make_master_key=make_master_key)
+    if any(problem.severity == "error" for problem in settings.warnings):
+        raise ConfigurationError(settings.warnings)
+    return settings
+
+
+def read_settings(config_dir: Path, environ: Mapping[str, str], *, make_master_key: bool = True) -> Settings:
+    """The same without raising: every problem is among `warnings`, and harmless values stand in for what is wrong.
+
+    Only for telling what is wrong; nothing can be served with it.
+    """
     draft = Draft(config_dir, environ)
     draft.read()
-    loader = _Loader(draft, make_master_key=make_master_key)
-    settings = loader.settings()
-    problems = tuple(_in_order(draft.problems))
-    if any(problem.severity == "error" for problem in problems):
-        raise ConfigurationError(problems)
-    return replace(settings, warnings=problems)
+    settings = _Loader(draft, make_master_key=make_master_key).settings()
+    return replace(settings, warnings=tuple(_in_order(draft.problems)))
 
 
 def collect_problems(settings: Settings, preset_problems: Iterable[Problem]) -> tuple[Problem, ...]:
@@ -163,13 +171,18 @@ def collect_problems(settings: Settings, preset_problems: Iterable[Problem]) -> 
 
     Raises `ConfigurationError` with all of them if one is an error.
     """
-    merged: dict[tuple[str, int, str], Problem] = {}
-    for problem in (*settings.warnings, *preset_problems):
-        merged.setdefault((problem.file, problem.line, problem.key), problem)
-    problems = tuple(_in_order(merged.values()))
+    problems = merged_problems(settings.warnings, preset_problems)
     if any(problem.severity == "error" for problem in problems):
         raise ConfigurationError(problems)
     return problems
+
+
+def merged_problems(*lists: Iterable[Problem]) -> tuple[Problem, ...]:
+    """All of them in the order they stand in; of several about one key the first, an error before a warning."""
+    merged: dict[tuple[str, int, str], Problem] = {}
+    for problem in sorted((problem for problems in lists for problem in problems), key=lambda one: one.severity != "error"):
+        merged.setdefault((problem.file, problem.line, problem.key), problem)
+    return tuple(_in_order(merged.values()))
 
 
 def read_master_key(text: str) -> bytes | None:
@@ -494,9 +507,9 @@ class _Loader:
 
 _AS_GIVEN: Final = (
     "mode", "brand", "operator_name", "operator_contact", "host", "port", "workers", "trusted_proxies", "locales",
-    "default_locale", "posting_enabled", "metrics_host", "log_level", "log_format", "stop_seconds",
+    "default_locale", "posting_enabled", "metrics_host", "log_level", "log_format", "stop_seconds", "drain_seconds",
 )  # fmt: skip
 __all__ = [
     "BrokerSettings", "EgressException", "Limits", "Newsletter", "ProviderTable", "Settings", "collect_problems",
-    "load_settings", "nearest", "origin_of", "read_master_key", "shown",
+    "load_settings", "merged_problems", "nearest", "origin_of", "read_master_key", "read_settings", "shown",
 ]  # fmt: skip

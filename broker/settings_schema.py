@@ -138,6 +138,10 @@ BROKER: Final = (
     _number("session_idle_hours", "Hours without a visit after which a browser is signed out.", 24, 1, 720),
     _number("session_days", "Days after which a browser is signed out in any case.", 14, 1, 90),
     _number("stop_seconds", "Seconds that running requests get to finish when the server stops.", 30, 1, 600),
+    _number(
+        "drain_seconds", "Seconds that /readyz says no before the server stops listening, for load balancers that ask it.",
+        0, 0, 120,
+    ),
 )  # fmt: skip
 
 LIMITS: Final = (

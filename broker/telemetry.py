@@ -187,7 +187,7 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         """`registry`: where to count; `None` for the process's own, which is the shared one of several workers."""
-        import prometheus_client as prometheus  # noqa: PLC0415 - only where somebody reads the numbers
+        import prometheus_client as prometheus
 
         where = registry or prometheus.REGISTRY
         counter, histogram = prometheus.Counter, prometheus.Histogram
@@ -208,7 +208,7 @@ class Metrics:
             "doorward_egress_request_seconds", "Time others took.", ("host",), registry=where, buckets=_BUCKETS
         )
         self._pending: Gauge = prometheus.Gauge(
-            "doorward_outbox_pending", "Deliveries waiting.", registry=where, multiprocess_mode="mostrecent"
+            "doorward_outbox_pending", "Deliveries waiting.", registry=where, multiprocess_mode="livemostrecent"
         )
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
@@ -245,14 +245,15 @@ class Telemetry:
     metrics: AnyMetrics
 
     @classmethod
-    def for_settings(cls, settings: Settings, stream: BinaryIO | None = None) -> Telemetry:
-        """Logs to standard output; counts only if the settings name a port to read the numbers at."""
+    def for_settings(cls, settings: Settings, stream: BinaryIO | None = None, *, counts: bool = True) -> Telemetry:
+        """Logs to standard output; counts only if the settings name a port to read the numbers at (and `counts` is on)."""
         log = Log(
             stream or cast("BinaryIO", sys.stdout.buffer),
             level=settings.broker.log_level,
             console=settings.broker.console_log,
         )
-        return cls(log=log, metrics=NoMetrics() if settings.broker.metrics_port is None else _process_metrics())
+        counted = counts and settings.broker.metrics_port is not None
+        return cls(log=log, metrics=_process_metrics() if counted else NoMetrics())
 
     def capture_libraries(self) -> None:
         """From now on what uvicorn, asyncio and others log goes through our rules, and nowhere else."""
@@ -278,8 +279,8 @@ def serve_metrics(host: str, port: int, folder: Path) -> Callable[[], None]:
 
     Raises `OSError` if the port is taken.
     """
-    from prometheus_client import CollectorRegistry, start_http_server  # noqa: PLC0415
-    from prometheus_client.multiprocess import MultiProcessCollector  # noqa: PLC0415
+    from prometheus_client import CollectorRegistry, start_http_server
+    from prometheus_client.multiprocess import MultiProcessCollector
 
     registry = CollectorRegistry()
     MultiProcessCollector(registry, path=str(folder))  # type: ignore[no-untyped-call]
@@ -295,6 +296,6 @@ def serve_metrics(host: str, port: int, folder: Path) -> Callable[[], None]:
 
 def forget_worker(pid: int, folder: Path) -> None:
     """A worker is gone: what it counted stays, what it measured does not."""
-    from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415
+    from prometheus_client.multiprocess import mark_process_dead
 
     mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]

@@ -1,0 +1,91 @@
+"""What every command shares: the option that names the configuration, reading it, and saying what is wrong."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from broker.errors import Problem
+    from broker.settings import Settings
+
+DONE: Final = 0
+REFUSED: Final = 1
+UNREADABLE: Final = 2
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def config_option(command: Command) -> Command:
+    """`--config DIR`, `DOORWARD_CONFIG`, or the folder `config` here."""
+    option = click.option(
+        "--config", "-c",
+        type=click.Path(path_type=Path, file_okay=True),
+        envvar="DOORWARD_CONFIG",
+        default=Path("config"),
+        show_default=True,
+        show_envvar=True,
+        metavar="DIR",
+        help="The folder with doorward.toml, providers.toml and sites.toml.",
+    )  # fmt: skip
+    return option(command)
+
+
+def fail(*sentences: str, code: int = REFUSED) -> NoReturn:
+    """Say what is wrong on standard error and end."""
+    for sentence in sentences:
+        click.echo(sentence, err=True)
+    raise SystemExit(code)
+
+
+def folder_of(config: Path) -> Path:
+    """The folder itself, made absolute; whoever names a file in it means the folder. Ends the program if it is none."""
+    if config.is_file() and config.suffix == ".toml":
+        config = config.parent
+    if not config.is_dir():
+        fail(f"There is no folder {config}. Name the one with doorward.toml: --config DIR.", code=UNREADABLE)
+    if not os.access(config, os.R_OK | os.X_OK):
+        fail(f"The folder {config} cannot be read by this account. Check its owner and mode.", code=UNREADABLE)
+    return config.resolve()
+
+
+def environment(**overrides: object) -> Mapping[str, str]:
+    """The environment with options of the command line on top, as if they had been set there."""
+    given = {f"DOORWARD__BROKER__{name.upper()}": str(value) for name, value in overrides.items() if value is not None}
+    return {**os.environ, **given}
+
+
+def loaded(config: Path, **overrides: object) -> Settings:
+    """The settings, checked; otherwise every problem is printed and the program ends with 1."""
+    from broker.cli.judging import all_problems
+    from broker.errors import ConfigurationError
+    from broker.settings import load_settings
+
+    folder = folder_of(config)
+    try:
+        return load_settings(folder, environment(**overrides))
+    except ConfigurationError:
+        problems = all_problems(folder, environment(**overrides))
+        fail(*map(described, errors_of(problems)), f"{counted(problems)} Nothing was started or changed.")
+
+
+def errors_of(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+    return tuple(problem for problem in problems if problem.severity == "error")
+
+
+def described(problem: Problem) -> str:
+    """`config/sites.toml:12: error: forum.url: is missing. Its home page. Write url = …`."""
+    place = f"{problem.file}:{problem.line}" if problem.line else problem.file
+    key = f" {problem.key}:" if problem.key else ""
+    return f"{place}: {problem.severity}:{key} {problem.what} {problem.fix}".rstrip()
+
+
+def counted(problems: tuple[Problem, ...]) -> str:
+    """`2 errors, 1 warning.`"""
+    errors = len(errors_of(problems))
+    numbers = ((errors, "error"), (len(problems) - errors, "warning"))
+    return ", ".join(f"{number} {word}{'' if number == 1 else 's'}" for number, word in numbers) + "."
