@@ -7,5 +7,6 @@ pytest_plugins = (
     "tests.support.servers",
     "tests.support.tls",
     "tests.support.chromium",
+    "tests.support.watch",
     "tests.support.house",
 )

@@ -32,6 +32,7 @@ import httpx2
 import pytest
 from starlette.applications import Starlette
 from tests.support.sandbox import serve
+from tests.support.watch import Watched
 
 from broker.app import Opened, create_app
 from broker.settings import Settings, load_settings
@@ -402,7 +403,7 @@ async def open_house(
     stream = io.BytesIO()
     telemetry = Telemetry(log=Log(stream), metrics=NoMetrics())
     clock = clock or HouseClock()
-    app = create_app(settings, telemetry, clock)
+    app = Watched(create_app(settings, telemetry, clock), lambda: stream.getvalue().decode())
     async with _running(app) as state:
         yield House(
             app=app, settings=settings, clock=clock, sandboxes=sandboxes, log_stream=stream, opened=state.opened
