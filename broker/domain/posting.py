@@ -169,7 +169,7 @@ def message_problem(text: str, url: str | None) -> str | None:
     """
     if not text.strip() or len(text) > MAX_TEXT:
         return f"text must be 1 to {MAX_TEXT} characters."
-    if any(unicodedata.category(ch) in {"Cc", "Cs"} and ch not in "\n\r\t" or ch in _OVERRIDES for ch in text):
+    if any((unicodedata.category(ch) in {"Cc", "Cs"} and ch not in "\n\r\t") or ch in _OVERRIDES for ch in text):
         return "text holds control characters."
     if url is not None and not is_address(url):
         return "url must be an http or https address."

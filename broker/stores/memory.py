@@ -59,6 +59,7 @@ class _Tables:
     revoked_tokens: dict[str, datetime] = field(default_factory=dict)
     upstream_tokens: dict[tuple[AccountId, ProviderId], UpstreamTokens] = field(default_factory=dict)
     postings: dict[str, Posting] = field(default_factory=dict)
+    posting_subjects: dict[tuple[ClientId, str], AccountId] = field(default_factory=dict)
     deliveries: dict[str, Delivery] = field(default_factory=dict)
     claimed_until: dict[str, datetime] = field(default_factory=dict)
     given_up: dict[str, Delivery] = field(default_factory=dict)
@@ -140,6 +141,8 @@ class MemoryUnitOfWork:
             tables.families = {key: family for key, family in tables.families.items() if family.grant not in grants}
             tables.upstream_tokens = {key: held for key, held in tables.upstream_tokens.items() if key[0] != account}
             tables.postings = {key: held for key, held in tables.postings.items() if held.account != account}
+            subjects = tables.posting_subjects
+            tables.posting_subjects = {key: owner for key, owner in subjects.items() if owner != account}
 
         self._steps.append(step)
 
@@ -253,6 +256,20 @@ class MemoryUnitOfWork:
             if posting.id in tables.postings:
                 raise Conflict("posting")
             tables.postings[posting.id] = posting
+
+        self._steps.append(step)
+
+    def add_posting_subject(self, account: AccountId, client: ClientId, subject: str) -> None:
+        def step(tables: _Tables) -> None:
+            tables.check_account(account)
+            tables.posting_subjects[client, subject] = account
+
+        self._steps.append(step)
+
+    def drop_posting_subject(self, account: AccountId, client: ClientId) -> None:
+        def step(tables: _Tables) -> None:
+            kept = {key: owner for key, owner in tables.posting_subjects.items() if (key[0], owner) != (client, account)}
+            tables.posting_subjects = kept
 
         self._steps.append(step)
 
@@ -463,6 +480,9 @@ class MemoryPostings:
         """Newest first."""
         ours = [held for held in self._store.open_tables().postings.values() if held.account == account]
         return tuple(sorted(ours, key=lambda held: (held.created_at, held.id), reverse=True)[:limit])
+
+    async def account_of(self, client: ClientId, subject: str) -> AccountId | None:
+        return self._store.open_tables().posting_subjects.get((client, subject))
 
 
 class MemoryVault:

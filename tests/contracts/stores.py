@@ -254,6 +254,7 @@ class AccountsContract:
         unit.add_code(code)
         unit.add_posting(posting)
         unit.save_upstream_tokens(account.id, FACEBOOK, make.upstream_tokens())
+        unit.add_posting_subject(account.id, FORUM, f"number-of-{account.id}")
         unit.append_receipt(receipt)
         unit.append_disclosure(row)
         await unit.commit()
@@ -272,6 +273,7 @@ class AccountsContract:
         assert await durable.grants.with_account(grant.id, "t") is None
         assert await durable.postings.load(posting.id) is None
         assert not await durable.vault.holds(account.id, FACEBOOK)
+        assert await durable.postings.account_of(FORUM, f"number-of-{account.id}") is None
         assert await durable.ledger.receipts(account.id) == (receipt,)
         assert await durable.ledger.disclosures(account.id) == (row,)
         assert not await durable.accounts.is_user_name_free(user_name_key("gone-away"))
@@ -304,6 +306,7 @@ class AccountsContract:
             lambda unit: unit.add_link(make.link(account)),
             lambda unit: unit.add_posting(make.posting(account.id)),
             lambda unit: unit.save_upstream_tokens(account.id, FACEBOOK, make.upstream_tokens()),
+            lambda unit: unit.add_posting_subject(account.id, FORUM, "a number"),
             lambda unit: unit.save_account(account),
         ):
             unit = durable.unit()
@@ -612,6 +615,25 @@ class GrantsContract:
 
 
 class PostingsContract:
+    async def test_a_number_at_a_site_leads_to_its_account_until_it_is_dropped(self, durable: Durable) -> None:
+        (account, _), (other, _) = await kept_account(durable), await kept_account(durable)
+        number, foreign = f"number-of-{account.id}", f"number-of-{other.id}"
+        unit = durable.unit()
+        for owner, client, subject in ((account, FORUM, number), (account, WIKI, number), (other, FORUM, foreign)):
+            unit.add_posting_subject(owner.id, client, subject)
+        unit.add_posting_subject(account.id, FORUM, number)
+        await unit.commit()
+        assert await durable.postings.account_of(FORUM, number) == account.id
+        assert await durable.postings.account_of(FORUM, foreign) == other.id
+        assert await durable.postings.account_of(WIKI, foreign) is None
+        unit = durable.unit()
+        unit.drop_posting_subject(account.id, FORUM)
+        unit.drop_posting_subject(account.id, FORUM)
+        await unit.commit()
+        assert await durable.postings.account_of(FORUM, number) is None
+        assert await durable.postings.account_of(WIKI, number) == account.id
+        assert await durable.postings.account_of(FORUM, foreign) == other.id
+
     async def test_every_field_of_a_posting_comes_back(self, durable: Durable) -> None:
         account, _ = await kept_account(durable)
         posting = make.posting(account.id)

@@ -17,7 +17,7 @@ from broker.stores.records import decode_posting, decode_tokens, encode, micros,
 from broker.stores.sql.accounts import standing_account
 from broker.stores.sql.drivers import Driver
 from broker.stores.sql.statements import Params, Row, define, insert_if, parameter
-from broker.stores.sql.tables import accounts, postings, upstream_tokens
+from broker.stores.sql.tables import accounts, posting_subjects, postings, upstream_tokens
 from broker.stores.vault import KeyRing
 
 _COLUMNS: Final = (
@@ -61,6 +61,23 @@ def _cancel(by_client: bool, by_provider: bool) -> Any:  # noqa: FBT001
 
 
 CANCEL_POSTINGS: Final = {(a, b): define(_cancel(a, b)) for a in (False, True) for b in (False, True)}
+_remember = insert(posting_subjects).inline()
+_remember = _remember.from_select(
+    ["mark", "account", "client"],
+    standing_account().with_only_columns(*(parameter(column).label(f"v_{column.name}") for column in posting_subjects.c)),
+)
+_remember = _remember.on_conflict_do_update(index_elements=["mark"], set_={"account": _remember.excluded.account})
+ADD_SUBJECT: Final = define(_remember.returning(posting_subjects.c.mark), reads=[accounts, posting_subjects])
+DROP_SUBJECT: Final = define(
+    delete(posting_subjects).where(
+        posting_subjects.c.account == bindparam("p_account"),
+        posting_subjects.c.client == parameter(posting_subjects.c.client),
+    )
+)
+ERASE_SUBJECTS: Final = define(delete(posting_subjects).where(posting_subjects.c.account == bindparam("p_account")))
+_ACCOUNT_OF: Final = define(
+    select(posting_subjects.c.account).where(posting_subjects.c.mark == parameter(posting_subjects.c.mark))
+)
 ERASE_POSTINGS: Final = define(delete(postings).where(postings.c.account == bindparam("p_account")))
 
 _save = insert(upstream_tokens).inline()
@@ -158,6 +175,16 @@ class SqlPostings:
         """Newest first."""
         rows = await self._driver.read(_RECENT, {"p_account": account, "p_limit": limit})
         return await self._ring.reading(lambda: tuple(_posting(row, self._ring) for row in rows))
+
+
+    async def account_of(self, client: ClientId, subject: str) -> AccountId | None:
+        rows = await self._driver.read(_ACCOUNT_OF, {"p_mark": subject_mark(self._ring, client, subject)})
+        return AccountId(rows[0][0]) if rows else None
+
+
+def subject_mark(ring: KeyRing, client: ClientId, subject: str) -> bytes:
+    """How a person's number at a site is found again, and nothing more."""
+    return ring.blind("posting_subject", f"{client}\x00{subject}")
 
 
 class SqlVault:

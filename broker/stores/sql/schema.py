@@ -12,7 +12,7 @@ from typing import Any, Final
 from broker.errors import StoreUnavailable
 from broker.stores.sql.drivers.sqlite import connect, translated
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """The newest revision in `migrations/versions`; a test compares them."""
 _LOCK: Final = 4_716_238_905
 """The advisory lock of a migration: any number, as long as it is always the same."""

@@ -177,6 +177,14 @@ postings: Final = Table(
     Index(None, "account", "created_at"),
 )
 
+posting_subjects: Final = Table(
+    "posting_subjects",
+    metadata,
+    _bytes("mark", primary_key=True),  # blind index of the site and the person's number there
+    _text("account", index=True),
+    _text("client"),
+)
+
 deliveries: Final = Table(
     "deliveries",
     metadata,

@@ -45,6 +45,7 @@ class SqlUnitOfWork:
             grants.ERASE_GRANTS,
             postings.ERASE_POSTINGS,
             postings.ERASE_TOKENS,
+            postings.ERASE_SUBJECTS,
             accounts.ERASE_LINKS,
             accounts.ERASE,
         ):
@@ -106,6 +107,15 @@ class SqlUnitOfWork:
 
     def add_posting(self, posting: Posting) -> None:
         self._queue(postings.ADD_POSTING, postings.posting_params(posting, self._ring), conflict="account")
+
+    def add_posting_subject(self, account: AccountId, client: ClientId, subject: str) -> None:
+        mark = postings.subject_mark(self._ring, client, subject)
+        self._queue(
+            postings.ADD_SUBJECT, {"p_mark": mark, "p_account": account, "p_client": client}, conflict="account"
+        )
+
+    def drop_posting_subject(self, account: AccountId, client: ClientId) -> None:
+        self._queue(postings.DROP_SUBJECT, {"p_account": account, "p_client": client})
 
     def move_posting(
         self,
