@@ -5,6 +5,7 @@ The only answers here are short and plain: there is nothing yet, or no time, to 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -24,17 +25,17 @@ class Admission:
     def __init__(self, app: Any, *, limit: int, reference: Callable[[], str], log: Any) -> None:
         self._app, self._limit, self._reference, self._log = app, limit, reference, log
         self._running = 0
-        self.opened = False
+        self.opened = asyncio.Event()
         """The application has its stores."""
         self.stopping = False
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             return
-        path = scope["path"]
-        if path == HEALTH and not self.opened:
+        path, opened = scope["path"], self.opened.is_set()
+        if path == HEALTH and not opened:
             await _answer(send, 200, b"ok", "")
-        elif not self.opened:
+        elif not opened:
             await self._refuse(send, path, "stores_away", _AWAY)
         elif self.stopping and path == READY:
             await _answer(send, 503, _STOPPING, "")

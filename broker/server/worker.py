@@ -7,6 +7,7 @@ stores answer), or why it cannot work.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -31,6 +32,8 @@ CANNOT_WORK: Final = 3
 """Exit code of a worker that has said why it cannot work."""
 TRY_AGAIN_EVERY: Final = 1.0
 """Seconds between two tries to reach stores that are away."""
+FIRST_TRY: Final = 3.0
+"""Seconds until a patient worker listens although its stores have not answered yet."""
 KEEP_ALIVE: Final = 75
 """Seconds that a quiet connection is kept: longer than a proxy keeps its own, so that it never writes into a closed one."""
 
@@ -63,11 +66,19 @@ def run(assignment: Assignment) -> int:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its own signal handlers."""
+    """uvicorn without its own signal handlers, and saying when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listens = asyncio.Event()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listens.set()
 
 
 class _Worker:
@@ -95,53 +106,60 @@ class _Worker:
                 timeout_graceful_shutdown=settings.stop_seconds,
             )
         )
+        self._tried = asyncio.Event()
         self._code = 0
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._begin_to_stop)
         loop.add_reader(self._assignment.lifeline, self._parent_is_gone)
-        opening = asyncio.create_task(self._open())
-        if not self._assignment.patient:
-            await opening
+        tasks = [asyncio.create_task(work) for work in (self._open(), self._tell_how_it_goes())]
+        await self._tried.wait()
         if self._server.should_exit:
             return self._code
-        listening = asyncio.create_task(self._say_when_listening())
         await self._server.serve(sockets=[self._assignment.listener])
-        for task in (listening, opening):
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(listening, opening, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._application.close()
         return self._code
 
-    async def _say_when_listening(self) -> None:
-        while not self._server.started:
-            await asyncio.sleep(0.01)
+    async def _tell_how_it_goes(self) -> None:
+        await self._server.listens.wait()
         self._assignment.tell(state="listening")
-        while not self._admission.opened:
-            await asyncio.sleep(0.05)
+        await self._admission.opened.wait()
         self._assignment.tell(state="ready")
 
     async def _open(self) -> None:
         """Open the application; while stores are away, again and again."""
-        said = False
-        while True:
-            try:
-                await self._application.open()
-                self._admission.opened = True
-                return
-            except StoreUnavailable as error:
-                if not self._assignment.patient:
-                    self._give_up(f"A store does not answer ({error.detail}).")
-                    return
-                if not said:
-                    self._telemetry.log.fault("store_away", error)
-                    said = True
-            except Exception as error:
-                self._telemetry.log.fault("cannot_open", error)
-                self._give_up(*_reasons(error))
-                return
-            await asyncio.sleep(TRY_AGAIN_EVERY)
+        asyncio.get_running_loop().call_later(FIRST_TRY, self._tried_or_give_up)
+        while not self._admission.opened.is_set() and not self._server.should_exit:
+            await self._try_to_open()
+            self._tried.set()
+            if not self._admission.opened.is_set():
+                await asyncio.sleep(TRY_AGAIN_EVERY)
+
+    def _tried_or_give_up(self) -> None:
+        """A store that does not even say no: whoever is patient serves 503 meanwhile."""
+        if self._assignment.patient:
+            self._tried.set()
+
+    async def _try_to_open(self) -> None:
+        try:
+            await self._application.open()
+        except StoreUnavailable as error:
+            if not self._assignment.patient:
+                self._give_up(f"A store does not answer ({error.detail}).")
+            elif not self._tried.is_set():
+                self._telemetry.log.fault("store_away", error)
+        except Exception as error:
+            self._telemetry.log.fault("cannot_open", error)
+            self._give_up(*_reasons(error))
+        else:
+            self._admission.opened.set()
+            # What is loaded by now stays for good: the collector need not look at it again and again.
+            gc.collect()
+            gc.freeze()
 
     def _give_up(self, *reasons: str) -> None:
         self._assignment.tell(state="failed", reasons=reasons)
@@ -162,15 +180,18 @@ class _Worker:
         self._begin_to_stop()
 
 
+_WRONG_KEY: Final = (
+    "The master key is not the one this database was set up with. Put the right key back; "
+    "without it nothing in the database can be read."
+)
+
+
 def _reasons(error: Exception) -> tuple[str, ...]:
     """What the operator reads: sentences that hold no secret."""
     if isinstance(error, ConfigurationError):
         return tuple(str(problem) for problem in error.problems)
     if isinstance(error, WrongMasterKey):
-        return (
-            "The master key is not the one this database was set up with. Put the right key back; without it nothing "
-            "in the database can be read.",
-        )
+        return (_WRONG_KEY,)
     if isinstance(error, ValueError):
         return (f"What the database holds cannot be used ({error}). Restore it from a backup.",)
     return (f"Something broke while starting ({type(error).__name__}); the log has the places.",)
