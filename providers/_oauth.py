@@ -90,6 +90,15 @@ def authenticate(
     return {**form, "client_id": client_id}, {}
 
 
+def check_response_issuer(callback: Mapping[str, str], issuer: str, *, promised: bool) -> None:
+    """RFC 9207 §2.4: `iss` is ours if it is there, and is there if the provider promises it; on errors too."""
+    found = callback.get("iss")
+    if found is None and promised:
+        raise UpstreamInvalid("response_iss", "missing")
+    if found is not None and found != issuer:
+        raise UpstreamInvalid("response_iss")
+
+
 def read_callback(callback: Mapping[str, str]) -> str:
     """The code of a callback whose `state` and `iss` were checked.
 

@@ -37,7 +37,14 @@ from providers._graph import (
 )
 from providers._http import JSON, UpstreamHTTP, UpstreamResponse, post_form
 from providers._id_token import SKEW, read_subject, read_time
-from providers._oauth import TokenAnswer, build_authorization_url, challenge_of, read_callback, read_token
+from providers._oauth import (
+    TokenAnswer,
+    build_authorization_url,
+    challenge_of,
+    check_response_issuer,
+    read_callback,
+    read_token,
+)
 from providers.preset import Preset
 
 BINDINGS: Final = frozenset({"state", "appsecret_proof", "token_inspection"})
@@ -100,7 +107,8 @@ class Facebook:
         self._graph = f"{base}/{version}"
         self._token = ends.get("token", f"{self._graph}/oauth/access_token")
         dialog = urlsplit(self._dialog)
-        self._issuer = f"{dialog.scheme}://{dialog.netloc}/app/{preset.client_id}"
+        self._origin = f"{dialog.scheme}://{dialog.netloc}"
+        self._issuer = f"{self._origin}/app/{preset.client_id}"
         self._app_token_in_query = False
 
     def __repr__(self) -> str:
@@ -132,6 +140,7 @@ class Facebook:
 
     async def identify(self, attempt: Attempt, callback: Mapping[str, str]) -> Identified:
         """Who came back: one exchange, then token inspection, person and permissions at the same time."""
+        check_response_issuer(callback, self._origin, promised=False)
         if "error" not in callback and "error_code" in callback:  # the dialog's failures do not follow OAuth
             raise UpstreamRejected(f"dialog {read_code(callback['error_code'])}")
         answer = await self._redeem(attempt, read_callback(callback))

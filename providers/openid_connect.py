@@ -27,6 +27,7 @@ from providers._oauth import (
     authenticate,
     build_authorization_url,
     challenge_of,
+    check_response_issuer,
     read_callback,
     read_token_answer,
 )
@@ -225,15 +226,6 @@ def build_sign_in_url(preset: Preset, endpoint: str, attempt: Attempt) -> str:
     )
 
 
-def check_response_issuer(callback: Mapping[str, str], issuer: str, *, promised: bool) -> None:
-    """RFC 9207 §2.4: `iss` is ours if it is there, and is there if the provider promises it; on errors too."""
-    found = callback.get("iss")
-    if found is None and promised:
-        raise UpstreamInvalid("response_iss", "missing")
-    if found is not None and found != issuer:
-        raise UpstreamInvalid("response_iss")
-
-
 def read_metadata(preset: Preset, raw: Mapping[str, Any]) -> Metadata:
     """The metadata document, with the preset's own addresses in place of the provider's.
 
@@ -243,8 +235,8 @@ def read_metadata(preset: Preset, raw: Mapping[str, Any]) -> Metadata:
     if raw.get("issuer") != preset.issuer or not isinstance(raw.get("issuer"), str):
         raise UpstreamInvalid("discovery_issuer")
     types, methods = raw.get("response_types_supported", ["code"]), raw.get("code_challenge_methods_supported")
-    if not isinstance(types, list) or "code" not in types:
-        raise UpstreamInvalid("discovery_response_types")
+    if (not isinstance(types, list) or "code" not in types) and "token" not in preset.endpoints:
+        raise UpstreamInvalid("discovery_response_types")  # who names a token address knows of a code flow not told here
     if isinstance(methods, list) and methods and "S256" not in methods and preset.pkce is not False:
         raise UpstreamInvalid("discovery_pkce")
     return Metadata(
@@ -287,8 +279,9 @@ def read_identity(
 ) -> Identity:
     """Who this is. The ID token wins over userinfo, and alone says which person it is about."""
     raw = {**userinfo, **token.claims}
-    if userinfo.get("email") != raw.get("email"):  # userinfo's word was about another address
-        raw["email_verified"] = token.claims.get("email_verified")
+    # A word about an address counts only from whoever named that very address.
+    naming = [told for told in (token.claims, userinfo) if "email" in told and told["email"] == raw["email"]]
+    raw["email_verified"] = next((told["email_verified"] for told in naming if "email_verified" in told), None)
     claims = read_claims(raw, offers)
     verified = frozenset({EMAIL}) if EMAIL in claims and vouches_for_email(preset, raw) else frozenset()
     return Identity(

@@ -1,0 +1,341 @@
+"""What every provider must do, whatever it speaks: the Provider contract, and the recorded answers it is held against.
+
+A recording (`recordings/<id>.json`) is a preset, the answers of one sign-in, and who must come out of them. A kind of
+provider brings its own wire (`WIRES`): which address answers what, and how its answers can be spoiled.
+`"*"` in a recorded ID token stands for what belongs to the attempt: times, nonce, `at_hash`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import importlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+import providers
+from broker.domain.claims import LABELS
+from broker.domain.provider import Attempt, Identified, Provider
+from broker.domain.values import ClaimName, ProviderId
+from providers.preset import Preset
+from tests.providers.rig import (
+    NONCE,
+    NOW,
+    Answer,
+    Asked,
+    Json,
+    ScriptedHTTP,
+    StandingClock,
+    at_hash,
+    attempt,
+    json_answer,
+    pem,
+    rsa_jwk,
+    rsa_key,
+    sign,
+)
+
+RECORDINGS: Final = Path(__file__).parent / "recordings"
+CODE: Final = "code-of-this-attempt"
+NOW_SECONDS: Final = int(NOW.timestamp())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """One recorded sign-in."""
+
+    name: str
+    preset: Preset
+    raw: Json = field(repr=False)
+
+    @classmethod
+    def read(cls, name: str) -> Recording:
+        raw = json.loads((RECORDINGS / f"{name}.json").read_text(encoding="utf-8"))
+        return cls(name=name, preset=Preset.from_table(raw["id"], raw["preset"]), raw=raw)
+
+    @property
+    def wire(self) -> Wire:
+        return WIRES[self.preset.kind]
+
+    @property
+    def module(self) -> Any:
+        """The module of the kind: its `BINDINGS` and `IGNORED`."""
+        return importlib.import_module(f"providers.{self.preset.kind}")
+
+    def changed(self, part: str, **changes: Any) -> Recording:
+        """The same with members of one answer changed; `None` leaves one out."""
+        merged = {**self.raw[part], **changes}
+        return replace(
+            self, raw={**self.raw, part: {name: value for name, value in merged.items() if value is not None}}
+        )
+
+    def with_preset(self, **changes: Any) -> Recording:
+        return replace(self, preset=replace(self.preset, **changes))
+
+    def attempt(self, **changes: Any) -> Attempt:
+        """An attempt at this provider, asking what a sign-in asks."""
+        provider = self.provider(self.http())
+        usual: dict[str, Any] = {
+            "provider": ProviderId(self.preset.id),
+            "redirect_uri": f"https://login.example/callback/{self.preset.id}",
+            "scopes": provider.sign_in_scopes,
+        }
+        return attempt(**{**usual, **changes})
+
+    def callback(self, **changes: str | None) -> dict[str, str]:
+        """What the browser comes back with."""
+        usual = {"code": CODE, "state": self.attempt().state, **self.wire.callback(self), **changes}
+        return {name: value for name, value in usual.items() if value is not None}
+
+    def http(self) -> ScriptedHTTP:
+        return ScriptedHTTP(self.wire.script(self))
+
+    def provider(self, http: ScriptedHTTP) -> Provider:
+        """Through the loader, as the broker gets it."""
+        loaded = providers.load([self.preset], http, StandingClock())
+        return loaded.providers[self.preset.id]
+
+    async def sign_in(self, http: ScriptedHTTP | None = None, **changes: Any) -> Identified:
+        """One whole sign-in against the recorded answers."""
+        asked = self.attempt(**changes)
+        return await self.provider(http or self.http()).identify(asked, self.callback())
+
+    async def url(self, **changes: Any) -> tuple[str, dict[str, str]]:
+        """Where the browser is sent: the address without query, and the query's parameters, each occurring once."""
+        url = urlsplit(await self.provider(self.http()).authorization_url(self.attempt(**changes)))
+        pairs = parse_qs(url.query, keep_blank_values=True, strict_parsing=True)
+        assert all(len(values) == 1 for values in pairs.values()), "a parameter occurs twice"
+        return f"{url.scheme}://{url.netloc}{url.path}", {name: values[0] for name, values in pairs.items()}
+
+    def secrets(self) -> list[str]:
+        """What must not show anywhere: ours, the provider's, the person's."""
+        asked = self.attempt()
+        return [
+            self.preset.client_secret.reveal(), asked.state, asked.nonce, asked.code_verifier, CODE,
+            self.raw["token"]["access_token"], self.raw["identity"]["subject"], *self.raw["identity"]["claims"].values(),
+            *([self.raw["token"]["refresh_token"]] if "refresh_token" in self.raw["token"] else []),
+        ]  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """One way to spoil the answers, and the check that must catch it."""
+
+    name: str
+    check: str
+    spoil: Callable[[Recording], Recording]
+
+
+class Wire:
+    """How one kind of provider speaks."""
+
+    people: tuple[str, ...]
+    """The recorded answers that say something about the person."""
+    faults: tuple[Fault, ...]
+
+    def script(self, recording: Recording) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def callback(self, recording: Recording) -> dict[str, str]:
+        return {}
+
+    def token_path(self, recording: Recording) -> str:
+        raise NotImplementedError
+
+    def asking_everything(self, recording: Recording) -> Recording:
+        """The same with a preset that makes a sign-in ask every address of the script."""
+        return recording
+
+    def mapped(self, recording: Recording) -> frozenset[str]:
+        """The raw keys that become claims."""
+        raise NotImplementedError
+
+    def with_subject(self, recording: Recording, subject: object) -> Recording:
+        raise NotImplementedError
+
+    def with_email(self, recording: Recording, address: str, said: object) -> Recording:
+        """The person has this address, and the provider says this about its being proved."""
+        raise NotImplementedError
+
+    def with_declined(self, recording: Recording, scope: str) -> Recording:
+        """The person did not grant this scope."""
+        raise NotImplementedError
+
+
+# --- OpenID Connect -----------------------------------------------------------------------------------
+
+
+def _claims(**changes: object) -> Callable[[Recording], Recording]:
+    return lambda recording: recording.changed("id_token", **changes)
+
+
+def _signing(**how: Any) -> Callable[[Recording], Recording]:
+    return lambda recording: replace(recording, raw={**recording.raw, "signing": how})
+
+
+class OpenIDConnectWire(Wire):
+    people = ("id_token", "userinfo")
+    faults = (
+        Fault(name="no ID token", check="id_token", spoil=_signing(missing=True)),
+        Fault(name="another issuer", check="iss", spoil=_claims(iss="https://evil.test")),
+        Fault(name="no issuer", check="iss", spoil=_claims(iss=None)),
+        Fault(name="another audience", check="aud", spoil=_claims(aud="another-client", azp=None)),
+        Fault(name="another audience with our azp", check="aud", spoil=_claims(aud="another-client")),
+        Fault(name="another azp", check="azp", spoil=_claims(azp="another-client")),
+        Fault(name="another nonce", check="nonce", spoil=_claims(nonce="another")),
+        Fault(name="no nonce", check="nonce", spoil=_claims(nonce=None)),
+        Fault(name="expired", check="exp", spoil=_claims(exp=NOW_SECONDS - 61)),
+        Fault(name="no end", check="exp", spoil=_claims(exp=None)),
+        Fault(name="another algorithm", check="alg", spoil=_signing(alg="RS384")),
+        Fault(name="alg none", check="alg", spoil=_signing(alg="none", key=b"")),
+        Fault(name="HS256 under the public key", check="alg", spoil=_signing(alg="HS256", key=pem(rsa_key()))),
+        Fault(name="unknown kid", check="kid", spoil=_signing(header={"kid": "rsa-9"})),
+        Fault(name="a stranger's key", check="signature", spoil=_signing(key=rsa_key(2048, "stranger"))),
+        Fault(name="another access token", check="at_hash", spoil=_claims(at_hash=at_hash("another"))),
+    )
+
+    def script(self, recording: Recording) -> dict[str, Any]:
+        raw, found = recording.raw, recording.raw["discovery"]
+        script: dict[str, Any] = {
+            urlsplit(recording.preset.issuer).path.rstrip("/") + "/.well-known/openid-configuration": json_answer(
+                found
+            ),
+            urlsplit(found["jwks_uri"]).path: json_answer({"keys": [rsa_jwk(rsa_key())]}),
+            urlsplit(found["token_endpoint"]).path: json_answer(self._token(recording)),
+        }
+        if "userinfo" in raw:
+            script[urlsplit(found["userinfo_endpoint"]).path] = json_answer(raw["userinfo"])
+        return script
+
+    def _token(self, recording: Recording) -> Json:
+        how: Json = dict(recording.raw.get("signing", {}))
+        if how.pop("missing", False):
+            return dict(recording.raw["token"])
+        belongs = {
+            "iat": NOW_SECONDS - 1, "exp": NOW_SECONDS + 300, "auth_time": NOW_SECONDS - 90, "nonce": NONCE,
+            "at_hash": at_hash(recording.raw["token"]["access_token"]),
+        }  # fmt: skip
+        claims = {name: belongs[name] if value == "*" else value for name, value in recording.raw["id_token"].items()}
+        return {**recording.raw["token"], "id_token": sign(claims, how.pop("key", None), **how)}
+
+    def callback(self, recording: Recording) -> dict[str, str]:
+        promised = recording.raw["discovery"].get("authorization_response_iss_parameter_supported", False)
+        return {"iss": recording.preset.issuer} if promised else {}
+
+    def token_path(self, recording: Recording) -> str:
+        return str(urlsplit(recording.raw["discovery"]["token_endpoint"]).path)
+
+    def asking_everything(self, recording: Recording) -> Recording:
+        """Userinfo is asked only for a promised field that the ID token does not say."""
+        return recording.with_preset(fields=(*recording.preset.fields, ClaimName("website")))
+
+    def mapped(self, recording: Recording) -> frozenset[str]:
+        return frozenset(str(claim) for claim in LABELS)
+
+    def with_subject(self, recording: Recording, subject: object) -> Recording:
+        return recording.changed("id_token", sub=subject)
+
+    def with_email(self, recording: Recording, address: str, said: object) -> Recording:
+        return recording.changed("id_token", email=address, email_verified=said)
+
+    def with_declined(self, recording: Recording, scope: str) -> Recording:
+        """Such a provider names in the token answer what was granted, and leaves out the claims of the rest."""
+        gone = [offer.claim for offer in recording.provider(recording.http()).offers if offer.scope == scope]
+        granted = " ".join(one for one in recording.attempt().scopes if one != scope)
+        found = recording.changed("token", scope=granted).changed("id_token", **dict.fromkeys(map(str, gone)))
+        return found.changed("userinfo", **dict.fromkeys(map(str, gone))) if "userinfo" in found.raw else found
+
+
+# --- Facebook -----------------------------------------------------------------------------------------
+
+
+def _inspection(**changes: object) -> Callable[[Recording], Recording]:
+    def spoil(recording: Recording) -> Recording:
+        data = {**recording.raw["debug_token"]["data"], **changes}
+        kept = {name: value for name, value in data.items() if value is not None}
+        return replace(recording, raw={**recording.raw, "debug_token": {"data": kept}})
+
+    return spoil
+
+
+class FacebookWire(Wire):
+    people = ("me",)
+    faults = (
+        Fault(name="a token of another app", check="token_app", spoil=_inspection(app_id="999")),
+        Fault(name="an app id that is a number", check="token_app", spoil=_inspection(app_id=138483919580948)),
+        Fault(name="a token that is not valid", check="token_valid", spoil=_inspection(is_valid=False)),
+        Fault(name="valid as text", check="token_valid", spoil=_inspection(is_valid="true")),
+        Fault(name="a page's token", check="token_kind", spoil=_inspection(type="PAGE")),
+        Fault(name="an expired token", check="token_expired", spoil=_inspection(expires_at=NOW_SECONDS - 61)),
+        Fault(name="a token of nobody", check="token_user", spoil=_inspection(user_id=None)),
+        Fault(name="a token of somebody else", check="token_user", spoil=_inspection(user_id="1")),
+        Fault(
+            name="no inspection",
+            check="token_inspection",
+            spoil=lambda one: replace(one, raw={**one.raw, "debug_token": {}}),
+        ),
+    )
+
+    def script(self, recording: Recording) -> dict[str, Any]:
+        raw, version = recording.raw, f"/{recording.preset.graph_version}"
+
+        def graph(part: str) -> Callable[[Asked], Answer]:
+            def answer(asked: Asked) -> Answer:
+                _check_proof(recording.preset, asked)
+                found = raw[part]
+                if part == "me":  # Graph answers what was asked and what there is
+                    wanted = {name.partition(".")[0] for name in asked.query["fields"].split(",")}
+                    mapped = self.mapped(recording)
+                    found = {name: value for name, value in found.items() if name in wanted or name not in mapped}
+                return json_answer(found, content_type="text/javascript; charset=UTF-8")
+
+            return answer
+
+        return {
+            f"{version}/oauth/access_token": json_answer(raw["token"]),
+            f"{version}/debug_token": graph("debug_token"),
+            f"{version}/me": graph("me"),
+            f"{version}/me/permissions": graph("permissions"),
+        }
+
+    def token_path(self, recording: Recording) -> str:
+        return f"/{recording.preset.graph_version}/oauth/access_token"
+
+    def mapped(self, recording: Recording) -> frozenset[str]:
+        return frozenset(value.partition(".")[0] for value in recording.module.FIELD_OF.values())
+
+    def with_subject(self, recording: Recording, subject: object) -> Recording:
+        return _inspection(user_id=subject)(recording.changed("me", id=subject))
+
+    def with_email(self, recording: Recording, address: str, said: object) -> Recording:
+        granted = [{"permission": name, "status": "granted"} for name in ("public_profile", "email", "user_birthday")]
+        found = recording.changed("me", email=address, email_verified=said, verified=said)
+        return replace(found, raw={**found.raw, "permissions": {"data": granted}})
+
+    def with_declined(self, recording: Recording, scope: str) -> Recording:
+        gone = [offer.claim for offer in recording.provider(recording.http()).offers if offer.scope == scope]
+        names = [recording.module.FIELD_OF[claim].partition(".")[0] for claim in gone]
+        rows = [row for row in recording.raw["permissions"]["data"] if row["permission"] != scope]
+        data = [*rows, {"permission": scope, "status": "declined"}]
+        found = recording.changed("me", **dict.fromkeys(names))
+        return replace(found, raw={**found.raw, "permissions": {"data": data}})
+
+
+def _check_proof(preset: Preset, asked: Asked) -> None:
+    """Graph refuses a call without the proof that belongs to its token."""
+    token = asked.headers["Authorization"].removeprefix("Bearer ")
+    proof = hmac.new(preset.client_secret.reveal().encode(), token.encode(), hashlib.sha256).hexdigest()
+    assert asked.query["appsecret_proof"] == proof, asked.path
+
+
+WIRES: Final[Mapping[str, Wire]] = {"openid_connect": OpenIDConnectWire(), "facebook": FacebookWire()}
+"""Every kind there is. A new kind adds its wire here."""
+
+
+def recorded() -> list[str]:
+    """The recordings there are."""
+    return sorted(path.stem for path in RECORDINGS.glob("*.json"))
