@@ -55,9 +55,9 @@ def serve(config: Path, workers: int | None, port: int | None, host: str | None)
     overrides = {"workers": workers, "port": port, "host": host}
     settings = loaded(config, **overrides)
     folder = folder_of(config)
-    log = Telemetry.for_settings(settings, counts=False).log
+    journal = Telemetry.for_settings(settings, counts=False).log
     for problem in settings.warnings:
-        log.warning("configuration", message=described(problem))
+        journal.warn("configuration", message=described(problem))
 
     def read_again() -> Settings:
         problems = all_problems_apart(folder, environment(**overrides))
@@ -66,7 +66,7 @@ def serve(config: Path, workers: int | None, port: int | None, host: str | None)
         return load_settings(folder, environment(**overrides))
 
     try:
-        raise SystemExit(Supervisor(settings, read_again, log).run())
+        raise SystemExit(Supervisor(settings, read_again, journal).run())
     except CannotServe as error:
         fail(*error.reasons)
 
