@@ -80,8 +80,7 @@ class SessionFlow:
         sid = Sid(self.entropy.token(16))
         if replaces is not None:
             if replaces.account == account:
-                sid = replaces.sid
-                await self.sessions.end(sid)
+                sid = replaces.sid  # saved under the new secret below: the old one opens nothing from then on
             else:
                 await self.sign_out(replaces)
         secret = self.entropy.token(32)
