@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from broker.domain import tokens
 from broker.domain.account import Account, AccountStatus, ProfileValue, Source
-from broker.domain.claims import normalise
+from broker.domain.claims import read_typed
 from broker.domain.client import OFFLINE, AskedClaim, Client, asked_claims
 from broker.domain.consent import Purpose, Standing, covers, grantable, standing, undecided
 from broker.domain.grant import (
@@ -115,10 +115,11 @@ class AuthorizeFlow:
     def facts(self, situation: Situation, transaction: SignInTransaction | None) -> Facts:
         """What the dispatcher looks at for a site's request."""
         account = situation.account
+        # Who came back from a provider in this attempt counts, and nobody who was signed in here before.
+        is_new = transaction is not None and transaction.identity is not None
         return Facts(
-            identified=self._is_identified(situation, transaction)
-            or (transaction is not None and transaction.identity is not None),
-            known=account is not None,
+            identified=is_new or self._is_identified(situation, transaction),
+            known=account is not None and not is_new,
             preview_decided=transaction is not None and transaction.decision is not None,
             policy_agreed=account is not None
             and not needs_agreement(account.agreed_notice, self.policies, self.clock.now().date()),
@@ -129,9 +130,14 @@ class AuthorizeFlow:
     def _is_identified(self, situation: Situation, transaction: SignInTransaction | None) -> bool:
         """Whether the session at hand is good enough for this request (OpenID Connect Core §3.1.2.3)."""
         session, request = situation.session, situation.request
-        if session is None or not self._fits_hint(situation, session):
+        if session is None:
             return False
-        if transaction is not None and session.sid == transaction.sid and session.auth_time >= transaction.created_at:
+        just_now = self._is_from(transaction, session)
+        if request.id_token_hint is not None:
+            hinted = self._hinted(situation)
+            if hinted != self._subject(session, situation) and not (just_now and hinted is None):
+                return False
+        if just_now:
             return True
         if "login" in request.prompt:
             return False
@@ -141,15 +147,30 @@ class AuthorizeFlow:
             return (self.clock.now() - session.auth_time).total_seconds() <= request.max_age and request.max_age > 0
         return True
 
-    def _fits_hint(self, situation: Situation, session: Session) -> bool:
-        """A hint about another person means that this session is not the one (catalogue 78)."""
-        hint = situation.request.id_token_hint
-        if hint is None:
-            return True
-        claims = self.signer.own(hint, typ=tokens.ID_TOKEN_TYPE, now=self.clock.now())
-        if claims is None or claims.get("aud") != situation.client.client_id:
+    def is_somebody_else(self, situation: Situation, transaction: SignInTransaction) -> bool:
+        """Whether the person just signed in as another one than the site's hint names: the site hears `login_required`.
+
+        Asking again would go round for ever (OpenID Connect Core §3.1.2.1, `id_token_hint`).
+        """
+        session = situation.session
+        if session is None or situation.request.id_token_hint is None or not self._is_from(transaction, session):
             return False
-        return claims.get("sub") == tokens.subject_for(session.account, situation.client, self.subject_key)
+        return self._hinted(situation) not in {None, self._subject(session, situation)}
+
+    def _is_from(self, transaction: SignInTransaction | None, session: Session) -> bool:
+        """Whether the session comes from this very attempt to sign in."""
+        if transaction is None or session.sid != transaction.sid:
+            return False
+        return session.auth_time >= transaction.created_at
+
+    def _hinted(self, situation: Situation) -> object:
+        """Whom the site's hint names; `None` for one that is not ours for this site (catalogue 69, 78)."""
+        hint = situation.request.id_token_hint or ""
+        claims = self.signer.own(hint, typ=tokens.ID_TOKEN_TYPE, now=self.clock.now())
+        return None if claims is None or claims.get("aud") != situation.client.client_id else claims.get("sub")
+
+    def _subject(self, session: Session, situation: Situation) -> str:
+        return tokens.subject_for(session.account, situation.client, self.subject_key)
 
     async def issue(self, situation: Situation) -> Answer:
         """A code on what the person agreed to before."""
@@ -225,7 +246,9 @@ class AuthorizeFlow:
 
     async def keep(self, situation: Situation, transaction: SignInTransaction, *, locale: str) -> Answer:
         """The person goes on sharing what they share, and nothing new (decision 13)."""
-        return await self._decided(situation, transaction, situation.to_show, (), self.durable.unit(), locale)
+        shown = situation.to_show
+        shared = tuple(grantable(situation.standing, shown))
+        return await self._decided(situation, transaction, shown, shared, self.durable.unit(), locale)
 
     async def refuse(self, situation: Situation, transaction: SignInTransaction, *, locale: str) -> Answer:
         """The person does not share: recorded, and the site hears `access_denied`."""
@@ -309,7 +332,7 @@ class AuthorizeFlow:
                 continue
             text = typed.get(ask.claim, "").strip()
             if text and (ask.needed or ask.claim in ticked):
-                value = normalise(ask.claim, text)
+                value = read_typed(ask.claim, text)
                 if value is None:
                     problems[ask.claim] = "bad_value"
                 else:

@@ -59,6 +59,7 @@ async def _waiting(call: Call) -> Situation:
     situation = await situation_of(call, transaction)
     if situation is None or situation.account is None:
         raise SignInExpired(detail="no site is waiting, or nobody is signed in")
-    if not call.world.authorize.facts(situation, transaction).identified:
+    facts = call.world.authorize.facts(situation, transaction)
+    if not (facts.identified and facts.known):
         raise SignInExpired(detail="signed in too long ago, or as somebody else, for this request")
     return situation
