@@ -20,6 +20,7 @@ EMAIL_VERIFIED: Final = ClaimName("email_verified")
 PICTURE: Final = ClaimName("picture")
 LOCALE: Final = ClaimName("locale")
 ZONEINFO: Final = ClaimName("zoneinfo")
+ADDRESS: Final = ClaimName("address")
 
 LABELS: Final[Mapping[ClaimName, str]] = {
     NAME: "Display name",
@@ -129,6 +130,15 @@ def normalise(claim: ClaimName, raw: object) -> str | None:
     return text or None
 
 
+def read_typed(claim: ClaimName, text: str) -> str | None:
+    """What a person typed for this claim, as we keep it; `None` if it is no such claim or longer than we keep.
+
+    Nobody's words are cut behind their back: too long is a problem to be told (catalogue 131).
+    """
+    text = text.strip()
+    return normalise(claim, text) if text and len(text) <= limit_of(claim) else None
+
+
 def normalise_email(raw: str) -> str | None:
     """The canonical form of an e-mail address, or `None` if it is not one we accept (catalogue 121).
 
@@ -161,8 +171,12 @@ def email_key(address: str) -> str:
 
 
 def with_companions(claims: Mapping[ClaimName, str], verified: frozenset[ClaimName]) -> dict[ClaimName, ClaimValue]:
-    """The claims with `email_verified` and `phone_number_verified` beside them, as JSON booleans, always present."""
+    """The claims as sites read them: `email_verified` and `phone_number_verified` beside theirs, as JSON booleans,
+    always present; the address as the object it is on the wire (OpenID Connect Core §5.1.1).
+    """
     out: dict[ClaimName, ClaimValue] = dict(claims)
+    if ADDRESS in claims:
+        out[ADDRESS] = {"formatted": claims[ADDRESS]}
     for claim, companion in COMPANIONS.items():
         if claim in out:
             out[companion] = claim in verified

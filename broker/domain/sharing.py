@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from broker.domain.account import ProfileValue, Source, from_provider
-from broker.domain.claims import EMAIL, normalise
+from broker.domain.claims import EMAIL, read_typed
 from broker.domain.policy import FieldPolicy, Use
 from broker.domain.provider import Identity, OfferedField
 from broker.domain.values import ClaimName
@@ -101,8 +101,8 @@ def decide(
             continue
         typed = edits.get(share.claim, "").strip() if share.policy.editable else ""
         if typed and typed != share.value:
-            value = normalise(share.claim, typed)
-            if value is None or len(typed) > 2 * len(value) + 8:
+            value = read_typed(share.claim, typed)
+            if value is None:
                 problems[share.claim] = "bad_value"
                 continue
             if not _same_address(share, value):

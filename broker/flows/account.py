@@ -13,15 +13,16 @@ from broker.domain.account import (
     check_may_unlink,
     user_name_problem,
 )
-from broker.domain.claims import PREFERRED_USERNAME, normalise
+from broker.domain.claims import PREFERRED_USERNAME, read_typed
 from broker.domain.client import Client
 from broker.domain.consent import ConsentReceipt, Purpose, Standing, standing
 from broker.domain.policy import FieldPolicy, Policies, Use, needs_agreement, notice_version
 from broker.domain.ports import Clock, Durable, UnitOfWork
 from broker.domain.session import Session, needs_fresh_sign_in
-from broker.domain.values import AccountId, ClaimName, ClientId, Sid
+from broker.domain.values import AccountId, ClaimName, ClientId, ProviderId, Sid
 from broker.errors import Conflict, FormInvalid, FreshSignInRequired, LastLink, NotFound, SignInRequired
 from broker.flows.ledger import LedgerWriter
+from broker.flows.posting import Ended, PostingGate
 from broker.flows.session import SessionFlow
 
 
@@ -43,6 +44,8 @@ class AccountFlow:
     policies: Policies
     newsletters: frozenset[str]
     clock: Clock
+    posting: PostingGate | None = None
+    """Ends what posting hung on a link, a site or the account; `None` where nothing can be posted anyway."""
 
     async def load(self, account: AccountId) -> Account:
         """Raises `SignInRequired` if it is gone."""
@@ -79,7 +82,7 @@ class AccountFlow:
         account = await self.load(account_id)
         profile = dict(account.profile)
         needed = claim == PREFERRED_USERNAME or (policy is not None and policy.use is Use.NEEDED)
-        value = normalise(claim, text) if text.strip() else None
+        value = read_typed(claim, text)
         if value is None:
             if text.strip() or needed:
                 raise FormInvalid({claim: "bad_value" if text.strip() else "missing"})
@@ -93,6 +96,8 @@ class AccountFlow:
         try:
             await unit.commit()
         except Conflict as conflict:
+            if conflict.what != "user_name":
+                raise
             raise FormInvalid({claim: "taken"}) from conflict
 
     async def set_newsletters(self, account_id: AccountId, chosen: frozenset[str]) -> None:
@@ -126,10 +131,12 @@ class AccountFlow:
         unit.remove_link(session.account, link.id)
         unit.drop_upstream_tokens(session.account, link.provider)
         unit.cancel_postings(session.account, self.clock.now(), provider=link.provider)
+        ended = await self._end_posting(unit, session, provider=link.provider)
         try:
             await unit.commit()
         except Conflict as conflict:
             raise LastLink(detail="two removals at once") from conflict
+        await self._revoke(ended)
         await self.sessions.sign_out_everywhere(session.account, keep=session.sid)
         return link
 
@@ -179,7 +186,9 @@ class AccountFlow:
         newest = next(receipt for receipt in receipts if receipt.id == now.receipt)
         self.ledger.withdraw(unit, newest, sid=session.sid, locale=locale, notice_version=self._notice())
         unit.cancel_postings(session.account, self.clock.now(), client=client_id)
+        ended = await self._end_posting(unit, session, client=client_id, locale=locale)
         await self._end_grants(unit, session.account, client_id)
+        await self._revoke(ended)
 
     async def _site(
         self, account: AccountId, client_id: ClientId
@@ -220,11 +229,32 @@ class AccountFlow:
         grants = await self.durable.grants.of_account(session.account)
         unit = self.durable.unit()
         unit.cancel_postings(session.account, now)
+        ended = await self._end_posting(unit, session)
         unit.revoke_grants(session.account, now)
         self.sessions.tell(unit, grants)
         unit.erase_account(session.account, now)
         await unit.commit()
         await self.sessions.sessions.end_all(session.account)
+        await self._revoke(ended)
+
+    async def _end_posting(
+        self,
+        unit: UnitOfWork,
+        session: Session,
+        *,
+        client: ClientId | None = None,
+        provider: ProviderId | None = None,
+        locale: str = "",
+    ) -> Ended:
+        if self.posting is None:
+            return Ended()
+        return await self.posting.queue_end(
+            unit, session.account, sid=session.sid, locale=locale, client=client, provider=provider
+        )
+
+    async def _revoke(self, ended: Ended) -> None:
+        if self.posting is not None:
+            await self.posting.revoke_ended(ended)
 
     def _notice(self) -> str:
         return notice_version(self.policies, self.clock.now().date())

@@ -15,7 +15,7 @@ from broker.domain.account import (
     user_name_key,
     user_name_problem,
 )
-from broker.domain.claims import LOCALE, NAME, PREFERRED_USERNAME, ZONEINFO, clean_text, normalise
+from broker.domain.claims import LOCALE, NAME, PREFERRED_USERNAME, ZONEINFO, clean_text, read_typed
 from broker.domain.consent import Purpose
 from broker.domain.policy import FieldPolicy, Policies, notice_version
 from broker.domain.ports import Clock, Durable, Entropy
@@ -208,7 +208,7 @@ class SignUpFlow:
             if name == PREFERRED_USERNAME:
                 continue
             text = form.typed.get(name, "").strip()
-            value = normalise(name, text) if text else None
+            value = read_typed(name, text)
             if value is None:
                 problems[name] = "bad_value" if text else "missing"
             else:
