@@ -204,7 +204,8 @@ class SignInFlow:
         transaction, identity = carried.transaction, identified.identity
         known = await self.durable.accounts.by_identity(identity.key)
         if known is None:
-            stripped = replace(transaction, identity=identity, tokens=identified.tokens, state_digest=None, nonce=None)
+            # The state's digest stays: who comes back with the same answer again is known to have been here already.
+            stripped = replace(transaction, identity=identity, tokens=identified.tokens, nonce=None)
             return NewPerson(carried=await self.box.keep(replace(stripped, code_verifier=None)))
         return await self.admit(transaction, known[0], known[1], identity, session, user_agent)
 

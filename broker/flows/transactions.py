@@ -1,16 +1,24 @@
-"""Where a sign-in transaction is while it lasts: in the browser's cookie, later in the store under the cookie's key."""
+"""Where a sign-in transaction is while it lasts: in the browser's cookie, later in the store under the cookie's key.
+
+What a browser carries is `c.` and the sealed transaction, `k.` and its key, or `o.` once it is over, so that who comes
+back to a page of it hears that this step is done. Behind `k.` and `o.` stands the sealed name of the waiting site: when
+nothing else is left, the person still finds the way back there.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from broker.domain.ports import Clock, Entropy, Transactions
 from broker.domain.transaction import AT_MOST, SLIDING, SignInTransaction
+from broker.domain.values import ClientId
 from broker.errors import SignInExpired, SignInFinished
 
 IN_COOKIE: Final = "c."
 IN_STORE: Final = "k."
+OVER: Final = "o."
 MAX_COOKIE: Final = 3000
 """Bytes a browser is asked to carry for one transaction."""
 
@@ -38,6 +46,11 @@ class Carried:
     def is_stored(self) -> bool:
         """Whether it lies in the store: from the callback on, or because it is large."""
         return self.cookie.startswith(IN_STORE)
+
+    @staticmethod
+    def key_in(cookie: str) -> str:
+        """What opens it in the store."""
+        return cookie.removeprefix(IN_STORE).partition(".")[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +80,10 @@ class TransactionBox:
         elif cookie.startswith(IN_STORE):
             sealed = await self.store.load(transaction_id, now)
             if sealed is None:
-                raise SignInFinished(detail="transaction is gone from the store")
-            transaction = self.seal.from_store(sealed, cookie[len(IN_STORE) :], transaction_id)
+                raise self._gone(transaction_id, now)
+            transaction = self.seal.from_store(sealed, Carried.key_in(cookie), transaction_id)
+        elif cookie.startswith(OVER):
+            raise SignInFinished(detail="transaction is over")
         else:
             transaction = None
         if transaction is None or now >= transaction.expires_at:
@@ -89,9 +104,34 @@ class TransactionBox:
     async def keep(self, transaction: SignInTransaction, carried: Carried | None = None) -> Carried:
         """Put it in the store under the browser's key, a new one if it was in the cookie until now."""
         slid = self._slide(transaction)
-        key = carried.cookie[len(IN_STORE) :] if carried is not None and carried.is_stored else self.seal.new_key()
+        key = Carried.key_in(carried.cookie) if carried is not None and carried.is_stored else self.seal.new_key()
         await self.store.save(slid.id, self.seal.to_store(slid, key), slid.expires_at)
-        return Carried(transaction=slid, cookie=IN_STORE + key)
+        return Carried(transaction=slid, cookie=f"{IN_STORE}{key}{self._site(slid)}")
+
+    def over(self, transaction: SignInTransaction) -> str:
+        """What the browser carries instead once it is over: nothing of it but which site it was for."""
+        return OVER + self._site(transaction).removeprefix(".")
+
+    def site_of(self, transaction_id: str, cookie: str) -> ClientId | None:
+        """The site that a transaction was for, even if nothing else of it is left. Never a guess: we sealed it."""
+        if cookie.startswith(IN_COOKIE):
+            transaction = self.seal.from_cookie(cookie[len(IN_COOKIE) :], transaction_id)
+            return transaction.request.client_id if transaction is not None and transaction.request else None
+        sealed = cookie[2:].rpartition(".")[2]
+        client = self.seal.open_text(sealed, _site_purpose(transaction_id))
+        return ClientId(client) if client else None
+
+    def _site(self, transaction: SignInTransaction) -> str:
+        if transaction.request is None:
+            return ""
+        return f".{self.seal.seal_text(transaction.request.client_id, _site_purpose(transaction.id))}"
+
+    def _gone(self, transaction_id: str, now: datetime) -> SignInExpired | SignInFinished:
+        """Why the store has it no more: younger than half an hour it cannot have run out."""
+        detail = "transaction is gone from the store"
+        born = _born(transaction_id)
+        young = born is not None and now < born + SLIDING
+        return SignInFinished(detail=detail) if young else SignInExpired(detail=detail)
 
     def seal_text(self, text: str, purpose: str) -> str:
         """A text that travels through the browser unreadable."""
@@ -114,3 +154,15 @@ class TransactionBox:
     def _slide(self, transaction: SignInTransaction) -> SignInTransaction:
         end = min(self.clock.now() + SLIDING, transaction.created_at + AT_MOST)
         return replace(transaction, expires_at=end)
+
+
+def _site_purpose(transaction_id: str) -> str:
+    return f"site of {transaction_id}"
+
+
+def _born(transaction_id: str) -> datetime | None:
+    """When an id was made; see `new_id`."""
+    try:
+        return datetime.fromtimestamp(int(transaction_id[:9], 16), UTC)
+    except (ValueError, OverflowError, OSError):
+        return None

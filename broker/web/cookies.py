@@ -9,6 +9,8 @@ from itsdangerous import BadSignature, Signer, TimestampSigner
 from starlette.requests import Request
 from starlette.responses import Response
 
+from broker.flows.transactions import OVER
+
 MAX_TRANSACTIONS: Final = 4
 MAX_TRANSACTION_BYTES: Final = 6144
 LAST_PROVIDER_DAYS: Final = 180
@@ -36,7 +38,6 @@ class Cookies:
         self.session_name: Final = f"{prefix}_session"
         self.last_name: Final = f"{prefix}_last"
         self.locale_name: Final = f"{prefix}_lang"
-        self.probe_name: Final = f"{prefix}_probe"
         self.transaction_prefix: Final = f"{prefix}_tx_"
         self._signer = Signer(key, salt="doorward.cookie")
         self._stamper = TimestampSigner(key, salt="doorward.csrf")
@@ -58,9 +59,6 @@ class Cookies:
             ),
             CookieNotice(
                 name=self.locale_name, purpose="remembers the language you chose", lifetime="until you close the browser"
-            ),
-            CookieNotice(
-                name=self.probe_name, purpose="finds out whether your browser takes cookies", lifetime="5 minutes"
             ),
         )
 
@@ -86,9 +84,12 @@ class Cookies:
         return single(request, self.transaction_prefix + transaction_id)
 
     def set_transaction(self, request: Request, response: Response, transaction_id: str, value: str) -> None:
-        """Carry it; the oldest tabs' cookies go when there are too many or they grow too large (decision 4)."""
+        """Carry it; when there are too many or they grow too large, those that are over go first, then the oldest tabs'
+        (decision 4).
+        """
         ours = self.transaction_prefix + transaction_id
-        others = sorted(name for name in request.cookies if name.startswith(self.transaction_prefix) and name != ours)
+        others = [name for name in request.cookies if name.startswith(self.transaction_prefix) and name != ours]
+        others.sort(key=lambda name: (not request.cookies[name].startswith(OVER), name))
         sizes = {name: len(request.cookies[name]) for name in others}
         while others and (
             len(others) >= MAX_TRANSACTIONS or sum(sizes[name] for name in others) + len(value) > MAX_TRANSACTION_BYTES
@@ -123,13 +124,10 @@ class Cookies:
         """Whether the browser sent anything back that we set."""
         return any(name.startswith(self.session_name.removesuffix("session")) for name in request.cookies)
 
-    def set_probe(self, response: Response) -> None:
-        self._set(response, self.probe_name, "1", max_age=300)
-
     def clear_all(self, request: Request, response: Response) -> None:
         """Expire every cookie of ours by name (decision 7)."""
         for name in request.cookies:
-            if name in (self.session_name, self.probe_name) or name.startswith(self.transaction_prefix):
+            if name == self.session_name or name.startswith(self.transaction_prefix):
                 self._clear(response, name)
 
     # --- forms ----------------------------------------------------------------------------------------

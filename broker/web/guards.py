@@ -20,9 +20,11 @@ from broker.errors import (
     InvalidRequest,
     InvalidToken,
     SignInExpired,
+    SignInFinished,
     SignInRequired,
     TooManyAttempts,
 )
+from broker.flows.transactions import Carried
 from broker.web.call import Call
 from broker.web.forms import FORM, Form, parse_pairs, read_body, read_form
 
@@ -79,7 +81,17 @@ async def _transaction(call: Call) -> None:
             raise CookiesOff(detail="transaction page without any cookie")
         raise SignInExpired(detail="no cookie for this transaction")
     await _browser(call)
-    call.carried = await call.world.box.open(call.transaction_id, cookie)
+    call.carried = await open_transaction(call, call.transaction_id, cookie)
+
+
+async def open_transaction(call: Call, transaction_id: str, cookie: str) -> Carried:
+    """The transaction behind a cookie; if it is over or took too long, the page still leads back to its site."""
+    try:
+        return await call.world.box.open(transaction_id, cookie)
+    except (SignInExpired, SignInFinished):
+        client = call.world.box.site_of(transaction_id, cookie)
+        call.client = call.world.clients.get(client) if client is not None else None
+        raise
 
 
 async def _signed_in(call: Call) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -16,6 +17,7 @@ from broker.domain.client import near_miss
 from broker.domain.values import ProviderId
 from broker.errors import (
     BrokerError,
+    Conflict,
     FreshSignInRequired,
     InvalidRedirectURI,
     InvalidRequest,
@@ -40,7 +42,7 @@ RETRY_AFTER = 5
 
 def answer_problem(call: Call, route: Route | None, error: Exception) -> Response:
     """The answer to an error. Logs it under the reference that the person sees."""
-    problem = error if isinstance(error, BrokerError) else ServerFault(detail=type(error).__name__)
+    problem = error if isinstance(error, BrokerError) else _unexpected(error)
     if isinstance(error, ClientDisconnect):
         return Response(status_code=400)
     if (sent := _to_sign_in(call, route, problem)) is not None:
@@ -61,14 +63,22 @@ def answer_problem(call: Call, route: Route | None, error: Exception) -> Respons
     return _page(call, problem)
 
 
+def _unexpected(error: Exception) -> BrokerError:
+    """An account that was closed while this request was on its way is no fault of ours (catalogue 130)."""
+    if isinstance(error, Conflict) and error.what == "account":
+        return SignInRequired(detail="account gone")
+    return ServerFault(detail=type(error).__name__)
+
+
 def _to_sign_in(call: Call, route: Route | None, problem: BrokerError) -> Response | None:
     """Not an error at all: who opens a page of My Account signed out is asked to sign in, and comes back to it."""
     if route is None or route.answers != "page" or call.request.method != "GET":
         return None
-    path = call.request.url.path
-    if isinstance(problem, SignInRequired) and is_local_path(path) and path != "/sign-in/again":
-        return see_other(f"/sign-in?next={path}")
-    return None
+    path, query = call.request.url.path, call.request.url.query
+    if not isinstance(problem, SignInRequired) or not is_local_path(path) or path == "/sign-in/again":
+        return None
+    target = f"{path}?{query}" if query and is_local_path(f"{path}?{query}") else path
+    return see_other(f"/sign-in?next={quote(target)}")
 
 
 def _json(call: Call, problem: BrokerError) -> Response:
@@ -146,7 +156,7 @@ def _urls(call: Call, problem: BrokerError) -> dict[str, str]:
     urls: dict[str, str] = {}
     if call.carried is not None:
         chooser = f"/f/{call.carried.transaction.id}/sign-in"
-        urls = {"try_again": chooser, "another_way": chooser}
+        urls = {"try_again": chooser, "another_way": chooser, "continue_to_site": f"{chooser.rpartition('/')[0]}/continue"}
     elif call.request.method == "GET" and is_local_path(call.request.url.path) and problem.status >= 500:
         urls["try_again"] = call.request.url.path
     if call.client is not None:
@@ -154,7 +164,10 @@ def _urls(call: Call, problem: BrokerError) -> dict[str, str]:
     if isinstance(problem, FreshSignInRequired):
         path = call.request.url.path
         page = path.rsplit("/", 1)[0] if path.count("/") > 2 else path
-        urls["sign_in_again"] = f"/sign-in/again?next={page}&for={page.rpartition('/')[2]}"
+        reason = "posting" if path.startswith("/posting/") else page.rpartition("/")[2]
+        if sealed := call.form.get("request"):  # what the page was about travels in its form
+            page = f"{page}?request={sealed}" if is_local_path(f"{page}?request={sealed}") else page
+        urls["sign_in_again"] = f"/sign-in/again?next={quote(page)}&for={reason}"
     return urls
 
 

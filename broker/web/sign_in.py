@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from starlette.responses import Response
 
@@ -13,6 +14,7 @@ from broker.errors import (
     BrokerError,
     CookiesOff,
     SignInCancelled,
+    SignInFinished,
     TooManyAttempts,
     WrongBrowser,
 )
@@ -21,6 +23,7 @@ from broker.flows.transactions import Carried
 from broker.web import views
 from broker.web.call import Call, see_other
 from broker.web.forms import is_local_path, parse_pairs
+from broker.web.guards import open_transaction
 from broker.web.posting import allowed_there, posting_scopes, refused_there
 from broker.web.steps import (
     go_on,
@@ -33,6 +36,10 @@ from broker.web.steps import (
     with_transaction,
     without_transaction,
 )
+
+_STARTED_ELSEWHERE: Final = frozenset({TransactionPurpose.LINK, TransactionPurpose.POSTING})
+"""Their provider was chosen on a page of their own: there is no other to choose here."""
+
 
 async def start(call: Call) -> Response:
     """Somebody comes to us directly, without a site: sign in, then My Account."""
@@ -47,6 +54,8 @@ async def start(call: Call) -> Response:
 async def chooser(call: Call) -> Response:
     """Every way to sign in, and what each one tells us."""
     carried = opened(call)
+    if carried.transaction.purpose in _STARTED_ELSEWHERE:
+        return see_other(carried.transaction.return_to)
     situation = await situation_of(call, carried.transaction)
     return call.page(await views.chooser(call, carried.transaction, situation))
 
@@ -56,7 +65,8 @@ async def choose(call: Call) -> Response:
     carried = opened(call)
     world, transaction = call.world, carried.transaction
     if call.form.get("use") == "current" and call.session is not None:
-        return await go_on(call, carried, replace(transaction, sid=call.session.sid))
+        chosen = replace(transaction, sid=call.session.sid, identity=None, tokens=None, decision=None)
+        return await go_on(call, carried, chosen)
     if call.form.get("use") == "forget":
         response = see_other(step_url(transaction, "sign-in"))
         world.cookies.clear_last_provider(response)
@@ -108,6 +118,9 @@ async def callback(call: Call) -> Response:
         outcome = await world.sign_in.complete(
             carried, provider, params, session=call.session, user_agent=call.user_agent, scopes=scopes
         )
+    except SignInFinished:
+        # The same answer again: the back button, a reload, a second click. Whatever it led to stands (catalogue 34, 177).
+        return see_other(step_url(transaction, "continue"))
     except BrokerError as error:
         world.metrics.sign_in(provider, "callback", error.code)
         world.log.event("sign_in_failed", provider=provider, reason=error.code, check=error.detail)
@@ -151,7 +164,7 @@ async def _carried_back(call: Call, state: str) -> Carried:
         if not call.world.cookies.has_any(call.request):
             raise CookiesOff(detail="callback without any cookie")
         raise WrongBrowser(detail="no cookie for this state")
-    return await call.world.box.open(transaction_id, cookie)
+    return await open_transaction(call, transaction_id, cookie)
 
 
 async def go(call: Call) -> Response:
@@ -168,7 +181,7 @@ async def cancel(call: Call) -> Response:
     if transaction.provider is not None:
         await call.world.sign_in.drop_upstream(transaction.provider, transaction.tokens)
     if situation is None:
-        return without_transaction(call, see_other("/"), transaction)
+        return without_transaction(call, see_other("/" if call.session is None else transaction.return_to), transaction)
     answer = call.world.authorize.deny(situation.request)
     return without_transaction(call, leave(call, answer.url, situation.client.name), transaction)
 

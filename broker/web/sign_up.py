@@ -11,13 +11,15 @@ from broker.flows.sign_up import SignUpForm
 from broker.web import views
 from broker.web.call import Call
 from broker.web.sign_in import depart, signed_in
-from broker.web.steps import go_on, opened, situation_of, with_transaction
+from broker.web.steps import go_on, opened, situation_of, with_transaction, without_transaction
 
 
 async def details(call: Call) -> Response:
     """Each field the provider sent: keep it, change it, or have it thrown away."""
     carried = opened(call)
     _check_open(call)
+    if carried.transaction.decision is not None:
+        return await go_on(call, carried)
     situation = await situation_of(call, carried.transaction)
     return call.page(views.preview(call, carried.transaction, situation))
 
@@ -27,11 +29,13 @@ async def decide_details(call: Call) -> Response:
     carried = opened(call)
     _check_open(call)
     transaction = carried.transaction
+    if transaction.decision is not None:  # a second click: what the first one decided stands (catalogue 177)
+        return await go_on(call, carried)
     match call.form.get("decision"):
         case "refuse":
             fresh = await call.world.sign_up.refuse(carried)
             response = call.page(views.kept_nothing(call, transaction, fresh))
-            call.world.cookies.clear_transaction(response, transaction.id)
+            without_transaction(call, response, transaction)
             return with_transaction(call, response, await call.world.box.hold(fresh))
         case "ask_again" if not transaction.asked_again and transaction.provider is not None:
             return await depart(call, carried, transaction.provider, ask_again=True)
@@ -53,6 +57,8 @@ async def finish(call: Call) -> Response:
     """Only what is missing is asked."""
     carried = opened(call)
     _check_open(call)
+    if carried.transaction.decision is None:
+        return await go_on(call, carried)
     situation = await situation_of(call, carried.transaction)
     return call.page(await views.finish(call, carried.transaction, situation))
 
@@ -61,6 +67,8 @@ async def create(call: Call) -> Response:
     """Create my account."""
     carried = opened(call)
     _check_open(call)
+    if carried.transaction.decision is None:
+        return await go_on(call, carried)
     if call.form.get("decision") != "create":
         raise BadRequest(detail="no decision")
     world = call.world

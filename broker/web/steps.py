@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from broker.domain.grant import AuthorizationRequest
 from broker.domain.transaction import Facts, SignInTransaction, Step, TransactionPurpose, next_step
-from broker.errors import SignInExpired, TooManyAttempts
+from broker.errors import LoginRequired, SignInExpired, TooManyAttempts
 from broker.flows.authorize import Situation
 from broker.flows.transactions import Carried
 from broker.web import views
@@ -88,7 +88,8 @@ async def facts_of(call: Call, transaction: SignInTransaction, situation: Situat
     if situation is not None:
         return call.world.authorize.facts(situation, transaction)
     session = call.session
-    is_ours = session is not None and session.sid == transaction.sid
+    signs_in = transaction.purpose is TransactionPurpose.SIGN_IN
+    is_ours = signs_in and session is not None and session.sid == transaction.sid
     agreed = session is not None and await call.world.account.has_agreed(session.account)
     return Facts(
         identified=is_ours or transaction.identity is not None,
@@ -107,6 +108,10 @@ async def go_on(call: Call, carried: Carried, changed: SignInTransaction | None 
     """
     transaction = changed or carried.transaction
     situation = await situation_of(call, transaction)
+    if situation is not None and call.world.authorize.is_somebody_else(situation, transaction):
+        await call.world.box.drop(carried)
+        answer = call.world.authorize.deny(situation.request, LoginRequired.code)
+        return without_transaction(call, leave(call, answer.url, situation.client.name), transaction)
     step = next_step(await facts_of(call, transaction, situation))
     if step is not Step.DONE:
         if changed is not None:
@@ -120,7 +125,8 @@ async def go_on(call: Call, carried: Carried, changed: SignInTransaction | None 
 
 
 def without_transaction(call: Call, response: Response, transaction: SignInTransaction) -> Response:
-    call.world.cookies.clear_transaction(response, transaction.id)
+    """It is over: the browser keeps a word that it was."""
+    call.world.cookies.set_transaction(call.request, response, transaction.id, call.world.box.over(transaction))
     return response
 
 
