@@ -269,7 +269,6 @@ def session(owner: AccountId, *, now: datetime = NOW, **more: Any) -> Session:
         "last_seen_at": now - timedelta(minutes=1),
         "idle_expires_at": now + timedelta(hours=24),
         "expires_at": now + timedelta(days=14),
-        "clients": (FORUM, WIKI),
         "device": "Firefox on Linux",
     }
     return Session(**(values | more))
