@@ -26,10 +26,11 @@ from broker.errors import (
     UpstreamUnavailable,
 )
 from providers.facebook import Facebook
+from providers.openid_connect import OpenIDConnect
 from providers.preset import Preset
 from providers.sandbox.facebook import App, create_app
 from providers.sandbox.facebook_people import PEOPLE
-from tests.providers.walk import come_back, log_of, order
+from tests.providers.walk import assert_harmless, come_back, log_of, order
 from tests.support.sandbox import serve
 
 APP_ID, OTHER_APP = "100000000000001", "100000000000002"
@@ -64,7 +65,7 @@ class Rig:
     """A running sandbox and our provider for it."""
 
     base: str
-    provider: Facebook
+    provider: Facebook | OpenIDConnect
 
     def attempt(self, **changes: Any) -> Attempt:
         entropy = SystemEntropy()
@@ -114,6 +115,7 @@ async def egress(base: str) -> AsyncIterator[Egress]:
     client = Egress(exemptions=[Exemption(host="localhost", port=urlsplit(base).port or 0)], total_seconds=1.0)
     yield client
     await client.aclose()
+    assert_harmless(await log_of(base))
 
 
 @pytest.fixture
@@ -224,6 +226,72 @@ async def test_birthdays_come_whole_or_in_part(rig: Rig, slug: str, date: str) -
     fields = (NAME, ClaimName("birthdate"))
     one = Rig(rig.base, Facebook(replace(rig.provider._preset, fields=fields), rig.provider._http, SystemClock()))
     assert (await one.sign_in(slug)).identity.claims[ClaimName("birthdate")] == date
+
+
+async def test_who_removes_the_app_is_asked_anew_and_their_old_token_is_dead(rig: Rig) -> None:
+    """protocols.md §6.5: 190/458 is an end, not an outage, and says so to the person."""
+    found = await rig.sign_in("removes-app")
+    assert found.tokens is not None
+    await order(rig.base, deauthorize="removes-app")
+    with pytest.raises(UpstreamRejected, match="190/458") as caught:
+        await rig.provider.revoke(found.tokens)
+    assert "start again" in caught.value.public
+    assert (await rig.sign_in("removes-app")).identity.key == found.identity.key
+
+
+async def test_an_expired_token_ends_the_sign_in_without_a_loop(rig: Rig) -> None:
+    """An expired token ends the sign-in at once: no loop, no second exchange (protocols.md §6.5)."""
+    with pytest.raises(UpstreamRejected, match="190/463") as caught:
+        await rig.sign_in("expired")
+    assert "start again" in caught.value.public
+    asked = [line["path"] for line in await log_of(rig.base)]
+    assert sum(path.endswith("/oauth/access_token") for path in asked) == 1
+    assert sum("/dialog/oauth" in path for path in asked) == 1
+
+
+OPENID_FAULTS = {
+    "oidc-bad-aud": "aud",
+    "oidc-bad-iss": "iss",
+    "oidc-stale-key": "kid",
+    "oidc-no-nonce": "nonce",
+    "oidc-alg-none": "alg",
+}
+
+
+def as_openid(base: str, egress: Egress) -> OpenIDConnect:
+    """The same network by its OpenID side: no token address in its metadata, so the preset names one (protocols.md §1.11)."""
+    found = Preset(
+        id=ProviderId("facebook"),
+        kind="openid_connect",
+        label="Facebook",
+        client_id=APP_ID,
+        client_secret=Secret(SECRET),
+        issuer=base,
+        fields=(NAME, EMAIL),
+        scopes=("openid", "email"),
+        token_endpoint_auth_method="client_secret_post",
+        endpoints={"token": f"{base}/v26.0/oauth/access_token"},
+        trusts_email=True,
+    )
+    return OpenIDConnect(found, egress, SystemClock())
+
+
+async def test_facebook_signs_in_by_its_openid_side_too(base: str, egress: Egress) -> None:
+    """Same person, same number; its key differs, because the issuer says it signed this one."""
+    rig = Rig(base, as_openid(base, egress))
+    found = (await rig.sign_in("normal")).identity
+    assert found.key == IdentityKey(issuer=base, subject=PEOPLE["normal"].id_in(APP_ID))
+    assert (found.claims[EMAIL], found.verified) == (PEOPLE["normal"].email, frozenset())
+
+
+@pytest.mark.parametrize("slug", sorted(OPENID_FAULTS))
+async def test_an_id_token_of_facebook_that_is_wrong_signs_nobody_in(base: str, egress: Egress, slug: str) -> None:
+    """catalogue 38, 42, 43, 46, 70"""
+    rig = Rig(base, as_openid(base, egress))
+    await rig.sign_in("normal")  # so that keys are known, as on a server that runs
+    with pytest.raises(UpstreamInvalid) as caught:
+        await rig.sign_in(slug)
+    assert caught.value.check == OPENID_FAULTS[slug]
 
 
 async def test_what_the_sandbox_saw_holds_what_it_must_and_nothing_it_must_not(rig: Rig) -> None:

@@ -281,6 +281,19 @@ async def test_userinfo_cannot_overrule_the_id_token() -> None:
     assert found.claims[ClaimName("picture")] == "https://op.example/p.png"
 
 
+async def test_a_word_about_an_address_counts_only_from_who_named_it() -> None:
+    """catalogue 113: the ID token says "verified" without an address, userinfo names one and says it is not."""
+    told = {"sub": SUBJECT, "email": "ana@example.org", "email_verified": False}
+    token = token_answer(sign(id_claims(email=None, email_verified=True)))
+    found = (await provider(upstream(token=token, userinfo=json_answer(told)), trusts_email=True).identify(attempt(), CALLBACK)).identity
+    assert found.claims[EMAIL] == "ana@example.org"
+    assert found.verified == frozenset()
+    both = {"sub": SUBJECT, "email": "ana@example.org", "email_verified": True}
+    token = token_answer(sign(id_claims(picture=None, email_verified=None)))
+    found = (await provider(upstream(token=token, userinfo=json_answer(both)), trusts_email=True).identify(attempt(), CALLBACK)).identity
+    assert found.verified == {EMAIL}, "both name the same address, and one says it was proved"
+
+
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [

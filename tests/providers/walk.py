@@ -8,6 +8,8 @@ import json
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from providers.preset import is_posting_scope
+
 
 def _fetch(method: str, url: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
     parts = urlsplit(url)
@@ -41,3 +43,26 @@ async def log_of(base: str) -> list[dict[str, Any]]:
     status, _, answer = await asyncio.to_thread(_fetch, "GET", f"{base}/__emu__/log", None, {})
     assert status == 200
     return list(json.loads(answer)["entries"])
+
+
+def assert_harmless(lines: list[dict[str, Any]]) -> None:
+    """What no sign-in may ever have asked of a Facebook-like sandbox, whoever it was (protocols.md §6.6).
+
+    No posting scope; the proof on every Graph call; no token and no secret in an address that ends up in logs; no
+    secret in a Referer; each code exchanged once.
+    """
+    codes: list[str] = []
+    for line in lines:
+        path = line["path"]
+        assert not line["referer_secret"], path
+        assert "client_secret" not in line["query"], path
+        if "/dialog/" in path or path.startswith("/dialog/"):
+            asked = line["query"].get("scope", "").replace(",", " ").split()
+            assert not [scope for scope in asked if is_posting_scope(scope)], asked
+        elif path.endswith("/oauth/access_token"):
+            codes += [line["code_ref"]] if line.get("code_ref") else []
+        elif "/.well-known/" not in path and "/picture" not in path:
+            assert "appsecret_proof" in line["query"], path
+            assert line.get("proof", "valid") == "valid", path
+            assert line["auth"] == "bearer" or path.endswith(("/debug_token", "/access_token_info")), path
+    assert len(set(codes)) == len(codes), "a code was exchanged twice"
