@@ -111,7 +111,10 @@ class Client:
 OFFLINE: Final = AskedClaim(
     claim=ClaimName("offline_access"),
     needed=False,
-    why={"en": "To keep you signed in there while you are away.", "fr": "Pour vous y garder connecté en votre absence."},
+    why={
+        "en": "To keep you signed in there while you are away.",
+        "fr": "Pour vous y garder connecté en votre absence.",
+    },
 )
 """Acting while the person is away is asked, decided and recorded like a claim; it has no value to release."""
 
@@ -155,6 +158,8 @@ def _without_port(rest: str) -> str | None:
     return f"/{path}"
 
 
+_HOST_AND_PORT: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]")
+"""No user before the host, no pattern in it, and no percent sign, which browsers decode there and others do not."""
 _OURS: Final = frozenset({"code", "state", "iss", "error", "error_description", "error_uri"})
 """Parameters of our answer: an address that brings its own could make them occur twice (catalogue 7)."""
 
@@ -171,9 +176,9 @@ def is_redirect_uri(uri: str) -> bool:
         port = parts.port
     except ValueError:
         return False
-    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc or port == 0:
+    if parts.scheme not in {"http", "https"} or uri.partition("://")[0] != parts.scheme:  # as written, in lower case
         return False
-    if uri.partition("://")[0] != parts.scheme or "*" in parts.netloc:  # the scheme as written, in lower case
+    if not parts.hostname or port == 0 or not _HOST_AND_PORT.issuperset(parts.netloc):
         return False
     if any(name in _OURS for name, _ in parse_qsl(parts.query, keep_blank_values=True)):
         return False
@@ -183,6 +188,7 @@ def is_redirect_uri(uri: str) -> bool:
 
 def near_miss(client: Client, uri: str) -> str | None:
     """The registered address most like `uri`, for the site's admin and for development only (decision 25)."""
+
     def likeness(registered: str) -> int:
         common = 0
         for ours, theirs in zip(registered, uri, strict=False):

@@ -137,9 +137,7 @@ class AlreadyRedeemed:
 
 def may_retry(family: RefreshFamily, presented: int, now: datetime) -> bool:
     """Whether a superseded token may be answered once more because the first answer was lost."""
-    return (
-        presented == family.generation - 1 and not family.retried and now - family.rotated_at <= REFRESH_RETRY
-    )
+    return presented == family.generation - 1 and not family.retried and now - family.rotated_at <= REFRESH_RETRY
 
 
 def is_usable(family: RefreshFamily, now: datetime) -> bool:
