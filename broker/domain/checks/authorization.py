@@ -26,11 +26,14 @@ from broker.errors import (
 
 Params = Mapping[str, str]
 KNOWN_PARAMETERS: Final = frozenset(
-    "client_id redirect_uri response_type response_mode scope state nonce code_challenge code_challenge_method prompt "
-    "max_age login_hint idp_hint ui_locales acr_values id_token_hint request request_uri registration display claims "
-    "claims_locales resource dpop_jkt".split()
+    {"client_id", "redirect_uri", "response_type", "response_mode", "scope", "state", "nonce"}
+    | {"code_challenge", "code_challenge_method", "prompt", "max_age", "login_hint", "idp_hint", "ui_locales"}
+    | {"acr_values", "id_token_hint", "request", "request_uri", "registration", "display", "claims"}
+    | {"claims_locales", "resource", "dpop_jkt"}
 )
-PROMPTS: Final = frozenset({"none", "login", "consent", "select_account", "create"})
+PROMPTS: Final = frozenset({"none", "login", "consent", "select_account"})
+_REPEATED: Final = "repeated parameters"
+"""Where `read_params` notes them: no parameter a request can send has this name."""
 MAX_STATE: Final = 4096
 MAX_PARAMETER: Final = 2048
 MAX_SCOPES: Final = 50
@@ -39,11 +42,11 @@ MAX_SCOPES: Final = 50
 def read_params(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
     """Parameters by name. Unknown and empty ones are dropped (RFC 6749 §3.1).
 
-    Raises `InvalidRequest` on a repeated known parameter; a repeated `client_id` or `redirect_uri` raises an error
-    that is never redirected, because then nobody can say where to (catalogue 8).
+    A repeated known parameter is left out and noted, for `CHECKS` to refuse; a repeated `client_id` or `redirect_uri`
+    raises an error that is never redirected, because then nobody can say where to (catalogue 8).
     """
     params: dict[str, str] = {}
-    repeated: str | None = None
+    repeated: dict[str, None] = {}
     for name, value in pairs:
         if name not in KNOWN_PARAMETERS or not value:
             continue
@@ -52,11 +55,13 @@ def read_params(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
                 raise UnknownClient(detail="client_id repeated")
             if name == "redirect_uri":
                 raise InvalidRedirectURI(detail="redirect_uri repeated")
-            repeated = repeated or name
+            repeated[name] = None
             continue
         params[name] = value
-    if repeated is not None:
-        params["__repeated__"] = repeated
+    for name in repeated:
+        del params[name]
+    if repeated:
+        params[_REPEATED] = " ".join(repeated)
     return params
 
 
@@ -83,8 +88,8 @@ def check_redirect_uri(params: Params, client: Client) -> str:
 
 
 def _repeated(params: Params, _client: Client) -> None:
-    if "__repeated__" in params:
-        raise InvalidRequest(detail=f"{params['__repeated__']} repeated")
+    if _REPEATED in params:
+        raise InvalidRequest(detail=f"repeated: {params[_REPEATED]}")
 
 
 def _sizes(params: Params, _client: Client) -> None:
@@ -198,7 +203,7 @@ def read_request(params: Params, client: Client, redirect_uri: str) -> Authoriza
 def answerable_state(params: Params) -> str | None:
     """The `state` to echo in an error answer: only one that was sent once and is of bearable size."""
     state = params.get("state")
-    if state is None or len(state) > MAX_STATE or params.get("__repeated__") == "state":
+    if state is None or len(state) > MAX_STATE:
         return None
     return None if any(ch < " " or ch == "\x7f" for ch in state) else state
 

@@ -83,7 +83,7 @@ def check_target(params: Params) -> None:
 
 def narrowed(grant: Grant, params: Params) -> frozenset[Scope]:
     """The scopes of a refresh: the same or fewer (RFC 6749 §6). Raises `InvalidScope` on any other."""
-    asked = frozenset(Scope(scope) for scope in params.get("scope", "").split())
+    asked = frozenset(Scope(scope) for scope in params.get("scope", "").split(" ") if scope)
     if asked - grant.scopes:
         raise InvalidScope(detail="scope not granted")
     return asked or grant.scopes
