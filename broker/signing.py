@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 import orjson
@@ -24,8 +24,6 @@ from joserfc.jwk import ECKey, RSAKey
 from broker.domain.client import SigningAlgorithm
 from broker.domain.ports import SigningKeyRecord
 
-JWKS_MAX_AGE: Final = timedelta(minutes=10)
-"""How long sites may cache the key set."""
 MAX_TOKEN: Final = 16_384
 
 _PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
@@ -61,7 +59,6 @@ class KeyBox:
     def __init__(self) -> None:
         self._keys: dict[str, _Key] = {}
         self._current: dict[SigningAlgorithm, _Key] = {}
-        self._next_change: datetime | None = None
         self.jwks: bytes = b'{"keys":[]}'
         """The published key set, ready to send: RS256 keys first, for software that takes the first one."""
 
@@ -72,7 +69,6 @@ class KeyBox:
     def load(self, records: Iterable[SigningKeyRecord], now: datetime) -> None:
         """Take over the store's records. Raises `ValueError` if a key cannot be parsed; then nothing has changed."""
         keys = {record.kid: self._keys.get(record.kid) or _parse(record) for record in records}
-        keys = {kid: _Key(key.record, key.private, key.public, key.headers) for kid, key in keys.items()}
         current: dict[SigningAlgorithm, _Key] = {}
         for key in sorted(keys.values(), key=lambda key: key.record.signs_from):
             if key.record.signs_from <= now or key.record.algorithm not in current:
@@ -103,7 +99,8 @@ class KeyBox:
         try:
             parsed = jws.extract_compact(token.encode("ascii", "strict"))
             header = parsed.headers()
-            key = self._keys.get(str(header.get("kid")))
+            kid = header.get("kid")
+            key = self._keys.get(kid) if isinstance(kid, str) else None
             if key is None or header.get("typ") != typ or set(header) != {"alg", "kid", "typ"}:
                 return None
             checked = jws.deserialize_compact(token, key.public, algorithms=[key.record.algorithm.value])

@@ -10,12 +10,16 @@ from typing import Final, Protocol
 
 from broker.domain.client import SigningAlgorithm
 from broker.domain.ports import Clock, Entropy, SigningKeyRecord, SigningKeys
+from broker.domain.session import LIFETIME
 from broker.errors import Conflict
 
-PUBLISH_AHEAD: Final = timedelta(minutes=30)
-"""A new key is published this long before it signs: longer than any cache holds (catalogue 166)."""
-KEEP_AFTER: Final = timedelta(days=1)
-"""A superseded key stays published this long: far beyond the last token it signed."""
+CACHED_FOR: Final = timedelta(minutes=10)
+"""How long anybody may cache the key set."""
+PUBLISH_AHEAD: Final = 3 * CACHED_FOR
+"""A new key is published this long before it signs: every cache has turned over twice by then (catalogue 166)."""
+KEEP_AFTER: Final = LIFETIME + timedelta(days=1)
+"""A superseded key stays this long: far beyond the last token it signed, and for as long as a session may last, since
+sites hint with their old ID token when a person signs out."""
 
 
 class KeyBox(Protocol):
@@ -50,7 +54,10 @@ class KeyFlow:
     entropy: Entropy
 
     async def load(self) -> None:
-        """Read the keys; make the first of each algorithm if there are none. Raises `ValueError` on a corrupt key."""
+        """Read the keys; make the first of each algorithm, and remove those whose time is over.
+
+        Raises `ValueError` on a corrupt key; then the keys read before stay in use.
+        """
         records = await self.keys.all()
         now = self.clock.now()
         have = {record.algorithm for record in records}
@@ -62,7 +69,10 @@ class KeyFlow:
                     await self.keys.add(record)
         if len(have) < len(SigningAlgorithm):
             records = await self.keys.all()
-        self.box.load(records, now)
+        over = due_for_removal(records, now)
+        self.box.load([record for record in records if record.kid not in over], now)
+        for kid in over:
+            await self.keys.remove(kid)
 
     async def rotate(self) -> tuple[str, ...]:
         """Publish a new key of each algorithm now; it signs once every cache must have it. The new keys' names."""
@@ -72,12 +82,5 @@ class KeyFlow:
             for algorithm in SigningAlgorithm
         ]
         await self.keys.add(*made)
-        await self.tidy()
-        return tuple(record.kid for record in made)
-
-    async def tidy(self) -> None:
-        """Remove keys whose last token expired long ago, and take over what the store has now."""
-        records = await self.keys.all()
-        for kid in due_for_removal(records, self.clock.now()):
-            await self.keys.remove(kid)
         await self.load()
+        return tuple(record.kid for record in made)

@@ -7,10 +7,15 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
+from broker.domain.checks.authorization import PROMPTS
 from broker.domain.claims import COMPANIONS, SCOPES
+from broker.flows.keys import CACHED_FOR
 from broker.web.call import Call
 
-CACHE = {"Cache-Control": "public, max-age=600", "Access-Control-Allow-Origin": "*"}
+CACHE = {
+    "Cache-Control": f"public, max-age={int(CACHED_FOR.total_seconds())}",
+    "Access-Control-Allow-Origin": "*",
+}
 """Public documents without credentials: any page may read them (catalogue 145: nothing is reflected)."""
 
 
@@ -35,7 +40,7 @@ def build_metadata(issuer: str, locales: tuple[str, ...], claims: frozenset[str]
         "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
         "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
         "code_challenge_methods_supported": ["S256"],
-        "prompt_values_supported": ["none", "login", "consent", "select_account", "create"],
+        "prompt_values_supported": sorted(PROMPTS),
         "claims_supported": sorted(
             {"sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "azp", "at_hash", "sid"}
             | claims
