@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from broker.domain.client import Client, SigningAlgorithm, SubjectType
+from broker.domain.client import Client, SubjectType
 from broker.domain.disclosure import Disclosure
 from broker.domain.grant import ID_TOKEN_LIFETIME, SESSION_TOKEN_LIFETIME, Grant
 from broker.domain.values import AccountId, ClientId
@@ -17,9 +17,9 @@ from broker.domain.values import AccountId, ClientId
 LOGOUT_TOKEN_LIFETIME: Final = timedelta(minutes=2)
 BACKCHANNEL_EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
 
-ID_TOKEN_TYPE: Final = "JWT"  # noqa: S105 - a media type
-SESSION_TOKEN_TYPE: Final = "session+jwt"  # noqa: S105 - a media type
-LOGOUT_TOKEN_TYPE: Final = "logout+jwt"  # noqa: S105 - a media type
+ID_TOKEN_TYPE: Final = "JWT"
+SESSION_TOKEN_TYPE: Final = "session+jwt"
+LOGOUT_TOKEN_TYPE: Final = "logout+jwt"
 
 
 def subject_for(account: AccountId, client: Client, key: bytes) -> str:
@@ -34,7 +34,7 @@ def subject_for(account: AccountId, client: Client, key: bytes) -> str:
 
 
 def id_token(
-    disclosure: Disclosure, *, issuer: str, sid: str, nonce: str | None, access_token: str | None, algorithm: SigningAlgorithm
+    disclosure: Disclosure, *, issuer: str, sid: str, nonce: str | None, access_token: str | None
 ) -> dict[str, Any]:
     """The ID token's claims (OpenID Connect Core §2): minimal, plus what the disclosure holds."""
     grant = disclosure.grant
@@ -71,7 +71,9 @@ def _about_sign_in(disclosure: Disclosure, *, issuer: str, sid: str, lifetime: t
     return payload
 
 
-def logout_token(*, issuer: str, client: ClientId, subject: str, sid: str | None, jti: str, now: datetime) -> dict[str, Any]:
+def logout_token(
+    *, issuer: str, client: ClientId, subject: str, sid: str | None, jti: str, now: datetime
+) -> dict[str, Any]:
     """A logout token's claims (OpenID Connect Back-Channel Logout §2.4): no nonce, two minutes at most."""
     payload: dict[str, Any] = {
         "iss": issuer,
@@ -97,7 +99,9 @@ def userinfo(disclosure: Disclosure) -> Mapping[str, Any]:
     return {"sub": disclosure.subject, **{str(name): value for name, value in disclosure.claims.items()}}
 
 
-def introspection(disclosure: Disclosure, grant: Grant, *, issuer: str, expires_at: datetime, issued_at: datetime) -> dict[str, Any]:
+def introspection(
+    disclosure: Disclosure, grant: Grant, *, issuer: str, expires_at: datetime, issued_at: datetime
+) -> dict[str, Any]:
     """An active token's description (RFC 7662 §2.2): never claims of the profile."""
     return {
         "active": True,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from broker.domain import tokens
 from broker.domain.account import Account, AccountStatus
-from broker.domain.client import Client
+from broker.domain.client import Client, asked_claims
 from broker.domain.disclosure import Disclosure, Via, release
 from broker.domain.grant import Grant
 from broker.domain.ports import AccessToken, Clock, Durable, Handles, Signer, UnitOfWork
@@ -16,6 +16,17 @@ from broker.domain.session import sid_for
 from broker.domain.values import ClientId
 from broker.errors import InsufficientScope, InvalidToken
 from broker.flows.ledger import LedgerWriter
+
+
+def within(grant: Grant, client: Client, scopes: Collection[str]) -> Grant:
+    """The grant as far as these scopes reach: a narrowed token unlocks no more than it says (RFC 6749 §6)."""
+    if grant.scopes.issubset(scopes):
+        return grant
+    kept = frozenset(scope for scope in grant.scopes if scope in scopes)
+    reach = {ask.claim for ask in asked_claims(client, kept)}
+    return replace(
+        grant, scopes=kept, claims={name: version for name, version in grant.claims.items() if name in reach}
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,28 +82,33 @@ class Releaser:
 
     async def userinfo(self, token: str) -> Mapping[str, Any]:
         """The claims behind an access token (OpenID Connect Core §5.3). Raises `InvalidToken`, `InsufficientScope`."""
-        access, grant, account = await self.load(token)
+        access = self.read(token)
+        grant, account = await self.behind(access)
         if "openid" not in access.scopes:
             raise InsufficientScope
         client = self.clients.get(grant.client)
         if client is None or not client.enabled:
             raise InvalidToken(detail="client gone or disabled")
         unit = self.durable.unit()
-        prepared = self.prepare(grant, client, account, Via.USERINFO, unit)
+        prepared = self.prepare(within(grant, client, access.scopes), client, account, Via.USERINFO, unit)
         if prepared.is_new:
             await unit.commit()
             self.ledger.remember(prepared.disclosure)
         return tokens.userinfo(prepared.disclosure)
 
-    async def load(self, token: str) -> tuple[AccessToken, Grant, Account]:
-        """What stands behind an access token now. Raises `InvalidToken`."""
+    def read(self, token: str) -> AccessToken:
+        """What an access token says about itself. Raises `InvalidToken` if we did not make it or it is over."""
         access = self.handles.read_access_token(token)
         if access is None or self.clock.now() >= access.expires_at:
             raise InvalidToken(detail="not ours, malformed or expired")
+        return access
+
+    async def behind(self, access: AccessToken) -> tuple[Grant, Account]:
+        """The grant and account that an access token stands for now. Raises `InvalidToken`."""
         found = await self.durable.grants.with_account(access.grant, access.token_id)
         if found is None:
             raise InvalidToken(detail="grant, account or token gone")
         grant, account = found
         if grant.revoked_at is not None:
             raise InvalidToken(detail="grant revoked")
-        return access, grant, account
+        return grant, account
