@@ -156,6 +156,20 @@ def _compose(
         entropy=entropy,
         callback_base=f"{issuer}/callback/",
     )
+    posting = PostingGate(
+        durable=durable,
+        limits=memory.limits,
+        publishers=publishers,
+        clients=settings.clients,
+        policies=settings.policies,
+        clock=clock,
+        entropy=entropy,
+        ledger=ledger,
+        issuer=issuer,
+        subject_key=subject_key,
+        posts_per_hour=settings.broker.limits.posts_per_hour,
+        revoke=sign_in.drop_upstream,
+    )
     newsletters = frozenset(newsletter.id for newsletter in settings.newsletters)
     releaser = Releaser(
         durable=durable,
@@ -239,21 +253,9 @@ def _compose(
             policies=settings.policies,
             newsletters=newsletters,
             clock=clock,
+            posting=posting,
         ),
-        posting=PostingGate(
-            durable=durable,
-            limits=memory.limits,
-            publishers=publishers,
-            clients=settings.clients,
-            policies=settings.policies,
-            clock=clock,
-            entropy=entropy,
-            ledger=ledger,
-            issuer=issuer,
-            subject_key=subject_key,
-            posts_per_hour=settings.broker.limits.posts_per_hour,
-            revoke=sign_in.drop_upstream,
-        ),
+        posting=posting,
     )
     deliverer = Deliverer(
         durable=durable,

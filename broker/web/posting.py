@@ -253,8 +253,10 @@ async def returned(call: Call) -> Response:
 
 
 async def undo(call: Call) -> Response:
-    """Delete a post there, if the network lets us."""
+    """Delete a post there, if the network lets us; back to where the button was."""
     gone = await call.world.posting.undo(call.signed_in, _id(call))
+    if gone and call.form.get("back") == "post":
+        return see_other(f"/posting/{_id(call)}")
     return see_other(f"/me/posting?done={'undone' if gone else 'not_undone'}")
 
 

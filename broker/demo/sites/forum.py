@@ -22,7 +22,7 @@ from doorward_verify.asgi import SignInMiddleware
 from doorward_verify.wire import Request as KitRequest
 
 from .look import DECLINED, STYLE, Look, Visitor, only_shared
-from .posting import ask_to_post, returned_note, say_outcome
+from .posting import NETWORKS, ask_to_post, returned_note, say_outcome
 from .run import read_settings
 
 __all__ = ["create_app"]
@@ -139,7 +139,12 @@ class Forum:
         if session and session.sub == post.sub:
             share = (
                 f'<form method="post" action="/t/{number}/share"><input type="hidden" name="post" value="{index}">'
-                f'<button class="quiet">Share what I wrote<span class="by"> on Facebook</span></button></form>'
+                + " ".join(
+                    f'<button class="quiet" name="network" value="{network}">Share what I wrote'
+                    f'<span class="by"> on {escape(label)}</span></button>'
+                    for network, label in NETWORKS.items()
+                )
+                + "</form>"
             )
         return f'<article><p class="by">{escape(post.author)} wrote:</p><p>{escape(post.text)}</p>{share}</article>'
 
@@ -172,6 +177,9 @@ class Forum:
         post = topic.posts[int(index[:6])]
         if post.sub != session.sub:
             raise HTTPException(403)
+        network = form.get("network", "facebook")
+        if network not in NETWORKS:
+            raise HTTPException(404)
         outcome = await asyncio.to_thread(
             ask_to_post,
             issuer=self._issuer,
@@ -180,8 +188,9 @@ class Forum:
             sub=session.sub,
             text=post.text,
             url=f"{self.kit.origin}/t/{number}",
+            network=network,
         )
-        heading, body = say_outcome(outcome, f"/t/{number}")
+        heading, body = say_outcome(outcome, f"/t/{number}", NETWORKS[network])
         # A form that leads away is answered with a page, since form-action covers redirects too.
         return self.render(request, heading, body, refresh=outcome.continue_url)
 

@@ -12,13 +12,20 @@ from doorward_verify.fetch import Fetcher, Unreachable
 
 from .look import message
 
-__all__ = ["Outcome", "ask_to_post", "say_outcome"]
+__all__ = ["NETWORKS", "Outcome", "ask_to_post", "returned_note", "say_outcome"]
+
+NETWORKS: Final = {"facebook": "Facebook", "openid": "Sandbox Social"}
+"""Where this forum can ask to post: the broker's name for it, and how people call it."""
 
 RETURNED: Final = {
     "posted": ("It was posted.", "You can take it back from My Account, where the network allows that."),
     "declined": ("Nothing was posted.", "You decided against it."),
     "needs_person": ("Facebook took over from here.", "Whether it was shared is between you and Facebook."),
     "not_permitted": ("Nothing was posted.", "Posting is off for this site."),
+    "allowed": ("Posting is on for this site.", "Press the button again: you see each post before it goes out."),
+    "failed": ("Nothing was posted.", "The network refused it."),
+    "unknown": ("Nobody knows whether it was posted.", "The network did not answer. Look there before you try again."),
+    "sending": ("It is on its way.", "My Account shows what became of it."),
     "undone": ("The post was taken back.", ""),
 }
 
@@ -32,9 +39,11 @@ class Outcome:
     opt_in_url: str | None = None
 
 
-def ask_to_post(*, issuer: str, client_id: str, client_secret: str, sub: str, text: str, url: str) -> Outcome:
+def ask_to_post(
+    *, issuer: str, client_id: str, client_secret: str, sub: str, text: str, url: str, network: str = "facebook"
+) -> Outcome:
     """Ask for one post. Nothing is posted by this call alone. Blocks; never raises."""
-    body = {"sub": sub, "provider": "facebook", "text": text, "url": url, "return_to": url}
+    body = {"sub": sub, "provider": network, "text": text, "url": url, "return_to": url}
     try:
         reply = Fetcher().post_json(issuer + "/posting/requests", body, basic_authorization(client_id, client_secret))
     except Unreachable:
@@ -44,7 +53,7 @@ def ask_to_post(*, issuer: str, client_id: str, client_secret: str, sub: str, te
         return Outcome(kind=str(reply.body.get("outcome", "refused")), continue_url=continue_url)
     if reply.status == 403 and reply.body.get("error") == "posting_not_permitted":
         return Outcome(kind="not_permitted", opt_in_url=_at_issuer(reply.body.get("opt_in_url"), issuer))
-    return Outcome(kind="refused")
+    return Outcome(kind="too_often" if reply.status == 429 else "refused")
 
 
 def _at_issuer(url: object, issuer: str) -> str | None:
@@ -55,7 +64,7 @@ def _at_issuer(url: object, issuer: str) -> str | None:
     return url if (wanted.scheme, wanted.netloc) == (ours.scheme, ours.netloc) else None
 
 
-def say_outcome(outcome: Outcome, back: str) -> tuple[str, str]:
+def say_outcome(outcome: Outcome, back: str, network: str = "Facebook") -> tuple[str, str]:
     """Heading and body of the page that follows the button."""
     again = f'<p><a href="{escape(back)}">Back to the topic</a></p>'
     if outcome.continue_url:
@@ -71,7 +80,8 @@ def say_outcome(outcome: Outcome, back: str) -> tuple[str, str]:
             else ""
         )
         text = (
-            "<p>Posting to Facebook is off, so nothing was posted. It stays off unless you switch it on yourself.</p>"
+            f"<p>Posting to {escape(network)} is off, so nothing was posted. "
+            "It stays off unless you switch it on yourself.</p>"
         )
         return "Posting is off", text + link + again
     if outcome.kind == "unreachable":
@@ -81,6 +91,8 @@ def say_outcome(outcome: Outcome, back: str) -> tuple[str, str]:
         )
     if outcome.kind == "posted":
         return "It was posted", f"<p>It is on your profile now.</p>{again}"
+    if outcome.kind == "too_often":
+        return "Nothing was posted", f"<p>That was too often. Try again in an hour.</p>{again}"
     return "Nothing was posted", f"<p>The sign-in service refused this post.</p>{again}"
 
 

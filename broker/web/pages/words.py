@@ -61,7 +61,7 @@ POST_STATES: Final[Mapping[str, str]] = {
     "unknown": N_("Not known: they did not answer. Look there before you try again"),
     "failed": N_("Not posted: they refused it"),
     "undone": N_("Deleted"),
-    "cancelled": N_("Not posted: you closed their window"),
+    "cancelled": N_("Not posted: it was cancelled"),
 }
 
 VIAS: Final[Mapping[str, str]] = {
