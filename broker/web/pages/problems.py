@@ -208,6 +208,7 @@ ALIASES: Final[Mapping[str, str]] = {
     "already_done": "sign_in_finished",
     "too_many_tries": "too_many_attempts",
     "provider_down": "upstream_unavailable",
+    "egress_refused": "upstream_unavailable",
     "cancelled_at_provider": "sign_in_cancelled",
     "not_yours": "wrong_browser",
     "provider_answer_invalid": "upstream_invalid",
