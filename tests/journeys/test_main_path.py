@@ -36,3 +36,24 @@ async def test_a_known_person_comes_back_through_the_provider_alone(house: House
     end = await house.browser().sign_in(forum)
     assert isinstance(end, Arrival)
     assert (await forum.redeem(end))["id_token"]
+
+
+async def test_staying_connected_while_away_is_off_unless_ticked(house: House) -> None:
+    forum, wiki, browser = house.site("forum"), house.site("wiki"), house.browser()
+    await browser.sign_up(forum, user_name="zoe")
+    await browser.open(wiki.request_url(scope="openid offline_access"))
+    arrived = await browser.press("decision=share")
+    assert isinstance(arrived, Arrival)
+    assert "refresh_token" not in await wiki.redeem(arrived)
+
+
+async def test_staying_connected_while_away_gives_a_refresh_token(house: House) -> None:
+    forum, wiki, browser = house.site("forum"), house.site("wiki"), house.browser()
+    await browser.sign_up(forum, user_name="zoe")
+    await browser.open(wiki.request_url(scope="openid offline_access"))
+    arrived = await browser.press("decision=share", tick=("offline_access",))
+    assert isinstance(arrived, Arrival)
+    first = await wiki.redeem(arrived)
+    answer = await wiki.refresh(first["refresh_token"])
+    assert answer.status_code == 200
+    assert answer.json()["refresh_token"] != first["refresh_token"]

@@ -190,6 +190,7 @@ class Share(Page):
     """The site has some already and asks for more: three buttons (decision 13)."""
     has_private_number: bool = True
     wants_offline_access: bool = False
+    is_offline_ticked: bool = False
     is_changed: bool = False
     """What the site asks changed while the person was reading."""
     works_until: datetime | None = None

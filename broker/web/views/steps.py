@@ -246,6 +246,7 @@ def share(
         asks_for_more=situation.asks_for_more,
         has_private_number=situation.client.subject_type == "pairwise",
         wants_offline_access=OFFLINE.claim in to_show,
+        is_offline_ticked=OFFLINE.claim in ticked,
         is_changed=changed,
         works_until=call.carried.transaction.expires_at,
     )
