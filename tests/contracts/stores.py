@@ -909,7 +909,7 @@ class TransactionsContract:
 class SessionsContract:
     async def test_every_field_of_a_session_comes_back(self, memory: BrowserMemory) -> None:
         account = AccountId(make.new_id("account"))
-        session, plain = make.session(account), make.session(account, acr=None, amr=(), clients=(), device="")
+        session, plain = make.session(account), make.session(account, acr=None, amr=(), device="")
         for one in (session, plain):
             await memory.sessions.save(one)
             assert await memory.sessions.by_digest(one.secret_digest, NOW) == one
@@ -928,7 +928,7 @@ class SessionsContract:
     async def test_a_new_cookie_replaces_the_old_one(self, memory: BrowserMemory) -> None:
         account = AccountId(make.new_id("account"))
         before = make.session(account)
-        after = replace(before, secret_digest=b"n" * 32, last_seen_at=NOW, clients=(WIKI,))
+        after = replace(before, secret_digest=b"n" * 32, last_seen_at=NOW)
         await memory.sessions.save(before)
         await memory.sessions.save(after)
         assert await memory.sessions.by_digest(before.secret_digest, NOW) is None

@@ -132,12 +132,13 @@ def _arguments(order: list[str], fixed: dict[str, Any]) -> Callable[[Params], tu
     return itemgetter(*order)
 
 
-_PLACEHOLDER: Final = re.compile(r"\$(\d+)")
+PLACEHOLDER: Final = re.compile(r"\$(\d+)")
+"""A parameter in PostgreSQL's text."""
 
 
 def renumbered(text: str, by: int) -> str:
     """PostgreSQL text whose parameters `$1 …` start `by` later: to put several statements into one."""
-    return _PLACEHOLDER.sub(lambda match: f"${int(match[1]) + by}", text) if by else text
+    return PLACEHOLDER.sub(lambda match: f"${int(match[1]) + by}", text) if by else text
 
 
 PING: Final = define(select(literal(1)))

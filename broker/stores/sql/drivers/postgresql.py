@@ -9,6 +9,7 @@ with data-modifying CTEs, which commits by itself: one round trip instead of BEG
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
@@ -17,7 +18,7 @@ import asyncpg
 
 from broker.errors import Conflict, StoreUnavailable
 from broker.stores.sql.drivers.conflicts import check, conflict_of_constraint
-from broker.stores.sql.statements import Params, Row, Script, Statement, Step, compile_all, renumbered
+from broker.stores.sql.statements import PLACEHOLDER, Params, Row, Script, Statement, Step, compile_all, renumbered
 
 T = TypeVar("T")
 
@@ -27,6 +28,8 @@ ACQUIRE_TIMEOUT: Final = 3.0
 """Seconds; longer than this and the person gets a page that says so (catalogue 162)."""
 REFUSED: Final = "DW001"
 """The SQLSTATE of `doorward_refuse(what)`: an expectation of a unit of work broke."""
+_INSERT: Final = re.compile(r"(INSERT INTO [^()]+\([^()]+\) VALUES )(\([^()]+\))( ON CONFLICT DO NOTHING)?")
+"""A plain insert, cut so that its row can be repeated."""
 
 
 class PostgresDriver:
@@ -35,6 +38,11 @@ class PostgresDriver:
     def __init__(self, url: str, *, size: int = 10) -> None:
         """Connects at first use, and again whenever a connection was lost: a restart of the server needs none of ours."""
         self._compiled = compile_all("postgresql")
+        self._many_rows = {
+            statement: found.groups("")
+            for statement, compiled in self._compiled.items()
+            if (found := _INSERT.fullmatch(compiled.text)) is not None
+        }
         self._joined: dict[tuple[Any, ...], str] = {}
         self._url = url
         self._size = size
@@ -87,23 +95,58 @@ class PostgresDriver:
                 self._pool.terminate()
 
     async def _execute(self, connection: Any, group: Sequence[Step]) -> None:
-        if len(group) == 1:
-            compiled = self._compiled[group[0].statement]
-            check(group[0], await connection.fetch(compiled.text, *compiled.arguments(group[0].params)))
-            return
-        arguments = [value for step in group for value in self._compiled[step.statement].arguments(step.params)]
-        await connection.fetch(self._join(group), *arguments)
+        bundles = self._bundled(group)
+        arguments = [
+            value for bundle in bundles for step in bundle for value in self._compiled[step.statement].arguments(step.params)
+        ]
+        if len(bundles) == 1:
+            (bundle,) = bundles
+            text = self._text(bundle[0].statement, len(bundle))
+            check(bundle[0], await connection.fetch(text, *arguments))
+        else:
+            await connection.fetch(self._join(bundles), *arguments)
 
-    def _join(self, group: Sequence[Step]) -> str:
-        """The group as one statement. A broken expectation raises inside it, so that nothing of it stays."""
-        key = tuple((step.statement, step.expect, step.conflict) for step in group)
+    def _bundled(self, group: Sequence[Step]) -> list[list[Step]]:
+        """The group with all rows for one table together: they go into one INSERT, which keeps their order.
+
+        Beside one another in a WITH they would not: PostgreSQL runs its parts in any order, and the numbers of two
+        receipts of one unit would say that the second was decided first.
+        """
+        bundles: list[list[Step]] = []
+        rows: dict[Statement, list[Step]] = {}
+        for step in group:
+            if step.expect is None and step.statement in self._many_rows:
+                if step.statement in rows:
+                    rows[step.statement].append(step)
+                    continue
+                rows[step.statement] = bundle = [step]
+                bundles.append(bundle)
+            else:
+                bundles.append([step])
+        return bundles
+
+    def _text(self, statement: Statement, rows: int) -> str:
+        """The statement's text; an INSERT with as many rows as said."""
+        if rows == 1:
+            return self._compiled[statement].text
+        key = (statement, rows)
+        text = self._joined.get(key)
+        if text is None:
+            start, row, end = self._many_rows[statement]
+            width = len(set(PLACEHOLDER.findall(row)))
+            text = self._joined[key] = start + ", ".join(renumbered(row, n * width) for n in range(rows)) + end
+        return text
+
+    def _join(self, bundles: Sequence[Sequence[Step]]) -> str:
+        """The bundles as one statement. A broken expectation raises inside it, so that nothing of it stays."""
+        key = tuple((bundle[0].statement, len(bundle), bundle[0].expect, bundle[0].conflict) for bundle in bundles)
         text = self._joined.get(key)
         if text is None:
             parts, checks, offset = [], ["1"], 0
-            for number, step in enumerate(group):
-                compiled = self._compiled[step.statement]
-                parts.append(f"w{number} AS ({renumbered(compiled.text, offset)})")
-                offset += len(compiled.arguments(step.params))
+            for number, bundle in enumerate(bundles):
+                step = bundle[0]
+                parts.append(f"w{number} AS ({renumbered(self._text(step.statement, len(bundle)), offset)})")
+                offset += len(bundle) * len(self._compiled[step.statement].arguments(step.params))
                 if step.expect is not None:
                     exists = "EXISTS" if step.expect == "rows" else "NOT EXISTS"
                     refuse = f"doorward_refuse('{step.conflict}')"  # the conflict's name is a word of ours
