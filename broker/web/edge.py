@@ -10,7 +10,10 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from broker.web.headers import SecurityHeaders
 
 MAX_HEADERS: Final = 100
 MAX_HEADER_BYTES: Final = 32 * 1024
@@ -29,6 +32,7 @@ class Edge:
         default = {"https": "443", "http": "80"}[parts.scheme]
         self._hosts = {host.encode(), f"{host}:{default}".encode() if parts.port is None else host.encode()}
         self._trusted = tuple(trusted)
+        self._headers = SecurityHeaders(secure=parts.scheme == "https")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -36,15 +40,21 @@ class Edge:
             return
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         if len(headers) > MAX_HEADERS or sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES:
-            await _refuse(send, 431, b"The request has too many or too large headers.")
+            await self._refuse("The request has too many or too large headers.", 431, scope, receive, send)
             return
         hosts = [value.lower() for name, value in headers if name == b"host"]
         if (len(hosts) != 1 or hosts[0] not in self._hosts) and scope["path"] not in HEALTH:
-            await _refuse(send, 421, b"This server does not answer for that host name.")
+            await self._refuse("This server does not answer for that host name.", 421, scope, receive, send)
             return
         client = scope.get("client")
         scope["doorward.address"] = self._address(client[0] if client else "", headers)
         await self._app(scope, receive, send)
+
+    async def _refuse(self, words: str, status: int, scope: Scope, receive: Receive, send: Send) -> None:
+        """A refusal in plain text; it names nothing of the request and carries the headers of every answer."""
+        response = PlainTextResponse(words, status)
+        self._headers.add(response)
+        await response(scope, receive, send)
 
     def _address(self, peer: str, headers: list[tuple[bytes, bytes]]) -> str:
         """The peer, or behind trusted proxies the last address that is not one of them (RFC 7239 §7.4)."""
@@ -66,15 +76,3 @@ class Edge:
         except ValueError:
             return False
         return any(found.version == network.version and found in network for network in self._trusted)
-
-
-async def _refuse(send: Send, status: int, text: bytes) -> None:
-    headers = [
-        (b"content-type", b"text/plain; charset=utf-8"),
-        (b"content-length", str(len(text)).encode()),
-        (b"cache-control", b"no-store"),
-        (b"x-content-type-options", b"nosniff"),
-        (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": text})
