@@ -97,7 +97,9 @@ class AccountsContract:
     async def test_a_saved_account_replaces_the_one_before(self, durable: Durable) -> None:
         account, _ = await kept_account(durable)
         profile = {NAME: ProfileValue(value="Other", source="person", verified=True)}
-        changed = replace(account, profile=profile, status=AccountStatus.ACTIVE, agreed_notice="n2", newsletters=(), locale=None)
+        changed = replace(
+            account, profile=profile, status=AccountStatus.ACTIVE, agreed_notice="n2", newsletters=(), locale=None
+        )
         unit = durable.unit()
         unit.save_account(changed)
         await unit.commit()
@@ -126,7 +128,9 @@ class AccountsContract:
     async def test_a_verified_address_belongs_to_one_account(self, durable: Durable) -> None:
         """catalogue 121"""
         await kept_account(durable, profile=make.profile("ada"))
-        other = make.account(profile=make.profile("bea") | {EMAIL: ProfileValue(value="ADA@canary.example", source="x", verified=True)})
+        other = make.account(
+            profile=make.profile("bea") | {EMAIL: ProfileValue(value="ADA@canary.example", source="x", verified=True)}
+        )
         unit = durable.unit()
         unit.add_account(other)
         assert await conflict_of(unit.commit()) == "email"
@@ -136,7 +140,9 @@ class AccountsContract:
         claimed = {EMAIL: ProfileValue(value="cleo@canary.example", source="person")}
         second, _ = await kept_account(durable, profile=make.profile("dora") | claimed)
         unit = durable.unit()
-        unit.save_account(replace(second, profile=make.profile("dora") | {EMAIL: replace(claimed[EMAIL], verified=True)}))
+        unit.save_account(
+            replace(second, profile=make.profile("dora") | {EMAIL: replace(claimed[EMAIL], verified=True)})
+        )
         assert await conflict_of(unit.commit()) == "email"
         assert await durable.accounts.load(first.id) == first
         assert await durable.accounts.load(second.id) == second
@@ -289,7 +295,9 @@ class AccountsContract:
         unit = durable.unit()
         unit.erase_account(account.id, NOW)
         await unit.commit()
-        fresh = make.account(profile=make.profile("again") | {PREFERRED_USERNAME: ProfileValue(value="newname", source="person")})
+        fresh = make.account(
+            profile=make.profile("again") | {PREFERRED_USERNAME: ProfileValue(value="newname", source="person")}
+        )
         unit = durable.unit()
         unit.add_account(fresh)
         unit.add_link(make.link(fresh, key=link.key))
@@ -413,7 +421,9 @@ class GrantsContract:
         unit = durable.unit()
         unit.add_code(code)
         await unit.commit()
-        assert await durable.grants.consume_code(code.digest, NOW) == Redeemed(code=replace(code, used_at=NOW), grant=grant)
+        assert await durable.grants.consume_code(code.digest, NOW) == Redeemed(
+            code=replace(code, used_at=NOW), grant=grant
+        )
 
     async def test_of_twenty_takers_of_a_code_one_wins(self, durable: Durable) -> None:
         """catalogue 21"""
@@ -663,7 +673,12 @@ class PostingsContract:
         assert await conflict_of(unit.commit()) == "posting"
         unit = durable.unit()
         unit.move_posting(
-            posting.id, expected=PostState.SENDING, state=PostState.POSTED, now=NOW, remote_id="r", remote_url="https://r"
+            posting.id,
+            expected=PostState.SENDING,
+            state=PostState.POSTED,
+            now=NOW,
+            remote_id="r",
+            remote_url="https://r",
         )
         await unit.commit()
         unit = durable.unit()

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from broker.stores import Stores, open_stores
+from tests.contracts.conftest import MASTER_KEY
 from tests.contracts.stores import (
     AccountsContract,
     GrantsContract,
@@ -23,12 +24,10 @@ from tests.contracts.stores import (
 )
 from tests.support.builders import FixedClock
 
-MASTER_KEY = b"k" * 32
-
 
 @pytest.fixture
-async def stores(postgres_url: str, clock: FixedClock) -> AsyncGenerator[Stores, None]:
-    stores = await open_stores(database_url=postgres_url, redis_url=None, master_key=MASTER_KEY, clock=clock)
+async def stores(emptied_postgres_url: str, clock: FixedClock) -> AsyncGenerator[Stores, None]:
+    stores = await open_stores(database_url=emptied_postgres_url, redis_url=None, master_key=MASTER_KEY, clock=clock)
     yield stores
     await stores.close()
 

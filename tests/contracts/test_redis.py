@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from broker.stores import Stores, open_stores
+from tests.contracts.conftest import MASTER_KEY
 from tests.contracts.stores import (
     LimitsContract,
     MemoryPurgeContract,
@@ -15,8 +16,6 @@ from tests.contracts.stores import (
     TransactionsContract,
 )
 from tests.support.builders import FixedClock
-
-MASTER_KEY = b"k" * 32
 
 
 @pytest.fixture

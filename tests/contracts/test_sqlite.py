@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from pathlib import Path
 
 import pytest
 
 from broker.stores import Stores, open_stores
+from tests.contracts.conftest import MASTER_KEY
 from tests.contracts.stores import (
     AccountsContract,
     GrantsContract,
@@ -24,12 +24,10 @@ from tests.contracts.stores import (
 )
 from tests.support.builders import FixedClock
 
-MASTER_KEY = b"k" * 32
-
 
 @pytest.fixture
-async def stores(tmp_path: Path, clock: FixedClock) -> AsyncGenerator[Stores, None]:
-    stores = await open_stores(database_url=f"sqlite:///{tmp_path}/stores.db", redis_url=None, master_key=MASTER_KEY, clock=clock)
+async def stores(sqlite_url: str, clock: FixedClock) -> AsyncGenerator[Stores, None]:
+    stores = await open_stores(database_url=sqlite_url, redis_url=None, master_key=MASTER_KEY, clock=clock)
     yield stores
     await stores.close()
 
