@@ -33,7 +33,7 @@ _ADD: Final = define(
 )
 _REPLACE_OTHERS: Final = define(
     update(data_keys)
-    .where(data_keys.c.id.not_in([INDEX_KEY]), data_keys.c.id != parameter(data_keys.c.id), data_keys.c.replaced_at.is_(None))
+    .where(data_keys.c.id != INDEX_KEY, data_keys.c.id != parameter(data_keys.c.id), data_keys.c.replaced_at.is_(None))
     .values(replaced_at=bindparam("p_now", type_=BigInteger))
 )
 _FORGET: Final = define(
