@@ -19,6 +19,8 @@ from broker.cli.common import (
     folder_of,
     loaded,
 )
+from broker.cli.keys import keys, migrate
+from broker.cli.lists import provider, site
 
 
 @click.group(
@@ -118,3 +120,13 @@ def schema(name: str | None) -> None:
 def version() -> None:
     """Print the version."""
     click.echo(f"doorward {__version__}")
+
+
+@main.command()
+def demo() -> None:
+    """Say how to try everything out on this machine."""
+    click.echo("In a checkout of Doorward, run `make demo`: it starts the server, three sites and two providers of its own.")
+
+
+for command in (keys, migrate, provider, site):
+    main.add_command(command)

@@ -89,3 +89,10 @@ def counted(problems: tuple[Problem, ...]) -> str:
     errors = len(errors_of(problems))
     numbers = ((errors, "error"), (len(problems) - errors, "warning"))
     return ", ".join(f"{number} {word}{'' if number == 1 else 's'}" for number, word in numbers) + "."
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """Columns as wide as they need to be."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (head, *rows))
+    return "\n".join(line.rstrip() for line in lines)

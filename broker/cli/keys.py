@@ -1,0 +1,168 @@
+"""Keys and the database: what an operator does rarely, and carefully."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from broker.cli.common import config_option, fail, loaded, table
+
+if TYPE_CHECKING:
+    from broker.domain.ports import SigningKeyRecord
+    from broker.settings import Settings
+
+Result = TypeVar("Result")
+
+
+@click.group()
+def keys() -> None:
+    """Signing keys, data keys and the master key."""
+
+
+@keys.command("new-master")
+def new_master() -> None:
+    """Print a new master key: 32 random bytes as base64.
+
+    It wraps every key that protects stored data. Keep a copy outside this machine: whoever loses it loses all
+    accounts. `doorward keys new-master > secrets/master.key` with a strict umask is a good way to keep it.
+    """
+    from broker.chance import SystemEntropy
+
+    click.echo(base64.b64encode(SystemEntropy().bytes(32)).decode())
+
+
+@keys.command("list")
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def list_keys(config: Path, *, as_json: bool) -> None:
+    """List the signing keys: name, algorithm, when each was made and from when it signs.
+
+    Private halves are not shown; the public ones are at /jwks.
+    """
+    from broker.chance import SystemClock
+
+    rows = [_row(record) for record in _run(_records(loaded(config)))]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    elif not rows:
+        click.echo("There are no signing keys yet; the server makes them when it first starts.")
+    else:
+        now = SystemClock().now().isoformat(timespec="seconds")
+        click.echo(table(("key", "algorithm", "made", "signs from"), [tuple(row.values()) for row in rows]))
+        click.echo(f"Of each algorithm the newest key signs whose time has come; it is now {now}.")
+
+
+def _row(record: SigningKeyRecord) -> dict[str, str]:
+    return {
+        "key": record.kid,
+        "algorithm": record.algorithm.value,
+        "made": record.created_at.isoformat(timespec="seconds"),
+        "signs_from": record.signs_from.isoformat(timespec="seconds"),
+    }
+
+
+@keys.command()
+@config_option
+@click.option("--data", is_flag=True, help="Rotate the key that encrypts stored data instead of the signing keys.")
+@click.option("--resume", is_flag=True, help="With --data: go on with a rotation that was interrupted.")
+def rotate(config: Path, *, data: bool, resume: bool) -> None:
+    """Make new signing keys, or with --data a new data key.
+
+    New signing keys are published at once and used half an hour later, so that every site knows them by then; the old
+    ones stay until nothing they signed is valid any more. With --data everything stored is encrypted again under a new
+    key, in small steps. Both go on while servers run.
+    """
+    if resume and not data:
+        fail("--resume belongs to --data.", code=2)
+    settings = loaded(config)
+    if not data:
+        for record in _run(_rotate_signing(settings)):
+            click.echo(f"{record.kid} ({record.algorithm.value}) signs from {record.signs_from.isoformat(timespec='seconds')}.")
+        return
+    count = _run(_rotate_data(settings, new=not resume))
+    click.echo(f"{count} stored values are encrypted under the {'newest' if resume else 'new'} data key.")
+
+
+@click.command()
+@config_option
+def migrate(config: Path) -> None:
+    """Bring the database to the newest schema.
+
+    The server does this by itself when it starts; beforehand it takes no time off the start. Running it twice, or from
+    two machines at once, does no harm.
+    """
+    from broker.stores.sql import schema
+
+    url = loaded(config).broker.database_url
+    before = _run(schema.revision(url))
+    _run(schema.migrate(url))
+    after = _run(schema.revision(url))
+    click.echo(f"The database is at {after}, the newest." if before == after else f"The database went from {before or 'empty'} to {after}.")
+
+
+async def _records(settings: Settings) -> tuple[SigningKeyRecord, ...]:
+    stores = await _open(settings)
+    try:
+        records: tuple[SigningKeyRecord, ...] = await stores.durable.keys.all()
+        return records
+    finally:
+        await stores.close()
+
+
+async def _rotate_signing(settings: Settings) -> tuple[SigningKeyRecord, ...]:
+    from broker.chance import SystemClock, SystemEntropy
+    from broker.flows.keys import KeyFlow
+    from broker.signing import KeyBox
+
+    stores = await _open(settings)
+    try:
+        flow = KeyFlow(keys=stores.durable.keys, box=KeyBox(), clock=SystemClock(), entropy=SystemEntropy())
+        await flow.load()
+        made = await flow.rotate()
+        return tuple(record for record in await stores.durable.keys.all() if record.kid in made)
+    finally:
+        await stores.close()
+
+
+async def _rotate_data(settings: Settings, *, new: bool) -> int:
+    from broker.chance import SystemClock
+    from broker.stores import rotate_data_keys
+    from broker.stores.sql import schema
+
+    broker = settings.broker
+    await schema.migrate(broker.database_url)
+    return await rotate_data_keys(
+        database_url=broker.database_url, master_key=broker.master_key_bytes, clock=SystemClock(), new=new
+    )
+
+
+async def _open(settings: Settings) -> Any:
+    """The stores, without Redis: nothing here concerns browsers."""
+    from broker.chance import SystemClock
+    from broker.stores import open_stores
+
+    broker = settings.broker
+    return await open_stores(
+        database_url=broker.database_url, redis_url=None, master_key=broker.master_key_bytes, clock=SystemClock()
+    )
+
+
+def _run(work: Coroutine[Any, Any, Result]) -> Result:
+    """Do it; a database that is away, or another one's master key, is the operator's to know, in a sentence."""
+    from broker.errors import StoreUnavailable
+    from broker.stores import WrongMasterKey
+
+    try:
+        return asyncio.run(work)
+    except StoreUnavailable as error:
+        fail(f"The database does not answer ({error.detail}). Check database_url, and that the database runs.")
+    except WrongMasterKey:
+        fail("The master key is not the one this database was set up with. Put the right key back; nothing was changed.")
+    except ValueError as error:
+        fail(f"What the database holds cannot be used ({error}). Restore it from a backup.")

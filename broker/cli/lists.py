@@ -1,0 +1,112 @@
+"""Providers and sites as the configuration has them, and a new secret for a site."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from broker.cli.common import config_option, fail, folder_of, loaded, table
+
+if TYPE_CHECKING:
+    from broker.domain.client import Client
+    from broker.settings import Settings
+
+SECRET_BYTES: Final = 32
+
+
+@click.group()
+def provider() -> None:
+    """Ways to sign in."""
+
+
+@provider.command("list")
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def list_providers(config: Path, *, as_json: bool) -> None:
+    """List the providers, and the address to enter at each: where it sends people back to."""
+    settings = loaded(config)
+    rows = [
+        {
+            "id": str(one.id),
+            "kind": str(one.table.get("kind", "")),
+            "state": str(one.table.get("state", "on")),
+            "redirect_uri": f"{settings.broker.public_url}/callback/{one.id}",
+        }
+        for one in settings.providers
+    ]
+    _show(rows, ("id", "kind", "state", "redirect address to enter there"), "There is no provider in providers.toml.", as_json=as_json)
+
+
+@click.group()
+def site() -> None:
+    """Community sites."""
+
+
+@site.command("list")
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def list_sites(config: Path, *, as_json: bool) -> None:
+    """List the sites: where they are, what they ask for, and what is weaker there than it could be."""
+    rows = [_site_row(client) for client in loaded(config).clients.values()]
+    _show(rows, ("id", "name", "home page", "asks for", "notes"), "There is no site in sites.toml.", as_json=as_json)
+
+
+def _site_row(client: Client) -> dict[str, str]:
+    asks = " ".join(f"{ask.claim}{'' if ask.needed else '?'}" for ask in client.asks)
+    notes = {
+        "off": not client.enabled,
+        "no secret": client.is_public,
+        "two secrets": len(client.secret_digests) > 1,
+        "without PKCE": not client.pkce_required,
+        "may post": client.may_post,
+        "one number for all sites": client.subject_type.value == "public",
+    }
+    return {
+        "id": str(client.client_id),
+        "name": client.name,
+        "url": client.url,
+        "asks": asks,
+        "notes": ", ".join(note for note, holds in notes.items() if holds),
+    }
+
+
+@site.command("secret")
+@click.argument("name", required=False)
+@config_option
+def new_secret(name: str | None, config: Path) -> None:
+    """Print a new secret for a site: 32 random bytes, fit for a file that a client_secret points at.
+
+    With the NAME of a site its place in the configuration is told beside it, on standard error. Nothing is written:
+    put it where client_secret looks, and give the site the same. While the site changes over, list both secrets.
+    """
+    from broker.chance import SystemEntropy
+
+    if name is not None:
+        _say_where(name, config)
+    click.echo(SystemEntropy().token(SECRET_BYTES))
+
+
+def _say_where(name: str, config: Path) -> None:
+    from broker.cli.common import environment
+    from broker.settings import origin_of, read_settings
+    from broker.settings_sources import nearest
+
+    settings: Settings = read_settings(folder_of(config), environment(), make_master_key=False)
+    if name not in settings.clients:
+        known = ", ".join(sorted(settings.clients)) or "none"
+        fail(f"There is no site {name} in sites.toml. There are: {known}.")
+    key = ("sites", name, "client_secret")
+    place = origin_of(settings, key) or nearest(settings.origins, key)
+    click.echo(f"The secret of {name} is named at {place}. Put this one there, and give it to the site:", err=True)
+
+
+def _show(rows: list[dict[str, str]], head: tuple[str, ...], nothing: str, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+    elif rows:
+        click.echo(table(head, [tuple(row.values()) for row in rows]))
+    else:
+        click.echo(nothing)
