@@ -57,6 +57,10 @@ class PostingOptIn:
     client: ClientId
     receipt: ReceiptId
     since: datetime
+    wording: str
+    """The version of the words that were agreed to."""
+    client_version: str | None
+    """What the site looked like then: `Client.version`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +198,15 @@ def opt_in(
     now = standing(ours)
     if now.receipt is None or POST not in now.granted or now.since is None:
         return None
-    return PostingOptIn(account=account, provider=provider, client=client, receipt=now.receipt, since=now.since)
+    return PostingOptIn(
+        account=account,
+        provider=provider,
+        client=client,
+        receipt=now.receipt,
+        since=now.since,
+        wording=now.granted[POST],
+        client_version=now.counterparty_version,
+    )
 
 
 def permit(opted: PostingOptIn | None, client: Client, account: AccountId, message: Message, now: datetime) -> PostingPermit:
@@ -203,6 +215,8 @@ def permit(opted: PostingOptIn | None, client: Client, account: AccountId, messa
         raise PostingNotPermitted(detail="no opt-in standing")
     if not (client.may_post and client.enabled):
         raise PostingNotPermitted(detail="client may not post")
+    if opted.wording != WORDING or opted.client_version != client.version:
+        raise PostingNotPermitted(detail="opt-in to other words, or to a site that looked different")
     return PostingPermit(
         account=account,
         provider=opted.provider,

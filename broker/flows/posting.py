@@ -43,6 +43,7 @@ from broker.domain.session import Session, needs_fresh_sign_in
 from broker.domain.tokens import subject_for
 from broker.domain.values import AccountId, ClientId, ProviderId, Sid
 from broker.errors import (
+    BrokerError,
     Conflict,
     FreshSignInRequired,
     InvalidRequest,
@@ -59,6 +60,8 @@ SENDING_AT_MOST: Final = timedelta(minutes=2)
 """Longer than any call upstream may take: what is still on its way after this was cut off by a crash."""
 ASKS_PER_POST: Final = 3
 """A site may ask this often for each post that a person may make in an hour."""
+ASKS_PER_SITE: Final = 30
+"""And in all this often as often: a site that asks and asks is stopped whoever it asks about."""
 HOUR: Final = 3600
 KEY: Final = "key"
 """The parameter that the network's own window brings back; no site ever sees it."""
@@ -172,20 +175,20 @@ class PostingGate:
         client_id: ClientId,
         *,
         tokens: UpstreamTokens | None,
+        pressed_at: datetime,
         transaction: str,
         locale: str,
     ) -> None:
         """The person said yes on the opt-in page, and upstream where that is needed: receipt and token, together.
 
-        Raises `FreshSignInRequired`, `PostingNotPermitted`.
+        A token that is not kept is revoked. Raises `FreshSignInRequired`, `PostingNotPermitted`.
         """
-        if needs_fresh_sign_in(session, self.clock.now()):
-            raise FreshSignInRequired(detail="posting opt-in")
-        client = await self.check_may_opt_in(session.account, provider, client_id)
-        wanted = set(self.scopes(provider))
-        if wanted and (tokens is None or (tokens.scopes and not wanted <= tokens.scopes)):
+        try:
+            client = await self._check_allowed(session, provider, client_id, tokens, pressed_at)
+        except BrokerError:
             await self.revoke(provider, tokens)
-            raise PostingNotPermitted(detail="posting was not granted upstream")
+            raise
+        wanted = self.scopes(provider)
         unit = self.durable.unit()
         self._decided(
             unit, session.account, provider, client, accepted=True, transaction=transaction, sid=session.sid, locale=locale
@@ -194,6 +197,22 @@ class PostingGate:
         if wanted and tokens is not None:
             unit.save_upstream_tokens(session.account, provider, tokens)
         await unit.commit()
+
+    async def _check_allowed(
+        self,
+        session: Session,
+        provider: ProviderId,
+        client_id: ClientId,
+        tokens: UpstreamTokens | None,
+        pressed_at: datetime,
+    ) -> Client:
+        if needs_fresh_sign_in(session, pressed_at):
+            raise FreshSignInRequired(detail="posting opt-in")
+        client = await self.check_may_opt_in(session.account, provider, client_id)
+        wanted = set(self.scopes(provider))
+        if wanted and (tokens is None or (tokens.scopes and not wanted <= tokens.scopes)):
+            raise PostingNotPermitted(detail="posting was not granted upstream")
+        return client
 
     async def refuse(
         self, session: Session, provider: ProviderId, client_id: ClientId, *, transaction: str, locale: str
@@ -288,7 +307,7 @@ class PostingGate:
         not opted in, or the site or the network may not post at all.
         """
         self._check_asked(client, asked)
-        await self._limit(f"posting-site:{client.client_id}", ASKS_PER_POST * self.posts_per_hour * 10)
+        await self._limit(f"posting-site:{client.client_id}", ASKS_PER_SITE * self.posts_per_hour)
         await self._limit(f"posting-ask:{client.client_id}:{asked.subject}", ASKS_PER_POST * self.posts_per_hour)
         account = await self.durable.postings.account_of(client.client_id, asked.subject)
         opted = await self.standing(account, asked.provider, client.client_id) if account is not None else None
@@ -350,15 +369,21 @@ class PostingGate:
         return tuple([await self._settled(posting) for posting in await self.durable.postings.recent(account)])
 
     async def _settled(self, posting: Posting) -> Posting:
-        """Time has its say: asked too long ago is cancelled, and on its way for too long is unknown."""
+        """Time has its say: asked too long ago, or by a site that may not post any more, is cancelled (catalogue 194);
+        on its way for too long is unknown.
+        """
         now = self.clock.now()
-        if posting.state is PostState.ASKED and now >= posting.expires_at:
+        if posting.state is PostState.ASKED and (now >= posting.expires_at or not self._is_possible(posting)):
             await self._move(posting, PostState.CANCELLED)
             return await self._again(posting)
         if posting.state is PostState.SENDING and now - await self._handed_over_at(posting) > SENDING_AT_MOST:
             await self._move(posting, PostState.UNKNOWN)
             return await self._again(posting)
         return posting
+
+    def _is_possible(self, posting: Posting) -> bool:
+        client = self.clients.get(posting.client)
+        return client is not None and client.may_post and client.enabled and posting.provider in self.publishers
 
     async def _handed_over_at(self, posting: Posting) -> datetime:
         receipts = await self.durable.ledger.receipts(
@@ -413,8 +438,7 @@ class PostingGate:
             token = await self.durable.vault.open(granted) if publisher.scopes else None
             outcome = await publisher.publish(granted, posting.message, self._usable(token))
         except PostingNotPermitted:
-            await self._refused_upstream(posting, publisher)
-            raise
+            return await self._refused_upstream(posting, publisher)
         except UpstreamError:  # they certainly did not take it
             return await self._settle(posting, PostState.FAILED)
         except BaseException:  # cut off: it may be there, it may not
@@ -435,17 +459,18 @@ class PostingGate:
             return None
         return token
 
-    async def _refused_upstream(self, posting: Posting, publisher: Publisher) -> None:
+    async def _refused_upstream(self, posting: Posting, publisher: Publisher) -> Sent:
         """The network no longer lets us: the opt-in is off, so that nobody tries again and again (catalogue 193)."""
         unit = self.durable.unit()
         if publisher.scopes:
             await self.queue_end(unit, posting.account, sid=None, locale="", provider=posting.provider)
         await self._move(posting, PostState.FAILED, unit)
+        return Sent(posting=await self._again(posting))
 
     async def returned(self, posting_id: str, key: str, *, cancelled: bool) -> Posting:
         """The network's window sends the person back. Raises `NotFound` unless it is that window's own address."""
         posting = await self.durable.postings.load(posting_id)
-        if posting is None or not hmac.compare_digest(key.encode(), _key_of(posting).encode()):
+        if posting is None or not key or not hmac.compare_digest(key.encode(), _key_of(posting).encode()):
             raise NotFound(detail="no such posting, or not its window")
         if cancelled and posting.state is PostState.NEEDS_PERSON:
             await self._move(posting, PostState.CANCELLED)

@@ -159,7 +159,13 @@ async def decide_opt_in(call: Call) -> Response:
             return await _ask_there(call, wanted, sealed)
         case "allow":
             await gate.allow(
-                call.signed_in, wanted.provider, wanted.client, tokens=None, transaction="", locale=call.locale
+                call.signed_in,
+                wanted.provider,
+                wanted.client,
+                tokens=None,
+                pressed_at=call.world.clock.now(),
+                transaction="",
+                locale=call.locale,
             )
             return _back(call, client, wanted.return_to, "allowed")
         case _:
@@ -199,6 +205,7 @@ async def allowed_there(call: Call, carried: Carried, outcome: PostingAllowed) -
         wanted.provider,
         wanted.client,
         tokens=outcome.tokens,
+        pressed_at=transaction.created_at,
         transaction=transaction.id,
         locale=call.locale,
     )

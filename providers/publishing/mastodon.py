@@ -15,11 +15,12 @@ from broker.domain.posting import Message, PostingPermit, check_permit
 from broker.domain.provider import Posted, PostUnknown, UpstreamTokens
 from broker.domain.values import ProviderId
 from broker.errors import PostingNotPermitted, Problem, UpstreamInvalid, UpstreamUnavailable
-from providers._http import FORM, JSON, UpstreamHTTP, UpstreamResponse, read_success, was_perhaps_sent
+from providers._http import FORM, JSON, TOO_MANY, UpstreamHTTP, UpstreamResponse, read_success, was_perhaps_sent
 from providers.preset import Posting, Preset, is_address
 
 MAX_ID: Final = 200
 _GONE: Final = frozenset({404, 410})
+_NOT_ALLOWED: Final = frozenset({401, 403})
 
 
 class Mastodon:
@@ -73,6 +74,8 @@ class Mastodon:
         try:
             return _read_posted(response)
         except UpstreamUnavailable:  # a server error after the text was sent says nothing about the text
+            if response.status == TOO_MANY:
+                raise
             return PostUnknown(reason=f"status {response.status}")
         except UpstreamInvalid as error:  # it was taken, but what it became cannot be read
             return PostUnknown(reason=error.check)
@@ -129,7 +132,12 @@ PUBLISHER = Mastodon
 
 
 def _read_posted(response: UpstreamResponse) -> Posted:
-    """The status that came of it. Its id is kept as text; numbers lose digits."""
+    """The status that came of it. Its id is kept as text; numbers lose digits.
+
+    Raises `PostingNotPermitted` when the token is not good for posting any more (catalogue 193).
+    """
+    if response.status in _NOT_ALLOWED:
+        raise PostingNotPermitted(f"status {response.status}")
     raw = read_success(response, "status")
     remote, url = raw.get("id"), raw.get("url")
     if not isinstance(remote, str) or not 0 < len(remote) <= MAX_ID or not remote.isprintable():

@@ -20,7 +20,17 @@ from broker.domain.consent import ConsentReceipt, Purpose
 from broker.domain.disclosure import DisclosureRow, Via
 from broker.domain.grant import OFFLINE_ACCESS, AuthorizationCode, Grant, RefreshFamily
 from broker.domain.ports import Delivery, SigningKeyRecord
-from broker.domain.posting import POST, Message, Posting, PostingPermit, PostState, counterparty, opt_in, permit
+from broker.domain.posting import (
+    POST,
+    WORDING,
+    Message,
+    Posting,
+    PostingPermit,
+    PostState,
+    counterparty,
+    opt_in,
+    permit,
+)
 from broker.domain.provider import UpstreamTokens
 from broker.domain.session import Session
 from broker.domain.values import AccountId, ClaimName, ClientId, GrantId, IdentityKey, ProviderId, ReceiptId, Scope, Sid
@@ -123,8 +133,9 @@ def posting_receipt(owner: AccountId, provider: ProviderId = FACEBOOK, client_id
         shown=(POST,),
         accepted=(POST,),
         refused=(),
-        versions={POST: "v-posting"},
+        versions={POST: WORDING},
         scopes=frozenset(),
+        counterparty_version=client(client_id=client_id).version,
         withdraws=None,
     )
 

@@ -310,6 +310,8 @@ class PostOutcome(Page):
     undo_action: str = ""
     share_url: str = field(default="", repr=False)
     """For `needs_person`: the network's own window."""
+    is_turned_off: bool = False
+    """The network no longer lets us post for them, so posting is off now."""
 
 
 # --- signing out --------------------------------------------------------------------------------------

@@ -76,14 +76,17 @@ async def posting(call: Call, post: Posting, *, back: str) -> pages.PostPreview 
             needs_person=gate.needs_person(post.provider),
             hidden=(("shown", post.message.digest),),
         )
-    can_undo = gate.can_undo(post, await gate.switches(post.account))
+    switches = await gate.switches(post.account)
+    pair = (post.provider, post.client)
+    is_on = any((one.provider, one.client) == pair for one in switches)
     return pages.PostOutcome(
         state=post.state.value,
         provider=label,
         site=site_card(client),
         return_url=back,
         remote_url=post.remote_url or "",
-        undo_action=f"/posting/{post.id}/undo" if can_undo else "",
+        undo_action=f"/posting/{post.id}/undo" if gate.can_undo(post, switches) else "",
+        is_turned_off=post.state is PostState.FAILED and not is_on,
     )
 
 
