@@ -343,6 +343,13 @@ class UpstreamRejected(UpstreamError):
     public = "The provider refused to answer us. You can try again or use another way."
 
 
+class UpstreamNeedsVisit(UpstreamRejected):
+    """The provider wants the person to sort something out there first."""
+
+    code = "upstream_needs_visit"
+    public = "The provider wants to see you first. Visit it, sort out what it asks there, and try again."
+
+
 class UpstreamInvalid(UpstreamError):
     """An answer failed a check; `check` names the check, never the value."""
 

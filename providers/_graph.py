@@ -13,7 +13,7 @@ from datetime import date
 from typing import Any, Final
 
 from broker.domain.values import Secret
-from broker.errors import UpstreamError, UpstreamInvalid, UpstreamRejected, UpstreamUnavailable
+from broker.errors import UpstreamError, UpstreamInvalid, UpstreamNeedsVisit, UpstreamRejected, UpstreamUnavailable
 from providers._http import OK, SERVER_FAULT, UpstreamResponse, read_object
 
 LATEST: Final = "v26.0"
@@ -34,7 +34,6 @@ _DOWN: Final = frozenset({1, 2})
 _THROTTLED: Final = frozenset({4, 9, 17, 32, 341, 613})
 TOKEN_NEEDED: Final = frozenset({104, 2500})
 _CHECKPOINT: Final = frozenset({459, 464})
-_START_AGAIN: Final = frozenset({458, 460, 463, 467})
 
 
 class GraphFault(Exception):
@@ -50,10 +49,7 @@ class GraphFault(Exception):
         if self.transient or self.code in _THROTTLED or (self.code in _DOWN and self.call != "token"):
             return UpstreamUnavailable(detail)  # at the token endpoint code 1 is a wrong secret
         if self.subcode in _CHECKPOINT:
-            text = "Facebook wants you to visit facebook.com and sort something out there first. Then try again."
-            return UpstreamRejected(detail, public=text)
-        if self.subcode in _START_AGAIN:
-            return UpstreamRejected(detail, public="Facebook ended this sign-in. Please start again.")
+            return UpstreamNeedsVisit(detail)
         return UpstreamRejected(detail)
 
     @property

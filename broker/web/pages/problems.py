@@ -98,6 +98,14 @@ WORDS: Final[Mapping[str, _Words]] = {
         paragraphs=(N_("It is not you. Your account is safe. You can try again or use another way."),),
         ways=("try_again", "another_way", "back_to_site"),
     ),
+    "upstream_needs_visit": _Words(
+        title=N_("%(provider)s wants to see you first"),
+        paragraphs=(
+            N_("Open %(provider)s in another tab and sort out what it asks there. Then try again here."),
+            N_("It is not you. Your account is safe."),
+        ),
+        ways=("try_again", "another_way", "back_to_site"),
+    ),
     "upstream_invalid": _Words(
         title=N_("We could not trust what %(provider)s sent"),
         paragraphs=(N_("Its answer did not pass our checks, so we stopped. Nothing was saved."),),
