@@ -61,7 +61,7 @@ class Call:
     @property
     def binding(self) -> str:
         """What this page's forms are bound to."""
-        if self.request.url.path.startswith("/f/"):
+        if self.request.url.path.startswith("/f/") and "id" in self.request.path_params:
             return f"f:{self.transaction_id}"
         return f"s:{self.session.sid}" if self.session is not None else "anonymous"
 

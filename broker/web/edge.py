@@ -42,6 +42,9 @@ class Edge:
         if len(headers) > MAX_HEADERS or sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES:
             await self._refuse("The request has too many or too large headers.", 431, scope, receive, send)
             return
+        if not scope["query_string"].isascii():
+            await self._refuse("The address of the request has letters that no address may have.", 400, scope, receive, send)
+            return
         hosts = [value.lower() for name, value in headers if name == b"host"]
         if (len(hosts) != 1 or hosts[0] not in self._hosts) and scope["path"] not in HEALTH:
             await self._refuse("This server does not answer for that host name.", 421, scope, receive, send)

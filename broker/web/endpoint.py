@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from broker.errors import BadRequest, BrokerError, InteractionError, MethodNotAllowed, NotFound
@@ -36,7 +36,7 @@ def endpoint(route: Route) -> Callable[[Request], Awaitable[Response]]:
             response = await route.handler(call)
         except Exception as error:  # noqa: BLE001 - the one place that maps errors; see problems
             response = answer_problem(call, route, error)
-            if not isinstance(error, BrokerError):
+            if not isinstance(error, BrokerError | ClientDisconnect):
                 world.log.fault("fault", error, reference=call.reference, route=route.name)
         world.headers.add(response, is_callback=is_callback)
         world.metrics.request(route.name, request.method, response.status_code, time.perf_counter() - started)
