@@ -7,8 +7,8 @@ in the background, and its button says so.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
@@ -56,6 +56,7 @@ KEYS_RELOADED_EVERY: Final = 60.0
 """Seconds: far less than a new key is published ahead of its first use."""
 PURGED_EVERY: Final = 30.0
 PURGE_BATCH: Final = 500
+STARTED_ANEW_AFTER: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -344,20 +345,34 @@ async def static(request: Any) -> Any:  # noqa: ANN401 - Starlette's own types, 
 
 
 def background(opened: Opened) -> tuple[Any, ...]:
-    """What runs beside the requests: deliveries, key reloads, purging, provider checks."""
+    """What runs beside the requests: deliveries, key reloads, purging, provider checks. None of it ends by a failure."""
+    log = opened.world.log
     return (
-        opened.deliverer.run(),
-        opened.health.run(),
-        _every(KEYS_RELOADED_EVERY, opened.keys.load),
-        _every(PURGED_EVERY, lambda: _purge(opened)),
+        _kept_up(log, "deliveries", opened.deliverer.run),
+        _kept_up(log, "providers", opened.health.run),
+        _every(log, "keys", KEYS_RELOADED_EVERY, opened.keys.load),
+        _every(log, "purge", PURGED_EVERY, lambda: _purge(opened)),
     )
 
 
-async def _every(seconds: float, work: Any) -> None:  # noqa: ANN401 - any callable that gives an awaitable
+async def _kept_up(log: Any, name: str, work: Callable[[], Awaitable[object]]) -> None:
+    """Work that goes on for good: if it breaks all the same, that is said and it starts anew."""
+    while True:
+        try:
+            await work()
+        except Exception as error:  # whatever it is, the next delivery must not be lost to it
+            log.fault("background_broke", error, step=name)
+        await asyncio.sleep(STARTED_ANEW_AFTER)
+
+
+async def _every(log: Any, name: str, seconds: float, work: Callable[[], Awaitable[object]]) -> None:
+    """Again and again. A store that is away, or a key that is corrupt, is said; what was there before stays in use."""
     while True:
         await asyncio.sleep(seconds)
-        with suppress(BrokerError, ValueError):  # a store that is away, or a key that is corrupt: keep what we have
+        try:
             await work()
+        except Exception as error:  # nothing that goes wrong here may end the work for good
+            log.fault("background_failed", error, step=name)
 
 
 async def _purge(opened: Opened) -> None:
