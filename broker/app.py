@@ -13,12 +13,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
+from starlette.applications import Starlette
+from starlette.routing import Route as StarletteRoute
+from starlette.types import ASGIApp
+
 import providers
 from broker import hashing, paths
 from broker.chance import SystemClock, SystemEntropy
-from broker.egress import Egress, Exemption
 from broker.domain.ports import Clock, Entropy
-from broker.errors import BrokerError, ConfigurationError, Problem
+from broker.egress import Egress, Exemption
+from broker.errors import ConfigurationError, Problem
 from broker.flows.account import AccountFlow
 from broker.flows.authorize import AuthorizeFlow
 from broker.flows.exchange import ExchangeFlow
@@ -48,9 +52,6 @@ from broker.web.routes import ROUTES
 from broker.web.world import ProviderFace, World
 from providers.preset import Preset
 from providers.publishing import load_publishers
-from starlette.applications import Starlette
-from starlette.routing import Route as StarletteRoute
-from starlette.types import ASGIApp
 
 KEYS_RELOADED_EVERY: Final = 60.0
 """Seconds: far less than a new key is published ahead of its first use."""
@@ -86,7 +87,7 @@ def load_presets(settings: Settings) -> tuple[Preset, ...]:
                 line=0,
                 key=f"{preset.id}.sandbox",
                 what="is a sandbox provider: anybody can be anybody there.",
-                fix="Remove it, or set mode = \"development\".",
+                fix='Remove it, or set mode = "development".',
             )
             for preset in presets
             if preset.sandbox
@@ -339,7 +340,7 @@ def create_app(settings: Settings, telemetry: Telemetry | None = None, clock: Cl
     return Edge(app, public_url=settings.broker.public_url, trusted=settings.broker.trusted_proxies)
 
 
-async def static(request: Any) -> Any:  # noqa: ANN401 - Starlette's own types, passed through
+async def static(request: Any) -> Any:
     """Style sheets, scripts and pictures, by a name that changes with their content."""
     return request.app.state.world.renderer.static(request.path_params["name"])
 
