@@ -26,7 +26,7 @@ from broker.locator import Path as Key
 from broker.settings_reader import Reader
 from broker.settings_schema import BROKER, DOORWARD, LIMITS, PROVIDER, Kind, option_at
 from broker.settings_sites import is_loopback, read_sites
-from broker.settings_sources import Draft, Origin, Where, nearest, shown, top_level
+from broker.settings_sources import UNREADABLE, Draft, Origin, Where, nearest, shown, top_level
 
 Network: TypeAlias = IPv4Network | IPv6Network
 MASTER_KEY_BYTES: Final = 32
@@ -163,7 +163,9 @@ def read_settings(config_dir: Path, environ: Mapping[str, str], *, make_master_k
     draft = Draft(config_dir, environ)
     draft.read()
     settings = _Loader(draft, make_master_key=make_master_key).settings()
-    return replace(settings, warnings=tuple(_in_order(draft.problems)))
+    unreadable = [problem for problem in draft.problems if problem.what.startswith(UNREADABLE)]
+    # What stands in a file that cannot be read is missing everywhere else: telling that too would bury the one mistake.
+    return replace(settings, warnings=tuple(_in_order(unreadable or draft.problems)))
 
 
 def collect_problems(settings: Settings, preset_problems: Iterable[Problem]) -> tuple[Problem, ...]:
@@ -492,8 +494,6 @@ class _Loader:
 
     def _emptiness(self, fields: Mapping[ClaimName, FieldPolicy]) -> None:
         """What a service for people needs, and this one has not got."""
-        if any(problem.what.startswith("This is not TOML") for problem in self.draft.problems):
-            return  # what is missing may stand in the file that could not be read
         for key, given, what, fix in (
             (("providers",), self.tree.get("providers"), "There is no way to sign in.", "Add one to providers.toml."),
             (("sites",), self.tree.get("sites"), "There is no site to sign in to.", "Add one to sites.toml."),

@@ -22,6 +22,9 @@ from broker.settings_schema import EVERYTHING, Kind, Option, option_at
 ENVIRONMENT: Final = "DOORWARD__"
 _TOO_OPEN: Final = 0o777 & ~0o640
 _AT_LINE: Final = re.compile(r"\s*\(at line (\d+), column \d+\)")
+ABSENT: Final = ("There is no doorward.toml here", "The file cannot be read")
+UNREADABLE: Final = (*ABSENT, "This is not TOML")
+"""How a problem begins that keeps a whole file from being read."""
 _SOURCES: Final = ("file", "env", "credential")
 
 
@@ -106,6 +109,11 @@ class Draft:
             return
         try:
             tree = tomllib.loads(text)
+        except RecursionError:
+            self.problem(
+                (), "This is not TOML that can be read: too deep.", "Write flat tables.", origin=Origin(str(path))
+            )
+            return
         except tomllib.TOMLDecodeError as error:
             at = _AT_LINE.search(str(error))
             line = int(at[1]) if at else text.count("\n") + 1

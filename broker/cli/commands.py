@@ -9,7 +9,9 @@ import click
 
 from broker import __version__
 from broker.cli.common import (
+    DONE,
     REFUSED,
+    UNREADABLE,
     config_option,
     counted,
     described,
@@ -84,6 +86,7 @@ def check(config: Path, *, as_json: bool, strict: bool) -> None:
     nothing and asks nobody on the network. Exit code 0: fine, 1: problems, 2: the folder cannot be read.
     """
     from broker.cli.judging import all_problems
+    from broker.settings_sources import ABSENT
 
     folder = folder_of(config)
     problems = all_problems(folder, environment())
@@ -96,7 +99,8 @@ def check(config: Path, *, as_json: bool, strict: bool) -> None:
         for problem in problems:
             click.echo(described(problem))
         click.echo(counted(problems) if problems else f"The configuration in {folder} is fine.")
-    raise SystemExit(REFUSED if bad else 0)
+    absent = any(problem.what.startswith(ABSENT) for problem in problems)
+    raise SystemExit(UNREADABLE if absent else REFUSED if bad else DONE)
 
 
 @main.command()

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 def all_problems(folder: Path, environ: Mapping[str, str]) -> tuple[Problem, ...]:
     """Errors and warnings in the order they stand in. Makes and changes nothing, and touches no network."""
     from broker.settings import merged_problems, read_settings
+    from broker.settings_sources import UNREADABLE
 
     settings = read_settings(folder, environ, make_master_key=False)
+    if any(problem.what.startswith(UNREADABLE) for problem in settings.warnings):
+        return settings.warnings
     return merged_problems(settings.warnings, provider_problems(settings))
 
 
