@@ -145,7 +145,7 @@ def normalise_email(raw: str) -> str | None:
     NFKC first, so that look-alikes of `@` and `.` are seen; exactly one `@`; no quoted local part; the domain in
     lower case, IDNA-encodable, with a dot inside. The local part keeps its case for mail, compare with `casefold()`.
     """
-    text = unicodedata.normalize("NFKC", raw).strip().rstrip(".")
+    text = unicodedata.normalize("NFKC", raw).strip().removesuffix(".")
     local, at, domain = text.partition("@")
     if not at or "@" in domain or not local or len(text) > 254 or len(local) > 64:
         return None
