@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -101,14 +102,16 @@ def next_step(facts: Facts) -> Step:
     return Step.DONE
 
 
+_WITHOUT_PAGES: Final[Mapping[Step, type[ProtocolError]]] = {
+    Step.AUTHENTICATE: LoginRequired,
+    Step.PREVIEW: InteractionRequired,
+    Step.SIGN_UP: InteractionRequired,
+    Step.AGREE: InteractionRequired,
+    Step.CONSENT: ConsentRequired,
+}
+
+
 def without_pages(step: Step) -> ProtocolError | None:
     """The answer to `prompt=none` when a page would be needed (OpenID Connect Core §3.1.2.6)."""
-    match step:
-        case Step.DONE:
-            return None
-        case Step.AUTHENTICATE:
-            return LoginRequired()
-        case Step.CONSENT:
-            return ConsentRequired()
-        case Step.PREVIEW | Step.SIGN_UP | Step.AGREE:
-            return InteractionRequired()
+    error = _WITHOUT_PAGES.get(step)
+    return error() if error is not None else None
