@@ -164,7 +164,7 @@ def test_case_of_the_local_part_is_kept_and_does_not_tell_addresses_apart() -> N
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.text(alphabet="aB1.@＠。-\"(é \", max_size=14))
+@given(st.text(alphabet="aB1.@＠。-(é <\x00", max_size=14))
 def test_an_accepted_address_is_plain(raw: str) -> None:
     """Whatever is sent: one `@`, an ASCII domain with a dot, nothing a header or a list could trip over (catalogue 121)."""
     kept = normalise_email(raw)
