@@ -25,7 +25,7 @@ from broker.chance import SystemEntropy
 from broker.errors import ConfigurationError, StoreUnavailable
 from broker.server.admission import Admission
 from broker.settings import Settings
-from broker.stores import WrongMasterKey
+from broker.stores import NewerSchema, WrongMasterKey
 from broker.telemetry import Telemetry
 
 CANNOT_WORK: Final = 3
@@ -192,6 +192,8 @@ def _reasons(error: Exception) -> tuple[str, ...]:
         return tuple(str(problem) for problem in error.problems)
     if isinstance(error, WrongMasterKey):
         return (_WRONG_KEY,)
+    if isinstance(error, NewerSchema):
+        return (str(error),)
     if isinstance(error, ValueError):
         return (f"What the database holds cannot be used ({error}). Restore it from a backup.",)
     return (f"Something broke while starting ({type(error).__name__}); the log has the places.",)

@@ -17,7 +17,17 @@ from broker.stores.vault import KeyRing, UnknownKey, WrongMasterKey, ring_of_mas
 if TYPE_CHECKING:
     from broker.stores.sql.drivers import Driver
 
-__all__ = ["Stores", "UnknownKey", "WrongMasterKey", "open_stores", "rotate_data_keys"]
+__all__ = ["NewerSchema", "Stores", "UnknownKey", "WrongMasterKey", "open_stores", "rotate_data_keys"]
+
+
+class NewerSchema(Exception):  # noqa: N818 - the operator's mistake, said in the operator's words
+    """A newer version of this program has been at work on this database. Nothing was changed."""
+
+    def __init__(self, found: str, newest: str) -> None:
+        super().__init__(
+            f"The database was changed by a newer version of Doorward: its schema is {found}, and this version knows none "
+            f"after {newest}. Start the newer version again, or restore a backup from before it."
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +53,8 @@ async def open_stores(
     """The stores at these addresses; with `migrate`, brought to the newest schema first.
 
     Raises `StoreUnavailable` if the database does not answer, `WrongMasterKey` if it was set up with another master key,
-    `ValueError` for an address of no known kind or a master key shorter than 32 bytes.
+    `NewerSchema` if a newer version of this program has been at work on it, `ValueError` for an address of no known kind
+    or a master key shorter than 32 bytes.
     """
     durable: Durable
     memory: BrowserMemory

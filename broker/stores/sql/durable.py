@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, Integer, Table, bindparam, delete, func, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Integer, Table, bindparam, delete, or_, select
 
 from broker.domain.ports import Clock
 from broker.stores.records import micros
@@ -14,10 +14,10 @@ from broker.stores.sql.drivers import Driver
 from broker.stores.sql.grants import SqlGrants
 from broker.stores.sql.keys import SqlSigningKeys
 from broker.stores.sql.ledger import SqlLedger
-from broker.stores.sql.outbox import SqlOutbox
+from broker.stores.sql.outbox import DONE_MARKS, SqlOutbox
 from broker.stores.sql.postings import SqlPostings, SqlVault
-from broker.stores.sql.statements import PING, Statement, define
-from broker.stores.sql.tables import codes, deliveries, delivery_marks, families, grants, postings, revoked_tokens
+from broker.stores.sql.statements import PING, Script, Statement, Step, define
+from broker.stores.sql.tables import codes, deliveries, families, grants, postings, revoked_tokens
 from broker.stores.sql.unit import SqlUnitOfWork
 from broker.stores.vault import KeyRing
 
@@ -42,11 +42,17 @@ _PURGES: Final[tuple[tuple[Statement, timedelta], ...]] = (
     (purge_statement(families, or_(families.c.idle_expires_at <= NOW, families.c.expires_at <= NOW)), timedelta()),
     (purge_statement(grants, (grants.c.expires_at <= NOW) & ~_live_family), timedelta()),
     (purge_statement(revoked_tokens, revoked_tokens.c.expires_at <= NOW), timedelta()),
-    (purge_statement(postings, func.coalesce(postings.c.settled_at, postings.c.expires_at) <= NOW), KEEP_SETTLED),
-    (purge_statement(deliveries, deliveries.c.given_up.is_(True) & (deliveries.c.due_at <= NOW)), KEEP_SETTLED),
+    (
+        purge_statement(
+            postings,
+            # Not `coalesce(settled_at, expires_at)`: this way both indexes serve, and nothing is scanned.
+            or_(postings.c.settled_at <= NOW, postings.c.settled_at.is_(None) & (postings.c.expires_at <= NOW)),
+        ),
+        KEEP_SETTLED,
+    ),
 )
-_PURGE_MARKS: Final = define(
-    delete(delivery_marks).where(delivery_marks.c.delivery.not_in(select(deliveries.c.id)))
+_PURGE_DELIVERIES: Final = purge_statement(
+    deliveries, deliveries.c.given_up.is_(True) & (deliveries.c.due_at <= NOW)
 )
 
 
@@ -72,11 +78,19 @@ class SqlDurable:
         for statement, kept in _PURGES:
             params: dict[str, Any] = {"p_now": micros(now - kept), "p_limit": limit}
             gone += len(await self.driver.write(statement, params))
-        await self.driver.write(_PURGE_MARKS, {})
-        return gone
+        before = micros(now - KEEP_SETTLED)
+        return gone + await self.driver.run(lambda: _purge_deliveries(before, limit))
 
     async def ping(self) -> None:
         await self.driver.read(PING, {})
 
     async def close(self) -> None:
         await self.driver.close()
+
+
+def _purge_deliveries(before: int, limit: int) -> Script[int]:
+    """Deliveries given up long ago, each with its marks."""
+    rows = yield Step(_PURGE_DELIVERIES, {"p_now": before, "p_limit": limit})
+    for (delivery_id,) in rows:
+        yield Step(DONE_MARKS, {"p_id": delivery_id})
+    return len(rows)

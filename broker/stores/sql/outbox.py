@@ -30,13 +30,15 @@ _COLUMNS: Final = (
 ENQUEUE: Final = define_insert(deliveries)
 MARK: Final = define_insert(delivery_marks)
 _NOW: Final = bindparam("p_now", type_=BigInteger)
+_free: Final = select(deliveries.c.id).where(
+    deliveries.c.given_up.is_(False), deliveries.c.due_at <= _NOW, deliveries.c.claimed_until <= _NOW
+)
 _due: Final = (
-    select(deliveries.c.id)
-    .where(deliveries.c.given_up.is_(False), deliveries.c.due_at <= _NOW, deliveries.c.claimed_until <= _NOW)
-    .order_by(deliveries.c.due_at, deliveries.c.id)
+    _free.order_by(deliveries.c.due_at, deliveries.c.id)
     .limit(bindparam("p_limit", type_=Integer))
     .with_for_update(skip_locked=True)
 )
+_ANY_FREE: Final = define(_free.limit(1))
 _CLAIM: Final = define(
     update(deliveries)
     .where(deliveries.c.id.in_(_due), deliveries.c.claimed_until <= _NOW)
@@ -44,7 +46,7 @@ _CLAIM: Final = define(
     .returning(*_COLUMNS)
 )
 _DONE: Final = define(delete(deliveries).where(deliveries.c.id == parameter(deliveries.c.id)))
-_DONE_MARKS: Final = define(delete(delivery_marks).where(delivery_marks.c.delivery == parameter(deliveries.c.id)))
+DONE_MARKS: Final = define(delete(delivery_marks).where(delivery_marks.c.delivery == parameter(deliveries.c.id)))
 _tried = (
     update(deliveries)
     .where(deliveries.c.id == parameter(deliveries.c.id))
@@ -110,6 +112,9 @@ class SqlOutbox:
     async def claim(self, now: datetime, limit: int) -> tuple[Delivery, ...]:
         """Oldest due first."""
         params: dict[str, Any] = {"p_now": micros(now), "p_until": micros(now + CLAIM_FOR), "p_limit": limit}
+        # A look first: every process asks every second, nearly always for nothing, and a look waits for no writer.
+        if not await self._driver.read(_ANY_FREE, params):
+            return ()
         rows = await self._driver.write(_CLAIM, params)
         claimed = await self._ring.reading(lambda: [_delivery(row, self._ring) for row in rows])
         return tuple(sorted(claimed, key=lambda delivery: (delivery.due_at, delivery.id)))
@@ -132,5 +137,5 @@ class SqlOutbox:
 
 
 def _finish(delivery_id: str) -> Script[None]:
-    for statement in (_DONE_MARKS, _DONE):
+    for statement in (DONE_MARKS, _DONE):
         yield Step(statement, {"p_id": delivery_id})

@@ -10,10 +10,11 @@ import sqlite3
 from typing import Any, Final
 
 from broker.errors import StoreUnavailable
+from broker.stores import NewerSchema
 from broker.stores.sql.drivers.sqlite import connect, translated
 
-HEAD: Final = "0002"
-"""The newest revision in `migrations/versions`; a test compares them."""
+HEAD: Final = "0003"
+"""The newest revision in `migrations/versions`; a test compares them. Revisions are numbered in order."""
 _LOCK: Final = 4_716_238_905
 """The advisory lock of a migration: any number, as long as it is always the same."""
 _WAIT: Final = 60.0
@@ -35,9 +36,12 @@ async def revision(url: str) -> str | None:
 async def migrate(url: str, target: str = "head") -> None:
     """Brings the database to `target` (`head`, `base` or a revision), all in one transaction.
 
-    Of several processes one migrates, and the others find it done. Raises `StoreUnavailable`.
+    Of several processes one migrates, and the others find it done. Raises `StoreUnavailable`, or `NewerSchema`.
     """
-    if target == "head" and await schema_is_current(url):
+    found = await revision(url)
+    if found is not None and found > HEAD:
+        raise NewerSchema(found, HEAD)
+    if target == "head" and found == HEAD:
         return
     if url.startswith("sqlite:"):
         await asyncio.to_thread(_migrate_sqlite, sqlite_path(url), target)
@@ -111,7 +115,7 @@ async def _migrate_postgres(url: str, target: str) -> None:
         async with engine.begin() as connection:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": _LOCK})
             await connection.run_sync(_run_alembic, target)
-    except (DBAPIError, OSError, TimeoutError) as error:
+    except (DBAPIError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise StoreUnavailable(f"postgresql {type(error).__name__}") from None
     finally:
         await engine.dispose()
@@ -126,8 +130,6 @@ def _run_alembic(connection: Any, target: str) -> None:
     config.set_main_option("script_location", "broker.stores.sql:migrations")
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    if target in {"head", HEAD}:
-        command.upgrade(config, target)
-        return
     here = MigrationContext.configure(connection).get_current_revision()
-    (command.upgrade if here is None else command.downgrade)(config, target)
+    back = target == "base" or (here is not None and target < here)  # `head` comes after every number
+    (command.downgrade if back else command.upgrade)(config, target)

@@ -139,7 +139,7 @@ families: Final = Table(
     _time("created_at"),
     _time("rotated_at"),
     Column("retried", Boolean, nullable=False),
-    _time("expires_at"),
+    _time("expires_at", index=True),
     _time("idle_expires_at", index=True),
     _time("revoked_at", nullable=True),
 )
@@ -170,7 +170,7 @@ postings: Final = Table(
     _text("state"),
     _time("created_at"),
     _time("expires_at", index=True),
-    _time("settled_at", nullable=True),
+    _time("settled_at", nullable=True, index=True),
     _bytes("sealed"),  # the posting as it was asked for
     _bytes("remote_id", nullable=True),  # sealed
     _bytes("remote_url", nullable=True),  # sealed

@@ -59,6 +59,8 @@ def translated() -> Generator[None, None, None]:
     except sqlite3.Error as error:
         name = getattr(error, "sqlite_errorname", type(error).__name__)
         raise StoreUnavailable(f"sqlite {name}") from None
+    except OSError as error:
+        raise StoreUnavailable(f"sqlite {type(error).__name__}") from None
 
 
 @dataclass(slots=True)
