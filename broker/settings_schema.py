@@ -346,10 +346,7 @@ _SHAPES: Final[Mapping[Kind, Mapping[str, object]]] = {
 
 
 def _schema(option: Option) -> dict[str, object]:
-    if option.kind is Kind.TABLE:
-        out = _tables_schema(option)
-    else:
-        out = dict(_SHAPES[option.kind])
+    out = _tables_schema(option) if option.kind is Kind.TABLE else dict(_SHAPES[option.kind])
     out["description"] = option.doc
     if option.choices:
         out["enum"] = list(option.choices)

@@ -87,7 +87,7 @@ class Draft:
         main = self.folder / "doorward.toml"
         self.origins[()] = Origin(str(main))
         if not main.is_file():
-            self.problem((), "There is no doorward.toml here.", f"Name the folder it lies in: --config {self.folder}.")
+            self.problem((), "There is no doorward.toml here.", "Name the folder it lies in: --config DIR.")
         else:
             self._file(main, ())
         for name, under in (("providers.toml", ("providers",)), ("sites.toml", ("sites",))):
