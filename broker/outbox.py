@@ -33,7 +33,7 @@ class Post(Protocol):
 
 
 class Log(Protocol):
-    def event(self, name: str, /, **facts: str | int | float | None) -> None: ...
+    def event(self, name: str, /, **facts: str | float | None) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,9 @@ class Deliverer:
         else:
             due = self.clock.now() + RETRIES[delivery.attempts]
             await self.durable.outbox.retry(delivery.id, due, error)
-            self.log.event("logout_token_delayed", client=client.client_id, reason=error, attempts=delivery.attempts + 1)
+            self.log.event(
+                "logout_token_delayed", client=client.client_id, reason=error, attempts=delivery.attempts + 1
+            )
 
     def _logout_token(self, delivery: Delivery, client: Client) -> str:
         account, sid = AccountId(delivery.payload["account"]), Sid(delivery.payload["sid"])
@@ -101,5 +103,3 @@ class Deliverer:
             now=self.clock.now(),
         )
         return self.signer.sign(payload, typ=tokens.LOGOUT_TOKEN_TYPE, algorithm=client.signing_algorithm)
-
-

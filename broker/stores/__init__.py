@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["NewerSchema", "Stores", "UnknownKey", "WrongMasterKey", "open_stores", "rotate_data_keys"]
 
 
-class NewerSchema(Exception):  # noqa: N818 - the operator's mistake, said in the operator's words
+class NewerSchema(Exception):
     """A newer version of this program has been at work on this database. Nothing was changed."""
 
     def __init__(self, found: str, newest: str) -> None:

@@ -129,7 +129,7 @@ class MemoryUnitOfWork:
 
         self._steps.append(step)
 
-    def erase_account(self, account: AccountId, now: datetime) -> None:  # noqa: ARG002 - SQL keeps when
+    def erase_account(self, account: AccountId, now: datetime) -> None:
         def step(tables: _Tables) -> None:
             gone = tables.accounts.pop(account, None)
             if gone is not None:
@@ -232,7 +232,12 @@ class MemoryUnitOfWork:
         def step(tables: _Tables) -> None:
             for grant in list(tables.grants.values()):
                 spared = keep_offline and grant.outlives_session
-                if grant.account == account and client in (None, grant.client) and sid in (None, grant.sid) and not spared:
+                if (
+                    grant.account == account
+                    and client in (None, grant.client)
+                    and sid in (None, grant.sid)
+                    and not spared
+                ):
                     tables.revoke(grant, now)
 
         self._steps.append(step)
@@ -268,7 +273,9 @@ class MemoryUnitOfWork:
 
     def drop_posting_subject(self, account: AccountId, client: ClientId) -> None:
         def step(tables: _Tables) -> None:
-            kept = {key: owner for key, owner in tables.posting_subjects.items() if (key[0], owner) != (client, account)}
+            kept = {
+                key: owner for key, owner in tables.posting_subjects.items() if (key[0], owner) != (client, account)
+            }
             tables.posting_subjects = kept
 
         self._steps.append(step)
@@ -307,7 +314,9 @@ class MemoryUnitOfWork:
     ) -> None:
         def step(tables: _Tables) -> None:
             for held in list(tables.postings.values()):
-                matches = held.account == account and client in (None, held.client) and provider in (None, held.provider)
+                matches = (
+                    held.account == account and client in (None, held.client) and provider in (None, held.provider)
+                )
                 if matches and held.state is PostState.ASKED:
                     tables.postings[held.id] = replace(held, state=PostState.CANCELLED, settled_at=now)
 
@@ -441,9 +450,7 @@ class MemoryGrants:
     async def load_family(self, family_id: str) -> RefreshFamily | None:
         return self._store.open_tables().families.get(family_id)
 
-    async def rotate(
-        self, family_id: str, presented: int, client: ClientId, now: datetime
-    ) -> Rotated | Reused | None:
+    async def rotate(self, family_id: str, presented: int, client: ClientId, now: datetime) -> Rotated | Reused | None:
         tables = self._store.open_tables()
         family = tables.families.get(family_id)
         if family is None or family.client != client or not is_usable(family, now) or presented > family.generation:

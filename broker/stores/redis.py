@@ -11,7 +11,6 @@ that is wrong ends nothing early.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -19,8 +18,8 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.asyncio.connection import BlockingConnectionPool
-from redis.backoff import NoBackoff
 from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from broker.domain.ports import Clock
@@ -106,7 +105,7 @@ async def _answered() -> AsyncGenerator[None, None]:
     """Turns redis-py's errors, and the sockets' below it, into `StoreUnavailable`."""
     try:
         yield
-    except (RedisError, OSError, TimeoutError, asyncio.TimeoutError) as error:
+    except (RedisError, OSError, TimeoutError) as error:
         raise StoreUnavailable(f"redis {type(error).__name__}") from None
 
 
@@ -258,7 +257,7 @@ class RedisMemory:
         self.replay = RedisReplay(self._redis)
         self.limits = RedisLimits(self._redis)
 
-    async def purge(self, now: datetime, limit: int = 500) -> int:  # noqa: ARG002
+    async def purge(self, now: datetime, limit: int = 500) -> int:
         """Nothing to do: everything here has a time to live."""
         return 0
 

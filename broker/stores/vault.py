@@ -35,14 +35,14 @@ MASTER_KEY_MIN: Final = 32
 """Fewest bytes of a master key."""
 
 
-class WrongMasterKey(Exception):  # noqa: N818 - the operator's mistake, said in the operator's words
+class WrongMasterKey(Exception):
     """The stored data keys do not open under this master key. Nothing can be read; nothing was changed."""
 
     def __init__(self) -> None:
         super().__init__("the master key is not the one this database was set up with")
 
 
-class UnknownKey(Exception):  # noqa: N818 - not an error yet: another process may have rotated
+class UnknownKey(Exception):
     """A value is sealed under a data key that this process has not heard of."""
 
 
@@ -80,10 +80,9 @@ class KeyRing:
         """`data` sealed under the current key and bound to the place `aad`.
 
         The nonce is random: with 2^32 values under one key a repeat stays below one in four thousand million
-        (NIST SP 800-38D §8.3), and `doorward keys rotate --data` starts a new count. It comes from the operating system
-        and not from `Entropy`: a test that could choose it could make two the same.
+        (NIST SP 800-38D §8.3), and `doorward keys rotate --data` starts a new count.
         """
-        nonce = os.urandom(_NONCE)
+        nonce = _random(_NONCE)
         return self.prefix + nonce + self._sealing.encrypt(nonce, data, aad.encode())
 
     def open(self, sealed: bytes, aad: str) -> bytes:
@@ -116,6 +115,11 @@ class KeyRing:
             raise StoreUnavailable("sealed under an unknown data key") from None
 
 
+def _random(nbytes: int) -> bytes:
+    """From the operating system and not from `Entropy`: a test that could choose a nonce could make two the same."""
+    return os.urandom(nbytes)  # noqa: TID251
+
+
 class Wrapper:
     """Wraps and unwraps data keys under a key derived from the master key."""
 
@@ -123,11 +127,13 @@ class Wrapper:
         if len(master_key) < MASTER_KEY_MIN:
             msg = f"the master key has fewer than {MASTER_KEY_MIN} bytes"
             raise ValueError(msg)
-        derived = HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=b"doorward data keys v1").derive(master_key)
+        derived = HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=b"doorward data keys v1").derive(
+            master_key
+        )
         self._cipher = AESGCM(derived)
 
     def wrap(self, key: bytes, key_id: str) -> bytes:
-        nonce = os.urandom(_NONCE)
+        nonce = _random(_NONCE)
         return nonce + self._cipher.encrypt(nonce, key, f"data_keys/{key_id}".encode())
 
     def unwrap(self, wrapped: bytes, key_id: str) -> bytes:
@@ -141,11 +147,12 @@ class Wrapper:
 
 def new_key() -> tuple[str, bytes]:
     """A new data key: its id and its bytes."""
-    return os.urandom(_KEY_ID // 2).hex(), os.urandom(KEY_BYTES)
+    return _random(_KEY_ID // 2).hex(), _random(KEY_BYTES)
 
 
 def ring_of_master(master_key: bytes) -> KeyRing:
     """A ring without a database: for Redis beside the memory store, where nothing outlives the process anyway."""
+
     def derive(info: bytes) -> bytes:
         return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=info).derive(master_key)
 

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -17,8 +18,8 @@ from broker.domain.claims import EMAIL, NAME, PREFERRED_USERNAME
 from broker.domain.consent import Purpose
 from broker.domain.disclosure import Via
 from broker.domain.grant import AlreadyRedeemed, Grant, Redeemed, RefreshFamily, Reused, Rotated
-from broker.domain.ports import BrowserMemory, Durable
-from broker.domain.posting import PostState
+from broker.domain.ports import BrowserMemory, Durable, UnitOfWork
+from broker.domain.posting import Posting, PostState
 from broker.domain.values import AccountId, ClientId, GrantId, IdentityKey, ProviderId, Scope, Sid
 from broker.errors import Conflict
 from tests.support import builders as make
@@ -28,7 +29,7 @@ SECOND = timedelta(seconds=1)
 TAKERS = 20
 
 
-async def kept_account(durable: Durable, **more: object) -> tuple[Account, Link]:
+async def kept_account(durable: Durable, **more: Any) -> tuple[Account, Link]:
     """An account with one link, committed."""
     account = make.account(**more)
     link = make.link(account)
@@ -39,7 +40,7 @@ async def kept_account(durable: Durable, **more: object) -> tuple[Account, Link]
     return account, link
 
 
-async def kept_grant(durable: Durable, account: AccountId | None = None, **more: object) -> Grant:
+async def kept_grant(durable: Durable, account: AccountId | None = None, **more: Any) -> Grant:
     """A grant, committed."""
     owner = account or (await kept_account(durable))[0].id
     grant = make.grant(owner, **more)
@@ -49,7 +50,7 @@ async def kept_grant(durable: Durable, account: AccountId | None = None, **more:
     return grant
 
 
-async def kept_family(durable: Durable, grant: Grant, **more: object) -> RefreshFamily:
+async def kept_family(durable: Durable, grant: Grant, **more: Any) -> RefreshFamily:
     family = make.family(grant, **more)
     unit = durable.unit()
     unit.add_family(family)
@@ -67,6 +68,10 @@ async def outcomes(takers: list[Callable[[], Awaitable[object]]]) -> list[object
             return conflict
 
     return await asyncio.gather(*(take(taker) for taker in takers))
+
+
+def cancelled(posting: Posting) -> Posting:
+    return replace(posting, state=PostState.CANCELLED, settled_at=NOW)
 
 
 async def conflict_of(commit: Awaitable[None]) -> str:
@@ -309,14 +314,15 @@ class AccountsContract:
         unit = durable.unit()
         unit.erase_account(account.id, NOW)
         await unit.commit()
-        for add in (
+        adding: tuple[Callable[[UnitOfWork], None], ...] = (
             lambda unit: unit.add_grant(make.grant(account.id)),
             lambda unit: unit.add_link(make.link(account)),
             lambda unit: unit.add_posting(make.posting(account.id)),
             lambda unit: unit.save_upstream_tokens(account.id, FACEBOOK, make.upstream_tokens()),
             lambda unit: unit.add_posting_subject(account.id, FORUM, "a number"),
             lambda unit: unit.save_account(account),
-        ):
+        )
+        for add in adding:
             unit = durable.unit()
             add(unit)
             assert await conflict_of(unit.commit()) == "account"
@@ -719,8 +725,7 @@ class PostingsContract:
         unit = durable.unit()
         unit.cancel_postings(account.id, NOW, client=FORUM, provider=FACEBOOK)
         await unit.commit()
-        cancelled = {"state": PostState.CANCELLED, "settled_at": NOW}
-        assert await durable.postings.load(asked.id) == replace(asked, **cancelled)
+        assert await durable.postings.load(asked.id) == cancelled(asked)
         for posting in (at_wiki, elsewhere, sending, foreign):
             assert await durable.postings.load(posting.id) == posting
         unit = durable.unit()
@@ -728,8 +733,8 @@ class PostingsContract:
         unit.cancel_postings(account.id, NOW, provider=ProviderId("mastodon"))
         unit.cancel_postings(account.id, NOW)
         await unit.commit()
-        assert await durable.postings.load(at_wiki.id) == replace(at_wiki, **cancelled)
-        assert await durable.postings.load(elsewhere.id) == replace(elsewhere, **cancelled)
+        assert await durable.postings.load(at_wiki.id) == cancelled(at_wiki)
+        assert await durable.postings.load(elsewhere.id) == cancelled(elsewhere)
         assert await durable.postings.load(sending.id) == sending
         assert await durable.postings.load(foreign.id) == foreign
 

@@ -50,9 +50,7 @@ _BY_IDENTITY: Final = define(
     .where(links.c.identity_key == parameter(links.c.identity_key), accounts.c.sealed.is_not(None))
 )
 _LINKS: Final = define(
-    select(*_LINK_COLUMNS)
-    .where(links.c.account == parameter(links.c.account))
-    .order_by(links.c.linked_at, links.c.id)
+    select(*_LINK_COLUMNS).where(links.c.account == parameter(links.c.account)).order_by(links.c.linked_at, links.c.id)
 )
 _NAME_TAKEN: Final = define(select(accounts.c.id).where(accounts.c.name_key == parameter(accounts.c.name_key)))
 # One statement for what every authorization needs: the account's row first, then its receipts in order.
@@ -88,9 +86,7 @@ ERASE: Final = define(
     .where(accounts.c.id == bindparam("p_account"))
     .values(sealed=null(), email_key=null(), erased_at=parameter(accounts.c.erased_at))
 )
-ADD_LINK: Final = define(
-    insert_if(links, standing_account()).returning(links.c.id), reads=[accounts]
-)
+ADD_LINK: Final = define(insert_if(links, standing_account()).returning(links.c.id), reads=[accounts])
 TOUCH_LINK: Final = define(
     update(links).where(links.c.id == parameter(links.c.id)).values(last_used_at=parameter(links.c.last_used_at))
 )
@@ -142,8 +138,14 @@ def link_params(link: Link, ring: KeyRing) -> Params:
         "p_receipt": link.receipt,
         "p_linked_at": micros(link.linked_at),
         "p_last_used_at": micros(link.last_used_at),
-        "p_sealed": ring.seal(encode((link.key.issuer, link.key.subject, link.hint)), f"links/{link.id}/sealed"),
+        "p_sealed": ring.seal(
+            encode((link.key.issuer, link.key.subject, link.hint)), _link_place(link.id, link.account)
+        ),
     }
+
+
+def _link_place(link_id: str, account: str) -> str:
+    return f"links/{link_id} {account}/sealed"
 
 
 def open_account(sealed: bytes, account: str, ring: KeyRing) -> Account:
@@ -152,7 +154,7 @@ def open_account(sealed: bytes, account: str, ring: KeyRing) -> Account:
 
 def _open_link(row: Row, ring: KeyRing) -> Link:
     link_id, account, provider, receipt, linked_at, last_used_at, sealed = row
-    issuer, subject, hint = decode_identity(ring.open(sealed, f"links/{link_id}/sealed"))
+    issuer, subject, hint = decode_identity(ring.open(sealed, _link_place(link_id, account)))
     return Link(
         id=link_id,
         account=AccountId(account),

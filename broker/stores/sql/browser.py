@@ -26,7 +26,9 @@ _SAVE_TRANSACTION: Final = define(
     )
 )
 _LOAD_TRANSACTION: Final = define(
-    select(transactions.c.sealed).where(transactions.c.id == parameter(transactions.c.id), transactions.c.expires_at > NOW)
+    select(transactions.c.sealed).where(
+        transactions.c.id == parameter(transactions.c.id), transactions.c.expires_at > NOW
+    )
 )
 _DELETE_TRANSACTION: Final = define(
     delete(transactions).where(transactions.c.id == parameter(transactions.c.id)).returning(transactions.c.id)
@@ -56,9 +58,7 @@ _save_session = insert(sessions).values({column: parameter(column) for column in
 _SAVE_SESSION: Final = define(
     _save_session.on_conflict_do_update(
         index_elements=["id"],
-        set_={
-            name: _save_session.excluded[name] for name in ("secret_digest", "live_until", "ended_at", "sealed")
-        },
+        set_={name: _save_session.excluded[name] for name in ("secret_digest", "live_until", "ended_at", "sealed")},
         where=sessions.c.ended_at.is_(None),
     )
 )
@@ -137,9 +137,7 @@ class SqlSessions:
 
     async def end_all(self, account: AccountId, *, keep: Sid | None = None) -> tuple[Session, ...]:
         """Newest first."""
-        ended = await self._driver.run(
-            lambda: self._end(Step(_LOCK_ALL, {"p_account": account, "p_keep": keep or ""}))
-        )
+        ended = await self._driver.run(lambda: self._end(Step(_LOCK_ALL, {"p_account": account, "p_keep": keep or ""})))
         return await self._ring.reading(lambda: tuple(self._open(*row) for row in ended))
 
     def _end(self, lock: Step) -> Script[list[tuple[str, bytes]]]:
@@ -186,7 +184,9 @@ _start: Final = case((limits.c.free_at > NOW, limits.c.free_at), else_=NOW)
 _hit = insert(limits).values(id=parameter(limits.c.id), free_at=parameter(limits.c.free_at))
 _HIT: Final = define(
     _hit.on_conflict_do_update(
-        index_elements=["id"], set_={"free_at": _start + _step}, where=_start + _step <= bindparam("p_end", type_=BigInteger)
+        index_elements=["id"],
+        set_={"free_at": _start + _step},
+        where=_start + _step <= bindparam("p_end", type_=BigInteger),
     ).returning(limits.c.free_at)
 )
 _FREE_AT: Final = define(select(limits.c.free_at).where(limits.c.id == parameter(limits.c.id)))

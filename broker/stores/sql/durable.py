@@ -51,9 +51,7 @@ _PURGES: Final[tuple[tuple[Statement, timedelta], ...]] = (
         KEEP_SETTLED,
     ),
 )
-_PURGE_DELIVERIES: Final = purge_statement(
-    deliveries, deliveries.c.given_up.is_(True) & (deliveries.c.due_at <= NOW)
-)
+_PURGE_DELIVERIES: Final = purge_statement(deliveries, deliveries.c.given_up.is_(True) & (deliveries.c.due_at <= NOW))
 
 
 class SqlDurable:

@@ -118,7 +118,7 @@ USE_UP_CODES_OF: Final = define(
 )
 
 
-def _matching(by_client: bool, by_sid: bool, keep_offline: bool) -> tuple[Any, ...]:  # noqa: FBT001
+def _matching(by_client: bool, by_sid: bool, keep_offline: bool) -> tuple[Any, ...]:
     conditions: list[Any] = [grants.c.account == bindparam("p_account")]
     if by_client:
         conditions.append(grants.c.client == parameter(grants.c.client))
@@ -263,9 +263,7 @@ class SqlGrants:
         rows = await self._driver.read(_LOAD_FAMILY, {"p_id": family_id})
         return _family(rows[0]) if rows else None
 
-    async def rotate(
-        self, family_id: str, presented: int, client: ClientId, now: datetime
-    ) -> Rotated | Reused | None:
+    async def rotate(self, family_id: str, presented: int, client: ClientId, now: datetime) -> Rotated | Reused | None:
         params = {
             "p_id": family_id,
             "p_client": client,
@@ -279,9 +277,7 @@ class SqlGrants:
         return await self._driver.run(lambda: _rotate_slowly(family_id, presented, client, now))
 
 
-def _rotate_slowly(
-    family_id: str, presented: int, client: ClientId, now: datetime
-) -> Script[Rotated | Reused | None]:
+def _rotate_slowly(family_id: str, presented: int, client: ClientId, now: datetime) -> Script[Rotated | Reused | None]:
     """What a refresh token that is not the current one means: a retry, a reuse, or nothing at all."""
     rows: Sequence[Row] = yield Step(_LOAD_FAMILY, {"p_id": family_id})
     if not rows:
@@ -299,6 +295,6 @@ def _rotate_slowly(
         return Rotated(family=replace(family, retried=True))
     if presented == family.generation:  # stepped on since the first look, by a clock that stands behind ours
         return None
-    for step in revoke_grant_steps(family.grant, micros(now)):
+    for step in revoke_grant_steps(family.grant, micros(now)):  # noqa: UP028 - a tuple cannot be sent the rows
         yield step
     return Reused(family=replace(family, revoked_at=now))

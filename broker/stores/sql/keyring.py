@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Integer, LargeBinary, Table, bindparam, delete, func, select, update
+from sqlalchemy import BigInteger, Integer, LargeBinary, Table, bindparam, delete, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from broker.stores.records import micros
@@ -22,7 +23,9 @@ KEEP_REPLACED: Final = timedelta(days=15)
 """How long a replaced key is kept when no row needs it: sessions in Redis live 14 days under the key they were made with."""
 
 _ALL: Final = define(
-    select(data_keys.c.id, data_keys.c.wrapped, data_keys.c.replaced_at).order_by(data_keys.c.created_at, data_keys.c.id)
+    select(data_keys.c.id, data_keys.c.wrapped, data_keys.c.replaced_at).order_by(
+        data_keys.c.created_at, data_keys.c.id
+    )
 )
 _ADD: Final = define(
     insert(data_keys)
@@ -43,33 +46,53 @@ _FORGET: Final = define(
 )
 
 
-def _place(table: Table, row: Row, column: str) -> str:
-    """The place name of a cell, from its row's primary key: the same words the stores seal with."""
-    return f"{table.name}/{' '.join(row)}/{column}"
+@dataclass(frozen=True, slots=True)
+class _Cells:
+    """One sealed column: where its cells are bound to, and how to find and change those under another key."""
+
+    table: str
+    column: str
+    bound: tuple[int, ...]
+    """Positions, in a row of `find`, of the columns that the cells are bound to."""
+    keys: tuple[str, ...]
+    find: Statement
+    """The first rows whose cell is under another key: primary key, bound columns, cell."""
+    find_more: Statement
+    """The same, behind a row: `p_after_<key>`."""
+    store: Statement
+
+    def place(self, row: Row) -> str:
+        """The place name of a row's cell: the same words the stores seal with."""
+        return f"{self.table}/{' '.join(row[position] for position in self.bound)}/{self.column}"
 
 
-def _old_rows(table: Table, column: str) -> Statement:
+def _cells(table: Table, column: str, bound: tuple[str, ...]) -> _Cells:
     cell, keys = table.c[column], list(table.primary_key.columns)
+    names = [key.name for key in keys]
+    further = [table.c[name] for name in bound if name not in names]
+    positions = [*names, *(named.name for named in further)]
     prefix = func.substr(cell, 1, PREFIX, type_=LargeBinary)
-    return define(
-        select(*keys, cell)
+    find = (
+        select(*keys, *further, cell)
         .where(cell.is_not(None), prefix != bindparam("p_prefix", type_=LargeBinary))
         .order_by(*keys)
         .limit(bindparam("p_limit", type_=Integer))
     )
-
-
-def _reseal(table: Table, column: str) -> Statement:
-    cell = table.c[column]
-    conditions: list[Any] = [key == bindparam(f"p_key_{key.name}", type_=key.type) for key in table.primary_key.columns]
-    return define(
-        update(table)
-        .where(*conditions, cell == bindparam("p_old", type_=LargeBinary))
-        .values({cell: bindparam("p_new", type_=LargeBinary)})
+    after = tuple_(*keys) > tuple_(*(bindparam(f"p_after_{key.name}", type_=key.type) for key in keys))
+    here: list[Any] = [key == bindparam(f"p_key_{key.name}", type_=key.type) for key in keys]
+    store = update(table).where(*here, cell == bindparam("p_old", type_=LargeBinary))
+    return _Cells(
+        table=table.name,
+        column=column,
+        bound=tuple(positions.index(name) for name in bound),
+        keys=tuple(names),
+        find=define(find),
+        find_more=define(find.where(after)),
+        store=define(store.values({cell: bindparam("p_new", type_=LargeBinary)})),
     )
 
 
-_CELLS: Final = tuple((table, column, _old_rows(table, column), _reseal(table, column)) for table, column in SEALED)
+_CELLS: Final = tuple(_cells(*sealed) for sealed in SEALED)
 
 
 async def load_or_make_keyring(driver: Driver, master_key: bytes, now: datetime) -> KeyRing:
@@ -127,28 +150,39 @@ async def rotate_data_key(driver: Driver, ring: KeyRing, master_key: bytes, now:
     if ring.reload is not None:
         await ring.reload()
     sealed = 0
-    for table, column, find, store in _CELLS:
-        while count := await _reseal_batch(driver, ring, table, column, find, store):
+    for cells in _CELLS:
+        # What is sealed meanwhile by a process that has not heard of the new key lies behind us: go round again.
+        while count := await _reseal_column(driver, ring, cells):
             sealed += count
-            await asyncio.sleep(0)  # requests go first
     await _forget_unused(driver, ring, now)
     return sealed
 
 
-async def _reseal_batch(
-    driver: Driver, ring: KeyRing, table: Table, column: str, find: Statement, store: Statement
-) -> int:
-    rows = await driver.read(find, {"p_prefix": ring.prefix, "p_limit": BATCH})
-    names = [key.name for key in table.primary_key.columns]
-    steps = []
-    for *keys, cell in rows:
-        place = _place(table, keys, column)
-        # Only if the cell is still what was read: a change meanwhile wins, and is met again if it needs to be.
-        params = {f"p_key_{name}": key for name, key in zip(names, keys, strict=True)}
-        steps.append(Step(store, {**params, "p_old": bytes(cell), "p_new": ring.seal(ring.open(cell, place), place)}))
-    if steps:
-        await driver.commit(steps)
-    return len(steps)
+async def _reseal_column(driver: Driver, ring: KeyRing, cells: _Cells) -> int:
+    """One walk through the table in the order of its primary key; how many cells were sealed again."""
+    sealed, after = 0, None
+    while True:
+        rows = await _old_cells(driver, ring, cells, after)
+        if not rows:
+            return sealed
+        await driver.commit([_resealed(ring, cells, row) for row in rows])
+        sealed, after = sealed + len(rows), rows[-1]
+        await asyncio.sleep(0)  # requests go first
+
+
+async def _old_cells(driver: Driver, ring: KeyRing, cells: _Cells, after: Row | None) -> Sequence[Row]:
+    params: dict[str, Any] = {"p_prefix": ring.prefix, "p_limit": BATCH}
+    if after is None:
+        return await driver.read(cells.find, params)
+    params |= {f"p_after_{name}": value for name, value in zip(cells.keys, after, strict=False)}
+    return await driver.read(cells.find_more, params)
+
+
+def _resealed(ring: KeyRing, cells: _Cells, row: Row) -> Step:
+    """Only if the cell is still what was read: a change meanwhile wins, and is met again if it needs to be."""
+    old, place = bytes(row[-1]), cells.place(row)
+    params = {f"p_key_{name}": value for name, value in zip(cells.keys, row, strict=False)}
+    return Step(cells.store, {**params, "p_old": old, "p_new": ring.seal(ring.open(old, place), place)})
 
 
 async def _forget_unused(driver: Driver, ring: KeyRing, now: datetime) -> None:

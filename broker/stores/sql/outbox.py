@@ -79,9 +79,7 @@ def delivery_params(delivery: Delivery, ring: KeyRing) -> Params:
 
 def mark_params(delivery: Delivery, ring: KeyRing) -> list[Params]:
     """One row per entry of the payload, so that what is on its way can be found by any of them."""
-    return [
-        {"p_delivery": delivery.id, "p_mark": _mark(ring, key, value)} for key, value in delivery.payload.items()
-    ]
+    return [{"p_delivery": delivery.id, "p_mark": _mark(ring, key, value)} for key, value in delivery.payload.items()]
 
 
 def _mark(ring: KeyRing, key: str, value: str) -> bytes:
@@ -123,9 +121,7 @@ class SqlOutbox:
         await self._driver.run(lambda: _finish(delivery_id))
 
     async def retry(self, delivery_id: str, due_at: datetime, error: str) -> None:
-        await self._driver.write(
-            _RETRY, {"p_id": delivery_id, "p_due_at": micros(due_at), "p_last_error": error[:200]}
-        )
+        await self._driver.write(_RETRY, {"p_id": delivery_id, "p_due_at": micros(due_at), "p_last_error": error[:200]})
 
     async def give_up(self, delivery_id: str, error: str) -> None:
         await self._driver.write(_GIVE_UP, {"p_id": delivery_id, "p_last_error": error[:200]})

@@ -49,7 +49,7 @@ MOVE_POSTING: Final = define(
 )
 
 
-def _cancel(by_client: bool, by_provider: bool) -> Any:  # noqa: FBT001
+def _cancel(by_client: bool, by_provider: bool) -> Any:
     statement = update(postings).where(
         postings.c.account == bindparam("p_account"), postings.c.state == PostState.ASKED.value
     )
@@ -64,7 +64,9 @@ CANCEL_POSTINGS: Final = {(a, b): define(_cancel(a, b)) for a in (False, True) f
 _remember = insert(posting_subjects).inline()
 _remember = _remember.from_select(
     ["mark", "account", "client"],
-    standing_account().with_only_columns(*(parameter(column).label(f"v_{column.name}") for column in posting_subjects.c)),
+    standing_account().with_only_columns(
+        *(parameter(column).label(f"v_{column.name}") for column in posting_subjects.c)
+    ),
 )
 _remember = _remember.on_conflict_do_update(index_elements=["mark"], set_={"account": _remember.excluded.account})
 ADD_SUBJECT: Final = define(_remember.returning(posting_subjects.c.mark), reads=[accounts, posting_subjects])
@@ -83,7 +85,9 @@ ERASE_POSTINGS: Final = define(delete(postings).where(postings.c.account == bind
 _save = insert(upstream_tokens).inline()
 _save = _save.from_select(
     ["account", "provider", "sealed"],
-    standing_account().with_only_columns(*(parameter(column).label(f"v_{column.name}") for column in upstream_tokens.c)),
+    standing_account().with_only_columns(
+        *(parameter(column).label(f"v_{column.name}") for column in upstream_tokens.c)
+    ),
 )
 SAVE_TOKENS: Final = define(
     _save.on_conflict_do_update(
@@ -175,7 +179,6 @@ class SqlPostings:
         """Newest first."""
         rows = await self._driver.read(_RECENT, {"p_account": account, "p_limit": limit})
         return await self._ring.reading(lambda: tuple(_posting(row, self._ring) for row in rows))
-
 
     async def account_of(self, client: ClientId, subject: str) -> AccountId | None:
         rows = await self._driver.read(_ACCOUNT_OF, {"p_mark": subject_mark(self._ring, client, subject)})

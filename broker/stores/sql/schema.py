@@ -101,11 +101,10 @@ def _migrate_sqlite(path: str, target: str) -> None:
 
 
 async def _migrate_postgres(url: str, target: str) -> None:
+    import asyncpg
     from sqlalchemy import pool, text
     from sqlalchemy.exc import DBAPIError
     from sqlalchemy.ext.asyncio import create_async_engine
-
-    import asyncpg
 
     async def open_connection() -> Any:
         return await asyncpg.connect(url, timeout=_WAIT)

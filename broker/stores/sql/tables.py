@@ -267,15 +267,19 @@ limits: Final = Table(
     _time("free_at", index=True),  # when the key would be as good as new (GCRA's theoretical arrival time)
 )
 
-SEALED: Final[tuple[tuple[Table, str], ...]] = (
-    (accounts, "sealed"),
-    (links, "sealed"),
-    (upstream_tokens, "sealed"),
-    (postings, "sealed"),
-    (postings, "remote_id"),
-    (postings, "remote_url"),
-    (deliveries, "sealed"),
-    (signing_keys, "sealed"),
-    (sessions, "sealed"),
+SEALED: Final[tuple[tuple[Table, str, tuple[str, ...]], ...]] = (
+    (accounts, "sealed", ("id",)),
+    (links, "sealed", ("id", "account")),
+    (upstream_tokens, "sealed", ("account", "provider")),
+    (postings, "sealed", ("id",)),
+    (postings, "remote_id", ("id",)),
+    (postings, "remote_url", ("id",)),
+    (deliveries, "sealed", ("id",)),
+    (signing_keys, "sealed", ("id",)),
+    (sessions, "sealed", ("id",)),
 )
-"""Every cell sealed under a data key: what a rotation has to reach. Place names are `table/row id/column`."""
+"""Every cell sealed under a data key, and the columns it is bound to: what a rotation has to reach.
+
+Place names are `table/those columns/column`. A link names its account there because nothing else in it does: given to
+another account it would be a way in.
+"""

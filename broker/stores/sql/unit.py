@@ -169,5 +169,3 @@ class SqlUnitOfWork:
     ) -> None:
         """`conflict`: what to raise unless the step answers as expected; without one anything will do."""
         self._steps.append(Step(statement, params, expect if conflict else None, conflict))
-
-

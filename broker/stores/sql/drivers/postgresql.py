@@ -97,7 +97,10 @@ class PostgresDriver:
     async def _execute(self, connection: Any, group: Sequence[Step]) -> None:
         bundles = self._bundled(group)
         arguments = [
-            value for bundle in bundles for step in bundle for value in self._compiled[step.statement].arguments(step.params)
+            value
+            for bundle in bundles
+            for step in bundle
+            for value in self._compiled[step.statement].arguments(step.params)
         ]
         if len(bundles) == 1:
             (bundle,) = bundles
@@ -150,8 +153,9 @@ class PostgresDriver:
                 if step.expect is not None:
                     exists = "EXISTS" if step.expect == "rows" else "NOT EXISTS"
                     refuse = f"doorward_refuse('{step.conflict}')"  # the conflict's name is a word of ours
-                    checks.append(f"CASE WHEN {exists} (SELECT 1 FROM w{number}) THEN 1 ELSE {refuse} END")
-            text = self._joined[key] = f"WITH {', '.join(parts)} SELECT {', '.join(checks)}"  # noqa: S608
+                    found = f"{exists} (SELECT 1 FROM w{number})"  # noqa: S608
+                    checks.append(f"CASE WHEN {found} THEN 1 ELSE {refuse} END")
+            text = self._joined[key] = f"WITH {', '.join(parts)} SELECT {', '.join(checks)}"
         return text
 
     async def _open_pool(self) -> asyncpg.Pool:

@@ -189,7 +189,7 @@ class SqliteDriver:
                         self._do_beside_others(job)
                 if self._writer.in_transaction:
                     self._writer.execute("COMMIT")
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the waiting requests must hear of it
+        except BaseException as error:
             for job in jobs:
                 job.error = job.error or error
             with suppress(sqlite3.Error):
@@ -200,7 +200,7 @@ class SqliteDriver:
         try:
             with translated():
                 job.result = job.work(self._writer)
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             job.error = error
             if self._writer.in_transaction:  # some failures (a full disk) have already undone it
                 self._writer.execute("ROLLBACK")
@@ -210,16 +210,14 @@ class SqliteDriver:
         try:
             with translated():
                 job.result = job.work(self._writer)
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             job.error = error
             if not self._writer.in_transaction:
                 raise StoreUnavailable("sqlite transaction lost") from None
             self._writer.execute("ROLLBACK TO unit")
         self._writer.execute("RELEASE unit")
 
-    def _set_durability(self, lasting: bool) -> None:  # noqa: FBT001
+    def _set_durability(self, lasting: bool) -> None:
         if lasting is not self._full:
             self._writer.execute(f"PRAGMA synchronous={'FULL' if lasting else 'NORMAL'}")
             self._full = lasting
-
-

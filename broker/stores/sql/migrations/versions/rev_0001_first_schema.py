@@ -41,9 +41,7 @@ def upgrade() -> None:
     op.create_index(op.f("ix_codes_grant_id"), "codes", ["grant_id"], unique=False)
     op.create_table(
         "consent_receipts",
-        sa.Column(
-            "seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
-        ),
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("account", sa.String(), nullable=False),
         sa.Column("purpose", sa.String(), nullable=False),
@@ -90,9 +88,7 @@ def upgrade() -> None:
     op.create_index(op.f("ix_delivery_marks_mark"), "delivery_marks", ["mark"], unique=False)
     op.create_table(
         "disclosures",
-        sa.Column(
-            "seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
-        ),
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("grant_id", sa.String(), nullable=False),
         sa.Column("claims", sa.String(), nullable=False),
         sa.Column("via", sa.String(), nullable=False),
@@ -104,9 +100,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_disclosures")),
         sa.UniqueConstraint("grant_id", "claims", "via", "day", name=op.f("uq_disclosures_grant_id")),
     )
-    op.create_index(
-        op.f("ix_disclosures_account_released_at"), "disclosures", ["account", "released_at"], unique=False
-    )
+    op.create_index(op.f("ix_disclosures_account_released_at"), "disclosures", ["account", "released_at"], unique=False)
     op.create_table(
         "grants",
         sa.Column("id", sa.String(), nullable=False),
@@ -151,9 +145,7 @@ def upgrade() -> None:
         sa.Column("remote_url", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_postings")),
     )
-    op.create_index(
-        op.f("ix_postings_account_created_at"), "postings", ["account", "created_at"], unique=False
-    )
+    op.create_index(op.f("ix_postings_account_created_at"), "postings", ["account", "created_at"], unique=False)
     op.create_index(op.f("ix_postings_expires_at"), "postings", ["expires_at"], unique=False)
     op.create_table(
         "rate_limits",
@@ -177,9 +169,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_refresh_families")),
     )
     op.create_index(op.f("ix_refresh_families_grant_id"), "refresh_families", ["grant_id"], unique=False)
-    op.create_index(
-        op.f("ix_refresh_families_idle_expires_at"), "refresh_families", ["idle_expires_at"], unique=False
-    )
+    op.create_index(op.f("ix_refresh_families_idle_expires_at"), "refresh_families", ["idle_expires_at"], unique=False)
     op.create_table(
         "replay_marks",
         sa.Column("id", sa.LargeBinary(), nullable=False),
@@ -193,9 +183,7 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_revoked_access_tokens")),
     )
-    op.create_index(
-        op.f("ix_revoked_access_tokens_expires_at"), "revoked_access_tokens", ["expires_at"], unique=False
-    )
+    op.create_index(op.f("ix_revoked_access_tokens_expires_at"), "revoked_access_tokens", ["expires_at"], unique=False)
     op.create_table(
         "sessions",
         sa.Column("id", sa.String(), nullable=False),
