@@ -1,0 +1,389 @@
+"""A site's request: who is signed in well enough for it, what they agreed to, and the code."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from tests.flows.op import APP, FORUM, ISSUER, KIT, WIKI, Op, answered
+from tests.support.builders import asked
+
+from broker.domain import tokens
+from broker.domain.account import AccountStatus
+from broker.domain.claims import EMAIL, NAME, PREFERRED_USERNAME
+from broker.domain.consent import Purpose
+from broker.domain.session import Session
+from broker.domain.transaction import Step, next_step
+from broker.domain.values import ClaimName
+from broker.errors import FormInvalid
+from broker.flows.authorize import answer_url
+
+
+@pytest.fixture
+def op() -> Op:
+    return Op()
+
+
+@pytest.fixture
+async def ana(op: Op) -> Session:
+    return await op.person("ana")
+
+
+async def step(op: Op, session: Session | None, *, transaction: object = None, **changes: str | None) -> Step:
+    return next_step(op.authorize.facts(await op.look(session, **changes), transaction))  # type: ignore[arg-type]
+
+
+# --- who is signed in ---------------------------------------------------------------------------------
+
+
+async def test_a_stranger_signs_in_first(op: Op) -> None:
+    assert await step(op, None) is Step.AUTHENTICATE
+
+
+async def test_somebody_signed_in_is_asked_what_to_share(op: Op, ana: Session) -> None:
+    assert await step(op, ana) is Step.CONSENT
+
+
+async def test_somebody_who_shared_before_goes_straight_through(op: Op, ana: Session) -> None:
+    """Decision 12."""
+    await op.share(ana)
+    assert await step(op, ana) is Step.DONE
+
+
+@pytest.mark.parametrize("status", [AccountStatus.HELD, AccountStatus.CLOSED])
+async def test_a_session_of_an_account_that_is_not_active_is_nobodys(
+    op: Op, ana: Session, status: AccountStatus
+) -> None:
+    """Catalogue 83."""
+    await op.share(ana)
+    await op.change(ana.account, status=status)
+    situation = await op.look(ana)
+    assert situation.session is None
+    assert situation.account is None
+    assert await step(op, ana) is Step.AUTHENTICATE
+
+
+async def test_a_session_of_an_erased_account_is_nobodys(op: Op, ana: Session) -> None:
+    unit = op.durable.unit()
+    unit.erase_account(ana.account, op.clock.now())
+    await unit.commit()
+    assert await step(op, ana) is Step.AUTHENTICATE
+
+
+async def test_new_terms_come_before_anything_is_shared(op: Op, ana: Session) -> None:
+    await op.share(ana)
+    await op.change(ana.account, agreed_notice="terms:0 privacy:0")
+    assert await step(op, ana) is Step.AGREE
+
+
+async def test_prompt_login_wants_a_sign_in_of_this_very_attempt(op: Op, ana: Session) -> None:
+    """A session from before is not enough, one from this attempt is."""
+    await op.share(ana)
+    assert await step(op, ana, prompt="login") is Step.AUTHENTICATE
+    transaction = op.transaction(sid=ana.sid)
+    assert await step(op, ana, transaction=transaction, prompt="login") is Step.DONE
+    older = replace(ana, auth_time=ana.auth_time - timedelta(seconds=1))
+    assert await step(op, older, transaction=transaction, prompt="login") is Step.AUTHENTICATE
+
+
+async def test_prompt_consent_asks_again_what_is_shared_already(op: Op, ana: Session) -> None:
+    await op.share(ana)
+    assert await step(op, ana, prompt="consent") is Step.CONSENT
+    situation = await op.look(ana, prompt="consent")
+    assert [ask.claim for ask in situation.to_show] == [PREFERRED_USERNAME, NAME, EMAIL]
+
+
+async def test_prompt_select_account_wants_a_choice(op: Op, ana: Session) -> None:
+    """Going on as who is signed in is a choice too, even with an old sign-in."""
+    await op.share(ana)
+    assert await step(op, ana, prompt="select_account") is Step.AUTHENTICATE
+    old = replace(ana, auth_time=ana.auth_time - timedelta(hours=1))
+    chosen = op.transaction(sid=ana.sid)
+    assert await step(op, old, transaction=chosen, prompt="select_account") is Step.DONE
+    assert await step(op, old, transaction=op.transaction(), prompt="select_account") is Step.AUTHENTICATE
+
+
+@pytest.mark.parametrize(
+    ("max_age", "since", "expected"),
+    [
+        ("300", 300, Step.DONE),
+        ("300", 301, Step.AUTHENTICATE),
+        ("10000", 300, Step.DONE),
+        ("1", 2, Step.AUTHENTICATE),
+        ("0", 0, Step.AUTHENTICATE),
+    ],
+)
+async def test_max_age_counts_from_the_last_proof(
+    op: Op, ana: Session, max_age: str, since: int, expected: Step
+) -> None:
+    """OpenID Connect Core §3.1.2.1; 0 means now."""
+    await op.share(ana)
+    op.move(seconds=since)
+    assert await step(op, ana, max_age=max_age) is expected
+
+
+async def test_max_age_0_is_met_by_a_sign_in_of_this_attempt(op: Op, ana: Session) -> None:
+    await op.share(ana)
+    transaction = op.transaction(sid=ana.sid)
+    op.move(minutes=5)
+    assert await step(op, ana, transaction=transaction, max_age="0") is Step.DONE
+
+
+# --- the hint -----------------------------------------------------------------------------------------
+
+
+def hint_of(op: Op, session: Session, client: str = "forum", typ: str = tokens.ID_TOKEN_TYPE) -> str:
+    one = op.clients[client]  # type: ignore[index]
+    payload = {"iss": ISSUER, "aud": client, "sub": tokens.subject_for(session.account, one, b"s" * 32), "exp": 0}
+    return op.box.sign(payload, typ=typ, algorithm=one.signing_algorithm)
+
+
+async def test_a_hint_at_who_is_signed_in_changes_nothing(op: Op, ana: Session) -> None:
+    """Even an ID token long expired."""
+    await op.share(ana)
+    assert await step(op, ana, id_token_hint=hint_of(op, ana), prompt="none") is Step.DONE
+
+
+async def test_a_hint_at_somebody_else_means_that_nobody_is_signed_in(op: Op, ana: Session) -> None:
+    """`prompt=none` then answers login_required (catalogue 78)."""
+    ben = await op.person("ben")
+    await op.share(ana)
+    assert await step(op, ana, id_token_hint=hint_of(op, ben), prompt="none") is Step.AUTHENTICATE
+
+
+@pytest.mark.parametrize(
+    "kind", ["foreign", "unsigned", "another site's", "access token", "logout token", "session token"]
+)
+async def test_a_hint_that_is_not_ours_for_this_site_proves_nothing(op: Op, ana: Session, kind: str) -> None:
+    """Nor is it ever taken for one (catalogue 69, 76, 78)."""
+    await op.share(ana)
+    hints = {
+        "foreign": "a.b.c",
+        "unsigned": "eyJhbGciOiJub25lIn0." + hint_of(op, ana).split(".")[1] + ".",
+        "another site's": hint_of(op, ana, "wiki"),
+        "access token": (await op.tokens(ana))["access_token"],
+        "logout token": hint_of(op, ana, typ=tokens.LOGOUT_TOKEN_TYPE),
+        "session token": hint_of(op, ana, typ=tokens.SESSION_TOKEN_TYPE),
+    }
+    assert await step(op, ana, id_token_hint=hints[kind], prompt="none") is Step.AUTHENTICATE
+    # Who then proves who they are goes on: asking them again would go round for ever.
+    assert await step(op, ana, transaction=op.transaction(sid=ana.sid), id_token_hint=hints[kind]) is Step.DONE
+
+
+async def test_signing_in_as_somebody_else_than_hinted_ends_the_attempt(op: Op, ana: Session) -> None:
+    """The site hears login_required instead of the person being asked for ever (OpenID Connect Core §3.1.2.1)."""
+    ben = await op.person("ben")
+    await op.share(ana)
+    fresh = op.transaction(sid=ana.sid)
+    hinted = await op.look(ana, id_token_hint=hint_of(op, ben))
+    assert next_step(op.authorize.facts(hinted, fresh)) is Step.AUTHENTICATE
+    assert op.authorize.is_somebody_else(hinted, fresh)
+
+
+async def test_nobody_is_somebody_else_without_a_readable_hint_and_a_fresh_sign_in(op: Op, ana: Session) -> None:
+    ben = await op.person("ben")
+    hint = hint_of(op, ben)
+    fresh = op.transaction(sid=ana.sid)
+    assert not op.authorize.is_somebody_else(await op.look(ana), fresh)
+    assert not op.authorize.is_somebody_else(await op.look(None, id_token_hint=hint), fresh)
+    assert not op.authorize.is_somebody_else(await op.look(ana, id_token_hint=hint), op.transaction())
+    assert not op.authorize.is_somebody_else(await op.look(ana, id_token_hint="x"), fresh)
+    assert not op.authorize.is_somebody_else(await op.look(ana, id_token_hint=hint_of(op, ana)), fresh)
+
+
+# --- the code -----------------------------------------------------------------------------------------
+
+
+async def test_sharing_leads_back_with_code_state_and_issuer(op: Op, ana: Session) -> None:
+    """RFC 9207: the issuer to the letter (catalogue 13)."""
+    answer = await op.share(ana)
+    assert answer.url.startswith("https://forum.test/cb?")
+    assert answered(answer) == {"code": answered(answer)["code"], "state": "state-1", "iss": ISSUER}
+
+
+async def test_a_code_is_random_and_kept_as_a_digest(op: Op, ana: Session) -> None:
+    """Catalogue 168."""
+    code = await op.code(ana)
+    assert code.startswith("dwc_")
+    assert code not in repr(op.durable.tables)
+    assert len(op.durable.tables.codes) == 1
+
+
+async def test_receipt_grant_and_code_come_in_one_unit_of_work(op: Op, ana: Session) -> None:
+    """A grant names the receipt that allows it."""
+    await op.share(ana, ticked=frozenset({NAME}))
+    (grant,) = op.durable.tables.grants.values()
+    (receipt,) = await op.durable.ledger.receipts(ana.account, Purpose.SHARE_WITH_CLIENT, FORUM)
+    assert (grant.receipt, grant.account, grant.client, grant.sid) == (receipt.id, ana.account, FORUM, ana.sid)
+    assert (receipt.accepted, receipt.refused) == ((PREFERRED_USERNAME, NAME), (EMAIL,))
+    assert dict(grant.claims) == {ask.claim: ask.version for ask in op.clients[FORUM].asks[:2]}
+    assert (grant.auth_time, grant.amr, grant.expires_at) == (ana.auth_time, ana.amr, ana.expires_at)
+
+
+async def test_a_code_on_earlier_consent_names_the_earlier_receipt(op: Op, ana: Session) -> None:
+    await op.share(ana)
+    (receipt,) = await op.durable.ledger.receipts(ana.account)
+    answer = await op.authorize.issue(await op.look(ana, state=None, scope="openid profile"))
+    assert "state" not in answered(answer)
+    newest = list(op.durable.tables.grants.values())[-1]
+    assert newest.receipt == receipt.id
+    assert set(newest.claims) == {PREFERRED_USERNAME, NAME}
+    assert len(await op.durable.ledger.receipts(ana.account)) == 1
+
+
+async def test_no_code_without_session_account_and_receipt(op: Op, ana: Session) -> None:
+    """A handler that lost its way makes no token."""
+    for situation in (await op.look(None), await op.look(ana)):
+        with pytest.raises(TypeError):
+            await op.authorize.issue(situation)
+    for call in (op.authorize.refuse, op.authorize.keep):
+        with pytest.raises(TypeError):
+            await call(await op.look(None), op.transaction(), locale="en")
+    with pytest.raises(TypeError):
+        await op.authorize.share(await op.look(None), op.transaction(), ticked=frozenset(), typed={}, locale="en")
+    assert not op.durable.tables.codes
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("https://a.test/cb", "https://a.test/cb?code=c&iss=i"),
+        ("https://a.test/cb?x=1", "https://a.test/cb?x=1&code=c&iss=i"),
+        ("https://a.test", "https://a.test?code=c&iss=i"),
+    ],
+)
+def test_the_answer_goes_behind_the_addresss_own_query(uri: str, expected: str) -> None:
+    assert answer_url(uri, {"code": "c", "state": None, "iss": "i"}) == expected
+
+
+@pytest.mark.parametrize(
+    "state", ["a&code=evil", "a#b", "a?b", "a=b;c", "a b+c%26", "\u2603", '"><script>', "x" * 1024]
+)
+async def test_a_state_cannot_add_parameters(op: Op, ana: Session, state: str) -> None:
+    """Each of code, state and iss exactly once (catalogue 7)."""
+    assert set(answered(await op.share(ana, state=state))) == {"code", "state", "iss"}
+    assert answered(await op.share(ana, state=state))["state"] == state
+
+
+async def test_a_denial_carries_the_sites_state_and_our_name(op: Op) -> None:
+    """RFC 9207 also for errors (catalogue 13)."""
+    request = op.request(APP, state="s&x")
+    assert answered(op.authorize.deny(request)) == {"error": "access_denied", "state": "s&x", "iss": ISSUER}
+    assert answered(op.authorize.deny(request, "login_required"))["error"] == "login_required"
+
+
+# --- what is shared -----------------------------------------------------------------------------------
+
+
+async def test_refusing_is_recorded_and_shares_nothing(op: Op, ana: Session) -> None:
+    situation = await op.look(ana)
+    answer = await op.authorize.refuse(situation, op.transaction(), locale="fr")
+    assert answered(answer)["error"] == "access_denied"
+    (receipt,) = await op.durable.ledger.receipts(ana.account)
+    assert receipt.denied
+    assert receipt.locale == "fr"
+    assert not op.durable.tables.grants
+    assert await step(op, ana) is Step.CONSENT
+
+
+async def test_refusing_more_leaves_what_was_shared(op: Op, ana: Session) -> None:
+    await op.share(ana)
+    await op.authorize.refuse(await op.look(ana, prompt="consent"), op.transaction(), locale="en")
+    assert await step(op, ana) is Step.DONE
+
+
+async def test_a_site_that_asks_for_more_is_shown_what_is_new(op: Op, ana: Session) -> None:
+    """Decision 13."""
+    await op.share(ana, ticked=frozenset())
+    picture = ClaimName("picture")
+    site = op.clients[FORUM]
+    op.clients[FORUM] = replace(site, asks=(*site.asks, asked(picture, needed=False)))
+    situation = await op.look(ana)
+    assert situation.asks_for_more
+    assert [ask.claim for ask in situation.to_show] == [picture]
+    assert not situation.is_covered
+
+
+async def test_keeping_shares_what_was_shared_and_nothing_new(op: Op, ana: Session) -> None:
+    """The middle button of decision 13."""
+    await op.share(ana, ticked=frozenset({NAME}))
+    site = op.clients[FORUM]
+    op.clients[FORUM] = replace(site, asks=(*site.asks, asked(ClaimName("nickname"), needed=False)))
+    await op.authorize.keep(await op.look(ana), op.transaction(), locale="en")
+    assert set(list(op.durable.tables.grants.values())[-1].claims) == {PREFERRED_USERNAME, NAME}
+    assert await step(op, ana) is Step.DONE
+
+
+async def test_keeping_when_everything_is_shown_again_loses_nothing(op: Op, ana: Session) -> None:
+    """`prompt=consent`, and a site that looks different, show everything; keeping still keeps."""
+    await op.share(ana, ticked=frozenset({NAME}))
+    await op.authorize.keep(await op.look(ana, prompt="consent"), op.transaction(), locale="en")
+    assert set(list(op.durable.tables.grants.values())[-1].claims) == {PREFERRED_USERNAME, NAME}
+    op.clients[FORUM] = replace(op.clients[FORUM], name="Forum of the Club")
+    await op.authorize.keep(await op.look(ana), op.transaction(), locale="en")
+    assert set(list(op.durable.tables.grants.values())[-1].claims) == {PREFERRED_USERNAME, NAME}
+    assert await step(op, ana) is Step.DONE
+
+
+async def test_a_purpose_that_changed_is_asked_again_and_keeping_does_not_agree_to_it(op: Op, ana: Session) -> None:
+    """Promise P6."""
+    await op.share(ana)
+    site = op.clients[FORUM]
+    op.clients[FORUM] = replace(site, asks=(*site.asks[:2], asked(EMAIL, needed=False, why={"en": "to sell it"})))
+    situation = await op.look(ana)
+    assert [ask.claim for ask in situation.to_show] == [EMAIL]
+    await op.authorize.keep(situation, op.transaction(), locale="en")
+    assert EMAIL not in list(op.durable.tables.grants.values())[-1].claims
+
+
+async def test_what_is_shown_has_a_fingerprint_of_names_and_purposes(op: Op, ana: Session) -> None:
+    """Whatever changes between page and answer changes it (catalogue 134)."""
+    before = (await op.look(ana)).shown_digest
+    assert (await op.look(await op.person("ben"))).shown_digest == before
+    site = op.clients[FORUM]
+    for other in (replace(site, name="Other"), replace(site, asks=site.asks[:2])):
+        op.clients[FORUM] = other
+        assert (await op.look(ana)).shown_digest != before
+
+
+async def test_a_needed_value_that_nobody_gave_is_typed_on_the_page(op: Op, ana: Session) -> None:
+    nickname, website = ClaimName("nickname"), ClaimName("website")
+    op.clients[FORUM] = replace(op.clients[FORUM], asks=(asked(nickname, needed=True), asked(website, needed=False)))
+    situation = await op.look(ana)
+
+    async def share(typed: dict[ClaimName, str], *ticked: ClaimName) -> object:
+        return await op.authorize.share(situation, op.transaction(), ticked=frozenset(ticked), typed=typed, locale="en")
+
+    with pytest.raises(FormInvalid) as missing:
+        await share({nickname: "  "})
+    assert missing.value.fields == {nickname: "missing"}
+    with pytest.raises(FormInvalid) as bad:
+        await share({nickname: "Nan", website: "javascript:x"}, website)
+    assert bad.value.fields == {website: "bad_value"}
+    assert not op.durable.tables.receipts
+    await share({nickname: "Nan", website: "https://not.ticked"})
+    account = await op.durable.accounts.load(ana.account)
+    assert account is not None
+    assert account.profile[nickname].value == "Nan"
+    assert website not in account.profile
+    assert set(list(op.durable.tables.grants.values())[-1].claims) == {nickname}
+
+
+async def test_acting_while_away_is_only_granted_when_ticked(op: Op, ana: Session) -> None:
+    """Catalogue 91."""
+    scope = "openid profile offline_access"
+    await op.share(ana, ticked=frozenset(), scope=scope)
+    (near,) = op.durable.tables.grants.values()
+    assert not near.outlives_session
+    assert near.expires_at == ana.expires_at
+    await op.share(ana, scope=scope, prompt="consent")
+    away = list(op.durable.tables.grants.values())[-1]
+    assert away.outlives_session
+    assert away.expires_at == op.clock.now() + timedelta(days=180)
+
+
+async def test_consent_for_one_site_covers_no_other(op: Op, ana: Session) -> None:
+    await op.share(ana)
+    for other in (WIKI, APP, KIT):
+        assert not (await op.look(ana, other)).is_covered
