@@ -11,16 +11,19 @@ import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
+from tests.support.builders import posting
 from tests.security.hostile import CONTENT_TYPES, LANGUAGES, MARK, MARKUP, METHODS, Dice
 from tests.security.raw import Answer, Asked, ask, lower
 from tests.support.house import ISSUER, SITES, Arrival, House, Shown, Site, site_secret
 
+from broker.domain.posting import Message, PostState
 from broker.domain.session import Session
 from broker.domain.transaction import SignInTransaction, TransactionPurpose
-from broker.domain.values import AccountId, ProviderId
+from broker.domain.values import AccountId, ClientId, ProviderId
 from broker.flows.transactions import OVER
 from broker.web.guards import Guard
 from broker.web.routes import Route
@@ -56,6 +59,8 @@ class Held:
     tokens: dict[str, str] = field(default_factory=dict)
     sealed: list[str] = field(default_factory=list)
     postings: list[str] = field(default_factory=list)
+    shown: list[str] = field(default_factory=list)
+    """Digests of the posts that wait."""
     opt_ins: list[str] = field(default_factory=list)
 
     def secrets(self) -> list[str]:
@@ -138,6 +143,7 @@ class Larder:
             await self._start(held, purpose, started.session)
         await self._codes(held)
         await self._sealed(held)
+        await self._postings(held, started.session)
         return held
 
     async def _clone(self, held: Held, template: SignInTransaction, session: Session) -> None:
@@ -199,6 +205,26 @@ class Larder:
                 "client_id=forum&post_logout_redirect_uri=https%3A%2F%2Fforum.test%2Fbye", "end-session request"
             ),
         ]
+
+    async def _postings(self, held: Held, session: Session) -> None:
+        """Posting is on for the forum at Facebook, and several posts wait for a decision."""
+        world, now = self.house.world, self.house.clock.now()
+        await world.posting.allow(
+            session, ProviderId("facebook"), ClientId("forum"), tokens=None, pressed_at=now, transaction="", locale="en"
+        )
+        for state in (PostState.ASKED, PostState.ASKED, PostState.ASKED, PostState.POSTED):
+            self.used += 1
+            waiting = posting(
+                session.account, id=f"posting-{self.used}", state=state, client=ClientId("forum"), created_at=now,
+                expires_at=now + timedelta(minutes=30), return_to="https://forum.test/t/1", settled_at=None,
+                message=Message(text="Hello", url=None, return_url=f"{ISSUER}/posting/{self.used}/returned?key=key-{self.used}",
+                                idempotency_key=f"key-{self.used}"),
+            )  # fmt: skip
+            unit = world.durable.unit()
+            unit.add_posting(waiting)
+            await unit.commit()
+            held.postings.append(waiting.id)
+            held.shown.append(waiting.message.digest)
 
     @property
     def app(self) -> Any:
@@ -484,7 +510,7 @@ class Plan:
             "preferred_username": ("canary-zoe-0", "somebody"), "v-name": ("Canary Zoë",), "v-email": ("canary@mail.test",),
             "zoneinfo": ("Europe/Paris",), "locale": ("fr",), "what": ("everything", *SITES), "sid": (held.sid,), "all": ("1",),
             "sealed": held.sealed, "request": (*held.sealed, *held.opt_ins), "post_logout_redirect_uri": ("https://forum.test/bye",),
-            "sub": (self.larder.subject,), "text": ("Hello from the forum",), "url": ("https://forum.test/t/1",),
+            "sub": (self.larder.subject,), "shown": held.shown, "text": ("Hello from the forum",), "url": ("https://forum.test/t/1",),
             "return_to": ("https://forum.test/t/1",),
         }  # fmt: skip
         return found.get(name, ())

@@ -16,7 +16,7 @@ from typing import Final
 from tests.security.fuzz import Larder, Plan, check, leaks
 from tests.security.hostile import Dice
 from tests.security.raw import ask
-from tests.support.house import Sandboxes, open_house
+from tests.support.house import PROVIDERS_TOML, Sandboxes, open_house
 from tests.support.watch import check_lines
 
 from broker.web.routes import ROUTES, Route
@@ -27,6 +27,13 @@ FRESH_EVERY: Final = 50
 """Requests after which a visitor gets new pieces: by then many are used up."""
 
 
+POSTING: Final = """
+[facebook.posting]
+kind = "facebook_share"
+url = "%(facebook_url)s/v26.0/dialog/share"
+"""
+
+
 def name_of(route: Route) -> str:
     return f"{route.method} {route.path}"
 
@@ -35,7 +42,7 @@ def name_of(route: Route) -> str:
 async def open_larder(folder: Path, sandboxes: Sandboxes, database_url: str) -> AsyncIterator[Larder]:
     """A house on this database, with people in it."""
     await sandboxes.reset()
-    async with open_house(folder, sandboxes, database_url=database_url) as house:
+    async with open_house(folder, sandboxes, database_url=database_url, providers=PROVIDERS_TOML + POSTING) as house:
         larder = Larder(house)
         await larder.fill()
         yield larder
