@@ -140,13 +140,12 @@ class PostingGate:
 
     async def standing(self, account: AccountId, provider: ProviderId, client: ClientId) -> PostingOptIn | None:
         """The opt-in that stands now: a receipt, of a living account, for a provider that is still linked."""
-        found = await self.durable.accounts.with_receipts(
-            account, Purpose.POST_UPSTREAM, counterparty(provider, client)
-        )
-        if found is None or found[0].status is not AccountStatus.ACTIVE:
-            return None
         links = await self.durable.accounts.links(account)
         if not any(link.provider == provider for link in links):
+            return None
+        party = counterparty(provider, client)
+        found = await self.durable.accounts.with_receipts(account, Purpose.POST_UPSTREAM, party)
+        if found is None or found[0].status is not AccountStatus.ACTIVE:
             return None
         return opt_in(found[1], account, provider, client)
 
@@ -431,12 +430,14 @@ class PostingGate:
             raise
 
     async def _hand_over(self, posting: Posting) -> Sent:
-        """Everything is asked anew here: a withdrawal that came in between stops the post (catalogue 190)."""
-        granted = await self._permit(posting)
+        """Everything is asked anew here, the opt-in last: a withdrawal that came in between stops the post (catalogue 190)."""
+        granted, token = await self._permit(posting), None
         publisher = self.publishers[posting.provider]
+        if publisher.scopes:
+            token = self._usable(await self.durable.vault.open(granted))
+            granted = await self._permit(posting)
         try:
-            token = await self.durable.vault.open(granted) if publisher.scopes else None
-            outcome = await publisher.publish(granted, posting.message, self._usable(token))
+            outcome = await publisher.publish(granted, posting.message, token)
         except PostingNotPermitted:
             return await self._refused_upstream(posting, publisher)
         except UpstreamError:  # they certainly did not take it

@@ -1,0 +1,60 @@
+"""A network to post to that writes down what reaches it: a real publisher, checking its permits as all of them do."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from broker.domain.ports import Clock
+from broker.domain.posting import Message, PostingPermit, check_permit
+from broker.domain.provider import NeedsPerson, Posted, PostUnknown, UpstreamTokens
+from broker.domain.values import ProviderId
+from broker.errors import PostingNotPermitted
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One message that was handed over."""
+
+    permit: PostingPermit
+    message: Message
+    token: str | None
+
+
+@dataclass
+class Network:
+    """`outcome` is answered, or raised; `before` runs while the message is on its way."""
+
+    clock: Clock
+    provider: ProviderId = ProviderId("mastodon")
+    scopes: tuple[str, ...] = ("write:statuses",)
+    needs_person: bool = False
+    label: str = "Recording network"
+    sent: list[Sent] = field(default_factory=list)
+    undone: list[str] = field(default_factory=list)
+    outcome: Posted | NeedsPerson | PostUnknown | BaseException | None = None
+    before: Callable[[], Awaitable[None]] | None = None
+    can_undo: bool = True
+
+    async def publish(
+        self, permit: PostingPermit, message: Message, token: UpstreamTokens | None
+    ) -> Posted | NeedsPerson | PostUnknown:
+        check_permit(permit, message, self.clock.now())
+        if self.scopes and token is None:
+            raise PostingNotPermitted("no token for posting")
+        self.sent.append(Sent(permit, message, token.access_token if token else None))
+        if self.before is not None:
+            await self.before()
+        if isinstance(self.outcome, BaseException):
+            raise self.outcome
+        if self.outcome is not None:
+            return self.outcome
+        if self.needs_person:
+            return NeedsPerson(url=f"https://network.example/share?u={message.url}")
+        return Posted(remote_id=f"remote-{len(self.sent)}", url=f"https://network.example/{len(self.sent)}")
+
+    async def undo(self, permit: PostingPermit, remote_id: str, token: UpstreamTokens | None) -> bool:
+        if self.scopes and token is None:
+            raise PostingNotPermitted("no token for posting")
+        self.undone.append(remote_id)
+        return self.can_undo
