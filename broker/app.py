@@ -332,17 +332,11 @@ def create_app(settings: Settings, telemetry: Telemetry | None = None, clock: Cl
         StarletteRoute(route.path, endpoint(route), methods=[route.method], name=f"{route.method} {route.name}")
         for route in ROUTES
     ]
-    routes.append(StarletteRoute("/static/{name}", endpoint=static, methods=["GET"]))
     app = Starlette(
         routes=routes, lifespan=lifespan, exception_handlers={404: unmatched, 405: unmatched, 400: unmatched}
     )
     app.router.redirect_slashes = False
     return Edge(app, public_url=settings.broker.public_url, trusted=settings.broker.trusted_proxies)
-
-
-async def static(request: Any) -> Any:
-    """Style sheets, scripts and pictures, by a name that changes with their content."""
-    return request.app.state.world.renderer.static(request.path_params["name"])
 
 
 def background(opened: Opened) -> tuple[Any, ...]:

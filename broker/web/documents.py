@@ -43,3 +43,8 @@ async def language(call: Call) -> Response:
         if call.session is not None:
             await call.world.account.set_locale(call.session.account, chosen)
     return response
+
+
+async def static(call: Call) -> Response:
+    """Style sheets, scripts and pictures, by a name that changes with their content. Always whole: ranges are ignored."""
+    return call.world.renderer.static(str(call.request.path_params["name"]))

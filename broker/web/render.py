@@ -135,13 +135,7 @@ class Renderer:
         if name not in self.files:
             raise NotFound(detail="static file")
         body, media = self.files[name]
-        headers = {
-            "Cache-Control": "public, max-age=31536000, immutable",
-            "X-Content-Type-Options": "nosniff",
-            "Cross-Origin-Resource-Policy": "same-origin",
-            "Content-Security-Policy": "default-src 'none'; style-src 'self'",
-        }
-        return Response(body, headers=headers, media_type=media)
+        return Response(body, headers={"Cache-Control": "public, max-age=31536000, immutable"}, media_type=media)
 
 
 def _read_static(folders: Sequence[Path]) -> tuple[dict[str, tuple[bytes, str]], dict[str, str]]:

@@ -102,6 +102,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/cookies", documents.cookies, Guard.BROWSER),
     Route("GET", "/accessibility", documents.accessibility, Guard.BROWSER),
     Route("GET", "/language", documents.language, Guard.BROWSER),
+    Route("GET", "/static/{name}", documents.static, Guard.PUBLIC),
     # for whoever runs it
     Route("GET", "/healthz", health.healthz, Guard.PUBLIC, "json"),
     Route("GET", "/readyz", health.readyz, Guard.PUBLIC, "json"),

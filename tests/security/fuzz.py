@@ -342,6 +342,7 @@ class Plan:
         elif "{id}" in path:
             known = self.held.postings
             path = path.replace("{id}", dice.choice(known) if known and dice.random() < 0.8 else self._segment())
+        path = path.replace("{name}", dice.choice(tuple(self.larder.house.world.renderer.files)))
         path = path.replace("{provider}", dice.choice(PROVIDERS) if dice.random() < 0.9 else self._segment())
         if dice.random() < 0.03:
             path += dice.choice(
