@@ -75,17 +75,22 @@ class PostgresServer:
         bin_folder = str(Path(program("initdb", "usr/lib/postgresql/*/bin", "usr/local/pgsql/bin")).parent)
         word = self.folder / "word"
         word.write_text(self.password)
-        data = self.folder / "data"
         if os.geteuid() == 0:
             account = pwd.getpwnam("postgres")
             for place in (self.folder, word):
                 os.chown(place, account.pw_uid, account.pw_gid)
         prefix = _dies_with_us("postgres")
         subprocess.run(
-            [*prefix, f"{bin_folder}/initdb", "-D", str(data), "-U", "doorward", "-E", "UTF8", "--locale=C", "--no-sync",
+            [*prefix, f"{bin_folder}/initdb", "-D", str(self.folder / "data"), "-U", "doorward", "-E", "UTF8", "--locale=C", "--no-sync",
              "--auth=scram-sha-256", f"--pwfile={word}"],
             check=True, capture_output=True, env=self._environment, cwd=self.folder,
         )  # fmt: skip
+        self.launch()
+
+    def launch(self) -> None:
+        """Start the server on the data that is there: at first, and after `stop` or `kill`."""
+        bin_folder = str(Path(program("initdb", "usr/lib/postgresql/*/bin", "usr/local/pgsql/bin")).parent)
+        data, prefix = self.folder / "data", _dies_with_us("postgres")
         settings = {
             "listen_addresses": "127.0.0.1", "port": str(self.port), "unix_socket_directories": str(self.folder),
             "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200",
