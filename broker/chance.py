@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import secrets
-from datetime import UTC, datetime
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 READ_ALOUD: Final = "23456789ABCDEFGHJKMNPQRTUVWXYZ"
 """No 0/O, 1/I/L, S/5 pairs: what is read over the telephone arrives (references only, never secrets)."""
 
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 class SystemClock:
-    """The wall clock."""
+    """The wall clock, except that it never goes back while the process lives.
+
+    A wall clock that is set back would make codes, tokens and sessions valid again that have expired, and let replay
+    marks be forgotten before what they mark. So time here follows the wall clock forward, and where that falls behind it
+    runs on steadily. A start takes the wall clock over as it is.
+    """
+
+    def __init__(self, wall: Callable[[], int] = time.time_ns, steady: Callable[[], int] = time.monotonic_ns) -> None:
+        """Both in nanoseconds; `steady` from any start, and never set."""
+        self._wall = wall
+        self._steady = steady
+        self._lead = wall() - steady()
 
     def now(self) -> datetime:
         """Aware UTC."""
-        return datetime.now(UTC)
+        wall = self._wall()  # first: to be interrupted between the two must not look like a jump forward
+        steady = self._steady()
+        self._lead = max(self._lead, wall - steady)
+        return _EPOCH + timedelta(microseconds=(steady + self._lead) // 1000)
 
 
 class SystemEntropy:

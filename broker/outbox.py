@@ -13,7 +13,7 @@ from broker.domain.client import Client
 from broker.domain.ports import Clock, Delivery, Durable, Entropy, Signer
 from broker.domain.session import sid_for
 from broker.domain.values import AccountId, ClientId, Sid
-from broker.errors import BrokerError
+from broker.errors import BrokerError, StoreUnavailable
 
 RETRIES: Final = tuple(
     timedelta(seconds=seconds) for seconds in (2, 10, 30, 120, 600, 1800, 3600, 3600 * 4, 3600 * 12, 3600 * 24)
@@ -52,19 +52,28 @@ class Deliverer:
     sid_key: bytes
 
     async def run(self) -> None:
-        """Until cancelled. A database that is away is waited for."""
+        """Until cancelled. A database that is away is waited for, and no delivery that breaks stops the others."""
         while True:
+            busy = 0
             try:
                 busy = await self.once()
-            except BrokerError:
-                busy = 0
+            except StoreUnavailable:
+                pass
+            except Exception as error:
+                self.log.event("outbox_broken", error=type(error).__name__)
             if not busy:
                 await asyncio.sleep(IDLE)
 
     async def once(self) -> int:
-        """Deliver what is due now; how many were tried."""
+        """Deliver what is due now; how many were tried. Raises, once all were, what went wrong with noting one.
+
+        What was sent and could not be noted is sent again when its claim runs out: twice rather than never.
+        """
         claimed = await self.durable.outbox.claim(self.clock.now(), BATCH)
-        await asyncio.gather(*(self._deliver(delivery) for delivery in claimed))
+        noted = await asyncio.gather(*(self._deliver(delivery) for delivery in claimed), return_exceptions=True)
+        for problem in noted:
+            if problem is not None:
+                raise problem
         return len(claimed)
 
     async def _deliver(self, delivery: Delivery) -> None:
@@ -72,13 +81,7 @@ class Deliverer:
         if client is None or client.backchannel_logout_uri is None:
             await self.durable.outbox.give_up(delivery.id, "site is gone")
             return
-        try:
-            status = await self.http.post_form(
-                client.backchannel_logout_uri, {"logout_token": self._logout_token(delivery, client)}
-            )
-            error = "" if status in (200, 204) else f"status {status}"
-        except BrokerError as problem:
-            error = problem.code
+        error = await self._send(delivery, client, client.backchannel_logout_uri)
         if not error:
             await self.durable.outbox.done(delivery.id)
             self.log.event("logout_token_delivered", client=client.client_id, attempts=delivery.attempts + 1)
@@ -91,6 +94,16 @@ class Deliverer:
             self.log.event(
                 "logout_token_delayed", client=client.client_id, reason=error, attempts=delivery.attempts + 1
             )
+
+    async def _send(self, delivery: Delivery, client: Client, address: str) -> str:
+        """What went wrong, in a word or two; nothing if the site has it."""
+        try:
+            status = await self.http.post_form(address, {"logout_token": self._logout_token(delivery, client)})
+        except BrokerError as problem:
+            return problem.code
+        except Exception as error:  # a bug of ours, or of a library: this one waits, the others go out
+            return type(error).__name__
+        return "" if status in (200, 204) else f"status {status}"
 
     def _logout_token(self, delivery: Delivery, client: Client) -> str:
         account, sid = AccountId(delivery.payload["account"]), Sid(delivery.payload["sid"])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -13,17 +14,34 @@ from broker.domain.grant import Grant
 from broker.domain.posting import Posting
 from broker.domain.provider import UpstreamTokens
 from broker.domain.session import Session
+from broker.errors import StoreUnavailable
+
+T = TypeVar("T")
 
 encode: Final = msgspec.json.Encoder().encode
 
-decode_account: Final = msgspec.json.Decoder(Account).decode
-decode_receipt: Final = msgspec.json.Decoder(ConsentReceipt).decode
-decode_grant: Final = msgspec.json.Decoder(Grant).decode
-decode_posting: Final = msgspec.json.Decoder(Posting).decode
-decode_session: Final = msgspec.json.Decoder(Session).decode
-decode_tokens: Final = msgspec.json.Decoder(UpstreamTokens).decode
-decode_texts: Final = msgspec.json.Decoder(dict[str, str]).decode
-decode_identity: Final = msgspec.json.Decoder(tuple[str, str, str | None]).decode
+
+def _decoder(what: str, kind: type[T]) -> Callable[[bytes], T]:
+    """Reads records of a kind. One that does not read was damaged: `StoreUnavailable`, without a value of it."""
+    decode = msgspec.json.Decoder(kind).decode
+
+    def read(data: bytes) -> T:
+        try:
+            return decode(data)
+        except msgspec.DecodeError:
+            raise StoreUnavailable(f"{what} does not read") from None
+
+    return read
+
+
+decode_account: Final = _decoder("account", Account)
+decode_receipt: Final = _decoder("receipt", ConsentReceipt)
+decode_grant: Final = _decoder("grant", Grant)
+decode_posting: Final = _decoder("posting", Posting)
+decode_session: Final = _decoder("session", Session)
+decode_tokens: Final = _decoder("upstream tokens", UpstreamTokens)
+decode_texts: Final = _decoder("texts", dict[str, str])
+decode_identity: Final = _decoder("identity", tuple[str, str, str | None])
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)

@@ -9,6 +9,7 @@ from sqlalchemy import BigInteger, Integer, bindparam, delete, false, select, tr
 
 from broker.domain.ports import Delivery
 from broker.domain.values import ClientId
+from broker.errors import StoreUnavailable
 from broker.stores.records import decode_texts, encode, micros, moment
 from broker.stores.sql.drivers import Driver
 from broker.stores.sql.statements import Params, Row, Script, Step, define, define_insert, parameter
@@ -114,8 +115,16 @@ class SqlOutbox:
         if not await self._driver.read(_ANY_FREE, params):
             return ()
         rows = await self._driver.write(_CLAIM, params)
-        claimed = await self._ring.reading(lambda: [_delivery(row, self._ring) for row in rows])
+        claimed = [delivery for row in rows if (delivery := await self._opened(row)) is not None]
         return tuple(sorted(claimed, key=lambda delivery: (delivery.due_at, delivery.id)))
+
+    async def _opened(self, row: Row) -> Delivery | None:
+        """One that was damaged is given up: it must not hold back those that are claimed with it, again and again."""
+        try:
+            return await self._ring.reading(lambda: _delivery(row, self._ring))
+        except StoreUnavailable:
+            await self.give_up(row[0], "does not open")
+            return None
 
     async def done(self, delivery_id: str) -> None:
         await self._driver.run(lambda: _finish(delivery_id))

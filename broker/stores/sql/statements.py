@@ -42,6 +42,11 @@ class Statement:
     barrier: bool = False
     """Whether what follows in the unit must see what was committed while this one waited for its locks."""
 
+    @property
+    def only_matches(self) -> bool:
+        """Whether its parameters are only compared with what is there: one that no row can hold then finds none."""
+        return not self.construct.is_insert
+
 
 @dataclass(frozen=True, slots=True)
 class Compiled:

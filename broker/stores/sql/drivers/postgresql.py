@@ -53,7 +53,12 @@ class PostgresDriver:
     async def read(self, statement: Statement, params: Params) -> Sequence[Row]:
         compiled = self._compiled[statement]
         async with self._connection() as connection:
-            rows: Sequence[Row] = await connection.fetch(compiled.text, *compiled.arguments(params))
+            try:
+                rows: Sequence[Row] = await connection.fetch(compiled.text, *compiled.arguments(params))
+            except asyncpg.DataError:
+                if statement.only_matches:  # NUL, half a character, a number of 65 bits: nothing kept is like that
+                    return []
+                raise
             return rows
 
     async def write(self, statement: Statement, params: Params, *, lasting: bool = True) -> Sequence[Row]:
@@ -159,7 +164,8 @@ class PostgresDriver:
         return text
 
     async def _open_pool(self) -> asyncpg.Pool:
-        async with self._opening:
+        # Whoever waits here while the server is away waits for one attempt, not for all who came before.
+        async with asyncio.timeout(ACQUIRE_TIMEOUT), self._opening:
             if self._pool is None:
                 self._pool = await asyncpg.create_pool(
                     self._url,
@@ -200,7 +206,7 @@ class PostgresDriver:
             if error.sqlstate == REFUSED:
                 raise Conflict(str(error.args[0])) from None
             raise StoreUnavailable(f"postgresql {error.sqlstate}") from None
-        except (OSError, TimeoutError, asyncpg.InterfaceError) as error:
+        except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
             raise StoreUnavailable(f"postgresql {type(error).__name__}") from None
 
 

@@ -106,9 +106,8 @@ class SqliteDriver:
         self._closed = False
 
     async def read(self, statement: Statement, params: Params) -> Sequence[Row]:
-        compiled = self._compiled[statement]
         with translated():
-            return self._reader.execute(compiled.text, compiled.arguments(params)).fetchall()
+            return self._execute(self._reader, statement, params)
 
     async def write(self, statement: Statement, params: Params, *, lasting: bool = True) -> Sequence[Row]:
         return await self._submit(lambda connection: self._execute(connection, statement, params), lasting=lasting)
@@ -146,7 +145,12 @@ class SqliteDriver:
 
     def _execute(self, connection: sqlite3.Connection, statement: Statement, params: Params) -> list[Row]:
         compiled = self._compiled[statement]
-        return connection.execute(compiled.text, compiled.arguments(params)).fetchall()
+        try:
+            return connection.execute(compiled.text, compiled.arguments(params)).fetchall()
+        except (UnicodeEncodeError, OverflowError):
+            if statement.only_matches:  # half a character, or a number of 65 bits: nothing kept is like that
+                return []
+            raise
 
     async def _submit(self, work: Callable[[sqlite3.Connection], T], *, lasting: bool) -> T:
         if self._closed:
