@@ -49,6 +49,7 @@ from broker.web.headers import SecurityHeaders
 from broker.web.oidc.metadata import build_metadata
 from broker.web.render import Renderer
 from broker.web.routes import ROUTES
+from broker.web.shortcut import Shortcut
 from broker.web.world import ProviderFace, World
 from providers.preset import Preset
 from providers.publishing import load_publishers
@@ -336,7 +337,7 @@ def create_app(settings: Settings, telemetry: Telemetry | None = None, clock: Cl
         routes=routes, lifespan=lifespan, exception_handlers={404: unmatched, 405: unmatched, 400: unmatched}
     )
     app.router.redirect_slashes = False
-    return Edge(app, public_url=settings.broker.public_url, trusted=settings.broker.trusted_proxies)
+    return Edge(Shortcut(app, ROUTES), public_url=settings.broker.public_url, trusted=settings.broker.trusted_proxies)
 
 
 def background(opened: Opened) -> tuple[Any, ...]:

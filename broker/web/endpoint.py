@@ -26,11 +26,14 @@ def endpoint(route: Route) -> Callable[[Request], Awaitable[Response]]:
     """The Starlette endpoint of one row of the table. The world is there once the application has started."""
     guard = GUARDS[route.guard]
     is_callback = route.name == "callback"
+    is_page = route.answers == "page"
 
     async def serve(request: Request) -> Response:
         started = time.perf_counter()
         world: World = request.app.state.world
-        call = Call(request=request, world=world, locale=world.renderer.choose_locale(request))
+        call = Call(request=request, world=world)
+        if is_page:  # servers are told nothing in words
+            call.locale = world.renderer.choose_locale(request)
         try:
             await guard(call)
             response = await route.handler(call)
