@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from broker.domain.ports import Clock
 from broker.domain.posting import Message, PostingPermit, check_permit
 from broker.domain.provider import NeedsPerson, Posted, PostUnknown, UpstreamTokens
 from broker.domain.values import ProviderId
 from broker.errors import PostingNotPermitted
+
+
+MASTODON: Final = ProviderId("mastodon")
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Network:
     """`outcome` is answered, or raised; `before` runs while the message is on its way."""
 
     clock: Clock
-    provider: ProviderId = ProviderId("mastodon")
+    provider: ProviderId = MASTODON
     scopes: tuple[str, ...] = ("write:statuses",)
     needs_person: bool = False
     label: str = "Recording network"
