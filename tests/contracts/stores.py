@@ -695,7 +695,7 @@ class PostingsContract:
         )
 
     async def test_of_twenty_movers_one_wins(self, durable: Durable) -> None:
-        """catalogue 191"""
+        """catalogue 192"""
         account, _ = await kept_account(durable)
         posting = make.posting(account.id)
         unit = durable.unit()

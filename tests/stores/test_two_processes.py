@@ -126,7 +126,7 @@ async def test_no_family_grows_in_another_process_on_a_grant_that_is_being_revok
 
 
 async def test_one_of_twenty_movers_in_two_processes_moves_the_posting(durably: Shared) -> None:
-    """(catalogue 191)"""
+    """(catalogue 192)"""
     async with opened(durably) as stores:
         account, _ = await kept_account(stores.durable)
         posting = make.posting(account.id)
