@@ -8,85 +8,21 @@ on one line, and without anything that could pass for an e-mail address or a tok
 from __future__ import annotations
 
 import logging
-import re
 import sys
-import traceback
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
+from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
-import orjson
 import structlog
 from structlog.contextvars import bind_contextvars, clear_contextvars, merge_contextvars
 
-from broker.errors import BrokerError
+from broker.log_lines import ALLOWED, LEVELS, Fact, as_json, clean, escape, faults, frames, readable, redact
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
     from broker.settings import Settings
-
-Fact = str | int | float | bool | None
-Event = MutableMapping[str, Any]
-
-ALLOWED: Final = frozenset(
-    {
-        "attempts", "check", "client", "count", "error", "event", "exit_code", "file", "grant_type", "host", "key", "kid",
-        "level", "library", "line", "message", "method", "ms", "outcome", "pid", "port", "provider", "reason", "reference",
-        "route", "seconds", "signal", "status", "step", "table", "timestamp", "via", "where", "worker", "workers",
-    }
-)  # fmt: skip
-"""Every key a log line may hold. A new one is a decision: nothing in it may name a person or open a door."""
-MAX_VALUE: Final = 300
-MAX_FRAMES: Final = 12
-
-_UNSAFE: Final = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]"
-)
-"""Line ends, terminal codes, bidirectional and invisible letters: they could forge or hide lines (catalogue 152)."""
-_SECRET_LIKE: Final = re.compile(r"[^\s@]@[^\s@]|[A-Za-z0-9+/_=-]{40,}|eyJ[A-Za-z0-9_-]{8,}")
-"""An address, or a run that only a token or digest has."""
-_LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-
-
-def escape(text: str) -> str:
-    """The text on one line, with nothing in it that moves a cursor or turns letters round."""
-    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-
-
-def clean(value: object) -> Fact:
-    """A value fit for a log line. Anything that is no text, number or truth becomes the name of its class."""
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    if not isinstance(value, str):
-        return f"<{type(value).__name__}>"
-    if _SECRET_LIKE.search(value):
-        return "<withheld>"
-    return escape(value[:MAX_VALUE])
-
-
-def redact(_logger: object, _name: str, event: Event) -> Event:
-    """The processor that lets through what is allowed and nothing else."""
-    kept = {key: clean(value) if key != "where" else value for key, value in event.items() if key in ALLOWED}
-    if len(kept) < len(event):
-        kept["dropped"] = len(event) - len(kept)
-    return kept
-
-
-def frames(error: BaseException) -> list[str]:
-    """Where an exception and its causes arose: module, line, function and class. No message: it could hold a value."""
-    out: list[str] = []
-    seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        out.append(type(current).__name__)
-        for frame in traceback.extract_tb(current.__traceback__)[-MAX_FRAMES:]:
-            out.append(f"{Path(frame.filename).name}:{frame.lineno} {escape(frame.name)}")
-        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
-    return out
-
 
 class Log:
     """Structured events: names, ids and codes."""
@@ -99,9 +35,9 @@ class Log:
                 structlog.processors.add_log_level,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
                 redact,
-                _readable if console else _as_json,
+                readable if console else as_json,
             ],
-            wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+            wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
             cache_logger_on_first_use=True,
         )
 
@@ -115,10 +51,7 @@ class Log:
 
     def fault(self, name: str, error: BaseException, /, **facts: Fact) -> None:
         """Something broke: the classes and places of the exception, not what it says."""
-        if isinstance(error, BrokerError):
-            facts.setdefault("reason", error.code)
-            facts.setdefault("check", error.detail)
-        self._logger.error(name, error=type(error).__name__, where=frames(error), **facts)
+        self._logger.error(name, where=frames(error), **faults(error, facts))
 
     def access(self, route: str, method: str, status: int, seconds: float, reference: str = "") -> None:
         """One request: the template of its route, never its path or query."""
@@ -136,19 +69,6 @@ class Log:
     def clear() -> None:
         """Forget what was bound: the next request starts without."""
         clear_contextvars()
-
-
-def _as_json(_logger: object, _name: str, event: Event) -> bytes:
-    return orjson.dumps(event)
-
-
-def _readable(_logger: object, _name: str, event: Event) -> bytes:
-    """`16:20:07 info    request  route=chooser status=200`."""
-    time, level, name = str(event.pop("timestamp", ""))[11:19], event.pop("level", ""), event.pop("event", "")
-    where = event.pop("where", None)
-    facts = " ".join(f"{key}={value}" for key, value in event.items())
-    lines = [f"{time} {level:<7} {name}  {facts}".rstrip(), *(f"    {frame}" for frame in where or ())]
-    return "\n".join(lines).encode()
 
 
 class LibraryHandler(logging.Handler):
@@ -237,6 +157,12 @@ class Metrics:
 AnyMetrics = Metrics | NoMetrics
 
 
+__all__ = [
+    "ALLOWED", "AnyMetrics", "Fact", "LibraryHandler", "Log", "Metrics", "NoMetrics", "Telemetry", "clean", "escape",
+    "forget_worker", "frames", "redact", "serve_metrics",
+]  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Telemetry:
     """What the application counts with and writes to."""
@@ -245,15 +171,14 @@ class Telemetry:
     metrics: AnyMetrics
 
     @classmethod
-    def for_settings(cls, settings: Settings, stream: BinaryIO | None = None, *, counts: bool = True) -> Telemetry:
-        """Logs to standard output; counts only if the settings name a port to read the numbers at (and `counts` is on)."""
+    def for_settings(cls, settings: Settings, stream: BinaryIO | None = None) -> Telemetry:
+        """Logs to standard output; counts only if the settings name a port to read the numbers at."""
         log = Log(
             stream or cast("BinaryIO", sys.stdout.buffer),
             level=settings.broker.log_level,
             console=settings.broker.console_log,
         )
-        counted = counts and settings.broker.metrics_port is not None
-        return cls(log=log, metrics=_process_metrics() if counted else NoMetrics())
+        return cls(log=log, metrics=NoMetrics() if settings.broker.metrics_port is None else _process_metrics())
 
     def capture_libraries(self) -> None:
         """From now on what uvicorn, asyncio and others log goes through our rules, and nowhere else."""

@@ -20,6 +20,7 @@ from broker.cli.common import (
     fail,
     folder_of,
     loaded,
+    make_data_folder,
 )
 from broker.cli.keys import keys, migrate
 from broker.cli.lists import provider, site
@@ -52,14 +53,15 @@ def serve(config: Path, workers: int | None, port: int | None, host: str | None)
     """
     from broker.cli.judging import all_problems_apart
     from broker.errors import ConfigurationError
+    from broker.log_lines import Journal
     from broker.server.supervisor import CannotServe, Supervisor
     from broker.settings import Settings, load_settings
-    from broker.telemetry import Telemetry
 
     overrides = {"workers": workers, "port": port, "host": host}
     settings = loaded(config, **overrides)
+    make_data_folder(settings)
     folder = folder_of(config)
-    journal = Telemetry.for_settings(settings, counts=False).log
+    journal = Journal(level=settings.broker.log_level, console=settings.broker.console_log)
     for problem in settings.warnings:
         journal.warn("configuration", message=described(problem))
 

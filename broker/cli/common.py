@@ -73,6 +73,17 @@ def loaded(config: Path, **overrides: object) -> Settings:
         fail(*map(described, errors_of(problems)), f"{counted(problems)} Nothing was started or changed.")
 
 
+def make_data_folder(settings: Settings) -> None:
+    """The folder of the embedded database, readable by this account alone, if it is not there yet."""
+    folder = settings.broker.data_dir
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        fail(f"The folder {folder} cannot be made: {error.strerror}. Set data_dir to a place this account may write to.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        fail(f"The folder {folder} cannot be written to by this account. Check its owner, or set data_dir.")
+
+
 def errors_of(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
     return tuple(problem for problem in problems if problem.severity == "error")
 

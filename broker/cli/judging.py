@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from broker.errors import ConfigurationError, Problem
 
 if TYPE_CHECKING:
-    from broker.settings import Settings
+    from broker.settings import ProviderTable, Settings
 
 
 def all_problems(folder: Path, environ: Mapping[str, str]) -> tuple[Problem, ...]:
@@ -56,6 +56,7 @@ def provider_problems(settings: Settings) -> tuple[Problem, ...]:
             presets.append(providers.Preset.from_table(table.id, table.table, table.where))
         except ConfigurationError as error:
             problems += error.problems
+            problems += _unknown_kind(table, providers.known_kinds())
     nobody: Any = None  # loading asks nobody; see providers.load
     try:
         loaded = providers.load(presets, nobody, SystemClock(), locate=lambda id_, key: places[id_](key))
@@ -63,3 +64,13 @@ def provider_problems(settings: Settings) -> tuple[Problem, ...]:
     except ConfigurationError as error:
         problems += error.problems
     return tuple(problems)
+
+
+def _unknown_kind(table: ProviderTable, kinds: tuple[str, ...]) -> list[Problem]:
+    """Said here only when other mistakes in the table keep the loader from saying it."""
+    kind = table.table.get("kind")
+    if not isinstance(kind, str) or kind in kinds:
+        return []
+    file, line = table.where("kind")
+    what, fix = f"{kind!r} is not a kind of provider.", f"Known kinds: {', '.join(kinds)}."
+    return [Problem(file=file, line=line, key=f"{table.id}.kind", what=what, fix=fix)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 from collections.abc import Coroutine
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from broker.cli.common import config_option, fail, loaded, table
+from broker.cli.common import config_option, fail, loaded, make_data_folder, table
 
 if TYPE_CHECKING:
     from broker.domain.ports import SigningKeyRecord
@@ -47,7 +46,7 @@ def list_keys(config: Path, *, as_json: bool) -> None:
     """
     from broker.chance import SystemClock
 
-    rows = [_row(record) for record in _run(_records(loaded(config)))]
+    rows = [_row(record) for record in _run(_records(_ready(config)))]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     elif not rows:
@@ -80,7 +79,7 @@ def rotate(config: Path, *, data: bool, resume: bool) -> None:
     """
     if resume and not data:
         fail("--resume belongs to --data.", code=2)
-    settings = loaded(config)
+    settings = _ready(config)
     if not data:
         for record in _run(_rotate_signing(settings)):
             click.echo(f"{record.kid} ({record.algorithm.value}) signs from {record.signs_from.isoformat(timespec='seconds')}.")
@@ -99,11 +98,17 @@ def migrate(config: Path) -> None:
     """
     from broker.stores.sql import schema
 
-    url = loaded(config).broker.database_url
+    url = _ready(config).broker.database_url
     before = _run(schema.revision(url))
     _run(schema.migrate(url))
     after = _run(schema.revision(url))
     click.echo(f"The database is at {after}, the newest." if before == after else f"The database went from {before or 'empty'} to {after}.")
+
+
+def _ready(config: Path) -> Settings:
+    settings = loaded(config)
+    make_data_folder(settings)
+    return settings
 
 
 async def _records(settings: Settings) -> tuple[SigningKeyRecord, ...]:
@@ -155,6 +160,8 @@ async def _open(settings: Settings) -> Any:
 
 def _run(work: Coroutine[Any, Any, Result]) -> Result:
     """Do it; a database that is away, or another one's master key, is the operator's to know, in a sentence."""
+    import asyncio
+
     from broker.errors import StoreUnavailable
     from broker.stores import WrongMasterKey
 

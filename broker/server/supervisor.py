@@ -26,8 +26,8 @@ from broker.errors import ConfigurationError
 from broker.server.systemd import notify, reloading
 
 if TYPE_CHECKING:
+    from broker.log_lines import Journal
     from broker.settings import Settings
-    from broker.telemetry import Log
 
 READY_WITHIN: Final = 30.0
 """Seconds that a new worker gets to become ready while the configuration is read again."""
@@ -98,14 +98,15 @@ def _why_not(host: str, port: int, error: OSError | UnicodeError) -> str:
 class Supervisor:
     """`read` gives checked settings or raises `ConfigurationError`; it is called again at each SIGHUP."""
 
-    def __init__(self, settings: Settings, read: Read, log: Log) -> None:
+    def __init__(self, settings: Settings, read: Read, log: Journal) -> None:
         self._settings, self._read, self._log = settings, read, log
         self._children: dict[int, Child] = {}
         self._selector = selectors.DefaultSelector()
         self._lifeline_read, self._lifeline_write = os.pipe()
         self._wake_read, self._wake_write = os.pipe()
         self._deaths = 0
-        self._next_start = 0.0
+        self._next_start = self._next_metrics = 0.0
+        self._last_reasons: tuple[str, ...] = ()
         self._reload_wanted = False
         self._stops_asked = 0
         self._metrics_folder: Path | None = None
@@ -135,7 +136,9 @@ class Supervisor:
             self._log.event("server_stopped", pid=os.getpid())
 
     def _begin(self) -> None:
-        if self._settings.broker.metrics_port is not None:
+        broker = self._settings.broker
+        if broker.metrics_port is not None:
+            listen(broker.metrics_host, broker.metrics_port).close()  # whether it is free, said in words
             self._start_metrics(self._settings)
         first = [self._start_worker(self._settings, patient=True) for _ in range(self._settings.broker.workers)]
         self._wait(lambda: all(child.state != "starting" or child.exit_code is not None for child in first), LISTENING_WITHIN)
@@ -243,7 +246,12 @@ class Supervisor:
             forget_worker(child.pid, self._metrics_folder)
         if child.stopping:
             return
+        if child.is_metrics:
+            self._next_metrics = time.monotonic() + PAUSES[-1]
+            self._log.warn("metrics_died", worker=child.pid, exit_code=code, seconds=PAUSES[-1])
+            return
         self._deaths = 1 if child.state == "ready" else self._deaths + 1
+        self._last_reasons = child.reasons or self._last_reasons
         pause = PAUSES[min(self._deaths, len(PAUSES)) - 1]
         self._next_start = max(self._next_start, time.monotonic() + pause)
         self._log.warn("worker_died", worker=child.pid, exit_code=code, count=self._deaths, seconds=pause)
@@ -262,23 +270,25 @@ class Supervisor:
         return wanted and not any(child.is_metrics and not child.stopping for child in self._children.values())
 
     def _pause(self) -> float:
-        if self._missing() > 0 or self._metrics_missing():
-            return self._next_start - time.monotonic()
-        return 3600.0
+        """Seconds to sleep if nothing happens."""
+        due = [self._next_start] if self._missing() > 0 else []
+        due += [self._next_metrics] if self._metrics_missing() else []
+        return min(due) - time.monotonic() if due else 3600.0
 
     def _mend(self) -> None:
         """Start what is missing, once its pause is over."""
-        if self._stops_asked or time.monotonic() < self._next_start:
+        if self._stops_asked:
+            return
+        now = time.monotonic()
+        if self._metrics_missing() and now >= self._next_metrics:
+            self._start_metrics(self._settings)
+        if self._missing() <= 0 or now < self._next_start:
             return
         if self._deaths >= GIVE_UP_AFTER and not any(child.state == "ready" for child in self._workers):
-            raise CannotServe(
-                f"The server processes died {self._deaths} times in a row, so it makes no sense to go on. "
-                "The lines above say why; run `doorward check`."
-            )
+            why = self._last_reasons or ("The lines above say why; `doorward check` may know more.",)
+            raise CannotServe(f"The server processes died {self._deaths} times in a row, so this makes no sense.", *why)
         for _ in range(self._missing()):
             self._start_worker(self._settings, patient=True)
-        if self._metrics_missing():
-            self._start_metrics(self._settings)
 
     # --- reading the configuration again ----------------------------------------------------------------
 
