@@ -378,7 +378,7 @@ class House:
 
     async def accounts(self) -> int:
         """How many accounts there are (memory stores only)."""
-        return len(self.world.durable._state.accounts)  # type: ignore[attr-defined]
+        return len(self.world.durable.tables.accounts)  # type: ignore[attr-defined]
 
 
 @asynccontextmanager
