@@ -99,9 +99,45 @@ def check_may_unlink(links: Sequence[Link], link_id: str) -> Link:
 USER_NAME_MIN: Final = 3
 USER_NAME_MAX: Final = 30
 RESERVED_USER_NAMES: Final = frozenset(
-    "about abuse account admin administrator all anonymous api broker contact everyone guest help host info mail "
-    "me member members mod moderator none null official owner postmaster privacy root security staff support system "
-    "team terms undefined user webmaster".split()
+    [
+        "about",
+        "abuse",
+        "account",
+        "admin",
+        "administrator",
+        "all",
+        "anonymous",
+        "api",
+        "broker",
+        "contact",
+        "everyone",
+        "guest",
+        "help",
+        "host",
+        "info",
+        "mail",
+        "me",
+        "member",
+        "members",
+        "mod",
+        "moderator",
+        "none",
+        "null",
+        "official",
+        "owner",
+        "postmaster",
+        "privacy",
+        "root",
+        "security",
+        "staff",
+        "support",
+        "system",
+        "team",
+        "terms",
+        "undefined",
+        "user",
+        "webmaster",
+    ]
 )
 _LOOK_ALIKE: Final = str.maketrans({"0": "o", "1": "l", "i": "l", "5": "s", "$": "s", "3": "e", "_": "-", ".": "-"})
 
@@ -117,7 +153,7 @@ def user_name_problem(name: str) -> str | None:
         return "too_long"
     if not all(ch in "._-" or unicodedata.category(ch) in {"Ll", "Lu", "Lo", "Lm", "Nd", "Mn", "Mc"} for ch in name):
         return "characters"
-    if unicodedata.category(name[0])[0] != "L" and not name[0].isdecimal() or name[-1] in "._-":
+    if (unicodedata.category(name[0])[0] != "L" and not name[0].isdecimal()) or name[-1] in "._-":
         return "edges"
     if len(_scripts(name)) > 1:
         return "mixed_scripts"

@@ -64,9 +64,7 @@ class Standing:
     since: datetime | None
 
 
-NOTHING = Standing(
-    granted={}, refused={}, scopes=frozenset(), counterparty_version=None, receipt=None, since=None
-)
+NOTHING = Standing(granted={}, refused={}, scopes=frozenset(), counterparty_version=None, receipt=None, since=None)
 
 
 def standing(receipts: Iterable[ConsentReceipt]) -> Standing:

@@ -24,9 +24,9 @@ _MINT: Final = object()
 class Via(StrEnum):
     """The way claims left."""
 
-    ID_TOKEN = "id_token"  # noqa: S105 - a name, not a secret
+    ID_TOKEN = "id_token"
     USERINFO = "userinfo"
-    SESSION_TOKEN = "session_token"  # noqa: S105 - a name, not a secret
+    SESSION_TOKEN = "session_token"
     INTROSPECTION = "introspection"
 
 

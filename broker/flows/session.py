@@ -13,7 +13,7 @@ from broker.domain.ports import Clock, Delivery, Durable, Entropy, Sessions, Uni
 from broker.domain.session import IDLE_LIFETIME, LIFETIME, Session, device_in_words, is_live, needs_touch
 from broker.domain.values import AccountId, ClientId, IdentityKey, ProviderId, Sid
 
-LOGOUT_TOKEN = "logout_token"  # noqa: S105 - a kind of delivery
+LOGOUT_TOKEN = "logout_token"
 
 
 def digest_of(secret: str) -> bytes:

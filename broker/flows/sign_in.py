@@ -154,7 +154,9 @@ class SignInFlow:
         provider = self.provider(provider_id)
         state = params.get("state", "")
         self._check_binding(transaction, provider_id, state)
-        if not await self.replay.first_time(f"state:{hashlib.sha256(state.encode()).hexdigest()}", transaction.expires_at):
+        if not await self.replay.first_time(
+            f"state:{hashlib.sha256(state.encode()).hexdigest()}", transaction.expires_at
+        ):
             raise SignInFinished(detail="state used before")
         attempt = self._attempt(transaction, provider, state, scopes=scopes, ask_again=transaction.asked_again)
         identified = await provider.identify(attempt, params)
@@ -165,7 +167,7 @@ class SignInFlow:
                 return await self._freshen(transaction, identified, session, user_agent)
             case TransactionPurpose.LINK:
                 return await self._link(transaction, identified, session)
-            case TransactionPurpose.POSTING:
+            case _:  # POSTING
                 return await self._posting(transaction, identified, session)
 
     def _attempt(
@@ -275,9 +277,7 @@ class SignInFlow:
         started = await self._start(transaction, current.account, identified.identity, current, user_agent)
         return SignedIn(transaction=transaction, started=started, is_renewed=True)
 
-    async def _link(
-        self, transaction: SignInTransaction, identified: Identified, session: Session | None
-    ) -> Linked:
+    async def _link(self, transaction: SignInTransaction, identified: Identified, session: Session | None) -> Linked:
         """Add a way to sign in. Nothing of what the provider sent is kept but the identity itself."""
         current = self._same_session(transaction, session)
         identity, now = identified.identity, self.clock.now()

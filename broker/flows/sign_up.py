@@ -120,9 +120,7 @@ class SignUpFlow:
                 free.append(idea)
         return tuple(free)
 
-    async def create(
-        self, carried: Carried, form: SignUpForm, *, session: Session | None, user_agent: str
-    ) -> SignedIn:
+    async def create(self, carried: Carried, form: SignUpForm, *, session: Session | None, user_agent: str) -> SignedIn:
         """Account, link and receipt in one unit of work; then the session.
 
         Raises `FormInvalid` per field (`missing`, `bad_value`, `taken` or a code of `user_name_problem`). If the same

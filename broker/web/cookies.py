@@ -58,7 +58,9 @@ class Cookies:
                 lifetime="180 days",
             ),
             CookieNotice(
-                name=self.locale_name, purpose="remembers the language you chose", lifetime="until you close the browser"
+                name=self.locale_name,
+                purpose="remembers the language you chose",
+                lifetime="until you close the browser",
             ),
         )
 
@@ -153,9 +155,7 @@ class Cookies:
             return None
 
     def _set(self, response: Response, name: str, value: str, *, max_age: int | None = None) -> None:
-        response.set_cookie(
-            name, value, max_age=max_age, path="/", secure=self._secure, httponly=True, samesite="lax"
-        )
+        response.set_cookie(name, value, max_age=max_age, path="/", secure=self._secure, httponly=True, samesite="lax")
 
     def _clear(self, response: Response, name: str) -> None:
         response.set_cookie(name, "", max_age=0, path="/", secure=self._secure, httponly=True, samesite="lax")
@@ -169,5 +169,3 @@ def single(request: Request, name: str) -> str | None:
     headers = request.headers.getlist("cookie")
     seen = sum(part.strip().partition("=")[0] == name for header in headers for part in header.split(";"))
     return value if seen == 1 else None
-
-

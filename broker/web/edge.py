@@ -23,9 +23,7 @@ HEALTH: Final = frozenset({"/healthz", "/readyz"})
 class Edge:
     """ASGI middleware. `trusted` are the networks of our own proxies; nobody else's forwarding headers count."""
 
-    def __init__(
-        self, app: ASGIApp, *, public_url: str, trusted: Sequence[IPv4Network | IPv6Network]
-    ) -> None:
+    def __init__(self, app: ASGIApp, *, public_url: str, trusted: Sequence[IPv4Network | IPv6Network]) -> None:
         self._app = app
         parts = urlsplit(public_url)
         host = parts.netloc.lower()
@@ -43,7 +41,9 @@ class Edge:
             await self._refuse("The request has too many or too large headers.", 431, scope, receive, send)
             return
         if not scope["query_string"].isascii():
-            await self._refuse("The address of the request has letters that no address may have.", 400, scope, receive, send)
+            await self._refuse(
+                "The address of the request has letters that no address may have.", 400, scope, receive, send
+            )
             return
         hosts = [value.lower() for name, value in headers if name == b"host"]
         if (len(hosts) != 1 or hosts[0] not in self._hosts) and scope["path"] not in HEALTH:

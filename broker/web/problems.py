@@ -91,9 +91,7 @@ def _json(call: Call, problem: BrokerError) -> Response:
         )
         if status in (401, 403, 404, 409, 422):
             code = InvalidRequest.code
-    response = answer_json(
-        {"error": code, "error_description": problem.public, "reference": call.reference}, status
-    )
+    response = answer_json({"error": code, "error_description": problem.public, "reference": call.reference}, status)
     challenge = problem.challenge if isinstance(problem, ProtocolError) else ""
     if challenge == "Bearer":
         response.headers["WWW-Authenticate"] = f'Bearer error="{code}", error_description="{problem.public}"'
@@ -131,7 +129,7 @@ def _page(call: Call, problem: BrokerError) -> Response:
         contact=world.settings.broker.operator_contact,
         details=_details(call, problem),
     )
-    status = problem.status if problem.status >= 400 else 400
+    status = max(problem.status, 400)
     response = call.page(page, status)
     _retry_after(response, problem)
     return response
@@ -156,7 +154,11 @@ def _urls(call: Call, problem: BrokerError) -> dict[str, str]:
     urls: dict[str, str] = {}
     if call.carried is not None:
         chooser = f"/f/{call.carried.transaction.id}/sign-in"
-        urls = {"try_again": chooser, "another_way": chooser, "continue_to_site": f"{chooser.rpartition('/')[0]}/continue"}
+        urls = {
+            "try_again": chooser,
+            "another_way": chooser,
+            "continue_to_site": f"{chooser.rpartition('/')[0]}/continue",
+        }
     elif call.request.method == "GET" and is_local_path(call.request.url.path) and problem.status >= 500:
         urls["try_again"] = call.request.url.path
     if call.client is not None:

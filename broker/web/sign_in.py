@@ -75,7 +75,10 @@ async def choose(call: Call) -> Response:
     if not provider:
         raise BadRequest(detail="no provider chosen")
     wait = await world.limits.hit(
-        f"start:{call.address}", limit=world.settings.broker.limits.sign_ins_per_minute, window=60, now=world.clock.now()
+        f"start:{call.address}",
+        limit=world.settings.broker.limits.sign_ins_per_minute,
+        window=60,
+        now=world.clock.now(),
     )
     if wait:
         raise TooManyAttempts(wait, detail="sign-in starts")
@@ -198,5 +201,3 @@ async def step_up(call: Call) -> Response:
     )
     carried = await hold(call, transaction)
     return with_transaction(call, see_other(step_url(transaction, "sign-in")), carried)
-
-

@@ -99,7 +99,9 @@ def read_end_request(call: Call, params: Mapping[str, str]) -> EndRequest:
     hint = params.get("id_token_hint")
     claims = call.world.signer.own(hint, typ=tokens.ID_TOKEN_TYPE, now=call.world.clock.now()) if hint else None
     if hint and claims is None:
-        raise InvalidRedirectURI(detail="id_token_hint is not ours", public="The site sent a sign-out request we cannot trust.")
+        raise InvalidRedirectURI(
+            detail="id_token_hint is not ours", public="The site sent a sign-out request we cannot trust."
+        )
     named = ClientId(params.get("client_id") or str((claims or {}).get("aud", "")))
     if claims is not None and claims.get("aud") != named:
         raise InvalidRedirectURI(detail="client_id differs from the hint's")

@@ -110,5 +110,3 @@ def _check_open(call: Call) -> None:
         raise SignInFinished(detail="sign-up is done")
     if transaction.identity is None:
         raise SignInExpired(detail="nobody came back from a provider yet")
-
-

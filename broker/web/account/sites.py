@@ -23,9 +23,7 @@ async def stop_sharing(call: Call) -> Response:
 
 async def disconnect(call: Call) -> Response:
     """Disconnect one site."""
-    await call.world.account.disconnect(
-        call.signed_in, ClientId(call.form.get("client", "")), locale=call.locale
-    )
+    await call.world.account.disconnect(call.signed_in, ClientId(call.form.get("client", "")), locale=call.locale)
     return see_other("/me/sites?done=disconnected")
 
 

@@ -1,5 +1,7 @@
 """From what flows know to what pages show: builds the contexts of `web.pages`. Reads; never changes anything."""
 
+from broker.web.views.common import provider_label
+from broker.web.views.ending import sign_out, signed_out
 from broker.web.views.my_account import (
     account_details,
     close,
@@ -11,11 +13,9 @@ from broker.web.views.my_account import (
     sites,
     ways,
 )
-from broker.web.views.common import provider_label
 from broker.web.views.posting import posting, posting_opt_in, posting_settings
-from broker.web.views.texts import accessibility, cookies, help_page, home, privacy, terms
 from broker.web.views.steps import chooser, finish, kept_nothing, leaving, policy, preview, share
-from broker.web.views.ending import sign_out, signed_out
+from broker.web.views.texts import accessibility, cookies, help_page, home, privacy, terms
 
 __all__ = [
     "accessibility",

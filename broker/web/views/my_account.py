@@ -192,7 +192,9 @@ def _site_name(call: Call, client: str) -> str:
 
 def _disclosed(call: Call, row: DisclosureRow) -> pages.HistoryRow:
     client = call.world.clients.get(row.client)
-    reasons = [in_language(ask.why, call.locale)[0] for ask in (client.asks if client else ()) if ask.claim in row.claims]
+    reasons = [
+        in_language(ask.why, call.locale)[0] for ask in (client.asks if client else ()) if ask.claim in row.claims
+    ]
     return pages.HistoryRow(
         at=row.released_at,
         site=_site_name(call, row.client),
@@ -254,9 +256,7 @@ async def devices(call: Call) -> pages.Devices:
 async def news(call: Call) -> pages.News:
     """News e-mails."""
     account = await _account(call)
-    return pages.News(
-        name=name_of(account), done=_done(call), lists=newsletters(call, frozenset(account.newsletters))
-    )
+    return pages.News(name=name_of(account), done=_done(call), lists=newsletters(call, frozenset(account.newsletters)))
 
 
 async def close(call: Call) -> pages.CloseAccount:
@@ -275,5 +275,3 @@ async def close(call: Call) -> pages.CloseAccount:
 
 def closed(_call: Call) -> pages.AccountClosed:
     return pages.AccountClosed()
-
-

@@ -193,7 +193,10 @@ async def policy(call: Call, transaction: SignInTransaction) -> pages.PolicyChan
         pages.PolicyChange(
             kind=kind, version=version.version, effective_from=version.effective_from, changes=version.changes
         )
-        for kind, version in (("terms", in_force(policies.terms, today)), ("privacy", in_force(policies.privacy, today)))
+        for kind, version in (
+            ("terms", in_force(policies.terms, today)),
+            ("privacy", in_force(policies.privacy, today)),
+        )
         if version is not None
     ]
     client = call.world.clients.get(transaction.request.client_id) if transaction.request else None
@@ -239,7 +242,8 @@ def share(
         )
     return pages.Share(
         action=f"/f/{call.carried.transaction.id}/site",
-        site=site_card(situation.client, first_time=not situation.asks_for_more) or pages.SiteCard(name="", host="", url=""),
+        site=site_card(situation.client, first_time=not situation.asks_for_more)
+        or pages.SiteCard(name="", host="", url=""),
         rows=tuple(rows),
         shown=situation.shown_digest,
         signed_in_as=name_of(account),

@@ -16,7 +16,9 @@ async def home(call: Call) -> pages.Home:
     if call.session is not None:
         name = name_of(await call.world.account.load(call.session.account))
     return pages.Home(
-        sites=_sites(call), providers=tuple(provider_button(call, provider) for provider in call.world.providers), name=name
+        sites=_sites(call),
+        providers=tuple(provider_button(call, provider) for provider in call.world.providers),
+        name=name,
     )
 
 
@@ -26,7 +28,9 @@ def privacy(call: Call) -> pages.PrivacyNotice:
     version = in_force(settings.policies.privacy, call.world.clock.now().date())
     return pages.PrivacyNotice(
         fields=tuple(
-            _notice_field(call, policy.claim, policy.purpose, policy.audience, policy.use is Use.NEEDED, policy.retention)
+            _notice_field(
+                call, policy.claim, policy.purpose, policy.audience, policy.use is Use.NEEDED, policy.retention
+            )
             for policy in settings.fields.values()
             if policy.use is not Use.NEVER
         ),
