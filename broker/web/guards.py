@@ -82,6 +82,7 @@ async def _transaction(call: Call) -> None:
         raise SignInExpired(detail="no cookie for this transaction")
     await _browser(call)
     call.carried = await open_transaction(call, call.transaction_id, cookie)
+    call.locale = call.world.renderer.choose_locale(call.request, begun_in=call.carried.transaction.locale)
 
 
 async def open_transaction(call: Call, transaction_id: str, cookie: str) -> Carried:
@@ -162,6 +163,8 @@ async def authenticate(call: Call, form: Form) -> Client:
     headers = call.request.headers.getlist("authorization")
     if len(headers) > 1 or (headers and "client_secret" in form):
         raise InvalidRequest(detail="more than one client authentication")
+    client_id: str
+    secret: str | None
     if headers:
         client_id, secret = _basic(headers[0])
         if form.get("client_id", client_id) != client_id:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
+from broker.domain.client import redirect_matches
 from broker.domain.grant import AuthorizationRequest
 from broker.domain.transaction import Facts, SignInTransaction, Step, TransactionPurpose, next_step
 from broker.errors import LoginRequired, SignInExpired, TooManyAttempts
@@ -76,7 +77,7 @@ async def situation_of(call: Call, transaction: SignInTransaction) -> Situation 
     if request is None:
         return None
     client = call.world.clients.get(request.client_id)
-    if client is None or not client.enabled or request.redirect_uri not in client.redirect_uris and not client.is_public:
+    if client is None or not client.enabled or not redirect_matches(client, request.redirect_uri):
         raise SignInExpired(detail="client changed or disabled meanwhile")
     call.client = client
     call.answer_to = AnswerTo(redirect_uri=request.redirect_uri, state=request.state)
@@ -141,5 +142,3 @@ def leave(call: Call, url: str, to: str) -> Response:
     response = call.page(views.leaving(to, url))
     response.headers["Refresh"] = f"0; url={url}"
     return response
-
-
