@@ -1,0 +1,527 @@
+"""Sending people upstream, and taking back who they are."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from tests.flows.front import (
+    AGENT,
+    CALLBACKS,
+    FACEBOOK,
+    OPENID,
+    Front,
+    identity,
+    request,
+    state_of,
+)
+
+from broker.domain.account import AccountStatus
+from broker.domain.claims import EMAIL, NAME
+from broker.domain.session import Session
+from broker.domain.transaction import TransactionPurpose
+from broker.domain.values import IdentityKey, ProviderId
+from broker.errors import (
+    AccountHeld,
+    IdentityTaken,
+    ProviderOff,
+    SignInCancelled,
+    SignInFinished,
+    SignInRequired,
+    UpstreamUnavailable,
+    WrongBrowser,
+)
+from broker.flows.sign_in import LINK_TOUCH_EVERY, Linked, NewPerson, PostingAllowed, SignedIn
+
+
+@pytest.fixture
+def front() -> Front:
+    return Front()
+
+
+def signed_in(outcome: object) -> SignedIn:
+    assert isinstance(outcome, SignedIn), outcome
+    return outcome
+
+
+# --- leaving ------------------------------------------------------------------------------------------
+
+
+async def test_every_attempt_has_secrets_of_its_own(front: Front) -> None:
+    """State, nonce and verifier are never used for two attempts (catalogue 35, 38)."""
+    carried = await front.box.hold(front.transaction())
+    for _ in range(3):
+        await front.sign_in.begin(carried, FACEBOOK)
+    attempts = front.facebook.attempts
+    for name in ("state", "nonce", "code_verifier"):
+        assert len({getattr(attempt, name) for attempt in attempts}) == 3
+    assert all(len(attempt.code_verifier) >= 43 for attempt in attempts)
+
+
+async def test_each_provider_has_an_address_of_its_own_to_come_back_to(front: Front) -> None:
+    """(catalogue 39)"""
+    await front.leave(FACEBOOK)
+    await front.leave(OPENID)
+    addresses = [front.facebook.attempts[0].redirect_uri, front.openid.attempts[0].redirect_uri]
+    assert addresses == [f"{CALLBACKS}facebook", f"{CALLBACKS}openid"]
+
+
+async def test_the_state_is_kept_as_a_digest_only(front: Front) -> None:
+    left = await front.leave()
+    kept = repr(left.carried.transaction)
+    assert state_of(left) not in kept
+    assert state_of(left).startswith(f"{left.carried.transaction.id}.")
+    assert left.carried.transaction.state_digest not in {None, b""}
+
+
+@pytest.mark.parametrize(
+    ("purpose", "asks", "is_forced"),
+    [
+        (TransactionPurpose.SIGN_IN, {}, False),
+        (TransactionPurpose.SIGN_IN, {"prompt": frozenset({"login"})}, True),
+        (TransactionPurpose.SIGN_IN, {"prompt": frozenset({"consent"})}, False),
+        (TransactionPurpose.SIGN_IN, {"max_age": 0}, True),
+        (TransactionPurpose.SIGN_IN, {"max_age": 3600}, True),
+        (TransactionPurpose.FRESHEN, {}, True),
+        (TransactionPurpose.LINK, {}, False),
+    ],
+)
+async def test_a_fresh_sign_in_is_asked_for_where_it_is_needed(
+    front: Front, purpose: TransactionPurpose, asks: dict[str, Any], is_forced: bool
+) -> None:
+    left = await front.leave(purpose=purpose, request=request(**asks))
+    assert front.facebook.attempts[0].fresh is is_forced
+    assert left.carried.transaction.forced_fresh is is_forced
+
+
+async def test_the_site_is_never_named_upstream(front: Front) -> None:
+    """The provider learns that somebody signs in here, and not where they are going."""
+    left = await front.leave(request=request())
+    attempt = front.facebook.attempts[0]
+    told = " ".join([left.url, attempt.state, attempt.nonce, attempt.redirect_uri, *attempt.scopes])
+    assert "forum" not in told
+
+
+async def test_scopes_are_the_providers_unless_others_are_given(front: Front) -> None:
+    carried = await front.box.hold(front.transaction())
+    await front.sign_in.begin(carried, FACEBOOK)
+    await front.sign_in.begin(carried, FACEBOOK, scopes=("publish",), ask_again=True, login_hint="ana@mail.test")
+    first, second = front.facebook.attempts
+    assert first.scopes == front.facebook.sign_in_scopes
+    assert (second.scopes, second.ask_again, second.login_hint) == (("publish",), True, "ana@mail.test")
+    assert not first.ask_again
+
+
+async def test_an_unknown_provider_is_off(front: Front) -> None:
+    with pytest.raises(ProviderOff):
+        await front.leave(ProviderId("myspace"))
+
+
+async def test_an_attempt_that_cannot_start_changes_nothing(front: Front) -> None:
+    carried = await front.box.hold(front.transaction())
+    front.facebook.is_down = True
+    with pytest.raises(UpstreamUnavailable):
+        await front.sign_in.begin(carried, FACEBOOK)
+    assert (await front.box.open(carried.transaction.id, carried.cookie)).transaction == carried.transaction
+
+
+async def test_leaving_again_forgets_what_came_back_before(front: Front) -> None:
+    """Asked once more, the provider's first answer is gone."""
+    carried = await front.new_person("ana")
+    left = await front.sign_in.begin(carried, FACEBOOK, ask_again=True)
+    transaction = left.carried.transaction
+    assert (transaction.identity, transaction.tokens, transaction.decision) == (None, None, None)
+    assert transaction.asked_again
+
+
+# --- coming back: bound to this browser, this attempt, this provider ----------------------------------
+
+
+async def test_a_known_person_is_signed_in(front: Front) -> None:
+    first = await front.person("ana")
+    outcome = signed_in(await front.back(await front.leave(), "ana"))
+    assert outcome.started.session.account == first.started.session.account
+    assert await front.sessions.load(outcome.started.secret) is not None
+    assert len(front.accounts) == 1
+
+
+async def test_the_provider_gets_back_exactly_what_it_was_sent(front: Front) -> None:
+    """Nonce, verifier and address of this attempt: a foreign code fails against them (catalogue 36, 37)."""
+    left = await front.leave()
+    await front.back(left, "ana")
+    sent, got = front.facebook.attempts[0], front.facebook.identified[0][0]
+    assert (got.nonce, got.code_verifier, got.redirect_uri, got.state, got.scopes) == (
+        sent.nonce, sent.code_verifier, sent.redirect_uri, sent.state, sent.scopes,
+    )  # fmt: skip
+    assert got.nonce and got.code_verifier
+
+
+@pytest.mark.parametrize("state", ["", "x", None])
+async def test_a_callback_without_the_attempts_state_is_refused(front: Front, state: str | None) -> None:
+    """Missing, empty, or cut to the transaction's id: no fail-open (catalogue 32)."""
+    left = await front.leave()
+    wrong = left.carried.transaction.id + "." if state is None else state
+    with pytest.raises(WrongBrowser):
+        await front.back(left, "ana", state=wrong)
+    params: dict[str, str] = {"code": "ana"}
+    with pytest.raises(WrongBrowser):
+        await front.sign_in.complete(left.carried, FACEBOOK, params, session=None, user_agent=AGENT)
+    assert front.facebook.identified == []
+
+
+async def test_the_state_of_another_browser_is_refused(front: Front) -> None:
+    """The attacker's own valid answer in the victim's browser signs nobody in (catalogue 33)."""
+    victim, attacker = await front.leave(), await front.leave()
+    with pytest.raises(WrongBrowser):
+        await front.back(victim, "attacker", state=state_of(attacker))
+    assert front.facebook.identified == []
+    assert front.memory.sessions.rows == {}
+
+
+async def test_an_answer_is_taken_once(front: Front) -> None:
+    """(catalogue 34)"""
+    await front.person("ana")
+    left = await front.leave()
+    await front.back(left, "ana")
+    sessions = len(front.memory.sessions.rows)
+    for _ in range(2):
+        with pytest.raises(SignInFinished):
+            await front.back(left, "ana")
+    assert len(front.memory.sessions.rows) == sessions
+    assert len(front.facebook.identified) == 2
+
+
+async def test_of_twenty_answers_at_once_one_is_taken(front: Front) -> None:
+    """(catalogue 34)"""
+    await front.person("ana")
+    left = await front.leave()
+    outcomes = await asyncio.gather(*(front.back(left, "ana") for _ in range(20)), return_exceptions=True)
+    assert sum(isinstance(outcome, SignedIn) for outcome in outcomes) == 1
+    assert sum(isinstance(outcome, SignInFinished) for outcome in outcomes) == 19
+
+
+async def test_an_answer_of_another_provider_is_refused(front: Front) -> None:
+    """Started for one, delivered to the other's address (catalogue 35, 39, 40)."""
+    left = await front.leave(FACEBOOK)
+    with pytest.raises(WrongBrowser):
+        await front.back(left, "ana", provider=OPENID)
+    assert front.openid.identified == front.facebook.identified == []
+
+
+async def test_an_attempt_belongs_to_the_provider_chosen_last(front: Front) -> None:
+    """(catalogue 35)"""
+    first = await front.leave(FACEBOOK)
+    second = await front.sign_in.begin(first.carried, OPENID)
+    with pytest.raises(WrongBrowser):
+        await front.sign_in.complete(
+            second.carried, FACEBOOK, {"state": state_of(first), "code": "ana"}, session=None, user_agent=AGENT
+        )
+    assert isinstance(await front.back(second, "ana"), NewPerson)
+
+
+async def test_a_transaction_that_never_left_takes_no_answer(front: Front) -> None:
+    """(catalogue 36)"""
+    carried = await front.box.hold(front.transaction())
+    with pytest.raises(WrongBrowser):
+        await front.sign_in.complete(
+            carried, FACEBOOK, {"state": f"{carried.transaction.id}.x", "code": "a"}, session=None, user_agent=AGENT
+        )
+
+
+async def test_a_provider_switched_off_meanwhile_takes_no_answer(front: Front) -> None:
+    """(catalogue 35)"""
+    left = await front.leave()
+    flow = replace(front.sign_in, providers={})
+    with pytest.raises(ProviderOff):
+        await flow.complete(left.carried, FACEBOOK, {"state": state_of(left)}, session=None, user_agent=AGENT)
+
+
+async def test_saying_no_there_uses_the_answer_up_and_lets_one_try_again(front: Front) -> None:
+    left = await front.leave()
+    with pytest.raises(SignInCancelled):
+        await front.back(left, "", error="access_denied")
+    again = await front.sign_in.begin(left.carried, FACEBOOK)
+    assert isinstance(await front.back(again, "ana"), NewPerson)
+
+
+# --- who it is ----------------------------------------------------------------------------------------
+
+
+async def test_somebody_unknown_is_kept_under_the_browsers_key_only(front: Front) -> None:
+    """Nothing about a person reaches the database before they say yes."""
+    carried = await front.new_person("ana")
+    assert carried.is_stored
+    assert carried.transaction.identity == identity("ana")
+    assert front.accounts == {}
+    assert front.durable.tables.receipts == {}
+    _, sealed = front.memory.transactions.rows[carried.transaction.id]
+    assert b"ana" not in sealed
+    assert (carried.transaction.nonce, carried.transaction.code_verifier) == (None, None)
+
+
+@pytest.mark.parametrize("verified", [frozenset(), frozenset({EMAIL})])
+@pytest.mark.parametrize("provider", [FACEBOOK, OPENID])
+async def test_a_matching_email_does_not_link(front: Front, provider: ProviderId, verified: frozenset[Any]) -> None:
+    """Whoever says it, and however sure: an address is no identity (decision 18; catalogue 113, 114, 116)."""
+    await front.person("ana")
+    front.facebook.people["eve"] = identity("eve", claims=identity("ana").claims, verified=verified)
+    front.openid.people["eve"] = identity("eve", provider=OPENID, claims=identity("ana").claims, verified=verified)
+    outcome = await front.back(await front.leave(provider), "eve")
+    assert isinstance(outcome, NewPerson)
+    assert len(front.links) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"claims": {NAME: "Renamed", EMAIL: "other@mail.test"}},
+        {"claims": {}},
+        {"account_hint": "other@mail.test"},
+        {"verified": frozenset()},
+    ],
+    ids=["other values", "no values", "other hint", "nothing checked"],
+)
+async def test_what_a_provider_says_later_changes_nothing(front: Front, change: dict[str, Any]) -> None:
+    """Issuer and subject are the identity; everything else is dropped unread (catalogue 115)."""
+    first = await front.person("ana")
+    account = first.started.session.account
+    before, links = front.accounts[account], front.links
+    front.facebook.people["ana"] = identity("ana", **change)
+    outcome = signed_in(await front.back(await front.leave(), "ana"))
+    assert outcome.started.session.account == account
+    assert front.accounts[account] == before
+    assert front.links == links
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        IdentityKey(issuer="https://facebook.example", subject="Subject-of-ana"),
+        IdentityKey(issuer="https://facebook.example/", subject="subject-of-ana"),
+        IdentityKey(issuer="https://openid.example", subject="subject-of-ana"),
+    ],
+    ids=["other case", "other issuer", "other provider"],
+)
+async def test_an_identity_is_issuer_and_subject_to_the_letter(front: Front, key: IdentityKey) -> None:
+    """(catalogue 115)"""
+    await front.person("ana")
+    front.facebook.people["ana"] = identity("ana", key=key)
+    assert isinstance(await front.back(await front.leave(), "ana"), NewPerson)
+
+
+async def test_nothing_of_the_provider_goes_on_with_somebody_known(front: Front) -> None:
+    await front.person("ana")
+    outcome = signed_in(await front.back(await front.leave(), "ana"))
+    transaction = outcome.transaction
+    assert (transaction.identity, transaction.tokens, transaction.state_digest, transaction.code_verifier) == (
+        None, None, None, None,
+    )  # fmt: skip
+    assert transaction.sid == outcome.started.session.sid
+    assert front.durable.tables.upstream_tokens == {}
+
+
+async def test_an_account_on_hold_lets_nobody_in(front: Front) -> None:
+    session = (await front.person("ana")).started.session
+    await front.save(replace(front.accounts[session.account], status=AccountStatus.HELD))
+    sessions = len(front.memory.sessions.rows)
+    with pytest.raises(AccountHeld):
+        await front.back(await front.leave(), "ana")
+    assert len(front.memory.sessions.rows) == sessions
+
+
+async def test_last_used_is_written_once_an_hour_at_most(front: Front) -> None:
+    await front.person("ana")
+    born = front.links[0].last_used_at
+    front.clock.move(LINK_TOUCH_EVERY)
+    await front.back(await front.leave(), "ana")
+    assert front.links[0].last_used_at == born
+    front.clock.move(timedelta(seconds=1))
+    await front.back(await front.leave(), "ana")
+    assert front.links[0].last_used_at == front.clock.now()
+
+
+@pytest.mark.parametrize(
+    ("says", "asks", "counts"),
+    [
+        (None, {}, timedelta()),
+        (timedelta(hours=-3), {}, timedelta(hours=-3)),
+        (timedelta(hours=3), {}, timedelta()),
+        (timedelta(hours=-3), {"prompt": frozenset({"login"})}, timedelta()),
+    ],
+    ids=["says nothing", "says when", "says the future", "was made to ask"],
+)
+async def test_when_somebody_proved_who_they_are(
+    front: Front, says: timedelta | None, asks: dict[str, Any], counts: timedelta
+) -> None:
+    """The provider's word, never later than now; its answer's time where it had to ask anew (decision 26)."""
+    await front.person("ana")
+    now = front.clock.now()
+    front.facebook.people["ana"] = identity("ana", authenticated_at=None if says is None else now + says)
+    outcome = signed_in(await front.back(await front.leave(request=request(**asks)), "ana"))
+    assert outcome.started.session.auth_time == now + counts
+
+
+async def test_signing_in_makes_a_new_secret_in_a_browser_that_had_one(front: Front) -> None:
+    """(catalogue 93)"""
+    first = (await front.person("ana")).started
+    outcome = signed_in(await front.back(await front.leave(), "ana", session=first.session))
+    assert outcome.started.secret != first.secret
+    assert await front.sessions.load(first.secret) is None
+    assert await front.sessions.load(outcome.started.secret) is not None
+
+
+# --- adding a way to sign in --------------------------------------------------------------------------
+
+
+async def linking(
+    front: Front, session: Session, name: str, back_with: Session | None = None, *, gone: bool = False
+) -> Any:
+    left = await front.leave(OPENID, TransactionPurpose.LINK, session)
+    return await front.back(left, name, session=None if gone else back_with or session)
+
+
+async def test_a_second_way_is_added_with_a_receipt_and_no_values(front: Front) -> None:
+    session = (await front.person("ana")).started.session
+    before = front.accounts[session.account]
+    outcome = await linking(front, session, "ana-elsewhere")
+    assert isinstance(outcome, Linked)
+    assert {link.key for link in front.links} == {identity("ana").key, outcome.link.key}
+    assert outcome.link.account == session.account
+    assert front.accounts[session.account] == before
+    receipt = front.durable.tables.receipts[outcome.link.receipt]
+    assert (receipt.shown, receipt.accepted, receipt.counterparty) == ((), (), "openid")
+    assert front.durable.tables.upstream_tokens == {}
+
+
+async def test_either_way_leads_to_the_same_account(front: Front) -> None:
+    session = (await front.person("ana")).started.session
+    await linking(front, session, "ana-elsewhere")
+    outcome = signed_in(await front.back(await front.leave(OPENID), "ana-elsewhere"))
+    assert outcome.started.session.account == session.account
+
+
+async def test_an_identity_of_another_account_is_refused_without_naming_it(front: Front) -> None:
+    """(catalogue 123)"""
+    ana, ben = (await front.person("ana")).started.session, (await front.person("ben", OPENID)).started.session
+    with pytest.raises(IdentityTaken) as refused:
+        await linking(front, ana, "ben")
+    said = f"{refused.value.public} {refused.value.detail}"
+    assert not [word for word in ("ben", "Ben", ben.account) if word in said]
+    assert len(front.links) == 2
+    assert len(front.durable.tables.receipts) == 2
+
+
+async def test_adding_a_way_twice_is_refused_the_same(front: Front) -> None:
+    """Whether it is one's own or somebody else's: one answer (catalogue 123, 127)."""
+    session = (await front.person("ana")).started.session
+    await linking(front, session, "ana-elsewhere")
+    with pytest.raises(IdentityTaken) as refused:
+        await linking(front, session, "ana-elsewhere")
+    assert refused.value.public == IdentityTaken.public
+
+
+async def test_who_started_it_must_be_who_is_here(front: Front) -> None:
+    """Fixed at the start, equal at the callback: another account's or browser's session is refused (catalogue 122)."""
+    ana, ben = (await front.person("ana")).started, (await front.person("ben")).started
+    elsewhere = signed_in(await front.back(await front.leave(), "ana")).started
+    for other in (ben.session, elsewhere.session):
+        with pytest.raises(WrongBrowser):
+            await linking(front, ana.session, "ana-elsewhere", other)
+    with pytest.raises(SignInRequired):
+        await linking(front, ana.session, "ana-elsewhere", gone=True)
+    assert len(front.links) == 2
+
+
+async def test_an_account_closed_meanwhile_gets_no_new_way(front: Front) -> None:
+    """(catalogue 130)"""
+    session = (await front.person("ana")).started.session
+    left = await front.leave(OPENID, TransactionPurpose.LINK, session)
+    await front.account.close(session)
+    with pytest.raises(IdentityTaken):
+        await front.back(left, "ana-elsewhere", session=session)
+    assert front.links == []
+
+
+# --- proving it anew ----------------------------------------------------------------------------------
+
+
+async def test_a_fresh_sign_in_renews_this_session_and_no_more(front: Front) -> None:
+    first = (await front.person("ana")).started
+    grant = await front.grant(first.session)
+    front.clock.move(timedelta(hours=1))
+    left = await front.leave(purpose=TransactionPurpose.FRESHEN, session=first.session, return_to="/me/ways")
+    outcome = signed_in(await front.back(left, "ana", session=first.session))
+    assert outcome.is_renewed
+    assert outcome.started.session.sid == first.session.sid
+    assert outcome.started.session.auth_time == front.clock.now()
+    assert await front.sessions.load(outcome.started.secret) is not None
+    assert await front.sessions.load(first.secret) is None
+    assert await front.is_standing(grant)
+
+
+async def test_any_way_of_ones_own_proves_it(front: Front) -> None:
+    session = (await front.person("ana")).started.session
+    await linking(front, session, "ana-elsewhere")
+    left = await front.leave(OPENID, TransactionPurpose.FRESHEN, session)
+    assert signed_in(await front.back(left, "ana-elsewhere", session=session)).is_renewed
+
+
+@pytest.mark.parametrize("who", ["ben", "nobody-we-know"])
+async def test_somebody_else_proves_nothing(front: Front, who: str) -> None:
+    """A known other and an unknown one hear the same, and everything stays as it was (catalogue 122, 127)."""
+    first = (await front.person("ana")).started
+    await front.person("ben")
+    left = await front.leave(purpose=TransactionPurpose.FRESHEN, session=first.session)
+    with pytest.raises(IdentityTaken) as refused:
+        await front.back(left, who, session=first.session)
+    assert refused.value.public == "That is not one of your ways to sign in. Please use one of yours."
+    assert await front.sessions.load(first.secret) == first.session
+
+
+async def test_proving_it_in_another_session_is_refused(front: Front) -> None:
+    """(catalogue 122)"""
+    ana, ben = (await front.person("ana")).started, (await front.person("ben")).started
+    left = await front.leave(purpose=TransactionPurpose.FRESHEN, session=ana.session)
+    with pytest.raises(WrongBrowser):
+        await front.back(left, "ana", session=ben.session)
+
+
+# --- posting ------------------------------------------------------------------------------------------
+
+
+async def test_only_an_identity_of_ones_own_may_be_posted_with(front: Front) -> None:
+    """(catalogue 189)"""
+    session = (await front.person("ana")).started.session
+    await front.person("ben")
+    left = await front.leave(purpose=TransactionPurpose.POSTING, session=session)
+    outcome = await front.back(left, "ana", session=session)
+    assert isinstance(outcome, PostingAllowed)
+    assert outcome.tokens == front.facebook.tokens["ana"]
+    assert front.durable.tables.upstream_tokens == {}
+    for other in ("ben", "nobody-we-know"):
+        left = await front.leave(purpose=TransactionPurpose.POSTING, session=session)
+        with pytest.raises(IdentityTaken):
+            await front.back(left, other, session=session)
+
+
+# --- taking back upstream -----------------------------------------------------------------------------
+
+
+async def test_what_was_granted_upstream_is_taken_back_as_far_as_possible(front: Front) -> None:
+    """(decision 19)"""
+    carried = await front.new_person("ana")
+    await front.sign_in.drop_upstream(FACEBOOK, carried.transaction.tokens)
+    assert front.facebook.revoked == [front.facebook.tokens["ana"]]
+    front.facebook.is_down = True
+    await front.sign_in.drop_upstream(FACEBOOK, carried.transaction.tokens)
+    await front.sign_in.drop_upstream(FACEBOOK, None)
+    await front.sign_in.drop_upstream(ProviderId("gone"), carried.transaction.tokens)
+    assert len(front.facebook.revoked) == 1
+
+
+def test_the_callback_address_says_nothing_of_the_site(front: Front) -> None:
+    assert urlsplit(front.sign_in.callback_base).query == ""
