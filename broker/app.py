@@ -22,7 +22,7 @@ from broker import hashing, paths
 from broker.chance import SystemClock, SystemEntropy
 from broker.domain.ports import Clock, Entropy
 from broker.egress import Egress, Exemption
-from broker.errors import ConfigurationError, Problem
+from broker.errors import ConfigurationError, Problem, StoreUnavailable
 from broker.flows.account import AccountFlow
 from broker.flows.authorize import AuthorizeFlow
 from broker.flows.exchange import ExchangeFlow
@@ -113,8 +113,18 @@ async def open_world(settings: Settings, telemetry: Telemetry, clock: Clock | No
         egress = Egress(exemptions=[Exemption.parse(text.address, text.ca_file) for text in settings.broker.egress])
         stack.push_async_callback(egress.aclose)
         opened = _compose(settings, telemetry, stores, egress, clock, entropy)
-        await opened.keys.load()
+        await _load_keys(opened)
         yield opened
+
+
+async def _load_keys(opened: Opened) -> None:
+    """Raises `ValueError` if they are there but cannot be used: then nothing may start (catalogue 167)."""
+    try:
+        await opened.keys.load()
+    except StoreUnavailable as error:
+        await opened.stores.durable.ping()  # raises if it is the database that is away
+        msg = f"the signing keys cannot be opened: {error.detail}"
+        raise ValueError(msg) from None
 
 
 def _compose(
