@@ -109,12 +109,15 @@ class Renderer:
         """The first of a site's `ui_locales` that is offered (OpenID Connect Core §3.1.2.1), else `otherwise`."""
         return self.languages.first(ui_locales) or otherwise
 
-    def choose_locale(self, request: Request, account_locale: str | None = None) -> str:
-        """`?lang`, the account's choice, the cookie, `Accept-Language`, the default: the first that is offered."""
+    def choose_locale(self, request: Request, account_locale: str | None = None, *, begun_in: str = "") -> str:
+        """`?lang`, the account's choice, the cookie, the language this sign-in began in, `Accept-Language`, the default:
+        the first that is offered.
+        """
         return (
             self.supported(request.query_params.get("lang", ""))
             or self.supported(account_locale or "")
             or self.supported(self._cookie(request))
+            or self.supported(begun_in)
             or self.languages.accepted(request.headers.get("accept-language", ""))
             or self.languages.default.tag
         )
