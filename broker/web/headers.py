@@ -31,14 +31,9 @@ class SecurityHeaders:
         if secure:
             base["Strict-Transport-Security"] = "max-age=63072000; includeSubDomains"
             policy += "; upgrade-insecure-requests"
-        self._page = _raw(
-            base
-            | {
-                "Content-Security-Policy": policy,
-                "Cross-Origin-Opener-Policy": "same-origin",
-                "Referrer-Policy": "same-origin",
-            }
-        )
+        page = base | {"Content-Security-Policy": policy, "Cross-Origin-Opener-Policy": "same-origin"}
+        self._page = _raw(page | {"Referrer-Policy": "same-origin"})
+        self._callback_page = _raw(page | {"Referrer-Policy": "no-referrer"})
         self._bare = _raw(
             base
             | {
@@ -54,8 +49,8 @@ class SecurityHeaders:
         headers = response.raw_headers
         present = {name for name, _ in headers}
         is_page = (response.media_type or "").startswith("text/html")
-        if is_page and not is_callback:
-            headers += self._page
+        if is_page:
+            headers += self._callback_page if is_callback else self._page
         else:
             headers += self._open if b"access-control-allow-origin" in present else self._bare
         if b"cache-control" not in present:
