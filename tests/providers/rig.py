@@ -201,7 +201,9 @@ def sign(claims: Json | bytes, key: Any = None, *, alg: str = "RS256", header: J
 def _signature(data: bytes, key: Any, alg: str) -> bytes:
     if isinstance(key, rsa.RSAPrivateKey):
         if alg.startswith("PS"):
-            return key.sign(data, padding.PSS(padding.MGF1(hashes.SHA256()), hashes.SHA256().digest_size), hashes.SHA256())
+            return key.sign(
+                data, padding.PSS(padding.MGF1(hashes.SHA256()), hashes.SHA256().digest_size), hashes.SHA256()
+            )
         return key.sign(data, padding.PKCS1v15(), hashes.SHA256())
     if isinstance(key, ec.EllipticCurvePrivateKey):
         size = (key.curve.key_size + 7) // 8

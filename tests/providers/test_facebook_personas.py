@@ -208,7 +208,10 @@ async def test_two_people_with_one_address_are_two_people(rig: Rig) -> None:
 
 async def test_another_app_knows_the_same_person_by_another_key(rig: Rig, egress: Egress) -> None:
     other = Rig(rig.base, Facebook(preset(rig.base, client_id=OTHER_APP), egress, SystemClock()))
-    first, second = (await rig.sign_in("id-changes-per-app")).identity, (await other.sign_in("id-changes-per-app")).identity
+    first, second = (
+        (await rig.sign_in("id-changes-per-app")).identity,
+        (await other.sign_in("id-changes-per-app")).identity,
+    )
     assert first.key.issuer != second.key.issuer
     assert first.key.subject != second.key.subject
 
@@ -220,9 +223,7 @@ async def test_a_person_without_last_name_has_none(rig: Rig) -> None:
     assert (await one.sign_in("normal")).identity.claims[FAMILY_NAME] == "Marković"
 
 
-@pytest.mark.parametrize(
-    ("slug", "date"), [("normal", "1990-04-09"), ("minor", "0000-05-01"), ("amina", "1975")]
-)
+@pytest.mark.parametrize(("slug", "date"), [("normal", "1990-04-09"), ("minor", "0000-05-01"), ("amina", "1975")])
 async def test_birthdays_come_whole_or_in_part(rig: Rig, slug: str, date: str) -> None:
     fields = (NAME, ClaimName("birthdate"))
     one = Rig(rig.base, Facebook(replace(rig.provider._preset, fields=fields), rig.provider._http, SystemClock()))

@@ -62,7 +62,9 @@ def expected(**changes: Any) -> Expected:
     return dataclasses.replace(usual, **changes)
 
 
-async def verify(token: str, *, now: datetime = NOW, keys: CountingKeys | None = None, **changes: Any) -> VerifiedClaims:
+async def verify(
+    token: str, *, now: datetime = NOW, keys: CountingKeys | None = None, **changes: Any
+) -> VerifiedClaims:
     return await verify_id_token(token, expected(**changes), keys or CountingKeys(), now)
 
 
@@ -120,7 +122,18 @@ async def test_an_attempt_without_nonce_matches_nothing() -> None:
 
 @pytest.mark.parametrize(
     "issuer",
-    [None, "", ISSUER + "/", ISSUER + ".evil.test", ISSUER.upper(), "https://op.exampl", "http://op.example", [ISSUER], 1, {}],
+    [
+        None,
+        "",
+        ISSUER + "/",
+        ISSUER + ".evil.test",
+        ISSUER.upper(),
+        "https://op.exampl",
+        "http://op.example",
+        [ISSUER],
+        1,
+        {},
+    ],
 )
 async def test_the_issuer_is_equal_to_the_last_character(issuer: object) -> None:
     """catalogue 41, 42."""
@@ -128,7 +141,20 @@ async def test_the_issuer_is_equal_to_the_last_character(issuer: object) -> None
 
 
 @pytest.mark.parametrize(
-    "audience", [None, "", "other", [], ["other"], [CLIENT_ID, "other"], CLIENT_ID + " ", 7, [7], [CLIENT_ID, None], {CLIENT_ID: 1}]
+    "audience",
+    [
+        None,
+        "",
+        "other",
+        [],
+        ["other"],
+        [CLIENT_ID, "other"],
+        CLIENT_ID + " ",
+        7,
+        [7],
+        [CLIENT_ID, None],
+        {CLIENT_ID: 1},
+    ],
 )
 async def test_the_audience_is_us_and_nobody_else(audience: object) -> None:
     """catalogue 43."""
@@ -179,7 +205,8 @@ async def test_times_are_there_sane_and_within_a_minute(changes: Json, check: st
 
 
 @pytest.mark.parametrize(
-    "changes", [{"exp": AT - 59}, {"iat": AT + 59}, {"iat": AT - 599}, {"nbf": AT + 59}, {"exp": AT + 0.5}, {"iat": AT - 0.25}]
+    "changes",
+    [{"exp": AT - 59}, {"iat": AT + 59}, {"iat": AT - 599}, {"nbf": AT + 59}, {"exp": AT + 0.5}, {"iat": AT - 0.25}],
 )
 async def test_fractions_and_small_differences_are_fine(changes: Json) -> None:
     """catalogue 44, 165."""
@@ -192,7 +219,9 @@ async def test_null_times_are_no_times() -> None:
     await refused(sign(claims), "nbf")
 
 
-@pytest.mark.parametrize("subject", [None, "", "   ", 17, 1.5, True, ["a"], "x" * 256, "a\x00b", "a\nb", "a\x7f", "\ud800"])
+@pytest.mark.parametrize(
+    "subject", [None, "", "   ", 17, 1.5, True, ["a"], "x" * 256, "a\x00b", "a\nb", "a\x7f", "\ud800"]
+)
 async def test_the_subject_is_usable_text(subject: object) -> None:
     """catalogue 45."""
     await refused(sign(id_claims(sub=subject)), "sub")
@@ -300,7 +329,10 @@ async def test_keys_in_the_header_are_never_used() -> None:
             assert {asked.url for asked in keys.http.asked} <= {f"{ISSUER}/jwks"}
 
 
-@pytest.mark.parametrize("header", [{"crit": ["exp"], "exp": 1}, {"crit": []}, {"crit": ["b64"], "b64": False}, {"b64": False}, {"crit": "x"}])
+@pytest.mark.parametrize(
+    "header",
+    [{"crit": ["exp"], "exp": 1}, {"crit": []}, {"crit": ["b64"], "b64": False}, {"b64": False}, {"crit": "x"}],
+)
 async def test_critical_extensions_are_refused(header: Json) -> None:
     """catalogue 72."""
     await refused(sign(id_claims(), header=header), "crit")
@@ -346,7 +378,9 @@ async def test_a_huge_token_is_refused_before_decoding_and_not_quoted() -> None:
     await refused(f"{'a' * 3000}.b.c", "id_token_form")
 
 
-@pytest.mark.parametrize("typ", ["at+jwt", "application/at+jwt", "logout+jwt", "secevent+jwt", "session+jwt", "JWE", 5, "", None])
+@pytest.mark.parametrize(
+    "typ", ["at+jwt", "application/at+jwt", "logout+jwt", "secevent+jwt", "session+jwt", "JWE", 5, "", None]
+)
 async def test_another_type_of_token_is_no_id_token(typ: object) -> None:
     """catalogue 76: access, logout, event tokens; and absent is fine while `null` is not."""
     _, body, signature = _parts(sign(id_claims()))

@@ -59,7 +59,14 @@ async def test_keys_are_fetched_once_and_kept_as_long_as_allowed() -> None:
 
 @pytest.mark.parametrize(
     ("header", "kept"),
-    [("no-store", 60), ("max-age=0", 60), ("max-age=5", 60), ("", 3600), ("max-age=999999999", 86400), ("max-age=x", 3600)],
+    [
+        ("no-store", 60),
+        ("max-age=0", 60),
+        ("max-age=5", 60),
+        ("", 3600),
+        ("max-age=999999999", 86400),
+        ("max-age=x", 3600),
+    ],
 )
 async def test_how_long_keys_are_kept_has_a_floor_and_a_ceiling(header: str, kept: int) -> None:
     clock, http = StandingClock(), ScriptedHTTP({"/jwks": a_set(rsa_jwk(OLD), cache_control=header)})
@@ -246,7 +253,17 @@ async def test_keys_are_parsed_once_for_many_sign_ins() -> None:
 
 
 @pytest.mark.parametrize(
-    "issuer", [ISSUER + "/", ISSUER.upper(), "https://op.example.evil.test", "https://evil.test", "http://op.example", None, 5, [ISSUER]]
+    "issuer",
+    [
+        ISSUER + "/",
+        ISSUER.upper(),
+        "https://op.example.evil.test",
+        "https://evil.test",
+        "http://op.example",
+        None,
+        5,
+        [ISSUER],
+    ],
 )
 async def test_metadata_of_another_issuer_makes_the_provider_unusable(issuer: object) -> None:
     """catalogue 41: to the last slash and letter."""

@@ -151,7 +151,9 @@ async def test_without_the_promise_a_response_issuer_may_be_absent_but_not_wrong
     http = upstream(discovery=json_answer(document))
     assert (await provider(http).identify(attempt(), callback)).identity.key.subject == SUBJECT
     with pytest.raises(UpstreamInvalid, match="response_iss"):
-        await provider(upstream(discovery=json_answer(document))).identify(attempt(), {**callback, "iss": "https://evil.test"})
+        await provider(upstream(discovery=json_answer(document))).identify(
+            attempt(), {**callback, "iss": "https://evil.test"}
+        )
 
 
 @pytest.mark.parametrize(
@@ -216,15 +218,27 @@ TOKEN_ANSWERS: dict[str, tuple[Answer | Exception, type[BrokerError], str]] = {
     "html": (Answer(200, {"content-type": "text/html"}, b"<html>"), UpstreamInvalid, "token_json"),
     "html as json": (Answer(body=b"<html>"), UpstreamInvalid, "token_json"),
     "no media type": (Answer(200, {}, b"{}"), UpstreamInvalid, "token_json"),
-    "another charset": (Answer(200, {"content-type": "application/json; charset=utf-16"}, b"{}"), UpstreamInvalid, "token_json"),
+    "another charset": (
+        Answer(200, {"content-type": "application/json; charset=utf-16"}, b"{}"),
+        UpstreamInvalid,
+        "token_json",
+    ),
     "empty": (Answer(body=b""), UpstreamInvalid, "token_json"),
     "truncated": (Answer(body=b'{"access_token":"a"'), UpstreamInvalid, "token_json"),
     "a list": (json_answer([]), UpstreamInvalid, "token_json"),
     "null": (json_answer(None), UpstreamInvalid, "token_json"),
     "redirect": (Answer(302, {"location": "http://169.254.169.254/"}, b""), UpstreamInvalid, "token_status"),
     "created": (json_answer({"access_token": "x"}, 201), UpstreamInvalid, "token_status"),
-    "invalid_grant": (json_answer({"error": "invalid_grant", "error_description": "Ana"}, 400), UpstreamRejected, "invalid_grant"),
-    "error with status 200": (json_answer({"error": "bad_verification_code"}, 200), UpstreamRejected, "bad_verification_code"),
+    "invalid_grant": (
+        json_answer({"error": "invalid_grant", "error_description": "Ana"}, 400),
+        UpstreamRejected,
+        "invalid_grant",
+    ),
+    "error with status 200": (
+        json_answer({"error": "bad_verification_code"}, 200),
+        UpstreamRejected,
+        "bad_verification_code",
+    ),
     "odd error": (json_answer({"error": {"a": "Ana"}}, 400), UpstreamRejected, "other"),
     "server error": (json_answer({"error": "x"}, 500), UpstreamUnavailable, "status 500"),
     "too many": (json_answer({}, 429), UpstreamUnavailable, "status 429"),
@@ -246,7 +260,9 @@ async def test_a_token_answer_that_is_none_is_refused_with_its_reason(case: str)
 
 async def test_a_missing_lifetime_is_allowed() -> None:
     """catalogue 173: `expires_in` is recommended only (RFC 6749 §5.1); then nothing is known of the token's end."""
-    found = await provider(upstream(token=token_answer(sign(id_claims()), expires_in=None))).identify(attempt(), CALLBACK)
+    found = await provider(upstream(token=token_answer(sign(id_claims()), expires_in=None))).identify(
+        attempt(), CALLBACK
+    )
     assert found.tokens is not None
     assert found.tokens.expires_at is None
 
@@ -272,9 +288,19 @@ async def test_userinfo_is_about_the_same_person_or_nobody_signs_in(subject: obj
 
 async def test_userinfo_cannot_overrule_the_id_token() -> None:
     """catalogue 47: what the issuer signed wins, and a word about another address is no word about this one."""
-    told = {"sub": SUBJECT, "email": "other@evil.test", "email_verified": True, "picture": "https://op.example/p.png", "iss": "x"}
+    told = {
+        "sub": SUBJECT,
+        "email": "other@evil.test",
+        "email_verified": True,
+        "picture": "https://op.example/p.png",
+        "iss": "x",
+    }
     token = token_answer(sign(id_claims(picture=None, email_verified=None)))
-    found = (await provider(upstream(token=token, userinfo=json_answer(told)), trusts_email=True).identify(attempt(), CALLBACK)).identity
+    found = (
+        await provider(upstream(token=token, userinfo=json_answer(told)), trusts_email=True).identify(
+            attempt(), CALLBACK
+        )
+    ).identity
     assert found.key == IdentityKey(issuer=ISSUER, subject=SUBJECT)
     assert found.claims[EMAIL] == "ana@example.org"
     assert found.verified == frozenset()
@@ -285,12 +311,20 @@ async def test_a_word_about_an_address_counts_only_from_who_named_it() -> None:
     """catalogue 113: the ID token says "verified" without an address, userinfo names one and says it is not."""
     told = {"sub": SUBJECT, "email": "ana@example.org", "email_verified": False}
     token = token_answer(sign(id_claims(email=None, email_verified=True)))
-    found = (await provider(upstream(token=token, userinfo=json_answer(told)), trusts_email=True).identify(attempt(), CALLBACK)).identity
+    found = (
+        await provider(upstream(token=token, userinfo=json_answer(told)), trusts_email=True).identify(
+            attempt(), CALLBACK
+        )
+    ).identity
     assert found.claims[EMAIL] == "ana@example.org"
     assert found.verified == frozenset()
     both = {"sub": SUBJECT, "email": "ana@example.org", "email_verified": True}
     token = token_answer(sign(id_claims(picture=None, email_verified=None)))
-    found = (await provider(upstream(token=token, userinfo=json_answer(both)), trusts_email=True).identify(attempt(), CALLBACK)).identity
+    found = (
+        await provider(upstream(token=token, userinfo=json_answer(both)), trusts_email=True).identify(
+            attempt(), CALLBACK
+        )
+    ).identity
     assert found.verified == {EMAIL}, "both name the same address, and one says it was proved"
 
 

@@ -134,7 +134,9 @@ async def test_a_fault_of_the_provider_is_caught_by_its_check(rig: Rig, name: st
     wanted = CHECKS[name]
     if name.startswith(("kid-", "jwks-")):
         await order(rig.base, rotate_keys=True)  # one key again, whatever a fault before left
-    if name not in {"jwks-junk", "jwks-empty", "jwks-other-key", "kid-missing-many"} and not name.startswith("discovery-"):
+    if name not in {"jwks-junk", "jwks-empty", "jwks-other-key", "kid-missing-many"} and not name.startswith(
+        "discovery-"
+    ):
         await rig.sign_in()  # so that metadata and keys are known, as on a server that runs
     await order(rig.base, faults=[{"name": name}])
     if wanted == FINE:
