@@ -52,7 +52,7 @@ def answer_problem(call: Call, route: Route | None, error: Exception) -> Respons
         "problem",
         reference=call.reference,
         route=route.name if route else "none",
-        code=problem.code,
+        reason=problem.code,
         check=problem.detail if isinstance(error, BrokerError) else type(error).__name__,
         client=call.client.client_id if call.client else None,
     )

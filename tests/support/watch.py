@@ -164,6 +164,7 @@ def check_lines(text: str) -> None:
         event = json.loads(line)
         assert isinstance(event, dict), line
         assert {"event", "level", "timestamp"} <= set(event), line
+        assert "dropped" not in event, f"a fact that no log line may hold: {line}"
         if event["event"] in {"problem", "fault"}:
             assert event.get("reference"), line
 
