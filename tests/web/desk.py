@@ -100,7 +100,7 @@ async def signed_in(house: House, account: AccountId) -> Browser:
 async def account_of(house: House, name: str) -> AccountId:
     """The account with that user name (memory stores only)."""
     accounts = house.world.durable.tables.accounts  # type: ignore[attr-defined]
-    return next(one.id for one in accounts.values() if one.profile[PREFERRED_USERNAME].value == name)
+    return AccountId(next(one.id for one in accounts.values() if one.profile[PREFERRED_USERNAME].value == name))
 
 
 async def connect(browser: Browser, site: Site, *, tick: tuple[str, ...] = (), **changes: str | None) -> Arrival:

@@ -1,0 +1,204 @@
+"""Discovery and keys: everything that is listed works, and nothing works that is not listed."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+from tests.support.house import ISSUER, Arrival, House, Sandboxes, peek
+from tests.web.desk import OFFLINE, connect, member, tokens_of, wide_house
+
+from broker.domain.claims import SCOPES
+from broker.domain.values import ClientId
+from broker.web.routes import ROUTES
+
+
+@pytest.fixture
+async def house(tmp_path: Path, sandboxes: Sandboxes) -> AsyncIterator[House]:
+    async with wide_house(tmp_path, sandboxes) as opened:
+        yield opened
+
+
+async def get(house: House, path: str) -> httpx2.Response:
+    async with house.client() as client:
+        return await client.get(path)
+
+
+async def metadata(house: House) -> dict[str, Any]:
+    answer = await get(house, "/.well-known/openid-configuration")
+    assert answer.status_code == 200
+    return dict(answer.json())
+
+
+async def test_the_issuer_is_ours_to_the_letter(house: House) -> None:
+    """And the same document is served for plain OAuth (RFC 8414 §3)."""
+    told = await metadata(house)
+    assert told["issuer"] == ISSUER
+    assert (await get(house, "/.well-known/oauth-authorization-server")).json() == told
+
+
+async def test_documents_are_public_and_cached_for_minutes(house: House) -> None:
+    """For any page to read, whoever asks; nothing is reflected (catalogue 145)."""
+    for path in ("/.well-known/openid-configuration", "/jwks"):
+        async with house.client() as client:
+            answer = await client.get(path, headers={"Origin": "https://evil.test"})
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert answer.headers["cache-control"] == "public, max-age=600"
+        assert answer.headers["content-type"] == "application/json"
+        assert "set-cookie" not in answer.headers
+        assert "evil" not in answer.text
+
+
+async def test_every_endpoint_that_is_listed_is_there(house: House) -> None:
+    told = await metadata(house)
+    places = {
+        name: url for name, url in told.items() if name.endswith(("_endpoint", "jwks_uri", "_policy_uri", "_tos_uri"))
+    }
+    assert set(places) == {
+        "authorization_endpoint",
+        "token_endpoint",
+        "userinfo_endpoint",
+        "introspection_endpoint",
+        "revocation_endpoint",
+        "end_session_endpoint",
+        "jwks_uri",
+        "op_policy_uri",
+        "op_tos_uri",
+    }
+    routes = {route.path for route in ROUTES}
+    for url in places.values():
+        assert url.startswith(f"{ISSUER}/")
+        assert urlsplit(url).path in routes
+
+
+async def test_every_protocol_endpoint_is_listed(house: House) -> None:
+    """No hidden registration, device or token-exchange endpoint."""
+    told = await metadata(house)
+    listed = {urlsplit(str(url)).path for url in told.values() if str(url).startswith(ISSUER)}
+    answering = {route.path for route in ROUTES if route.answers == "json"}
+    elsewhere = {
+        "/healthz",
+        "/readyz",
+        "/posting/requests",
+        "/.well-known/openid-configuration",
+        "/.well-known/oauth-authorization-server",
+    }
+    assert answering - elsewhere <= listed
+
+
+async def test_what_is_listed_is_what_a_relying_party_needs(house: House) -> None:
+    """OpenID Connect Discovery §3, RFC 8414 §2, RFC 9207 §3, RP-Initiated and Back-Channel Logout."""
+    told = await metadata(house)
+    assert told["response_types_supported"] == ["code"]
+    assert told["response_modes_supported"] == ["query"]
+    assert told["grant_types_supported"] == ["authorization_code", "refresh_token"]
+    assert told["subject_types_supported"] == ["pairwise", "public"]
+    assert told["id_token_signing_alg_values_supported"] == ["RS256", "ES256"]
+    assert told["code_challenge_methods_supported"] == ["S256"]
+    assert told["prompt_values_supported"] == ["consent", "login", "none", "select_account"]
+    assert told["scopes_supported"] == list(SCOPES)
+    assert told["ui_locales_supported"] == ["en", "fr"]
+    assert told["authorization_response_iss_parameter_supported"] is True
+    assert told["backchannel_logout_supported"] is told["backchannel_logout_session_supported"] is True
+    assert told["claims_parameter_supported"] is told["request_parameter_supported"] is False
+    assert told["request_uri_parameter_supported"] is False
+    assert "none" not in told["introspection_endpoint_auth_methods_supported"]
+    assert {"registration_endpoint", "check_session_iframe", "device_authorization_endpoint"}.isdisjoint(told)
+
+
+async def test_every_scope_that_is_listed_is_granted(house: House) -> None:
+    told = await metadata(house)
+    ana, old = await member(house), house.site("old")
+    tokens = await tokens_of(ana, old, scope=" ".join(told["scopes_supported"]), tick=("offline_access",))
+    assert set(tokens["scope"].split()) == set(told["scopes_supported"])
+
+
+async def test_every_claim_that_is_told_is_listed(house: House) -> None:
+    told = set((await metadata(house))["claims_supported"])
+    ana = await member(house)
+    for name in ("forum", "tracker", "wiki"):
+        site = house.site(name)
+        asks = house.settings.clients[ClientId(name)].asks
+        tokens = await tokens_of(ana, site, tick=tuple(str(ask.claim) for ask in asks if not ask.needed))
+        seen = set(peek(tokens["id_token"])) | set(await site.claims(tokens["access_token"]))
+        assert seen <= told, name
+
+
+async def test_every_prompt_that_is_listed_is_understood(house: House) -> None:
+    ana, forum = await member(house), house.site("forum")
+    await connect(ana, forum)
+    for prompt in (await metadata(house))["prompt_values_supported"]:
+        end = await ana.go(forum.request_url(prompt=prompt))
+        if isinstance(end, Arrival):
+            assert "code" in end.params, prompt
+        else:
+            assert end.path.endswith({"login": "/sign-in", "select_account": "/sign-in", "consent": "/site"}[prompt])
+
+
+async def test_every_way_to_prove_oneself_that_is_listed_works(house: House) -> None:
+    told = await metadata(house)
+    assert told["token_endpoint_auth_methods_supported"] == ["client_secret_basic", "client_secret_post", "none"]
+    ana = await member(house)
+    await tokens_of(ana, house.site("forum"))
+    await tokens_of(ana, house.site("tracker"))
+    app = house.site("app")
+    arrival = await connect(ana, app, redirect_uri="http://127.0.0.1/cb")
+    form = {
+        "grant_type": "authorization_code",
+        "client_id": "app",
+        "code": arrival.code,
+        "redirect_uri": "http://127.0.0.1/cb",
+    }
+    assert (await app.post("/token", form | {"code_verifier": app.verifier_of(arrival)}, auth=False)).status_code == 200
+
+
+async def test_other_grants_do_not_work_unlisted(house: House) -> None:
+    forum = house.site("forum")
+    for grant_type in (
+        "password",
+        "client_credentials",
+        "implicit",
+        "urn:ietf:params:oauth:grant-type:device_code",
+        "urn:ietf:params:oauth:grant-type:jwt-bearer",
+        "urn:ietf:params:oauth:grant-type:token-exchange",
+    ):
+        answer = await forum.post("/token", {"grant_type": grant_type})
+        assert answer.json()["error"] == "unsupported_grant_type", grant_type
+
+
+async def test_the_key_set_holds_public_keys_with_distinct_names(house: House) -> None:
+    """RFC 7517; no private member, whatever the algorithm."""
+    keys = (await get(house, "/jwks")).json()["keys"]
+    assert [key["alg"] for key in keys] == ["RS256", "ES256"]
+    assert len({key["kid"] for key in keys}) == len(keys)
+    for key in keys:
+        assert {"d", "p", "q", "dp", "dq", "qi", "k", "oth"}.isdisjoint(key)
+        assert key["use"] == "sig"
+
+
+async def test_a_rotation_is_published_at_once_and_refuses_no_token(house: House) -> None:
+    """The new key is there before it signs; what the old one signed stays verifiable (catalogue 166)."""
+    ana, forum = await member(house), house.site("forum")
+    before = await tokens_of(ana, forum, scope=OFFLINE)
+    made = await house.opened.keys.rotate()
+    kids = [key["kid"] for key in (await get(house, "/jwks")).json()["keys"]]
+    assert set(made) < set(kids)
+    assert len(kids) == 4
+    still = await forum.redeem(await ana.arrive(forum))
+    assert header(still["id_token"])["kid"] == header(before["id_token"])["kid"]
+    house.clock.move(minutes=31)
+    await house.opened.keys.load()
+    after = await forum.redeem(await ana.arrive(forum, id_token_hint=before["id_token"], prompt="none"))
+    assert header(after["id_token"])["kid"] in made
+    assert {header(one["id_token"])["kid"] for one in (before, after)} <= set(kids)
+
+
+def header(token: str) -> dict[str, Any]:
+    text = token.partition(".")[0]
+    return dict(json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))))
