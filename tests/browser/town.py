@@ -13,8 +13,10 @@ servers find them on loopback.
 from __future__ import annotations
 
 import io
+import json
 import ssl
 import threading
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -67,6 +69,7 @@ class Town:
     """Addresses of everything, and the levers behind it."""
 
     chromium: Chromium
+    authority: Authority
     ports: dict[str, int]
     data: Path
     clock: TownClock = field(default_factory=TownClock)
@@ -96,6 +99,18 @@ class Town:
     def log(self) -> str:
         """Everything the broker logged so far."""
         return self.log_stream.getvalue().decode()
+
+    def order(self, sandbox: str, **orders: Any) -> None:
+        """Steer a sandbox provider: `order("facebook", persona="normal")`."""
+        body = json.dumps(orders).encode()
+        request = urllib.request.Request(f"{self.url(sandbox)}/__emu__", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, context=self.authority.client_context()) as answer:
+            assert answer.status == 200
+
+    def reset_providers(self) -> None:
+        """Nobody has been at the providers yet."""
+        for name in ("facebook", "openid"):
+            self.order(name, reset=True)
 
     @contextmanager
     def visitor(self, **settings: Any) -> Iterator[Visitor]:
@@ -155,7 +170,7 @@ class _QuietServer(wiki.ThreadingServer):
 @contextmanager
 def open_town(folder: Path, chromium: Chromium, authority: Authority) -> Iterator[Town]:
     """Start everything; the first visitor starts the browser."""
-    town = Town(chromium, {name: free_port() for name in HOSTS}, folder)
+    town = Town(chromium, authority, {name: free_port() for name in HOSTS}, folder)
     chromium.hosts |= {HOSTS[name]: port for name, port in town.ports.items()}
     secrets = {name: f"{name}-secret-0123456789abcdef0123" for name in HOSTS}
     config = _write_config(town, authority, secrets)

@@ -87,7 +87,7 @@ class Visitor:
         self.page.locator(f'button[name=persona][value="{persona}"]').click()
         if provider.startswith("Facebook"):
             for permission in declines:
-                self.page.get_by_role("checkbox", name=permission).uncheck()
+                self.page.locator(f'input[name=permission][value="{permission}"]').uncheck()
             self.page.get_by_role("button", name=re.compile("^Continue")).click()
 
     def sign_up(self, user_name: str, *, keep: Iterable[str] = (), provider: str = "Facebook (sandbox)") -> None:
