@@ -51,15 +51,8 @@ class PostgresDriver:
         self._closed = False
 
     async def read(self, statement: Statement, params: Params) -> Sequence[Row]:
-        compiled = self._compiled[statement]
         async with self._connection() as connection:
-            try:
-                rows: Sequence[Row] = await connection.fetch(compiled.text, *compiled.arguments(params))
-            except asyncpg.DataError:
-                if statement.only_matches:  # NUL, half a character, a number of 65 bits: nothing kept is like that
-                    return []
-                raise
-            return rows
+            return await self._rows(connection, statement, params)
 
     async def write(self, statement: Statement, params: Params, *, lasting: bool = True) -> Sequence[Row]:
         # Here everything lasts: switching synchronous_commit off would cost a round trip of its own.
@@ -83,8 +76,7 @@ class PostgresDriver:
             try:
                 step = next(running)
                 while True:
-                    compiled = self._compiled[step.statement]
-                    rows = await connection.fetch(compiled.text, *compiled.arguments(step.params))
+                    rows = await self._rows(connection, step.statement, step.params)
                     check(step, rows)
                     step = running.send(rows)
             except StopIteration as stop:
@@ -98,6 +90,16 @@ class PostgresDriver:
                 await asyncio.wait_for(self._pool.close(), 5)
             except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 self._pool.terminate()
+
+    async def _rows(self, connection: Any, statement: Statement, params: Params) -> Sequence[Row]:
+        compiled = self._compiled[statement]
+        try:
+            rows: Sequence[Row] = await connection.fetch(compiled.text, *compiled.arguments(params))
+        except asyncpg.DataError:
+            if statement.only_matches:  # NUL, half a character, a number of 65 bits: nothing kept is like that
+                return []
+            raise
+        return rows
 
     async def _execute(self, connection: Any, group: Sequence[Step]) -> None:
         bundles = self._bundled(group)
