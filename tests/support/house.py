@@ -130,9 +130,7 @@ def _sandbox_servers() -> Iterator[Sandboxes]:
         redirect_uris=[f"{ISSUER}/callback/facebook"],
         require_proof=True,
     )
-    client = openid_sandbox.Client(
-        id=OPENID_CLIENT, secret=OPENID_SECRET, redirect_uris=[f"{ISSUER}/callback/openid"]
-    )
+    client = openid_sandbox.Client(id=OPENID_CLIENT, secret=OPENID_SECRET, redirect_uris=[f"{ISSUER}/callback/openid"])
     facebook = facebook_sandbox.create_app([app])
     openid = openid_sandbox.create_app([client])
     with serve(facebook) as facebook_url, serve(openid) as openid_url:
@@ -575,6 +573,10 @@ class PageForm:
     buttons: list[Button] = field(default_factory=list)
 
 
+_INLINE: Final = frozenset({"a", "b", "bdi", "code", "em", "i", "label", "small", "span", "strong", "time"})
+"""Elements that begin and end in the middle of a sentence."""
+
+
 class _Reader(HTMLParser):
     """Forms, headings and text of a page."""
 
@@ -601,6 +603,8 @@ class _Reader(HTMLParser):
         given = {name: value or "" for name, value in attrs}
         flags = {name for name, _ in attrs}
         self._in.append(tag)
+        if tag not in _INLINE:
+            self.text.append(" ")
         if tag == "form":
             self._form = PageForm(
                 action=given.get("action", ""), method=given.get("method", "get").lower(), id=given.get("id", "")
@@ -639,6 +643,8 @@ class _Reader(HTMLParser):
         if tag in self._in:
             while self._in and self._in.pop() != tag:
                 pass
+        if tag not in _INLINE:
+            self.text.append(" ")
         if tag == "form":
             self._form = None
         elif tag == "button" and self._button is not None:
@@ -700,7 +706,7 @@ class Shown:
             for form in reader.forms:
                 if form.id == button.form:
                     form.buttons.append(button)
-        text = " ".join(" ".join(reader.text).split())
+        text = " ".join("".join(reader.text).split())
         return cls(str(response.url), response, reader.forms, reader.headings, reader.links, text, reader.title.strip())
 
     @property
@@ -718,7 +724,9 @@ class Shown:
                 if one.text.startswith(button) or f"{one.name}={one.value}" == button:
                     return form, one
         labels = [one.text for form in self.forms for one in form.buttons]
-        raise AssertionError(f"no button {button!r} on {self.url} ({self.headings}); there are {labels}\n{self.text[:800]}")
+        raise AssertionError(
+            f"no button {button!r} on {self.url} ({self.headings}); there are {labels}\n{self.text[:800]}"
+        )
 
     def value(self, name: str) -> str:
         """What a field holds."""
@@ -757,7 +765,12 @@ class Browser:
         return {one.name: one.value or "" for one in self.jar.jar if one.domain.lstrip(".").startswith("login.test")}
 
     async def send(
-        self, method: str, url: str, *, data: list[tuple[str, str]] | None = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        url: str,
+        *,
+        data: list[tuple[str, str]] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> httpx2.Response:
         """One request with this browser's cookies; follows nothing."""
         named = {**self.headers, **(headers or {})}
@@ -802,7 +815,9 @@ class Browser:
             fields += [pair for pair in match if pair not in fields]
         fields = [(n, v) for n, v in fields if v not in untick and f"{n}={v}" not in untick]
         for name, value in (fill or {}).items():
-            assert name in {n for n, _ in fields}, f"no field {name!r} on {page.url}; there are {[n for n, _ in fields]}"
+            assert name in {n for n, _ in fields}, (
+                f"no field {name!r} on {page.url}; there are {[n for n, _ in fields]}"
+            )
             fields = [(n, value if n == name else v) for n, v in fields]
         if pressed.name:
             fields.append((pressed.name, pressed.value))
@@ -884,7 +899,12 @@ class Browser:
         return await self.press("decision=share", tick=share)
 
     async def sign_in(
-        self, site: Site | None = None, *, provider: str = "facebook", persona: str | None = None, url: str | None = None
+        self,
+        site: Site | None = None,
+        *,
+        provider: str = "facebook",
+        persona: str | None = None,
+        url: str | None = None,
     ) -> Shown | Arrival:
         """Somebody known comes back, through the provider."""
         await self.open(url or (site.request_url() if site else "/sign-in"))
