@@ -67,6 +67,9 @@ async def choose(call: Call) -> Response:
     if call.form.get("use") == "current" and call.session is not None:
         chosen = replace(transaction, sid=call.session.sid, identity=None, tokens=None, decision=None)
         return await go_on(call, carried, chosen)
+    if call.form.get("use") == "another":
+        situation = await situation_of(call, transaction)
+        return call.page(await views.chooser(call, transaction, situation, offers_current=False))
     if call.form.get("use") == "forget":
         response = see_other(step_url(transaction, "sign-in"))
         world.cookies.clear_last_provider(response)

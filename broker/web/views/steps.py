@@ -21,7 +21,9 @@ from broker.web.views.common import in_language, name_of, policy_ref, provider_b
 Problems = Mapping[str, str]
 
 
-async def chooser(call: Call, transaction: SignInTransaction, situation: Situation | None) -> pages.Chooser:
+async def chooser(
+    call: Call, transaction: SignInTransaction, situation: Situation | None, *, offers_current: bool = True
+) -> pages.Chooser:
     """Every way to sign in; for a fresh sign-in only the person's own ways."""
     world = call.world
     shown = tuple(world.providers)
@@ -34,7 +36,7 @@ async def chooser(call: Call, transaction: SignInTransaction, situation: Situati
     if hinted in shown:
         shown = (ProviderId(hinted), *(provider for provider in shown if provider != hinted))
     last = world.cookies.last_provider(call.request) or ""
-    signed_in = await _offer_current(call, situation)
+    signed_in = await _offer_current(call, situation) if offers_current else ""
     return pages.Chooser(
         action=f"/f/{transaction.id}/sign-in",
         providers=tuple(provider_button(call, provider) for provider in shown),
