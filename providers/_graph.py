@@ -87,9 +87,8 @@ def read_graph(response: UpstreamResponse, call: str) -> dict[str, Any]:
 def _fault(raw: object, call: str, status: int) -> GraphFault:
     if not isinstance(raw, Mapping):
         raise UpstreamInvalid(call, "error envelope")
-    subcode = raw.get("error_subcode", raw.get("subcode"))
     transient = raw.get("is_transient") is True or status >= SERVER_FAULT
-    return GraphFault(call, read_code(raw.get("code")), read_code(subcode), transient=transient)
+    return GraphFault(call, read_code(raw.get("code")), read_code(raw.get("error_subcode")), transient=transient)
 
 
 def read_code(raw: object) -> int:

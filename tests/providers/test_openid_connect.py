@@ -124,6 +124,28 @@ async def test_the_code_is_redeemed_with_everything_it_was_bound_to() -> None:
     assert (kind, unquote_plus(identifier), unquote_plus(secret)) == ("Basic", CLIENT_ID, "s3cr:et%/ é")
 
 
+async def test_a_client_id_with_odd_characters_is_encoded_too() -> None:
+    """RFC 6749 §2.3.1: both halves of the pair."""
+    http = upstream(token=token_answer(sign(id_claims(aud="https://club.example:1/%"))))
+    await provider(http, client_id="https://club.example:1/%").identify(attempt(), CALLBACK)
+    pair = base64.b64decode(http.only("/token").headers["Authorization"].removeprefix("Basic ")).decode()
+    assert unquote_plus(pair.partition(":")[0]) == "https://club.example:1/%"
+
+
+async def test_granted_scopes_may_come_as_a_list() -> None:
+    """protocols.md §3.4: one provider answers a JSON array."""
+    http = upstream(token=token_answer(sign(id_claims()), scope=["openid", "email"]))
+    assert (await provider(http).identify(attempt(), CALLBACK)).identity.granted == {"openid", "email"}
+
+
+async def test_metadata_is_found_under_an_issuer_with_a_final_slash() -> None:
+    """OpenID Connect Discovery §4.1: the slash is not doubled; the issuer still has to match to the letter."""
+    issuer = f"{ISSUER}/"
+    http = upstream(discovery=json_answer({**DISCOVERY, "issuer": issuer}))
+    await provider(http, issuer=issuer).authorization_url(attempt())
+    assert http.asked[0].url == f"{ISSUER}/.well-known/openid-configuration"
+
+
 async def test_other_client_authentication_methods() -> None:
     for method, secret in (("client_secret_post", "s3cr:et%/ é"), ("none", None)):
         http = upstream()
