@@ -125,10 +125,10 @@ class PostgresServer:
         )  # fmt: skip
         return done.stdout.strip()
 
-    def create(self) -> str:
-        """A fresh database; gives its address."""
+    def create(self, template: str = "template0") -> str:
+        """A fresh database, as a copy of another; gives its address."""
         name = f"t{secrets.token_hex(8)}"
-        self.run(f'CREATE DATABASE "{name}" TEMPLATE template0')
+        self.run(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         return self.url(name)
 
     def drop(self, url: str) -> None:
