@@ -195,7 +195,10 @@ def _compose(
         subject_key=subject_key,
         sid_key=sid_key,
     )
-    health = ProviderHealth(providers=loaded.providers)
+    health = ProviderHealth(
+        providers=loaded.providers,
+        report=lambda provider, reason: telemetry.log.event("provider_state", provider=provider, reason=reason),
+    )
     locales = tuple(settings.broker.locales)
     claims = frozenset(str(ask.claim) for client in settings.clients.values() for ask in client.asks)
     world = World(
