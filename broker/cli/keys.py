@@ -163,12 +163,14 @@ def _run(work: Coroutine[Any, Any, Result]) -> Result:
     import asyncio
 
     from broker.errors import StoreUnavailable
-    from broker.stores import WrongMasterKey
+    from broker.stores import NewerSchema, WrongMasterKey
 
     try:
         return asyncio.run(work)
     except StoreUnavailable as error:
         fail(f"The database does not answer ({error.detail}). Check database_url, and that the database runs.")
+    except NewerSchema as error:
+        fail(str(error))
     except WrongMasterKey:
         fail("The master key is not the one this database was set up with. Put the right key back; nothing was changed.")
     except ValueError as error:

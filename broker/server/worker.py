@@ -190,6 +190,8 @@ def _reasons(error: Exception) -> tuple[str, ...]:
     """What the operator reads: sentences that hold no secret."""
     if isinstance(error, ConfigurationError):
         return tuple(str(problem) for problem in error.problems)
+    if isinstance(error, NewerSchema):
+        return (str(error),)
     if isinstance(error, WrongMasterKey):
         return (_WRONG_KEY,)
     if isinstance(error, NewerSchema):
