@@ -93,7 +93,7 @@ class KeyRing:
             raise UnknownKey
         try:
             return cipher.decrypt(sealed[PREFIX : PREFIX + _NONCE], sealed[PREFIX + _NONCE :], aad.encode())
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # the second if it was cut short
             raise StoreUnavailable(f"sealed value of {aad.partition('/')[0]} does not open") from None
 
     def blind(self, label: str, text: str) -> bytes:

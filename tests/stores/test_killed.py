@@ -6,7 +6,6 @@ import asyncio
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from tests.contracts.stores import kept_account, kept_grant
@@ -14,7 +13,6 @@ from tests.stores.processes import said, start
 from tests.stores.worker import MASTER_KEY
 from tests.support import builders as make
 from tests.support.builders import NOW, FixedClock
-from tests.support.servers import NewDatabase
 
 from broker.domain.grant import AlreadyRedeemed
 from broker.domain.values import AccountId, GrantId, IdentityKey
@@ -22,14 +20,6 @@ from broker.stores import Stores, open_stores
 
 ENOUGH = 24
 """Sign-ups to wait for before the kill."""
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'stores.db'}"
-    new_database: NewDatabase = request.getfixturevalue("new_database")
-    return new_database()
 
 
 @pytest.fixture
