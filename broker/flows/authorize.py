@@ -59,8 +59,16 @@ class Situation:
 
     @property
     def shown_digest(self) -> str:
-        """Fingerprint of what the share page shows; the form carries it back (catalogue 134)."""
+        """Fingerprint of what the share page shows."""
         return shown_digest(self.client, self.to_show)
+
+    @property
+    def form_digest(self) -> str:
+        """The same, and to whom it is shown; the form carries it back (catalogue 134).
+
+        Another tab may have signed somebody else in meanwhile: what one person was shown decides nothing for another.
+        """
+        return text_version(self.shown_digest, self.session.sid if self.session else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

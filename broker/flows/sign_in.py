@@ -235,7 +235,6 @@ class SignInFlow:
             sid=started.session.sid,
             identity=None,
             tokens=None,
-            state_digest=None,
             nonce=None,
             code_verifier=None,
         )

@@ -24,7 +24,7 @@ async def decide_share(call: Call) -> Response:
     if not call.world.authorize.facts(situation, carried.transaction).policy_agreed:
         return await go_on(call, carried)
     decision = call.form.get("decision")
-    if decision != "refuse" and call.form.get("shown") != situation.shown_digest:
+    if decision != "refuse" and call.form.get("shown") != situation.form_digest:
         return call.page(views.share(call, situation, changed=True), 409)
     try:
         answer = await _decide(call, situation, decision)

@@ -317,7 +317,7 @@ async def test_nothing_of_the_provider_goes_on_with_somebody_known(front: Front)
     await front.person("ana")
     outcome = signed_in(await front.back(await front.leave(), "ana"))
     transaction = outcome.transaction
-    assert (transaction.identity, transaction.tokens, transaction.state_digest, transaction.code_verifier) == (
+    assert (transaction.identity, transaction.tokens, transaction.nonce, transaction.code_verifier) == (
         None, None, None, None,
     )  # fmt: skip
     assert transaction.sid == outcome.started.session.sid

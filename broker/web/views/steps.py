@@ -247,7 +247,7 @@ def share(
         site=site_card(situation.client, first_time=not situation.asks_for_more)
         or pages.SiteCard(name="", host="", url=""),
         rows=tuple(rows),
-        shown=situation.shown_digest,
+        shown=situation.form_digest,
         signed_in_as=name_of(account),
         asks_for_more=situation.asks_for_more,
         has_private_number=situation.client.subject_type == "pairwise",
