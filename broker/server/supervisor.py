@@ -300,18 +300,22 @@ class Supervisor:
             settings = self._read()
             listener = self._listener_for(settings)
         except ConfigurationError as error:
-            self._refused(*(str(problem) for problem in error.problems if problem.severity == "error"))
+            for problem in error.problems:
+                if problem.severity == "error":
+                    self._refused(f"{problem.what} {problem.fix}", problem.file, problem.line, problem.key)
         except CannotServe as error:
-            self._refused(*error.reasons)
+            for reason in error.reasons:
+                self._refused(reason)
         except Exception as error:  # a configuration must not be able to end a server that works
             self._log.fault("reload_refused", error)
         else:
             self._take_over(settings, listener)
         notify("READY=1")
 
-    def _refused(self, *reasons: str) -> None:
-        for reason in reasons:
-            self._log.warn("reload_refused", message=reason)
+    def _refused(self, message: str, file: str = "", line: int = 0, key: str = "") -> None:
+        """Say why nothing changed. Files by their name in the configuration folder: long paths are withheld from logs."""
+        here = f"{self._settings.folder}/"
+        self._log.warn("reload_refused", message=message.replace(here, ""), file=file.replace(here, ""), line=line, key=key)
 
     def _listener_for(self, settings: Settings) -> socket.socket:
         old, new = self._settings.broker, settings.broker
@@ -326,7 +330,8 @@ class Supervisor:
             self._listener = old_listener
             if listener is not old_listener:
                 listener.close()
-            self._refused(*error.reasons)
+            for reason in error.reasons:
+                self._refused(reason)
             for child in [child for child in self._workers if child.settings is settings]:
                 self._stop(child)  # `_mend` starts others as before
             return

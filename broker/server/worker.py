@@ -34,6 +34,8 @@ TRY_AGAIN_EVERY: Final = 1.0
 """Seconds between two tries to reach stores that are away."""
 FIRST_TRY: Final = 3.0
 """Seconds until a patient worker listens although its stores have not answered yet."""
+FIRST_WORDS: Final = 2.0
+"""Seconds that a new connection gets to say what it wants when the worker stops."""
 KEEP_ALIVE: Final = 75
 """Seconds that a quiet connection is kept: longer than a proxy keeps its own, so that it never writes into a closed one."""
 
@@ -79,6 +81,16 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.listens.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen no more, but answer whoever was let in already and is still speaking; uvicorn would cut them off."""
+        for server in self.servers:
+            server.close()
+        for _ in range(int(FIRST_WORDS / 0.05)):
+            await asyncio.sleep(0.05)
+            if all(getattr(connection, "cycle", None) for connection in self.server_state.connections):
+                break
+        await super().shutdown(sockets)
 
 
 class _Worker:

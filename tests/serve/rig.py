@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import selectors
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from tests.support.servers import free_port, program
 from tests.support.source import ROOT
@@ -103,6 +104,8 @@ class Folder:
     workers: int = 1
     more: str = ""
     limits: str = ""
+    template: Path | None = None
+    """A data folder to begin with, so that not every test waits for the same migration."""
 
     def write(self, **changes: Any) -> None:
         """Write the files anew with these values changed."""
@@ -117,6 +120,8 @@ class Folder:
         self.secret("forum.secret", FORUM_SECRET)
         if not (self.path / "master.key").exists():
             self.secret("master.key", base64.b64encode(secrets.token_bytes(32)).decode())
+            if self.template is not None:
+                shutil.copytree(self.template, self.path / "data")
 
     def secret(self, name: str, text: str) -> None:
         path = self.path / name
@@ -149,7 +154,7 @@ class Server:
             connection.request(method, path, body, {"Host": HOST, **(headers or {})})
             response = connection.getresponse()
             return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read())
-        except http.client.HTTPException as error:
+        except http.client.HTTPException as error:  # not an OSError, although nothing else means it
             raise OSError(f"no whole answer: {type(error).__name__}") from error
         finally:
             connection.close()
@@ -328,7 +333,7 @@ class Valve:
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> Valve:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

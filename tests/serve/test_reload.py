@@ -35,7 +35,8 @@ def test_a_wrong_configuration_changes_nothing_and_is_named(start: Start) -> Non
     server.folder.write(brand="Second Brand", more='colour = "red"')
     server.hang_up()
     refused = server.wait_for_log("reload_refused")
-    assert "broker.colour: is not a known option." in refused["message"]
+    assert (refused["file"], refused["line"], refused["key"]) == ("doorward.toml", 12, "broker.colour")
+    assert "is not a known option." in refused["message"]
     assert server.children == before
     assert brand(server) == "First Brand"
     server.folder.write(more="")
@@ -49,7 +50,8 @@ def test_what_only_a_provider_can_judge_is_judged_before_anything_changes(start:
     (server.folder.path / "providers.toml").write_text('[facebook]\nkind = "facebook"\nclient_id = "no app id"\nclient_secret = { file = "idp.secret" }\n')
     server.hang_up()
     refused = server.wait_for_log("reload_refused")
-    assert "facebook.client_id: is not an app id." in refused["message"]
+    assert (refused["file"], refused["line"], refused["key"]) == ("providers.toml", 3, "facebook.client_id")
+    assert "is not an app id." in refused["message"]
     assert server.children == before
 
 
@@ -97,8 +99,9 @@ def test_no_request_is_lost_while_workers_are_replaced(start: Start) -> None:
         while not ended.is_set():
             answers.append(server.status("/jwks"))
             answers.append(server.token_request().status)
+            time.sleep(0.02)
 
-    threads = [threading.Thread(target=ask) for _ in range(4)]
+    threads = [threading.Thread(target=ask) for _ in range(3)]
     for thread in threads:
         thread.start()
     try:
@@ -132,7 +135,7 @@ def test_the_number_of_workers_can_change(start: Start) -> None:
     for number in (3, 2):
         server.folder.write(workers=number)
         server.reload()
-        server.wait_for(lambda number=number: len(server.children) == number, f"{number} workers")
+        assert len(server.children) == number
 
 
 def test_the_port_can_change(start: Start) -> None:
@@ -159,19 +162,21 @@ def test_a_taken_port_keeps_the_old_one(start: Start) -> None:
 
 def test_the_metrics_page_can_be_switched_on_and_off(start: Start) -> None:
     server = start()
-    public, port = server.folder.port, free_port()
-    for more, there in ((f"metrics_port = {port}", True), ("", False)):
-        server.folder.write(more=more)
-        server.reload()
+    port = free_port()
 
-        def is_there() -> bool:
-            server.folder.port = port
-            try:
-                return server.status("/metrics") == 200
-            finally:
-                server.folder.port = public
+    def is_there() -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", port), 5):
+                return True
+        except OSError:
+            return False
 
-        server.wait_for(lambda there=there: is_there() == there, f"metrics {there}")
+    server.folder.write(more=f"metrics_port = {port}")
+    server.reload()
+    server.wait_for(is_there, "a metrics page")
+    server.folder.write(more="")
+    server.reload()
+    server.wait_for(lambda: not is_there(), "the end of the metrics page")
 
 
 def test_a_stop_in_the_middle_of_a_reload_stops(start: Start) -> None:

@@ -47,7 +47,15 @@ def test_production_does_not_start_without_a_master_key(start: Start, folder: Fo
     assert "Traceback" not in done.stderr
 
 
+def test_an_empty_folder_is_enough_to_start_in(start: Start, folder: Folder) -> None:
+    """The data folder is made, for this account alone, and the database in it."""
+    server = start(template=None)
+    assert (folder.path / "data").stat().st_mode & 0o777 == 0o700
+    assert server.token_request().status == 400
+
+
 def test_all_that_is_wrong_is_said_at_once_and_nothing_starts(folder: Folder) -> None:
+    folder.template = None
     folder.write(more='colour = "red"\nlog_level = "loud"')
     (folder.path / "providers.toml").write_text('[x]\nkind = "telepathy"\nclient_id = "a"\nclient_secret = { env = "NOWHERE" }\n')
     (folder.path / "sites.toml").write_text('[forum]\nname = "Forum"\n')
