@@ -123,7 +123,7 @@ class Look:
         return (
             f"<p>When you signed in, {escape(self.title)} received these fields and no others.</p>"
             + field_table(visitor)
-            + f'<p>To change that, see <a href="{escape(self.issuer)}/account/sites">your account: '
+            + f'<p>To change that, see <a href="{escape(self.issuer)}/me/sites">your account: '
             "connected sites</a>.</p>"
         )
 
