@@ -248,7 +248,7 @@ PROVIDER: Final = (
     Option(
         name="posting", kind=Kind.TABLE, doc="How posts reach this network. Without it nothing can be posted there.",
         inside=(
-            _text("kind", "How it posts: share_dialog, …", needed=True),
+            _text("kind", "How it posts: facebook_share or mastodon.", needed=True),
             _address("url", "Where posts go; for a share window, its address."),
             _texts("scopes", "What the person must grant; asked only on the opt-in page, never at sign-in."),
             _choice("visibility", "Who sees a post, where the network lets us say.", ("public", "unlisted", "private"), "public"),
