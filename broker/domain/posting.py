@@ -209,7 +209,9 @@ def opt_in(
     )
 
 
-def permit(opted: PostingOptIn | None, client: Client, account: AccountId, message: Message, now: datetime) -> PostingPermit:
+def permit(
+    opted: PostingOptIn | None, client: Client, account: AccountId, message: Message, now: datetime
+) -> PostingPermit:
     """Permission to post exactly this message. Raises `PostingNotPermitted` if anything at all is missing."""
     if opted is None or opted.account != account or opted.client != client.client_id:
         raise PostingNotPermitted(detail="no opt-in standing")

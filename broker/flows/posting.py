@@ -190,7 +190,14 @@ class PostingGate:
         wanted = self.scopes(provider)
         unit = self.durable.unit()
         self._decided(
-            unit, session.account, provider, client, accepted=True, transaction=transaction, sid=session.sid, locale=locale
+            unit,
+            session.account,
+            provider,
+            client,
+            accepted=True,
+            transaction=transaction,
+            sid=session.sid,
+            locale=locale,
         )
         unit.add_posting_subject(session.account, client_id, subject_for(session.account, client, self.subject_key))
         if wanted and tokens is not None:
@@ -220,7 +227,14 @@ class PostingGate:
         client = self._client(client_id)
         unit = self.durable.unit()
         self._decided(
-            unit, session.account, provider, client, accepted=False, transaction=transaction, sid=session.sid, locale=locale
+            unit,
+            session.account,
+            provider,
+            client,
+            accepted=False,
+            transaction=transaction,
+            sid=session.sid,
+            locale=locale,
         )
         await unit.commit()
 
@@ -257,7 +271,9 @@ class PostingGate:
     async def turn_off(self, session: Session, provider: ProviderId, client: ClientId, *, locale: str) -> None:
         """Withdraw: receipt, token and everything still waiting, in one unit of work; then upstream. Off stays off."""
         unit = self.durable.unit()
-        ended = await self.queue_end(unit, session.account, sid=session.sid, locale=locale, client=client, provider=provider)
+        ended = await self.queue_end(
+            unit, session.account, sid=session.sid, locale=locale, client=client, provider=provider
+        )
         await unit.commit()
         await self.revoke_ended(ended)
 
@@ -315,9 +331,7 @@ class PostingGate:
         now = self.clock.now()
         posting_id = self.entropy.token(16)
         back = f"{self.issuer}/posting/{posting_id}/returned?{urlencode({KEY: self.entropy.token(16)})}"
-        message = Message(
-            text=asked.text, url=asked.url, return_url=back, idempotency_key=self.entropy.token(16)
-        )
+        message = Message(text=asked.text, url=asked.url, return_url=back, idempotency_key=self.entropy.token(16))
         permit(opted, client, account, message, now)
         posting = Posting(
             id=posting_id,

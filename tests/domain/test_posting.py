@@ -106,7 +106,12 @@ def test_saying_no_to_the_page_changes_nothing_that_stood() -> None:
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from([ANA, BEN]), st.sampled_from([FACEBOOK, MASTODON]), st.sampled_from([FORUM, WIKI]), st.booleans()),
+        st.tuples(
+            st.sampled_from([ANA, BEN]),
+            st.sampled_from([FACEBOOK, MASTODON]),
+            st.sampled_from([FORUM, WIKI]),
+            st.booleans(),
+        ),
         max_size=12,
     )
 )
@@ -156,7 +161,16 @@ def test_a_permit_is_for_one_message_of_one_person_at_one_network_and_site() -> 
         (opted(), forum(name="Another face"), ANA),
         (replace(opted(), wording="0"), forum(), ANA),
     ],
-    ids=["no opt-in", "of another", "for another", "other site", "site may not", "site disabled", "other face", "old words"],
+    ids=[
+        "no opt-in",
+        "of another",
+        "for another",
+        "other site",
+        "site may not",
+        "site disabled",
+        "other face",
+        "old words",
+    ],
 )
 def test_without_everything_there_is_no_permit(opt: PostingOptIn | None, client: Any, account: AccountId) -> None:
     """(catalogue 189)"""
@@ -166,7 +180,10 @@ def test_without_everything_there_is_no_permit(opt: PostingOptIn | None, client:
 
 def test_a_permit_cannot_be_made_or_changed_elsewhere() -> None:
     got = permit(opted(), forum(), ANA, HELLO, NOW)
-    values = {name: getattr(got, name) for name in ("account", "provider", "client", "receipt", "message_digest", "expires_at")}
+    values = {
+        name: getattr(got, name)
+        for name in ("account", "provider", "client", "receipt", "message_digest", "expires_at")
+    }
     with pytest.raises(TypeError, match="permit"):
         PostingPermit(**values)
     with pytest.raises(TypeError, match="permit"):
@@ -179,7 +196,12 @@ def test_a_permit_cannot_be_made_or_changed_elsewhere() -> None:
 
 @pytest.mark.parametrize(
     "other",
-    [replace(HELLO, text="hello!"), replace(HELLO, url="https://forum.example/t/2"), replace(HELLO, url=None), Message(text="")],
+    [
+        replace(HELLO, text="hello!"),
+        replace(HELLO, url="https://forum.example/t/2"),
+        replace(HELLO, url=None),
+        Message(text=""),
+    ],
 )
 def test_a_permit_fits_no_other_message(other: Message) -> None:
     """(catalogue 191)"""
@@ -191,7 +213,10 @@ def test_a_permit_fits_no_other_message(other: Message) -> None:
 @given(st.text(), st.text(), st.text(), st.text())
 def test_only_the_same_text_and_address_have_the_same_digest(text: str, url: str, other: str, other_url: str) -> None:
     """Addresses hold no NUL and neither do texts, so nothing can be moved from one to the other (catalogue 191)."""
-    texts, urls = (text.replace("\0", ""), other.replace("\0", "")), (url.replace("\0", ""), other_url.replace("\0", ""))
+    texts, urls = (
+        (text.replace("\0", ""), other.replace("\0", "")),
+        (url.replace("\0", ""), other_url.replace("\0", "")),
+    )
     one, two = Message(text=texts[0], url=urls[0]), Message(text=texts[1], url=urls[1])
     assert (one.digest == two.digest) is ((texts[0], urls[0]) == (texts[1], urls[1]))
 
@@ -217,7 +242,11 @@ def test_a_permit_to_take_back_is_for_ones_own_opt_in() -> None:
 
 
 def test_nothing_else_in_the_gate_makes_a_permit() -> None:
-    makers = [name for name, item in vars(posting).items() if getattr(item, "__annotations__", {}).get("return") == "PostingPermit"]
+    makers = [
+        name
+        for name, item in vars(posting).items()
+        if getattr(item, "__annotations__", {}).get("return") == "PostingPermit"
+    ]
     assert makers == ["permit", "permit_to_take_back"]
 
 
@@ -243,14 +272,28 @@ def test_any_readable_text_may_be_posted_as_it_is(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", " \n\t", "x" * (MAX_TEXT + 1), "x" * 10_000, "a\x00b", "a\x1b[31m", "a\x7f", "a\x85b", "\ud800", "\u202egnp.exe", "\u2066x\u2069"],
+    [
+        "",
+        " \n\t",
+        "x" * (MAX_TEXT + 1),
+        "x" * 10_000,
+        "a\x00b",
+        "a\x1b[31m",
+        "a\x7f",
+        "a\x85b",
+        "\ud800",
+        "\u202egnp.exe",
+        "\u2066x\u2069",
+    ],
 )
 def test_what_a_preview_cannot_show_as_it_is_is_refused(text: str) -> None:
     """Empty, too long, control characters, halves of characters, and marks that turn the order around (catalogue 195)."""
     assert message_problem(text, None)
 
 
-@pytest.mark.parametrize("url", ["https://forum.example/t/1", "http://localhost:8001/t/0?a=b#c", "https://xn--bcher-kva.example/"])
+@pytest.mark.parametrize(
+    "url", ["https://forum.example/t/1", "http://localhost:8001/t/0?a=b#c", "https://xn--bcher-kva.example/"]
+)
 def test_an_address_to_share_is_http_or_https(url: str) -> None:
     assert is_address(url)
     assert message_problem("hello", url) is None

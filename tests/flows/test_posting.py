@@ -79,7 +79,11 @@ class Room:
         self.clients: dict[ClientId, Client] = {
             FORUM: make.client(may_post=True),
             WIKI: make.client(
-                client_id=WIKI, may_post=True, url="https://wiki.example/", redirect_uris=("https://wiki.example/cb",), sector=""
+                client_id=WIKI,
+                may_post=True,
+                url="https://wiki.example/",
+                redirect_uris=("https://wiki.example/cb",),
+                sector="",
             ),
         }
         policies = Policies(terms=(), privacy=())
@@ -147,7 +151,9 @@ class Room:
         values = {"text": "hello", "url": f"{site}t/1", "return_to": f"{site}t/1"} | more
         return Asked(subject=self.subject(person, client), provider=provider, **values)
 
-    async def ask(self, person: Person, provider: ProviderId = MASTODON, client: ClientId = FORUM, **more: Any) -> Posting:
+    async def ask(
+        self, person: Person, provider: ProviderId = MASTODON, client: ClientId = FORUM, **more: Any
+    ) -> Posting:
         return await self.gate.ask(self.clients[client], self.asked(person, provider, client, **more))
 
     async def post(self, person: Person, posting: Posting) -> Sent:
@@ -207,7 +213,9 @@ async def test_a_network_that_needs_no_permission_leaves_no_token(room: Room) ->
     assert not await room.durable.vault.holds(ana.account.id, FACEBOOK)
 
 
-@pytest.mark.parametrize("tokens", [None, replace(TOKEN, scopes=frozenset({"openid"}))], ids=["no token", "not for posting"])
+@pytest.mark.parametrize(
+    "tokens", [None, replace(TOKEN, scopes=frozenset({"openid"}))], ids=["no token", "not for posting"]
+)
 async def test_what_was_not_granted_upstream_is_no_opt_in(room: Room, tokens: UpstreamTokens | None) -> None:
     """And a token that is of no use is taken back at once (catalogue 189)."""
     ana = await room.person()
@@ -258,7 +266,9 @@ async def test_taking_ones_time_at_the_network_needs_no_second_sign_in(room: Roo
     ana = await room.person()
     pressed_at = room.clock.now()
     room.clock.move(timedelta(minutes=20))
-    await room.gate.allow(ana.session, MASTODON, FORUM, tokens=TOKEN, pressed_at=pressed_at, transaction="t", locale="en")
+    await room.gate.allow(
+        ana.session, MASTODON, FORUM, tokens=TOKEN, pressed_at=pressed_at, transaction="t", locale="en"
+    )
     assert len(await room.gate.switches(ana.account.id)) == 1
 
 
@@ -512,8 +522,12 @@ async def test_one_refusal_for_every_reason(room: Room) -> None:
 
 async def test_another_sites_number_of_a_person_leads_nowhere(room: Room) -> None:
     ana = await room.person()
-    room.clients[FORUM] = replace(room.clients[FORUM], sector="forum", subject_type=type(room.clients[FORUM].subject_type)("pairwise"))
-    room.clients[WIKI] = replace(room.clients[WIKI], sector="wiki", subject_type=type(room.clients[WIKI].subject_type)("pairwise"))
+    room.clients[FORUM] = replace(
+        room.clients[FORUM], sector="forum", subject_type=type(room.clients[FORUM].subject_type)("pairwise")
+    )
+    room.clients[WIKI] = replace(
+        room.clients[WIKI], sector="wiki", subject_type=type(room.clients[WIKI].subject_type)("pairwise")
+    )
     await room.allow(ana, MASTODON, FORUM)
     await room.allow(ana, MASTODON, WIKI)
     assert room.subject(ana, FORUM) != room.subject(ana, WIKI)
@@ -547,7 +561,9 @@ async def test_a_share_window_needs_an_address(room: Room) -> None:
         await room.ask(ana, FACEBOOK, url=None)
 
 
-@pytest.mark.parametrize("address", ["https://forum.example/t/1?a=b#c", "https://www.forum.example/", "https://forum.example"])
+@pytest.mark.parametrize(
+    "address", ["https://forum.example/t/1?a=b#c", "https://www.forum.example/", "https://forum.example"]
+)
 def test_a_site_sends_people_back_to_its_own_addresses(address: str) -> None:
     assert is_of_site(make.client(), address)
 
@@ -613,7 +629,11 @@ async def test_pressing_twice_posts_once(room: Room) -> None:
     room.mastodon.before = press_again
     first = await room.post(ana, posting)
     last = await room.post(ana, posting)
-    assert [one.posting.state for one in (again[0], first, last)] == [PostState.SENDING, PostState.POSTED, PostState.POSTED]
+    assert [one.posting.state for one in (again[0], first, last)] == [
+        PostState.SENDING,
+        PostState.POSTED,
+        PostState.POSTED,
+    ]
     assert len(room.sent()) == 1
 
 
@@ -652,7 +672,9 @@ async def test_no_answer_is_unknown_and_never_tried_again(room: Room) -> None:
     assert len(room.sent()) == 1
 
 
-@pytest.mark.parametrize("end", [asyncio.CancelledError(), RuntimeError("cut off"), KeyError("x")], ids=["cancelled", "fault", "bug"])
+@pytest.mark.parametrize(
+    "end", [asyncio.CancelledError(), RuntimeError("cut off"), KeyError("x")], ids=["cancelled", "fault", "bug"]
+)
 async def test_a_post_cut_off_is_unknown(room: Room, end: BaseException) -> None:
     """(catalogue 192)"""
     ana = await room.person()
@@ -682,7 +704,9 @@ async def test_a_crash_while_sending_leaves_unknown(room: Room) -> None:
     assert room.sent() == []
 
 
-@pytest.mark.parametrize("error", [UpstreamRejected("status 422 status"), UpstreamUnavailable("connect"), UpstreamUnavailable("status 429")])
+@pytest.mark.parametrize(
+    "error", [UpstreamRejected("status 422 status"), UpstreamUnavailable("connect"), UpstreamUnavailable("status 429")]
+)
 async def test_what_the_network_refuses_is_failed_and_the_opt_in_stands(room: Room, error: Exception) -> None:
     ana = await room.person()
     await room.allow(ana)

@@ -167,7 +167,9 @@ async def test_a_site_hears_the_same_about_somebody_unknown_and_somebody_who_did
     assert {answer.status_code for answer in answers} == {403}
     assert all(body == {"error": "posting_not_permitted", "error_description": "Posting is off."} for body in bodies)
     assert all(link.startswith(f"{ISSUER}/posting/opt-in?request=") for link in links)
-    headers = [{name: value for name, value in answer.headers.items() if name != "content-length"} for answer in answers]
+    headers = [
+        {name: value for name, value in answer.headers.items() if name != "content-length"} for answer in answers
+    ]
     assert all(one == headers[0] for one in headers)
     assert ana.sub not in "".join(links)
     assert await statuses(house) == []
@@ -240,7 +242,9 @@ async def test_a_site_that_asks_too_often_is_told_when_to_come_back(house: House
     """Whether there is such a person or not (catalogue 195)."""
     limit = 3 * house.settings.broker.limits.posts_per_hour
     for _ in range(limit):
-        assert (await ask(house, {"sub": "nobody", "provider": "openid", "text": "x", "return_to": TOPIC})).status_code == 403
+        assert (
+            await ask(house, {"sub": "nobody", "provider": "openid", "text": "x", "return_to": TOPIC})
+        ).status_code == 403
     answer = await ask(house, {"sub": "nobody", "provider": "openid", "text": "x", "return_to": TOPIC})
     assert answer.status_code == 429
     assert int(answer.headers["retry-after"]) > 0
@@ -279,7 +283,10 @@ async def test_posting_through_a_network_from_beginning_to_end(house: House) -> 
 
     arrived = await ana.opt_in()
     assert arrived.url == f"{TOPIC}?posting=allowed"
-    assert next(scopes for scopes in await asked_scopes(house) if "write:statuses" in scopes) == {"openid", "write:statuses"}
+    assert next(scopes for scopes in await asked_scopes(house) if "write:statuses" in scopes) == {
+        "openid",
+        "write:statuses",
+    }
     assert await is_on(ana)
     assert await statuses(house) == []
 
@@ -447,7 +454,9 @@ async def test_do_not_post_posts_nothing(house: House) -> None:
     assert await states(ana) == ["declined"]
 
 
-@pytest.mark.parametrize("text", ["👩🏽‍🚀 🏳️‍🌈", "\u200fשלום, مرحبا\u200e", "@ben #tag <b>&amp;</b> https://example.org", "  two  blanks  "])
+@pytest.mark.parametrize(
+    "text", ["👩🏽‍🚀 🏳️‍🌈", "\u200fשלום, مرحبا\u200e", "@ben #tag <b>&amp;</b> https://example.org", "  two  blanks  "]
+)
 async def test_a_text_arrives_as_it_was_asked_and_shown(house: House, text: str) -> None:
     """(catalogue 191, 195)"""
     from html import unescape
@@ -567,7 +576,10 @@ async def test_a_person_posts_only_so_often(tmp_path: Path, sandboxes: Sandboxes
 # --- the network's own window -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("button", "outcome", "state"), [("action=share", "needs_person", "needs_person"), ("action=cancel", "declined", "cancelled")])
+@pytest.mark.parametrize(
+    ("button", "outcome", "state"),
+    [("action=share", "needs_person", "needs_person"), ("action=cancel", "declined", "cancelled")],
+)
 async def test_only_the_person_shares_in_facebooks_window(house: House, button: str, outcome: str, state: str) -> None:
     ana = await Member.join(house, provider="facebook")
     before = await asked_scopes(house)
@@ -743,7 +755,9 @@ OPENS_NOTHING = [route for route in ROUTES if not (route.path == "/posting/opt-i
 """Every route but the one yes that opts in: that one is pressed in a walk of its own."""
 
 
-async def test_no_route_posts_for_a_person_who_did_not_opt_in(house: House, networks: dict[ProviderId, Network]) -> None:
+async def test_no_route_posts_for_a_person_who_did_not_opt_in(
+    house: House, networks: dict[ProviderId, Network]
+) -> None:
     """Every route as a signed-in person with every decision there is, and a post of theirs lying in the store
     (catalogue 189).
     """
@@ -787,7 +801,9 @@ async def _try(member: Member, route: Route, posting: Posting, provider: str, de
         "key": "known", "error_code": "", "all": "1", "use": "current", "text": TEXT, "url": TOPIC,
     }  # fmt: skip
     if route.method == "GET":
-        await browser.send("GET", str(httpx2.URL(url, params={"key": "known", "provider": provider, "client": "forum"})))
+        await browser.send(
+            "GET", str(httpx2.URL(url, params={"key": "known", "provider": provider, "client": "forum"}))
+        )
     else:
         same = {"Origin": ISSUER, "Sec-Fetch-Site": "same-origin"}
         await browser.send("POST", url, data=list(fields.items()), headers=same)
@@ -815,7 +831,10 @@ async def test_no_route_posts_for_a_site_or_a_token(house: House, networks: dict
                 if route.method == "GET":
                     answers = [await client.get(url, headers=auth, params={"sub": sub, "provider": "openid"})]
                 else:
-                    answers = [await client.post(url, headers=auth, data=shown), await client.post(url, headers=auth, json=shown)]
+                    answers = [
+                        await client.post(url, headers=auth, data=shown),
+                        await client.post(url, headers=auth, json=shown),
+                    ]
                 assert all(answer.status_code < 500 for answer in answers), (route.method, route.path)
     assert networks[ProviderId("openid")].sent == []
     assert networks[ProviderId("facebook")].sent == []
