@@ -45,7 +45,7 @@ _PURGES: Final[tuple[tuple[Statement, timedelta], ...]] = (
     (
         purge_statement(
             postings,
-            # Not `coalesce(settled_at, expires_at)`: this way both indexes serve, and nothing is scanned.
+            # Not `coalesce(settled_at, expires_at)`: this way an index serves both halves, and nothing is scanned.
             or_(postings.c.settled_at <= NOW, postings.c.settled_at.is_(None) & (postings.c.expires_at <= NOW)),
         ),
         KEEP_SETTLED,

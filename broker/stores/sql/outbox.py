@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Integer, bindparam, delete, false, select, true, update
+from sqlalchemy import BigInteger, Integer, bindparam, delete, select, true, update
 
 from broker.domain.ports import Delivery
 from broker.domain.values import ClientId
@@ -56,9 +56,9 @@ _tried = (
 _RETRY: Final = define(_tried.values(due_at=parameter(deliveries.c.due_at)))
 _GIVE_UP: Final = define(_tried.values(given_up=true()))
 _PENDING: Final = define(
-    select(*_COLUMNS)
+    select(*_COLUMNS, deliveries.c.given_up)
     .join_from(delivery_marks, deliveries, deliveries.c.id == delivery_marks.c.delivery)
-    .where(delivery_marks.c.mark == parameter(delivery_marks.c.mark), deliveries.c.given_up == false())
+    .where(delivery_marks.c.mark == parameter(delivery_marks.c.mark))
     .order_by(deliveries.c.created_at, deliveries.c.id)
 )
 
@@ -138,7 +138,9 @@ class SqlOutbox:
     async def pending(self, payload_key: str, payload_value: str) -> tuple[Delivery, ...]:
         """Oldest first."""
         rows = await self._driver.read(_PENDING, {"p_mark": _mark(self._ring, payload_key, payload_value)})
-        return await self._ring.reading(lambda: tuple(_delivery(row, self._ring) for row in rows))
+        # Told apart here: in the statement, SQLite would rather look at everything that is not given up.
+        waiting = [row for *row, given_up in rows if not given_up]
+        return await self._ring.reading(lambda: tuple(_delivery(row, self._ring) for row in waiting))
 
 
 def _finish(delivery_id: str) -> Script[None]:

@@ -169,12 +169,13 @@ postings: Final = Table(
     _text("client"),
     _text("state"),
     _time("created_at"),
-    _time("expires_at", index=True),
-    _time("settled_at", nullable=True, index=True),
+    _time("expires_at"),
+    _time("settled_at", nullable=True),
     _bytes("sealed"),  # the posting as it was asked for
     _bytes("remote_id", nullable=True),  # sealed
     _bytes("remote_url", nullable=True),  # sealed
     Index(None, "account", "created_at"),
+    Index(None, "settled_at", "expires_at"),
 )
 
 posting_subjects: Final = Table(

@@ -12,9 +12,11 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_index(op.f("ix_refresh_families_expires_at"), "refresh_families", ["expires_at"], unique=False)
-    op.create_index(op.f("ix_postings_settled_at"), "postings", ["settled_at"], unique=False)
+    op.drop_index(op.f("ix_postings_expires_at"), table_name="postings")
+    op.create_index(op.f("ix_postings_settled_at_expires_at"), "postings", ["settled_at", "expires_at"], unique=False)
 
 
 def downgrade() -> None:
-    op.drop_index(op.f("ix_postings_settled_at"), table_name="postings")
+    op.drop_index(op.f("ix_postings_settled_at_expires_at"), table_name="postings")
+    op.create_index(op.f("ix_postings_expires_at"), "postings", ["expires_at"], unique=False)
     op.drop_index(op.f("ix_refresh_families_expires_at"), table_name="refresh_families")
