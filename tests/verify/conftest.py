@@ -14,6 +14,7 @@ if str(Path(__file__).parent) not in sys.path:
 from doorward_verify.asgi import SignInMiddleware
 from doorward_verify.wsgi import WSGISession
 from stub_op import StubOP
+from verify_django import django_site
 from verify_servers import Browser, free_socket, serving, serving_wsgi
 from verify_sites import Site, asgi_site, build_kit, wsgi_site
 
@@ -48,7 +49,16 @@ def wsgi(op: StubOP) -> Iterator[Site]:
         yield Site(url, kit, Browser(), op)
 
 
-@pytest.fixture(params=["site", "wsgi"])
+@pytest.fixture
+def django(op: StubOP) -> Iterator[Site]:
+    """A Django site."""
+    listener = free_socket()
+    app, kit = django_site(op, f"http://localhost:{listener.getsockname()[1]}")
+    with serving_wsgi(app, listener) as url:
+        yield Site(url, kit, Browser(), op)
+
+
+@pytest.fixture(params=["site", "wsgi", "django"])
 def any_site(request: pytest.FixtureRequest) -> Site:
     """Each kind of site in turn."""
     found: Site = request.getfixturevalue(request.param)
