@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 HEALTH: Final = "/healthz"
@@ -45,6 +46,11 @@ class Admission:
             self._running += 1
             try:
                 await self._app(scope, receive, send)
+            except asyncio.CancelledError:
+                if not self.stopping:
+                    raise
+                with suppress(RuntimeError):  # an answer that has begun cannot become another one
+                    await self._refuse(send, path, "stopped", _STOPPING)
             finally:
                 self._running -= 1
 

@@ -163,8 +163,12 @@ class Server:
         return self.ask("GET", path, headers=headers)
 
     def token_request(self, secret: str = FORUM_SECRET, **form: str) -> Answer:
-        """A refresh with a token that does not exist: goes through client authentication to the database and back."""
+        """A refresh with a token that was never one: 400."""
         return self.ask("POST", "/token", body=token_form(**form), headers=token_headers(secret))
+
+    def wrong_secret(self) -> Answer:
+        """401, and counted where all processes count: in Redis, or without it in the database."""
+        return self.token_request("wrong-secret-0123456789abcdefgh")
 
     # --- waiting ----------------------------------------------------------------------------------------
 
