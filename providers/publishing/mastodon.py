@@ -14,7 +14,7 @@ from broker.domain.ports import Clock
 from broker.domain.posting import Message, PostingPermit, check_permit
 from broker.domain.provider import Posted, PostUnknown, UpstreamTokens
 from broker.domain.values import ProviderId
-from broker.errors import PostingNotPermitted, Problem, UpstreamInvalid, UpstreamUnavailable
+from broker.errors import PostingNotPermitted, Problem, UpstreamInvalid, UpstreamRejected, UpstreamUnavailable
 from providers._http import FORM, JSON, TOO_MANY, UpstreamHTTP, UpstreamResponse, read_success, was_perhaps_sent
 from providers.preset import Posting, Preset, is_address
 
@@ -66,19 +66,23 @@ class Mastodon:
         body = urlencode({"status": text, "visibility": self._posting.visibility}).encode("ascii")
         headers = {**FORM, **bearer, "Idempotency-Key": message.idempotency_key}
         try:
-            response = await self._send(body, headers)
+            response, was_lost = await self._send(body, headers)
         except UpstreamUnavailable as error:
             if was_perhaps_sent(error):
                 return PostUnknown(reason=error.detail.partition(" ")[0])
             raise
         try:
             return _read_posted(response)
-        except UpstreamUnavailable:  # a server error after the text was sent says nothing about the text
-            if response.status == TOO_MANY:
-                raise
-            return PostUnknown(reason=f"status {response.status}")
         except UpstreamInvalid as error:  # it was taken, but what it became cannot be read
             return PostUnknown(reason=error.check)
+        except UpstreamUnavailable:  # a server error after the text was sent says nothing about the text
+            if response.status == TOO_MANY and not was_lost:
+                raise
+            return PostUnknown(reason=f"status {response.status}")
+        except (UpstreamRejected, PostingNotPermitted):  # this try was refused, which says nothing about a lost one
+            if not was_lost:
+                raise
+            return PostUnknown(reason=f"status {response.status} after a lost answer")
 
     async def undo(self, permit: PostingPermit, remote_id: str, token: UpstreamTokens | None) -> bool:
         """Delete a status; true when it is gone, also when it was gone before. Copies elsewhere follow in their time.
@@ -94,15 +98,15 @@ class Mastodon:
         read_success(response, "undo")
         return True
 
-    async def _send(self, body: bytes, headers: dict[str, str]) -> UpstreamResponse:
-        """Send, and if the answer was lost ask once more under the same key."""
+    async def _send(self, body: bytes, headers: dict[str, str]) -> tuple[UpstreamResponse, bool]:
+        """Send, and if the answer was lost ask once more under the same key. The answer, and whether one was lost."""
         try:
-            return await self._http.request("POST", self._address, headers=headers, body=body)
+            return await self._http.request("POST", self._address, headers=headers, body=body), False
         except UpstreamUnavailable as error:
             if not was_perhaps_sent(error):
                 raise
         try:
-            return await self._http.request("POST", self._address, headers=headers, body=body)
+            return await self._http.request("POST", self._address, headers=headers, body=body), True
         except UpstreamUnavailable as error:
             if was_perhaps_sent(error):
                 raise
