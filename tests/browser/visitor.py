@@ -80,6 +80,20 @@ class Visitor:
         self.press("Sign in")
         self.meet(f"Sign in to {name}", picture="chooser")
 
+    def start_again_at(self, site: str, path: str) -> None:
+        """From a page of a site to wherever pressing "Sign in" leads somebody who is signed in with us."""
+        self.open(site + path)
+        self.press("Sign in")
+
+    def wait_until_signed_out_at(self, site: str) -> None:
+        """Until the site was told by our server and asks to sign in."""
+        for _ in range(50):
+            self.open(site)
+            if self.page.get_by_role("link", name="Sign in", exact=True).count():
+                return
+            self.page.wait_for_timeout(200)
+        raise AssertionError(f"{site} still has somebody signed in")
+
     def be(self, persona: str, *, provider: str = "Facebook (sandbox)", declines: Iterable[str] = ()) -> None:
         """Choose a provider, be one of its invented people, and come back."""
         self.press(f"Continue with {provider}")
@@ -130,7 +144,7 @@ def keep_spoken(name: str, text: str) -> Path:
     return path
 
 
-_LINE: Final = re.compile(r'^\s*- (?P<role>[a-z]+)(?: "(?P<name>(?:[^"\\]|\\.)*)")?')
+_LINE: Final = re.compile(r'^\s*- \'?(?P<role>[a-z]+)(?: "(?P<name>(?:[^"\\]|\\.)*)")?')
 
 
 def check_spoken(spoken: str, where: str) -> None:
@@ -142,7 +156,7 @@ def check_spoken(spoken: str, where: str) -> None:
     lines = lines[: next((number for number, line in enumerate(lines) if line.startswith("- ")), len(lines))]
     found = [(match["role"], match["name"] or "") for line in lines if (match := _LINE.match(line))]
     roles = [role for role, _ in found]
-    first = next(number for number, line in enumerate(lines) if re.search(r"- heading .*\[level=1\]", line))
+    first = next(number for number, line in enumerate(lines) if re.search(r"- '?heading .*\[level=1\]", line))
     before = [line for line in lines[:first] if re.match(r"^  - ", line)]
     assert all(re.match(r"^  - (alert|status|paragraph: Step|paragraph: )", line) for line in before), f"{where}\n{spoken}"
     assert any(re.search(r"(paragraph|text|listitem|cell|term|definition|status)\b", line) for line in lines[first:]), (

@@ -180,8 +180,8 @@ def _account() -> dict[str, Page]:
     device = pages.Device(sid="s1", name="Firefox on Linux", first_seen_at=NOW, last_seen_at=NOW, is_this=True, provider="Facebook")
     devices = pages.Devices(name=ana, devices=(device, replace(device, sid="s2", name="", is_this=False), replace(device, sid="s3", is_this=False, ended_at=NOW)))
     switch = pages.PostingSwitch(provider="mastodon", provider_label="Mastodon", client="forum", site="Sailing Forum", since=NOW)
-    post = pages.PastPost(id="p1", provider_label="Mastodon", site="Sailing Forum", at=NOW, text="I wrote\nthis", remote_url="https://m.example/1", undo_action="/posting/p1/undo")
-    posting = pages.PostingSettings(name=ana, switches=(switch,), posts=tuple(replace(post, state=state) for state in POST_STATES))
+    post = pages.PastPost(id="p1", provider_label="Mastodon", site="Sailing Forum", at=NOW, text="I wrote this", remote_url="https://m.example/1", undo_action="/posting/p1/undo")
+    posting = pages.PostingSettings(name=ana, switches=(switch,), posts=tuple(replace(post, state=state, text=f"I wrote\nwhat is {state}") for state in POST_STATES))
     close = pages.CloseAccount(name=ana, user_name="ana", ways=2, devices=1, sites=("Sailing Forum",))
     out: dict[str, Page] = {
         "me": overview,
@@ -192,7 +192,7 @@ def _account() -> dict[str, Page]:
         "details-error": replace(details, fields=(replace(field, typed="ana@", problem="bad_value"),)),
         "ways": ways,
         "ways-one": replace(ways, ways=(replace(way, hint=""),), is_fresh=True),
-        "sites": pages.Sites(name=ana, sites=(site, replace(site, client="old", is_gone=True, url="", shared=(), needed=()))),
+        "sites": pages.Sites(name=ana, sites=(site, replace(site, client="old", name="Old Map", is_gone=True, url="", shared=(), needed=()))),
         "sites-empty": pages.Sites(name=ana, sites=()),
         "history": history,
         "history-empty": replace(history, rows=(), summaries=(), sites=(), claims=(), site=""),
