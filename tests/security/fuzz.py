@@ -101,7 +101,9 @@ class Larder:
     async def _person(self) -> None:
         """Somebody with an account who shares with the forum, and has a request of the wiki waiting."""
         browser, forum = self.house.browser(), self.house.site("forum")
-        end = await browser.sign_up(forum, user_name=f"canary-zoe-{self.used}", share=("name", "email"))
+        url = forum.request_url(scope="openid profile email offline_access")
+        name = f"canary-zoe-{self.used}"
+        end = await browser.sign_up(forum, user_name=name, share=("name", "email", "offline_access"), url=url)
         assert isinstance(end, Arrival), end
         self.used += 1
         self.session = await self._session_of(browser)
@@ -159,8 +161,9 @@ class Larder:
         carried = await (world.box.hold(copy) if template.identity is None else world.box.keep(copy))
         held.transactions.append((copy.id, carried.cookie))
         if template.identity is None and template.account is None:
-            leaving = await world.sign_in.begin(carried, ProviderId("openid"))
-            held.transactions.append((copy.id, leaving.carried.cookie))
+            another = await world.box.hold(replace(copy, id=world.box.new_id()))
+            leaving = await world.sign_in.begin(another, ProviderId("openid"))
+            held.transactions.append((another.transaction.id, leaving.carried.cookie))
             held.states.append(parse_qs(urlsplit(leaving.url).query)["state"][0])
 
     async def _start(self, held: Held, purpose: TransactionPurpose, session: Session) -> None:
@@ -176,24 +179,18 @@ class Larder:
         held.opt_ins.append(sealed)
 
     async def _codes(self, held: Held) -> None:
-        """A code of the forum, and the tokens of another one."""
+        """Codes of the forum, and the tokens of one more."""
         forum, cookie = self.house.site("forum"), f"{self.house.world.cookies.session_name}={held.session}"
-        for scope in ("openid profile email", "openid profile email offline_access"):
-            url = urlsplit(forum.request_url(scope=scope))
+        for _ in range(3):
+            url = urlsplit(forum.request_url(scope="openid profile email offline_access"))
             answer = await ask(
                 self.app, Asked(path=url.path, query=url.query.encode(), headers=lower([("cookie", cookie)]))
             )
             arrival = Arrival(answer["location"])
-            if "code" not in arrival.params:  # offline access is asked for on a page of its own
-                continue
             held.codes.append((arrival.code, forum.verifier_of(arrival)))
-        if held.codes:
-            code, verifier = held.codes[0]
-            tokens = await redeem(self.app, forum, code, verifier)
-            held.tokens = {
-                name: text for name, text in tokens.items() if name.endswith("_token") and isinstance(text, str)
-            }
-            del held.codes[0]
+        code, verifier = held.codes.pop()
+        tokens = await redeem(self.app, forum, code, verifier)
+        held.tokens = {name: text for name, text in tokens.items() if name.endswith("_token") and isinstance(text, str)}
 
     async def _sealed(self, held: Held) -> None:
         world = self.house.world

@@ -39,10 +39,15 @@ def name_of(route: Route) -> str:
 
 
 @asynccontextmanager
-async def open_larder(folder: Path, sandboxes: Sandboxes, database_url: str) -> AsyncIterator[Larder]:
+async def open_larder(
+    folder: Path, sandboxes: Sandboxes, database_url: str, redis_url: str | None = None
+) -> AsyncIterator[Larder]:
     """A house on this database, with people in it."""
     await sandboxes.reset()
-    async with open_house(folder, sandboxes, database_url=database_url, providers=PROVIDERS_TOML + POSTING) as house:
+    providers = PROVIDERS_TOML + POSTING
+    async with open_house(
+        folder, sandboxes, database_url=database_url, redis_url=redis_url, providers=providers
+    ) as house:
         larder = Larder(house)
         await larder.fill()
         yield larder
