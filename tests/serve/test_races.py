@@ -10,14 +10,15 @@ import base64
 import hashlib
 import secrets
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
 from typing import TypeVar
 from urllib.parse import urlencode
 
 import pytest
-from tests.serve.rig import Answer, Server, Start, token_headers
+from tests.serve.rig import Answer, Folder, Server, Start, starter, token_headers
 from tests.support.builders import account, code, grant
+from tests.support.servers import PostgresServer
 
 from broker.chance import SystemClock
 from broker.domain.account import AccountStatus
@@ -35,13 +36,14 @@ CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest())
 MANY = 20
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def server(request: pytest.FixtureRequest, start: Start) -> Server:
-    """Two workers, listening and ready."""
-    more = ""
-    if request.param == "postgresql":
-        more = f'database_url = "{request.getfixturevalue("postgres_url")}"'
-    return start(workers=2, more=more)
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer
+) -> Iterator[Server]:
+    """Two workers, listening and ready; one such server for all tests of a database."""
+    more = f'database_url = "{postgres_server.create()}"' if request.param == "postgresql" else ""
+    with starter(Folder(tmp_path_factory.mktemp("races") / "config")) as start:
+        yield start(workers=2, more=more)
 
 
 def in_database(server: Server, work: Callable[[Durable], Awaitable[T]]) -> T:
@@ -173,12 +175,14 @@ def test_two_refreshes_at_once_have_the_same_child_and_it_lives(server: Server) 
     assert refresh(server, child).status == 200
 
 
-def test_rotation_is_remembered_after_a_restart(server: Server, start: Start) -> None:
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_rotation_is_remembered_after_a_restart(start: Start, postgres_url: str, database: str) -> None:
     """So are the retry and the reuse: nothing of it lives in a process (catalogue 89, 92)."""
+    server = start(more=f'database_url = "{postgres_url}"' if database == "postgresql" else "")
     first = redeem(server, new_code(server)).json()
     second = refresh(server, first["refresh_token"]).json()
     assert server.stop() == 0
-    server = start(workers=1)
+    server = start()
     assert is_active(server, second["access_token"])
     again = refresh(server, first["refresh_token"]).json()
     assert again["refresh_token"] == second["refresh_token"]
