@@ -48,6 +48,7 @@ scopes = ["write:statuses"]
 """
 TEXT = "Seed swap on Saturday 🍅\nBring a bag, שלום"
 TOPIC = "https://forum.test/t/1"
+_numbers = itertools.count()
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ class Member:
     @classmethod
     async def join(cls, house: House, provider: str = "openid", persona: str | None = None) -> Member:
         browser, forum = house.browser(), house.site("forum")
-        name = f"member-{len(house.world.durable.tables.accounts)}"  # type: ignore[attr-defined]
+        name = f"member-{next(_numbers)}"
         arrived = await browser.sign_up(forum, provider=provider, persona=persona, user_name=name)
         assert isinstance(arrived, Arrival)
         tokens = await forum.redeem(arrived)
@@ -312,6 +313,44 @@ async def test_posting_through_a_network_from_beginning_to_end(house: House) -> 
     assert gone.headings[0] == "Deleted"
     assert f"{TOPIC}?posting=undone" in {url for _, url in gone.links}
     assert await statuses(house) == []
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+async def test_every_database_keeps_what_was_decided(
+    tmp_path: Path, sandboxes: Sandboxes, database: str, request: pytest.FixtureRequest
+) -> None:
+    """Opted in, posted, taken back, turned off, opted in again, and closed, on real databases (catalogue 189, 194)."""
+    url = request.getfixturevalue("postgres_url") if database == "postgresql" else f"sqlite:///{tmp_path}/house.db"
+    async with open_house(tmp_path, sandboxes, providers=PROVIDERS_TOML + POSTING_TOML, database_url=url) as house:
+        ana = await Member.join(house)
+        account = await ana.account
+        for _ in range(2):
+            await ana.opt_in()
+            await ana.preview()
+            await ana.browser.press("decision=post")
+            assert await statuses(house) == [f"{TEXT}\n\n{TOPIC}"]
+            await ana.browser.press("Delete there")
+            assert await statuses(house) == []
+            await ana.preview()
+            await ana.browser.open("/me/posting")
+            await ana.browser.press("Turn off")
+            assert not await house.world.durable.vault.holds(account, ProviderId("openid"))
+            assert (await ana.ask()).status_code == 403
+        assert sorted(await states(ana)) == ["cancelled", "cancelled", "undone", "undone"]
+        receipts = await house.world.durable.ledger.receipts(account, Purpose.POST_UPSTREAM)
+        assert [(one.counterparty, bool(one.accepted), one.withdraws is not None) for one in receipts] == 2 * [
+            ("openid/forum", True, False), ("post:openid/forum", True, False), ("openid/forum", False, True),
+        ]  # fmt: skip
+        await ana.opt_in()
+        await ana.preview()
+        await ana.browser.open("/me/close")
+        await ana.browser.press("decision=close")
+        assert not await house.world.durable.vault.holds(account, ProviderId("openid"))
+        assert await house.world.durable.postings.recent(account) == ()
+        assert await house.world.durable.postings.account_of(ClientId("forum"), ana.sub) is None
+        held = [token for token in house.openid.state.tokens.values() if "write:statuses" in token.scopes]
+        assert len(held) >= 3
+        assert all(token.revoked for token in held)
 
 
 async def test_leaving_it_off_is_recorded_and_the_person_is_back_where_they_were(house: House) -> None:
@@ -720,9 +759,6 @@ def networks(house: House) -> Iterator[dict[ProviderId, Network]]:
     state.world = replace(house.world, posting=replace(house.world.posting, publishers=made))
     yield made
     state.world = house.world
-
-
-_numbers = itertools.count()
 
 
 async def waiting_without_opt_in(house: House, account: AccountId, provider: str) -> Posting:
