@@ -178,6 +178,7 @@ ISSUER_PATHS = [
     ((201, {"outcome": "needs_person", "continue_url": "https://evil.example/"}), "Nothing was posted", None),
     ((201, {"outcome": "posted"}), "It was posted", None),
     ((400, {"error": "invalid_request"}), "Nothing was posted", None),
+    ((429, {"error": "temporarily_unavailable"}), "too often", None),
     ((500, {}), "cannot be reached", None),
 ]
 
@@ -202,6 +203,23 @@ def test_each_posting_outcome_is_said_in_words(
 
 
 @only("demo", ["forum"], indirect=True)
+def test_each_network_has_a_button_of_its_own(demo: Demo) -> None:
+    demo.sign_in("/")
+    topic = demo.post("/topics", title="Mulch", text="Leaves are good")
+    path = topic.url.removeprefix(demo.url)
+    offered = re.findall(r'name="network" value="(\w+)"', topic.text)
+    assert offered == ["facebook", "openid"]
+    for network in offered:
+        opt_in = f"{demo.op.issuer}/posting/opt-in"
+        demo.answer.append((403, {"error": "posting_not_permitted", "opt_in_url": opt_in}))
+        page = demo.post(path + "/share", post="0", network=network)
+        assert f'href="{opt_in}"' in page.text
+    assert [asked["provider"] for asked in demo.posting] == offered
+    assert demo.post(path + "/share", post="0", network="elsewhere").status == 404
+    assert len(demo.posting) == len(offered)
+
+
+@only("demo", ["forum"], indirect=True)
 def test_only_ones_own_post_can_be_shared(demo: Demo) -> None:
     demo.sign_in("/")
     assert demo.post("/t/0/share", post="0").status == 403
@@ -210,7 +228,10 @@ def test_only_ones_own_post_can_be_shared(demo: Demo) -> None:
 
 
 @only("demo", ["forum"], indirect=True)
-@only("outcome", ["posted", "declined", "needs_person", "not_permitted", "undone"])
+@only(
+    "outcome",
+    ["allowed", "posted", "declined", "needs_person", "not_permitted", "failed", "unknown", "sending", "undone"],
+)
 def test_the_page_one_returns_to_says_what_became_of_the_post(demo: Demo, outcome: str) -> None:
     assert 'role="status"' in demo.open(f"/t/0?posting={outcome}&posting_id=1").text
     assert 'role="status"' not in demo.open("/t/0?posting=<script>").text
