@@ -25,7 +25,7 @@ REQUIRED: Final = (
     "172-177, 179-182, 184, 186-187, 189-195"
 )
 _NAMED: Final = re.compile(
-    r"\bcatalogue\s+(\d+(?:\s*[-\N{EN DASH}]\s*\d+)?(?:\s*(?:,|and)\s*\d+(?:\s*[-\N{EN DASH}]\s*\d+)?)*)"
+    r"\b[Cc]atalogue\s+(\d+(?:\s*[-\N{EN DASH}]\s*\d+)?(?:\s*(?:,|and)\s*\d+(?:\s*[-\N{EN DASH}]\s*\d+)?)*)"
 )
 
 
