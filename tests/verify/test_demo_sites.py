@@ -178,8 +178,8 @@ ISSUER_PATHS = [
     ((201, {"outcome": "needs_person", "continue_url": "https://evil.example/"}), "Nothing was posted", None),
     ((201, {"outcome": "posted"}), "It was posted", None),
     ((400, {"error": "invalid_request"}), "Nothing was posted", None),
-    ((429, {"error": "temporarily_unavailable"}), "too often", None),
-    ((500, {}), "cannot be reached", None),
+    ((429, {"error": "temporarily_unavailable"}), "asked too often", None),
+    ((500, {}), "may be away", None),
 ]
 
 

@@ -53,7 +53,7 @@ def ask_to_post(
         return Outcome(kind=str(reply.body.get("outcome", "refused")), continue_url=continue_url)
     if reply.status == 403 and reply.body.get("error") == "posting_not_permitted":
         return Outcome(kind="not_permitted", opt_in_url=_at_issuer(reply.body.get("opt_in_url"), issuer))
-    return Outcome(kind="too_often" if reply.status == 429 else "refused")
+    return Outcome(kind="refused")
 
 
 def _at_issuer(url: object, issuer: str) -> str | None:
@@ -87,12 +87,11 @@ def say_outcome(outcome: Outcome, back: str, network: str = "Facebook") -> tuple
     if outcome.kind == "unreachable":
         return (
             "Nothing was posted",
-            f"<p>The sign-in service cannot be reached just now. Try again later.</p>{again}",
+            f"<p>The sign-in service takes no post just now. It may be away, or it was asked too often. "
+            f"Try again later.</p>{again}",
         )
     if outcome.kind == "posted":
         return "It was posted", f"<p>It is on your profile now.</p>{again}"
-    if outcome.kind == "too_often":
-        return "Nothing was posted", f"<p>That was too often. Try again in an hour.</p>{again}"
     return "Nothing was posted", f"<p>The sign-in service refused this post.</p>{again}"
 
 
