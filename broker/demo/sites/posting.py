@@ -85,11 +85,8 @@ def say_outcome(outcome: Outcome, back: str, network: str = "Facebook") -> tuple
         )
         return "Posting is off", text + link + again
     if outcome.kind == "unreachable":
-        return (
-            "Nothing was posted",
-            f"<p>The sign-in service takes no post just now. It may be away, or it was asked too often. "
-            f"Try again later.</p>{again}",
-        )
+        text = "The sign-in service takes no post just now. It may be away, or it was asked too often. Try again later."
+        return "Nothing was posted", f"<p>{text}</p>{again}"
     if outcome.kind == "posted":
         return "It was posted", f"<p>It is on your profile now.</p>{again}"
     return "Nothing was posted", f"<p>The sign-in service refused this post.</p>{again}"
