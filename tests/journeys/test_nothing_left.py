@@ -170,9 +170,9 @@ async def test_a_closed_account_is_nowhere(place: Place) -> None:
     assert closed.status == 200
     assert await place.search(KEPT | TYPED | REFUSED | upstream_tokens(house)) > 20
     left = (await Opener.of(house, place.redis_url)).cells
-    assert [cell for cell in left if cell.place.startswith("receipts.")]
+    assert [cell for cell in left if cell.place.startswith("consent_receipts.")]
     assert [cell for cell in left if cell.place.startswith("disclosures.")]
-    assert not [cell for cell in left if cell.place.startswith(("links.", "grants.", "families.", "codes."))]
+    assert not [cell for cell in left if cell.place.startswith(("links.", "grants.", "refresh_families.", "codes."))]
 
 
 def test_every_key_the_program_derives_is_tried() -> None:
