@@ -16,30 +16,56 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from broker.demo.layout import DEFAULT_PORT, Layout
+from broker.demo.layout import BLOCK, DEFAULT_PORT, Layout
 
-READY_WITHIN: Final = 40.0
+READY_WITHIN: Final = 90.0
+"""Seconds that all parts get together; a slow machine needs a good part of it at the first start."""
 FOLDER: Final = Path(".demo")
+LOWEST: Final = 1024
+HIGHEST: Final[int] = 65535 - BLOCK
 
 
 def main() -> int:
     """Exit code 0 after Ctrl-C; 1 if a port is taken or a part does not start."""
     parser = argparse.ArgumentParser(prog="make demo")
-    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="the first port of the block")
+    parser.add_argument("--port", default=str(DEFAULT_PORT), help="the first port of the block")
     parser.add_argument("--reset", action="store_true", help="throw the demo's data away instead of starting it")
     arguments = parser.parse_args()
-    layout = Layout(port=arguments.port, folder=FOLDER / str(arguments.port))
-    if arguments.reset:
-        shutil.rmtree(FOLDER, ignore_errors=True)
-        print("The demo's data is gone. The next `make demo` starts afresh.")
-        return 0
+    text: str = arguments.port
+    if not (text.isascii() and text.isdigit() and LOWEST <= int(text) <= HIGHEST):
+        print(f"PORT={text} does not work: choose a number from {LOWEST} to {HIGHEST}, such as make demo PORT=9000")
+        return 1
+    layout = Layout(port=int(text), folder=FOLDER / str(int(text)))
     taken = [layout.port_of(name) for name in layout.names if _is_taken(layout.port_of(name))]
+    if arguments.reset:
+        return _reset(layout, running=bool(taken))
     if taken:
-        which = ", ".join(str(port) for port in taken)
-        print(f"Port {which} is taken by another program. Move the whole demo: make demo PORT={layout.port + 1000}")
+        which, verb = ", ".join(str(port) for port in taken), "is" if len(taken) == 1 else "are"
+        print(
+            f"Port{'' if len(taken) == 1 else 's'} {which} {verb} taken by another program (or by a demo that runs already)."
+            f" Move the whole demo: make demo PORT={_elsewhere(layout.port)}"
+        )
         return 1
     layout.prepare()
     return _Running(layout).run()
+
+
+def _reset(layout: Layout, *, running: bool) -> int:
+    if running and layout.folder.exists():
+        print(f"The demo on port {layout.port} is running. Stop it with Ctrl-C, then run make demo-reset again.")
+        return 1
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    print("The demo's data is gone. The next `make demo` starts afresh.")
+    return 0
+
+
+def _elsewhere(port: int) -> int:
+    """The first port of a block that is free."""
+    for base in [*range(port + 1000, HIGHEST, 1000), *range(9000, port, 1000)]:
+        layout = Layout(port=base, folder=FOLDER / str(base))
+        if not any(_is_taken(layout.port_of(name)) for name in layout.names):
+            return base
+    return DEFAULT_PORT
 
 
 class _Running:
@@ -69,7 +95,7 @@ class _Running:
         log = (self._layout.folder / f"{name}.log").open("ab")
         environment = {**os.environ, "DOORWARD_MODE": "development", "PYTHONUNBUFFERED": "1"}
         # A session of its own: Ctrl-C reaches this program alone, which then stops the parts in order.
-        self._processes[name] = subprocess.Popen(  # noqa: S603 - our own commands
+        self._processes[name] = subprocess.Popen(
             command, stdout=log, stderr=log, env=environment, start_new_session=True
         )
 
@@ -167,7 +193,7 @@ def _is_taken(port: int) -> bool:
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - our own addresses on this machine
+        with urllib.request.urlopen(url, timeout=2) as answer:
             return int(answer.status) < 500
     except urllib.error.HTTPError as error:
         return error.code < 500

@@ -12,6 +12,9 @@ from typing import Final
 DEFAULT_PORT: Final = 8000
 _OFFSETS: Final = {"broker": 0, "forum": 1, "wiki": 2, "tracker": 3, "facebook": 10, "openid": 11}
 
+BLOCK: Final[int] = max(_OFFSETS.values())
+"""How far the last port of the block lies behind the first."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
