@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import shutil
 import signal
@@ -61,7 +62,7 @@ def _reset(layout: Layout, *, running: bool) -> int:
 
 def _elsewhere(port: int) -> int:
     """The first port of a block that is free."""
-    for base in [*range(port + 1000, HIGHEST, 1000), *range(9000, port, 1000)]:
+    for base in itertools.chain(range(port + 1000, HIGHEST, 1000), range(9000, port, 1000)):
         layout = Layout(port=base, folder=FOLDER / str(base))
         if not any(_is_taken(layout.port_of(name)) for name in layout.names):
             return base
