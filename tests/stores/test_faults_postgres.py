@@ -26,7 +26,8 @@ from broker.domain.grant import AlreadyRedeemed
 from broker.domain.values import AccountId
 from broker.errors import Conflict, StoreUnavailable
 from broker.stores import Stores, open_stores
-from broker.stores.sql.drivers.postgresql import ACQUIRE_TIMEOUT, STATEMENT_TIMEOUT, PostgresDriver
+from broker.stores.sql.drivers.connections import ACQUIRE_TIMEOUT
+from broker.stores.sql.drivers.postgresql import STATEMENT_TIMEOUT, PostgresDriver
 from broker.stores.sql.durable import SqlDurable
 from broker.stores.sql.schema import migrate
 from broker.stores.sql.statements import Script, Step, define

@@ -1,30 +1,27 @@
-"""PostgreSQL through asyncpg: a pool, prepared statements, and as few round trips as a unit of work allows.
+"""PostgreSQL through asyncpg: prepared statements, and as few round trips as a unit of work allows.
 
 Measured: asyncpg costs 53 µs per select and 69 per insert at 8 in flight; SQLAlchemy's async execution 229–302 and
-400–494. Two things matter beyond that. The pool's own `RESET` after every use would be one more round trip, and we leave
-nothing to reset. And a unit of work whose statements do not look at one another's tables is sent as *one* statement
-with data-modifying CTEs, which commits by itself: one round trip instead of BEGIN, n statements and COMMIT.
+400–494. Two things matter beyond that. asyncpg's own pool costs as much again as the statement (see `connections`). And a
+unit of work whose statements do not look at one another's tables is sent as *one* statement with data-modifying CTEs,
+which commits by itself: one round trip instead of BEGIN, n statements and COMMIT.
 """
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import asyncpg
 
 from broker.errors import Conflict, StoreUnavailable
 from broker.stores.sql.drivers.conflicts import check, conflict_of_constraint
+from broker.stores.sql.drivers.connections import ACQUIRE_TIMEOUT, Connections
 from broker.stores.sql.statements import PLACEHOLDER, Params, Row, Script, Statement, Step, compile_all, renumbered
 
 T = TypeVar("T")
 
-CONNECT_TIMEOUT: Final = 5.0
 STATEMENT_TIMEOUT: Final = 5.0
-ACQUIRE_TIMEOUT: Final = 3.0
 """Seconds; longer than this and the person gets a page that says so (catalogue 162)."""
 REFUSED: Final = "DW001"
 """The SQLSTATE of `doorward_refuse(what)`: an expectation of a unit of work broke."""
@@ -33,7 +30,7 @@ _INSERT: Final = re.compile(r"(INSERT INTO [^()]+\([^()]+\) VALUES )(\([^()]+\))
 
 
 class PostgresDriver:
-    """One process's pool of connections."""
+    """One process's access to one database."""
 
     def __init__(self, url: str, *, size: int = 10) -> None:
         """Connects at first use, and again whenever a connection was lost: a restart of the server needs none of ours."""
@@ -45,14 +42,11 @@ class PostgresDriver:
         }
         self._joined: dict[tuple[Any, ...], str] = {}
         self._url = url
-        self._size = size
-        self._pool: asyncpg.Pool | None = None
-        self._opening = asyncio.Lock()
+        self._connections = Connections(self._connect, size)
         self._closed = False
 
     async def read(self, statement: Statement, params: Params) -> Sequence[Row]:
-        async with self._connection() as connection:
-            return await self._rows(connection, statement, params)
+        return await self._on_connection(lambda connection: self._rows(connection, statement, params))
 
     async def write(self, statement: Statement, params: Params, *, lasting: bool = True) -> Sequence[Row]:
         # Here everything lasts: switching synchronous_commit off would cost a round trip of its own.
@@ -61,7 +55,8 @@ class PostgresDriver:
 
     async def commit(self, steps: Sequence[Step]) -> None:
         groups = _grouped(steps)
-        async with self._connection() as connection:
+
+        async def work(connection: Any) -> None:
             if len(groups) == 1:
                 await self._execute(connection, groups[0])
                 return
@@ -69,27 +64,29 @@ class PostgresDriver:
                 for group in groups:
                     await self._execute(connection, group)
 
+        await self._on_connection(work)
+
     async def run(self, script: Callable[[], Script[T]], *, lasting: bool = True) -> T:
         del lasting
-        async with self._connection() as connection, connection.transaction():
-            running = script()
-            try:
-                step = next(running)
-                while True:
-                    rows = await self._rows(connection, step.statement, step.params)
-                    check(step, rows)
-                    step = running.send(rows)
-            except StopIteration as stop:
-                result: T = stop.value
-                return result
+
+        async def work(connection: Any) -> T:
+            async with connection.transaction():
+                running = script()
+                try:
+                    step = next(running)
+                    while True:
+                        rows = await self._rows(connection, step.statement, step.params)
+                        check(step, rows)
+                        step = running.send(rows)
+                except StopIteration as stop:
+                    result: T = stop.value
+                    return result
+
+        return await self._on_connection(work)
 
     async def close(self) -> None:
         self._closed = True
-        if self._pool is not None:
-            try:
-                await asyncio.wait_for(self._pool.close(), 5)
-            except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                self._pool.terminate()
+        await self._connections.close()
 
     async def _rows(self, connection: Any, statement: Statement, params: Params) -> Sequence[Row]:
         compiled = self._compiled[statement]
@@ -165,55 +162,58 @@ class PostgresDriver:
             text = self._joined[key] = f"WITH {', '.join(parts)} SELECT {', '.join(checks)}"
         return text
 
-    async def _open_pool(self) -> asyncpg.Pool:
-        # Whoever waits here while the server is away waits for one attempt, not for all who came before.
-        async with asyncio.timeout(ACQUIRE_TIMEOUT), self._opening:
-            if self._pool is None:
-                self._pool = await asyncpg.create_pool(
-                    self._url,
-                    min_size=1,
-                    max_size=self._size,
-                    timeout=CONNECT_TIMEOUT,
-                    command_timeout=STATEMENT_TIMEOUT,
-                    statement_cache_size=400,
-                    max_cached_statement_lifetime=0,
-                    reset=_leave_as_is,
-                    server_settings={
-                        "application_name": "doorward",
-                        "idle_in_transaction_session_timeout": "15s",
-                        "lock_timeout": "4s",
-                        "jit": "off",  # compiling a plan costs more than any of our statements
-                    },
-                )
-            return self._pool
+    async def _connect(self) -> Any:
+        return await asyncpg.connect(
+            self._url,
+            timeout=ACQUIRE_TIMEOUT,
+            command_timeout=STATEMENT_TIMEOUT,
+            statement_cache_size=400,
+            max_cached_statement_lifetime=0,
+            server_settings={
+                "application_name": "doorward",
+                "idle_in_transaction_session_timeout": "15s",
+                "lock_timeout": "4s",
+                "statement_timeout": "10s",  # for what we have given up on, so that it does not pile up there
+                "jit": "off",  # compiling a plan costs more than any of our statements
+            },
+        )
 
-    @asynccontextmanager
-    async def _connection(self) -> AsyncGenerator[Any, None]:
-        """A connection of the pool; what goes wrong inside becomes `Conflict` or `StoreUnavailable`.
+    async def _on_connection(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        """The result of `work`. What goes wrong in it becomes `Conflict` or `StoreUnavailable`.
 
         Server messages quote values, so only the SQLSTATE goes on.
         """
         if self._closed:
             raise StoreUnavailable("store closed")
         try:
-            pool = self._pool or await self._open_pool()
-            connection = await pool.acquire(timeout=ACQUIRE_TIMEOUT)
+            connection = await self._connections.take()
             try:
-                yield connection
-            finally:
-                await pool.release(connection)
+                result = await work(connection)
+            except BaseException as error:
+                self._connections.give_back(connection, usable=_is_usable(connection, error))
+                raise
+            self._connections.give_back(connection, usable=True)
         except asyncpg.UniqueViolationError as error:
             raise conflict_of_constraint(error.constraint_name) or StoreUnavailable("postgresql 23505") from None
         except asyncpg.PostgresError as error:
             if error.sqlstate == REFUSED:
                 raise Conflict(str(error.args[0])) from None
             raise StoreUnavailable(f"postgresql {error.sqlstate}") from None
-        except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+        except _LOST as error:
             raise StoreUnavailable(f"postgresql {type(error).__name__}") from None
+        return result
 
 
-async def _leave_as_is(_connection: Any) -> None:
-    """We set nothing on a connection, so there is nothing to reset, and a round trip is saved on every use."""
+_LOST: Final = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What says that a connection, or the way to it, is gone or out of step."""
+
+
+def _is_usable(connection: Any, error: BaseException) -> bool:
+    """Whether a connection can be lent again after an error: the server said no, or a step was not as expected.
+
+    After a cancellation or a timeout it may still be at work, and what it answers would be taken for the next answer.
+    """
+    return isinstance(error, Exception) and not isinstance(error, _LOST) and not connection.is_in_transaction()
 
 
 def _grouped(steps: Sequence[Step]) -> list[list[Step]]:
