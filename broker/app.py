@@ -220,7 +220,7 @@ def _compose(
         clients=settings.clients,
         fields=settings.fields,
         providers=loaded.providers,
-        faces={id_: _face(loaded.presets[id_]) for id_ in loaded.providers},
+        faces={id_: _face(preset) for id_, preset in loaded.presets.items()},
         provider_health=health.state,
         secret_matches=hashing.matches,
         failures_per_minute=settings.broker.limits.client_failures_per_minute,

@@ -74,7 +74,7 @@ def terms(call: Call) -> pages.Terms:
 
 def help_page(call: Call) -> pages.Help:
     broker = call.world.settings.broker
-    labels = tuple(face.label for face in call.world.faces.values())
+    labels = tuple(call.world.faces[provider].label for provider in call.world.providers)
     return pages.Help(providers=labels, operator=broker.operator_name, contact=broker.operator_contact)
 
 
