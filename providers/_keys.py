@@ -1,6 +1,6 @@
 """An issuer's metadata and keys: fetched rarely, kept while the issuer is down, refetched for a key nobody knows yet.
 
-A sign-in normally costs no request here. A flood of tokens with made-up key ids costs one request in 30 seconds.
+A sign-in normally costs no request here. A flood of tokens with made-up key ids costs one request a minute.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ METADATA_FRESH: Final = (timedelta(minutes=5), timedelta(hours=1), timedelta(hou
 KEYS_FRESH: Final = (timedelta(minutes=1), timedelta(hours=1), timedelta(hours=24))
 STALE: Final = timedelta(days=7)
 """How long what was last good is used while the issuer does not answer."""
-BETWEEN_LOOKS: Final = timedelta(seconds=30)
+BETWEEN_LOOKS: Final = timedelta(minutes=1)
 """Between two fetches made because of an unknown key."""
 AFTER_FAILURE: Final = timedelta(seconds=5)
 """Until a failed fetch is tried again; in between, everybody gets the same error at once."""
@@ -83,7 +83,7 @@ class Cached(Generic[T]):
         return await self._renewed()
 
     async def newer(self) -> T:
-        """The document fetched anew, unless that was tried less than 30 seconds ago."""
+        """The document fetched anew, unless that was tried less than a minute ago."""
         return await self._renewed(always=True)
 
     async def _renewed(self, *, always: bool = False) -> T:
