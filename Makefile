@@ -33,9 +33,8 @@ types:  ## mypy, strict
 	@./broker/demo/bootstrap.sh test
 	@$(python) -m mypy broker providers tests
 
-cover:  ## branch coverage of everything but the browser
-	@./broker/demo/bootstrap.sh test
-	@$(python) -m pytest -n 2 --dist loadfile -m "not browser" --cov --cov-report=term-missing:skip-covered
+cover:  ## branch coverage of everything but the browser: all of the rules, nearly all of the rest
+	@./tests/tools/run_all cover
 
 clean:  ## remove the local environment and what tools left behind; keeps the demo's data
 	rm -rf .venv artefacts build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

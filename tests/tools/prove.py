@@ -1,17 +1,23 @@
 """Every check of the project in order, each with its heading and time; all run, and one failure fails the whole.
 
-    python tests/tools/prove.py [phase …]       without names: every phase
+    python tests/tools/prove.py [phase …]       without names: every phase but `cover`
 
+`SEED=123 make test` repeats a run whose seed was 123: the order of tests and every generated request follow from it.
 Exit code 0 only if every phase passed. The last lines are a table of the phases and pytest's own summary.
 """
 
 from __future__ import annotations
 
 import os
+import random
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +43,8 @@ PROGRAMS: Final = {
     "git": "git",
 }
 FONTS: Final = {"/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf": "fonts-dejavu-core"}
+DEMO_WITHIN: Final = 420.0
+"""Seconds for the demo's first start, the download of its packages included."""
 NODE_FOLDERS: Final = ("tests/node", "broker/verify/examples/node")
 
 
@@ -89,7 +97,10 @@ def _is_there(name: str) -> bool:
 def _sudo(missing: list[str]) -> list[str]:
     if os.geteuid() == 0:
         return []
-    if shutil.which("sudo") and subprocess.run(["sudo", "-n", "true"], check=False, capture_output=True).returncode == 0:
+    if (
+        shutil.which("sudo")
+        and subprocess.run(["sudo", "-n", "true"], check=False, capture_output=True).returncode == 0
+    ):
         return ["sudo", "-n"]
     raise Failed(f"not root, and sudo asks for a password. Run: sudo apt-get install -y {' '.join(missing)}")
 
@@ -126,9 +137,75 @@ def imports() -> str:
     return ""
 
 
+def readme() -> str:
+    """The README's two commands on a fresh clone: the demo starts, answers and stops; the tests' tools install and run."""
+    with tempfile.TemporaryDirectory(prefix="doorward-clone-", ignore_cleanup_errors=True) as folder:
+        clone = Path(folder) / "doorward"
+        _say(["git", "clone", "--quiet", "--no-hardlinks", str(ROOT), str(clone)])
+        _demo(clone)
+        _say(["sh", "tests/tools/run_all", "imports"], clone)
+    return "make demo and make test start from a clone"
+
+
+def _demo(clone: Path) -> None:
+    port = 20_000 + 20 * (os.getpid() % 1000)
+    command = ["make", "demo", f"PORT={port}"]
+    with subprocess.Popen(command, cwd=clone, start_new_session=True) as running:
+        try:
+            _wait_for(f"http://localhost:{port}/healthz", running)
+            for number in (0, 1, 2, 3, 10, 11):
+                _wait_for(f"http://localhost:{port + number}/", running)
+        finally:
+            os.killpg(running.pid, signal.SIGINT)
+            try:
+                running.wait(30)
+            except subprocess.TimeoutExpired:
+                os.killpg(running.pid, signal.SIGKILL)
+                raise Failed("the demo did not stop within 30 seconds of Ctrl-C") from None
+
+
+def _wait_for(url: str, running: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + DEMO_WITHIN
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            if running.poll() is not None or time.monotonic() > deadline:
+                raise Failed(f"the demo did not answer at {url}") from None
+            time.sleep(0.5)
+
+
+def cover() -> str:
+    """Branch coverage: everything for the domain, the flows and the errors, nearly everything over all."""
+    environment = {**os.environ, "COVERAGE_FILE": str(ROOT / ".coverage")}
+    _say([PYTHON, "-m", "coverage", "erase"], environment=environment)
+    suite = [PYTHON, "-m", "pytest", "-n", WORKERS, "--dist", "loadfile", "-q", "-m", "not browser"]
+    _say([*suite, "--cov", "--cov-report="], environment={**environment, "DOORWARD_FUZZ": "40"})
+    whole = "broker/domain/*,broker/flows/*,broker/errors.py"
+    report = [PYTHON, "-m", "coverage", "report", "--precision=1"]
+    _say([*report, f"--include={whole}", "--show-missing", "--fail-under=100"], environment=environment)
+    _say([*report, "--show-missing", "--fail-under=95"], environment=environment)
+    return "100 % of domain, flows and errors; at least 95 % of everything"
+
+
 def tests() -> str:
     """The whole suite; gives pytest's last line."""
-    command = [PYTHON, "-m", "pytest", "-n", WORKERS, "--dist", "loadfile", "-q", "--durations=15"]
+    seed = os.environ.get("SEED") or str(random.randrange(2**32))
+    print(f"seed {seed}: SEED={seed} make test repeats this order and these requests", flush=True)
+    command = [
+        PYTHON,
+        "-m",
+        "pytest",
+        "-n",
+        WORKERS,
+        "--dist",
+        "loadfile",
+        "-q",
+        "--durations=15",
+        f"--randomly-seed={seed}",
+    ]
     if sys.stdout.isatty():
         command.append("--color=yes")
     last = ""
@@ -149,21 +226,26 @@ PHASES: Final[dict[str, Callable[[], str]]] = {
     "lint": lint,
     "types": types,
     "imports": imports,
+    "readme": readme,
     "tests": tests,
 }
+ASKED_FOR: Final[dict[str, Callable[[], str]]] = {"cover": cover}
+"""Phases that run only by name."""
 
 
-def _say(command: list[str], folder: Path = ROOT) -> None:
-    code = subprocess.run(command, cwd=folder, check=False).returncode
+def _say(command: list[str], folder: Path = ROOT, environment: dict[str, str] | None = None) -> None:
+    code = subprocess.run(command, cwd=folder, env=environment, check=False).returncode
     if code:
-        raise Failed(f"{' '.join(Path(word).name if word.startswith('/') else word for word in command[:4])} ended with {code}")
+        raise Failed(
+            f"{' '.join(Path(word).name if word.startswith('/') else word for word in command[:4])} ended with {code}"
+        )
 
 
 def run(name: str) -> Outcome:
     print(f"\n== {name} ==", flush=True)
     start = time.monotonic()
     try:
-        last, passed = PHASES[name](), True
+        last, passed = {**PHASES, **ASKED_FOR}[name](), True
     except Failed as failure:
         last, passed = str(failure), False
         print(f"{name}: {failure}", flush=True)
@@ -171,14 +253,17 @@ def run(name: str) -> Outcome:
 
 
 def main(names: list[str]) -> int:
-    unknown = sorted(set(names) - set(PHASES))
+    every = [*PHASES, *ASKED_FOR]
+    unknown = sorted(set(names) - set(every))
     if unknown:
-        print(f"No such phase: {', '.join(unknown)}. There are: {', '.join(PHASES)}")
+        print(f"No such phase: {', '.join(unknown)}. There are: {', '.join(every)}")
         return 2
-    outcomes = [run(name) for name in PHASES if not names or name in names]
+    outcomes = [run(name) for name in every if (name in names if names else name in PHASES)]
     print(f"\n== summary, {sum(outcome.seconds for outcome in outcomes):.0f} s ==")
     for outcome in outcomes:
-        print(f"{'passed' if outcome.passed else 'FAILED'}  {outcome.name:<10} {outcome.seconds:6.1f} s  {outcome.last}")
+        print(
+            f"{'passed' if outcome.passed else 'FAILED'}  {outcome.name:<10} {outcome.seconds:6.1f} s  {outcome.last}"
+        )
     if outcomes[-1].name == "tests":
         print(outcomes[-1].last, flush=True)
     return 0 if all(outcome.passed for outcome in outcomes) else 1
