@@ -131,7 +131,8 @@ class Reader:
         texts = self._texts(key, option, given)
         if not isinstance(texts, tuple):
             return texts
-        wrong = [number for number, text in enumerate(texts) if not is_redirect_uri(text)]
+        # A star would match nothing but itself; whoever writes one expects more of it.
+        wrong = [number for number, text in enumerate(texts) if not is_redirect_uri(text) or "*" in text]
         for number in wrong:
             self._wrong(
                 (*key, str(number)),
@@ -170,7 +171,7 @@ class Reader:
             return self._wrong(key, "has no English text.", 'Add en = "…"; it is shown where a language is missing.')
         return {tag: text.strip() for tag, text in given.items()}
 
-    def _secret(self, key: Key, option: Option, given: object) -> object:  # noqa: ARG002 - one signature for all kinds
+    def _secret(self, key: Key, option: Option, given: object) -> object:
         found = self.draft.secret(key, given)
         return WRONG if found is None else found
 

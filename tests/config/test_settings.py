@@ -1,0 +1,319 @@
+"""What a configuration may say: production by default, nothing weak by accident, every mistake named at once."""
+
+from __future__ import annotations
+
+import base64
+import tomllib
+from pathlib import Path
+
+import pytest
+from tests.config.folder import DOORWARD, ENVIRON, PROVIDERS, SITES, load, only_problem, problems, write
+
+from broker.domain.values import ClientId
+from broker.errors import ConfigurationError, Problem
+from broker.settings import collect_problems, load_settings, merged_problems, read_master_key
+from broker.settings_schema import EVERYTHING, Kind, Option, json_schema, option_at
+
+DEVELOPMENT = DOORWARD.replace("https://login.example.org", "http://localhost:8000").replace("[broker]", '[broker]\nmode = "development"')
+
+
+def broker_with(line: str) -> str:
+    return DOORWARD.replace("[broker]\n", f"[broker]\n{line}\n")
+
+
+def test_production_is_the_default(tmp_path: Path) -> None:
+    broker = load(write(tmp_path)).broker
+    assert (broker.mode, broker.secure, broker.development, broker.console_log) == ("production", True, False, False)
+
+
+@pytest.mark.parametrize(
+    ("url", "what"),
+    [
+        ("http://login.example.org", "plain http"), ("http://localhost:8000", "plain http in production"),
+        ("https://login.example.org/", "something after the host"), ("https://login.example.org/auth", "something after"),
+        ("https://LOGIN.example.org", "not spelled"), ("https://login.example.org:443", "not spelled"),
+        ("https://login.example.org.", "not spelled"), ("login.example.org", "not a whole web address"),
+        ("https://me@login.example.org", "not a whole web address"), ("javascript:alert(1)", "not a whole web address"),
+        ("", "not a whole web address"),
+    ],
+)  # fmt: skip
+def test_an_address_that_browsers_would_not_show_is_refused(tmp_path: Path, url: str, what: str) -> None:
+    write(tmp_path, doorward=DOORWARD.replace("https://login.example.org", url))
+    assert any(what in problem.what and problem.key == "broker.public_url" for problem in problems(tmp_path))
+    with pytest.raises(ConfigurationError):
+        load(tmp_path)
+
+
+def test_development_makes_its_own_master_key_once(tmp_path: Path) -> None:
+    write(tmp_path, doorward=DEVELOPMENT.replace('master_key = { env = "MASTER" }\n', ""))
+    first = load(tmp_path).broker.master_key_bytes
+    path = tmp_path / "data" / "master.key"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert load(tmp_path).broker.master_key_bytes == first == read_master_key(path.read_text())
+    path.write_text("not a key")
+    assert "does not hold a key" in only_problem(tmp_path).what
+
+
+def test_looking_makes_nothing(tmp_path: Path) -> None:
+    write(tmp_path, doorward=DEVELOPMENT.replace('master_key = { env = "MASTER" }\n', ""))
+    assert problems(tmp_path) == ()
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("key", ["short", "A" * 44, "0" * 64, base64.b64encode(b"x" * 31).decode(), base64.b64encode(b"ab" * 16).decode()])
+def test_a_weak_master_key_is_refused(tmp_path: Path, key: str) -> None:
+    """(catalogue 167)"""
+    found = only_problem(write(tmp_path), {**ENVIRON, "MASTER": key})
+    assert (found.key, found.severity) == ("broker.master_key", "error")
+    assert key not in str(found)
+
+
+@pytest.mark.parametrize("text", [bytes(range(32)).hex(), base64.urlsafe_b64encode(bytes(range(32))).decode().rstrip("=")])
+def test_a_master_key_may_be_written_in_hex_or_base64(tmp_path: Path, text: str) -> None:
+    assert load(write(tmp_path), {**ENVIRON, "MASTER": text}).broker.master_key_bytes == bytes(range(32))
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ('default_locale = "de"', "broker.default_locale"), ("session_idle_hours = 500", "broker.session_idle_hours"),
+        ("metrics_port = 8000", "broker.metrics_port"), ('trusted_proxies = ["0.0.0.0/0"]', "broker.trusted_proxies.0"),
+        ('trusted_proxies = ["proxy"]', "broker.trusted_proxies.0"), ('database_url = "mysql://x/y"', "broker.database_url"),
+        ('redis_url = "http://x"', "broker.redis_url"), ("port = 70000", "broker.port"), ("port = true", "broker.port"),
+        ("workers = 0", "broker.workers"), ('brand = "a\\u0007"', "broker.brand"), ("locales = 7", "broker.locales"),
+        ('mode = "prodution"', "broker.mode"), ('colour = "red"', "broker.colour"), ('log_level = "DEBUG"', "broker.log_level"),
+    ],
+)  # fmt: skip
+def test_each_mistake_is_named_by_its_key_and_says_what_to_do(tmp_path: Path, line: str, key: str) -> None:
+    text = broker_with(line)
+    if "trusted" in line:
+        text = text.replace('trusted_proxies = ["127.0.0.1"]\n', "")
+    write(tmp_path, doorward=text)
+    errors = [problem for problem in problems(tmp_path) if problem.severity == "error"]
+    assert [problem.key for problem in errors] == [key]
+    assert errors[0].line == 2
+    assert errors[0].fix
+
+
+def test_what_was_probably_meant_is_offered(tmp_path: Path) -> None:
+    write(tmp_path, doorward=broker_with('brnad = "x"').replace('audience = "everyone"', 'audience = "everyon"'))
+    fixes = " ".join(problem.fix for problem in problems(tmp_path))
+    assert "Did you mean brand?" in fixes
+    assert "Did you mean everyone?" in fixes
+
+
+def test_two_versions_of_the_terms_on_one_day_are_refused(tmp_path: Path) -> None:
+    found = only_problem(write(tmp_path, doorward=DOORWARD + "\n[terms.2]\neffective_from = 2026-01-01\n"))
+    assert found.key == "terms.2.effective_from"
+
+
+@pytest.mark.parametrize("retention", ["forever", "0", "-3", "1.5"])
+def test_a_retention_that_is_no_time_is_refused(tmp_path: Path, retention: str) -> None:
+    text = DOORWARD.replace('audience = "everyone"', f'audience = "everyone"\nretention = "{retention}"')
+    assert only_problem(write(tmp_path, doorward=text)).key == "fields.name.retention"
+
+
+@pytest.mark.parametrize("address", ["*:443", "idp.test", "idp.test:0", "idp.test:99999", "idp.test:https", ":443"])
+def test_an_egress_exception_is_one_exact_address(tmp_path: Path, address: str) -> None:
+    assert only_problem(write(tmp_path, doorward=f'{DOORWARD}\n[egress."{address}"]\n')).key == f"egress.{address}"
+
+
+def test_a_missing_certificate_of_an_egress_exception_is_named(tmp_path: Path) -> None:
+    text = f'{DOORWARD}\n[egress."idp.test:8443"]\nca_file = "ca.pem"\n'
+    assert "There is no file" in only_problem(write(tmp_path, doorward=text)).what
+
+
+def test_a_service_without_terms_ways_in_or_sites_is_warned_about(tmp_path: Path) -> None:
+    text = DOORWARD.partition("[fields.name]")[0]
+    found = problems(write(tmp_path, doorward=text, providers="", sites=""))
+    assert {problem.severity for problem in found} == {"warning"}
+    assert {problem.key for problem in found} == {"providers", "sites", "fields", "terms", "privacy"}
+    load(tmp_path)
+
+
+def test_production_without_a_proxy_or_an_operator_is_warned_about(tmp_path: Path) -> None:
+    text = "\n".join(line for line in DOORWARD.splitlines() if not line.startswith(("operator", "trusted")))
+    assert {problem.key for problem in problems(write(tmp_path, doorward=text))} == {
+        "broker.operator_name", "broker.operator_contact", "broker.trusted_proxies",
+    }  # fmt: skip
+
+
+def test_development_on_a_public_address_is_warned_about(tmp_path: Path) -> None:
+    assert only_problem(write(tmp_path, doorward=broker_with('mode = "development"'))).key == "broker.mode"
+
+
+def test_a_sandbox_is_refused_in_production(tmp_path: Path) -> None:
+    found = only_problem(write(tmp_path, providers=PROVIDERS + "sandbox = true\n"))
+    assert (found.key, found.line) == ("idp.sandbox", 6)
+    write(tmp_path, doorward=DEVELOPMENT, providers=PROVIDERS + "sandbox = true\n")
+    load(tmp_path)
+
+
+# --- sites ----------------------------------------------------------------------------------------------
+
+
+def site_with(line: str) -> str:
+    return SITES.replace("[forum]\n", f"[forum]\n{line}\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ('pkce_required = false\nauth_method = "none"', "forum.client_secret"), ('scopes = ["profile"]', "forum.scopes"),
+        ('scopes = ["openid", "everything"]', "forum.scopes.everything"), ('backchannel_logout_uri = "http://forum.example.org/x"', "forum.backchannel_logout_uri"),
+        ('policy_uri = "http://forum.example.org/x"', "forum.policy_uri"), ('logo_uri = "ftp://x"', "forum.logo_uri"),
+        ('post_logout_redirect_uris = ["https://forum.example.org/*"]', "forum.post_logout_redirect_uris.0"),
+        ('subject_type = "private"', "forum.subject_type"), ('signing_algorithm = "none"', "forum.signing_algorithm"),
+        ('signing_algorithm = "HS256"', "forum.signing_algorithm"),
+    ],
+)  # fmt: skip
+def test_a_site_that_would_be_weak_is_refused(tmp_path: Path, line: str, key: str) -> None:
+    errors = [problem.key for problem in problems(write(tmp_path, sites=site_with(line))) if problem.severity == "error"]
+    assert key in errors
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://forum.example.org/callback", "https://forum.example.org/cb#x", "https://*.example.org/cb", "/callback",
+        "https://me@forum.example.org/cb", "https://forum.example.org/a/../cb", "javascript:alert(1)", "",
+    ],
+)  # fmt: skip
+def test_a_redirect_address_that_could_lead_elsewhere_is_refused(tmp_path: Path, uri: str) -> None:
+    """(catalogue 4)"""
+    write(tmp_path, sites=SITES.replace('["https://forum.example.org/callback"]', f'["{uri}"]'))
+    assert [problem.key for problem in problems(tmp_path) if problem.severity == "error"] in (
+        ["forum.redirect_uris.0"], ["forum.redirect_uris"],
+    )  # fmt: skip
+
+
+def test_a_secret_that_can_be_guessed_is_refused_in_production_and_warned_about_in_development(tmp_path: Path) -> None:
+    environ = {**ENVIRON, "FORUM": "club"}
+    assert only_problem(write(tmp_path), environ).severity == "error"
+    assert only_problem(write(tmp_path, doorward=DEVELOPMENT), environ).severity == "warning"
+
+
+def test_two_sites_with_one_secret_are_refused(tmp_path: Path) -> None:
+    wiki = SITES.replace("[forum", "[wiki").replace("forum.example", "wiki.example")
+    found = only_problem(write(tmp_path, sites=SITES + wiki))
+    assert found.key == "wiki.client_secret"
+    assert "each can pretend to be the other" in found.what
+
+
+def test_two_secrets_hold_while_one_is_replaced_and_three_never(tmp_path: Path) -> None:
+    environ = {**ENVIRON, "NEW": "new-secret-0123456789abcdef012345"}
+    two = '[{ env = "NEW" }, { env = "FORUM" }]'
+    write(tmp_path, sites=SITES.replace('{ env = "FORUM" }', two))
+    assert len(load(tmp_path, environ).clients[ClientId("forum")].secret_digests) == 2
+    write(tmp_path, sites=SITES.replace('{ env = "FORUM" }', two.replace("]", ', { env = "IDP" }]')))
+    assert only_problem(tmp_path, environ).key == "forum.client_secret"
+
+
+def test_pkce_off_is_a_warning_and_without_a_secret_an_error(tmp_path: Path) -> None:
+    assert only_problem(write(tmp_path, sites=site_with("pkce_required = false"))).severity == "warning"
+    public = site_with('pkce_required = false\nauth_method = "none"').replace('client_secret = { env = "FORUM" }\n', "")
+    assert only_problem(write(tmp_path, sites=public)).severity == "error"
+
+
+def test_a_pairwise_site_with_several_hosts_names_its_sector(tmp_path: Path) -> None:
+    several = SITES.replace('"https://forum.example.org/callback"', '"https://forum.example.org/cb", "https://old.example.org/cb"')
+    assert only_problem(write(tmp_path, sites=several)).key == "forum.redirect_uris"
+    load(write(tmp_path, sites=several.replace("[forum]\n", '[forum]\nsector = "forum.example.org"\n')))
+
+
+def test_what_a_site_needs_must_be_kept(tmp_path: Path) -> None:
+    needed = SITES + '\n[forum.asks.birthdate]\nwhy = "x"\nuse = "needed"\n'
+    assert only_problem(write(tmp_path, sites=needed)).severity == "error"
+    assert only_problem(write(tmp_path, sites=needed.replace('"needed"', '"optional"'))).severity == "warning"
+
+
+def test_words_need_an_english_text(tmp_path: Path) -> None:
+    write(tmp_path, sites=SITES.replace('"Shown beside your posts."', '{ fr = "À côté." }'))
+    assert "no English text" in only_problem(tmp_path).what
+
+
+# --- all at once ----------------------------------------------------------------------------------------
+
+
+def test_every_mistake_is_told_at_once_in_the_order_it_stands(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        doorward=broker_with('port = "x"').replace("2026-01-01", '"soon"'),
+        providers=PROVIDERS.replace("IDP", "NOWHERE"),
+        sites=site_with("enabled = 1").replace("https://forum.example.org/callback", "x"),
+    )
+    with pytest.raises(ConfigurationError) as raised:
+        load_settings(tmp_path, ENVIRON)
+    found = [(Path(problem.file).name, problem.line, problem.key) for problem in raised.value.problems]
+    assert found == [
+        ("doorward.toml", 2, "broker.port"), ("doorward.toml", 19, "terms.1.effective_from"),
+        ("doorward.toml", 22, "privacy.1.effective_from"), ("providers.toml", 5, "idp.client_secret"),
+        ("sites.toml", 2, "forum.enabled"), ("sites.toml", 5, "forum.redirect_uris.0"),
+    ]  # fmt: skip
+
+
+def test_what_two_judges_say_about_one_key_is_told_once(tmp_path: Path) -> None:
+    settings = load(write(tmp_path))
+    warning = Problem(file="a", line=1, key="k", what="w", fix="", severity="warning")
+    error = Problem(file="a", line=1, key="k", what="e", fix="")
+    assert merged_problems([warning], [error]) == (error,)
+    assert collect_problems(settings, [warning]) == (warning,)
+    with pytest.raises(ConfigurationError):
+        collect_problems(settings, [error])
+
+
+# --- the list of options --------------------------------------------------------------------------------
+
+
+def options(inside: tuple[Option, ...] = EVERYTHING, at: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Option]]:
+    out = []
+    for option in inside:
+        path = (*at, option.name)
+        out.append((path, option))
+        out += options(option.inside, path if option.by_name is None else (*path, (option.by_name or ("x",))[0]))
+    return out
+
+
+def test_every_option_says_what_it_means_and_is_found_by_its_path() -> None:
+    for path, option in options():
+        assert option.doc.endswith((".", "…", "?")) or "://" in option.doc, path
+        found = option_at(path)
+        assert found is option, path
+
+
+def test_every_option_is_in_the_schema_with_its_meaning_default_and_bounds() -> None:
+    schema = json_schema()
+    for path, option in options():
+        here: object = schema
+        for part in path:
+            assert isinstance(here, dict)
+            inside = here.get("properties")
+            here = inside[part] if isinstance(inside, dict) and part in inside else here["additionalProperties"]
+        assert isinstance(here, dict)
+        assert here["description"] == option.doc
+        if option.kind is Kind.NUMBER:
+            assert (here["minimum"], here["maximum"], here["default"]) == (option.least, option.most, option.default)
+        if option.choices:
+            assert here["enum"] == list(option.choices)
+
+
+def test_defaults_of_the_list_are_the_defaults_of_the_settings(tmp_path: Path) -> None:
+    """One truth: what is documented is what holds."""
+    broker = load(write(tmp_path)).broker
+    named = {option.name: option for path, option in options() if path[0] in {"broker", "limits"} and len(path) == 2}
+    for name, option in named.items():
+        if option.default is None or name in {"data_dir", "trusted_proxies", "operator_name", "operator_contact"}:
+            continue
+        holder = broker.limits if hasattr(broker.limits, name) else broker
+        value = {
+            "session_idle_hours": lambda: broker.session_idle.total_seconds() / 3600,
+            "session_days": lambda: broker.session_lifetime.days,
+            "metrics_port": lambda: broker.metrics_port or 0,
+        }.get(name, lambda holder=holder, name=name: getattr(holder, name))()
+        assert value == option.default, name
+
+
+def test_the_schema_of_conf_d_knows_every_table() -> None:
+    known = json_schema()["properties"]
+    assert isinstance(known, dict)
+    assert tomllib.loads(DOORWARD).keys() <= known.keys()
