@@ -13,6 +13,8 @@ CODE_LIFETIME: Final = timedelta(seconds=60)
 ACCESS_TOKEN_LIFETIME: Final = timedelta(minutes=10)
 ID_TOKEN_LIFETIME: Final = timedelta(minutes=10)
 SESSION_TOKEN_LIFETIME: Final = timedelta(minutes=10)
+CLOCK_SKEW: Final = timedelta(seconds=60)
+"""How far our own machines' clocks may differ: a token from further in the future is not taken (catalogue 165)."""
 REFRESH_IDLE_LIFETIME: Final = timedelta(days=30)
 REFRESH_LIFETIME: Final = timedelta(days=180)
 REFRESH_RETRY: Final = timedelta(seconds=30)

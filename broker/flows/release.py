@@ -10,7 +10,7 @@ from broker.domain import tokens
 from broker.domain.account import Account, AccountStatus
 from broker.domain.client import Client, asked_claims
 from broker.domain.disclosure import Disclosure, Via, release
-from broker.domain.grant import Grant
+from broker.domain.grant import CLOCK_SKEW, Grant
 from broker.domain.ports import AccessToken, Clock, Durable, Handles, Signer, UnitOfWork
 from broker.domain.session import sid_for
 from broker.domain.values import ClientId
@@ -97,10 +97,10 @@ class Releaser:
         return tokens.userinfo(prepared.disclosure)
 
     def read(self, token: str) -> AccessToken:
-        """What an access token says about itself. Raises `InvalidToken` if we did not make it or it is over."""
-        access = self.handles.read_access_token(token)
-        if access is None or self.clock.now() >= access.expires_at:
-            raise InvalidToken(detail="not ours, malformed or expired")
+        """What an access token says about itself. Raises `InvalidToken` if we did not make it, or for another time."""
+        access, now = self.handles.read_access_token(token), self.clock.now()
+        if access is None or not access.issued_at - CLOCK_SKEW <= now < access.expires_at:
+            raise InvalidToken(detail="not ours, malformed, expired or from the future")
         return access
 
     async def behind(self, access: AccessToken) -> tuple[Grant, Account]:
