@@ -54,7 +54,7 @@ def test_nothing_is_ticked_unless_the_person_ticked_it(documents: Documents) -> 
 
 def test_no_optional_value_is_selected_beforehand(documents: Documents) -> None:
     (zone,) = [select for select in documents["en", "finish"].all("select") if select.get("id") == "zoneinfo"]
-    assert [option.get("value") for option in zone.all("option")][0] == ""
+    assert next(option.get("value") for option in zone.all("option")) == ""
     assert not [option for option in zone.all("option") if "selected" in option.attributes]
 
 

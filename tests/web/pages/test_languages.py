@@ -111,7 +111,7 @@ def test_a_language_without_a_catalogue_stops_the_start() -> None:
 
 
 def test_pseudo_text_is_a_third_longer_and_keeps_what_machines_read() -> None:
-    text = pseudo("Sign in to %(site)s at <a href=\"/me\">My account</a>")
+    text = pseudo('Sign in to %(site)s at <a href="/me">My account</a>')
     assert "%(site)s" in text
     assert '<a href="/me">' in text
     plain = "Choose what to use from the list"

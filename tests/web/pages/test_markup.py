@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 
 import pytest
 
@@ -51,7 +52,7 @@ def test_every_page_has_a_title_one_heading_and_levels_without_gaps(documents: D
         if levels[0] == 2:  # the error summary stands before the heading
             body = levels[1:]
         assert body[0] == 1, (key, levels)
-        for before, after in zip(body, body[1:], strict=False):
+        for before, after in pairwise(body):
             assert after - before <= 1, (key, levels)
 
 
