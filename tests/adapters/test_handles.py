@@ -83,9 +83,9 @@ def test_nonsense_is_nothing(token: str) -> None:
 
 def test_a_huge_token_is_refused_before_anything_is_decoded() -> None:
     """Catalogue 74."""
-    start = time.perf_counter()
+    start = time.process_time()
     assert HANDLES.read_access_token("dwa_" + "A" * 5_000_000) is None
-    assert time.perf_counter() - start < 0.05
+    assert time.process_time() - start < 0.05
 
 
 @settings(max_examples=40)

@@ -296,9 +296,9 @@ def test_a_payload_that_is_no_object_is_nothing(box: KeyBox) -> None:
 def test_a_huge_token_is_refused_before_anything_is_decoded(box: KeyBox, size: int) -> None:
     """In no time at all (catalogue 73, 74)."""
     token = "A" * (size - 2) + ".."
-    start = time.perf_counter()
+    start = time.process_time()
     assert box.own(token, typ="JWT", now=NOW) is None
-    assert time.perf_counter() - start < 0.1
+    assert time.process_time() - start < 0.1
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])

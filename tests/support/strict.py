@@ -9,6 +9,11 @@ import contextlib
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes says more about the machine than about the code; suites with a limit measure their own.
+settings.register_profile("doorward", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("doorward")
 
 _MISSED = pytest.StashKey[list[str]]()
 _SOCKETLESS = ("tests/domain/", "tests/flows/")

@@ -311,10 +311,10 @@ def test_a_challenge_is_a_sha256_in_base64url(challenge: str) -> None:
 )
 def test_huge_and_unprintable_parameters_are_refused_at_once(changes: dict[str, str]) -> None:
     """Bounded work for bounded input (catalogue 17)."""
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(InvalidRequest):
         asked(**changes)
-    assert time.perf_counter() - start < 0.05
+    assert time.process_time() - start < 0.05
 
 
 def test_more_than_fifty_scopes_are_refused() -> None:
