@@ -54,6 +54,14 @@ class Call:
         return self.session
 
     @property
+    def authenticated(self) -> Client:
+        """The site that asks, behind a guard that made sure of it."""
+        if self.client is None:
+            msg = "the route's guard lets nobody in who has not proved which site they are"
+            raise TypeError(msg)
+        return self.client
+
+    @property
     def transaction_id(self) -> str:
         """The transaction's id in the path."""
         return str(self.request.path_params["id"])
@@ -90,6 +98,6 @@ def see_other(url: str) -> Response:
     return Response(status_code=HTTPStatus.SEE_OTHER, headers={"Location": url})
 
 
-def answer_json(data: Any, status: int = 200) -> Response:  # noqa: ANN401 - whatever JSON can hold
+def answer_json(data: Any, status: int = 200) -> Response:
     """A JSON answer that nobody may store."""
     return Response(orjson.dumps(data), status, headers={"Cache-Control": "no-store"}, media_type="application/json")

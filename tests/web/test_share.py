@@ -175,6 +175,15 @@ async def test_a_page_without_a_waiting_site_is_over(house: House, ana: Browser)
     assert answer.status == 410
 
 
+async def test_the_page_does_not_open_before_the_sign_in_that_was_asked_for(
+    house: House, forum: Site, ana: Browser
+) -> None:
+    """`prompt=login` cannot be skipped by its address (catalogue 129)."""
+    shown = await ana.open(forum.request_url(prompt="login"))
+    assert shown.path.endswith("/sign-in")
+    assert (await ana.open(shown.url.replace("/sign-in", "/site"))).status == 410
+
+
 async def test_new_terms_come_before_a_decision_counts(house: House, forum: Site, ana: Browser) -> None:
     await ana.open(forum.request_url())
     durable = house.world.durable

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from broker.errors import InvalidClient, InvalidRequest
+from broker.errors import InvalidRequest
 from broker.web.call import Call, answer_json
 
 
 async def token(call: Call) -> Response:
     """The token endpoint (RFC 6749 §3.2)."""
-    if call.client is None:
-        raise InvalidClient(detail="guard")
-    answer = await call.world.exchange.exchange(call.client, call.form)
+    answer = await call.world.exchange.exchange(call.authenticated, call.form)
     call.world.metrics.token_issued(call.form.get("grant_type", ""))
     return answer_json(answer)
 
@@ -24,16 +22,12 @@ async def userinfo(call: Call) -> Response:
 
 async def introspect(call: Call) -> Response:
     """Token introspection (RFC 7662)."""
-    if call.client is None:
-        raise InvalidClient(detail="guard")
-    return answer_json(await call.world.exchange.introspect(call.client, _token(call)))
+    return answer_json(await call.world.exchange.introspect(call.authenticated, _token(call)))
 
 
 async def revoke(call: Call) -> Response:
     """Token revocation (RFC 7009): 200 whether or not there was anything to revoke."""
-    if call.client is None:
-        raise InvalidClient(detail="guard")
-    await call.world.exchange.revoke(call.client, _token(call))
+    await call.world.exchange.revoke(call.authenticated, _token(call))
     return answer_json({})
 
 

@@ -13,10 +13,12 @@ from urllib.parse import quote_plus, urlencode
 
 import httpx2
 import pytest
+from starlette.requests import Request
 from tests.support.house import Browser, House, Sandboxes, Site, peek, site_secret
 from tests.web.desk import OFFLINE, account_of, connect, member, signed_in, tokens_of, wide_house
 
 from broker.domain.account import AccountStatus
+from broker.web.call import Call
 
 
 @pytest.fixture
@@ -145,6 +147,12 @@ async def test_a_cookie_counts_for_nothing_here(house: House, ana: Browser) -> N
         answer = await ana.send("POST", f"https://login.test{path}", data=[("token", "x"), ("client_id", "forum")])
         assert_refused(answer, 401, "invalid_client", path)
     assert (await ana.send("GET", "https://login.test/userinfo")).status_code == 401
+
+
+def test_a_handler_never_works_for_nobody() -> None:
+    """Were a route given the wrong guard, it would break rather than answer."""
+    with pytest.raises(TypeError):
+        _ = Call(request=Request({"type": "http"}), world=None).authenticated  # type: ignore[arg-type]
 
 
 # --- how it is asked ----------------------------------------------------------------------------------
