@@ -1,0 +1,341 @@
+"""The command line as an operator meets it: help everywhere, a sentence instead of a traceback, codes for scripts."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import click
+import pytest
+from tests.config.folder import ENVIRON, KEY, PROVIDERS, SITES, write
+from tests.support.builders import account, link, receipt
+from tests.support.servers import PostgresServer
+from tests.support.source import ROOT
+
+from broker import __version__
+from broker.chance import SystemClock
+from broker.cli import main
+from broker.domain.account import Account
+from broker.domain.values import AccountId
+from broker.stores import open_stores
+from broker.stores.sql.schema import HEAD
+
+
+def doorward(*words: str, environ: Mapping[str, str] = ENVIRON, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command; no traceback, whatever it says."""
+    command = [sys.executable, "-m", "broker", *words]
+    own = {name: value for name, value in os.environ.items() if not name.startswith("DOORWARD")}
+    done = subprocess.run(command, cwd=folder or ROOT, capture_output=True, text=True, env={**own, **environ})
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def commands(group: click.Group, at: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    out = []
+    for name, command in group.commands.items():
+        out.append((*at, name))
+        if isinstance(command, click.Group):
+            out += commands(command, (*at, name))
+    return out
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    folder = tmp_path / "config"
+    folder.mkdir()
+    return write(folder)
+
+
+@pytest.fixture
+def postgres(postgres_url: str) -> dict[str, str]:
+    return {**ENVIRON, "DOORWARD__BROKER__DATABASE_URL": postgres_url}
+
+
+@pytest.mark.parametrize("words", [pytest.param(words, id=" ".join(words)) for words in [(), *commands(main)]])
+def test_every_command_explains_itself(words: tuple[str, ...]) -> None:
+    command: click.Command = main
+    for word in words:
+        assert isinstance(command, click.Group)
+        command = command.commands[word]
+    text = command.get_help(click.Context(command, info_name=" ".join(words)))
+    assert len(text.splitlines()) > 5
+    assert command.help
+    assert command.help.splitlines()[0].endswith(".")
+    for option in command.params:
+        assert isinstance(option, click.Argument) or option.help, option.name
+
+
+@pytest.mark.parametrize("words", [("version",), ("--version",)])
+def test_the_version_is_told(words: tuple[str, ...]) -> None:
+    assert doorward(*words).stdout == f"doorward {__version__}\n"
+
+
+def test_a_mistyped_command_is_answered_with_2() -> None:
+    done = doorward("serv")
+    assert done.returncode == 2
+    assert "serve" in done.stderr
+
+
+# --- check ----------------------------------------------------------------------------------------------
+
+
+def test_check_says_that_all_is_well(config: Path) -> None:
+    done = doorward("check", "--config", str(config))
+    assert (done.returncode, done.stdout) == (0, f"The configuration in {config} is fine.\n")
+
+
+def test_check_prints_file_line_key_what_and_how(config: Path) -> None:
+    (config / "sites.toml").write_text(SITES.replace("url =", "ulr ="))
+    done = doorward("check", "--config", str(config))
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == [
+        f"{config}/sites.toml:1: error: forum.url: is missing. Its home page. Write url = …",
+        f"{config}/sites.toml:3: error: forum.ulr: is not a known option. Did you mean url?",
+        "2 errors, 0 warnings.",
+    ]
+
+
+def test_check_tells_programs_the_same(config: Path) -> None:
+    (config / "providers.toml").write_text(PROVIDERS.replace("openid_connect", "telepathy"))
+    done = doorward("check", "--json", "--config", str(config))
+    assert done.returncode == 1
+    told = json.loads(done.stdout)
+    assert told["ok"] is False
+    (problem,) = told["problems"]
+    assert (problem["file"], problem["line"], problem["key"], problem["severity"]) == (
+        f"{config}/providers.toml", 2, "idp.kind", "error",
+    )  # fmt: skip
+    assert problem["what"]
+    assert problem["fix"]
+
+
+def test_warnings_alone_are_no_failure_unless_asked_for(config: Path) -> None:
+    (config / "sites.toml").write_text(SITES.replace("[forum]", "[forum]\npkce_required = false"))
+    assert doorward("check", "-c", str(config)).returncode == 0
+    assert doorward("check", "-c", str(config), "--strict").returncode == 1
+
+
+def test_check_judges_what_only_the_providers_code_knows(config: Path) -> None:
+    (config / "providers.toml").write_text('[facebook]\nkind = "facebook"\nclient_id = "1"\nclient_secret = { env = "IDP" }\ngraph_version = "v1"\n')
+    done = doorward("check", "-c", str(config))
+    assert done.returncode == 1
+    assert f"{config}/providers.toml:5: error: facebook.graph_version" in done.stdout
+
+
+def test_check_makes_nothing(config: Path) -> None:
+    before = sorted(config.rglob("*"))
+    doorward("check", "-c", str(config))
+    assert sorted(config.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["check", "serve", "migrate"])
+def test_a_folder_that_is_not_there_is_answered_with_2(tmp_path: Path, name: str) -> None:
+    done = doorward(name, "--config", str(tmp_path / "nowhere"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"There is no folder {tmp_path}/nowhere. Name the one with doorward.toml: --config DIR.\n"
+
+
+def test_a_folder_without_the_file_is_answered_with_2(tmp_path: Path) -> None:
+    done = doorward("check", "--config", str(tmp_path))
+    assert done.returncode == 2
+    assert "There is no doorward.toml here." in done.stdout
+
+
+def test_whoever_names_the_file_means_its_folder(config: Path) -> None:
+    assert doorward("check", "--config", str(config / "doorward.toml")).returncode == 0
+
+
+def test_the_folder_may_be_named_in_the_environment_or_lie_here(config: Path) -> None:
+    assert doorward("check", environ={**ENVIRON, "DOORWARD_CONFIG": str(config)}).returncode == 0
+    assert doorward("check", folder=config.parent).returncode == 0
+
+
+# --- schema ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [(), ("--file", "sites.toml")])
+def test_the_schema_is_printed(words: tuple[str, ...]) -> None:
+    schema = json.loads(doorward("schema", *words).stdout)
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+
+
+# --- keys and the database ------------------------------------------------------------------------------
+
+
+def test_a_new_master_key_is_fit_for_use_and_new_each_time() -> None:
+    first, second = (doorward("keys", "new-master").stdout.strip() for _ in range(2))
+    assert first != second
+    assert len(base64.b64decode(first, validate=True)) == 32
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_the_database_is_migrated_once_and_again_without_harm(
+    config: Path, database: str, request: pytest.FixtureRequest
+) -> None:
+    environ = ENVIRON if database == "sqlite" else request.getfixturevalue("postgres")
+    words = ("migrate", "-c", str(config))
+    assert doorward(*words, environ=environ).stdout == f"The database went from empty to {HEAD}.\n"
+    assert doorward(*words, environ=environ).stdout == f"The database is at {HEAD}, the newest.\n"
+
+
+def test_rotated_signing_keys_are_published_ahead_of_their_use(config: Path) -> None:
+    """(catalogue 166)"""
+    assert "no signing keys yet" in doorward("keys", "list", "-c", str(config)).stdout
+    done = doorward("keys", "rotate", "-c", str(config))
+    assert done.returncode == 0
+    made = re.findall(r"^(\S+) \((RS256|ES256)\) signs from (\S+)\.$", done.stdout, re.MULTILINE)
+    assert {algorithm for _, algorithm, _ in made} == {"RS256", "ES256"}
+    for _, _, at in made:
+        ahead = datetime.fromisoformat(at) - SystemClock().now()
+        assert timedelta(minutes=25) < ahead < timedelta(minutes=31)
+    listed = json.loads(doorward("keys", "list", "--json", "-c", str(config)).stdout)
+    assert len(listed) == 4
+    assert {kid for kid, _, _ in made} < {row["key"] for row in listed}
+    shown = doorward("keys", "list", "-c", str(config)).stdout
+    assert all(row["key"] in shown for row in listed)
+    assert "PRIVATE" not in shown
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_a_new_data_key_seals_everything_again(config: Path, database: str, request: pytest.FixtureRequest) -> None:
+    """The old key opens nothing of what is stored any more, and everybody's values are still there (catalogue 168)."""
+    environ = ENVIRON if database == "sqlite" else request.getfixturevalue("postgres")
+    url = environ.get("DOORWARD__BROKER__DATABASE_URL", f"sqlite:///{config}/data/doorward.db")
+    assert doorward("migrate", "-c", str(config), environ=environ).returncode == 0
+    owner = account("account-77")
+    asyncio.run(_save(url, owner))
+    done = doorward("keys", "rotate", "--data", "-c", str(config), environ=environ)
+    assert done.returncode == 0, done.stderr
+    count = int(done.stdout.split()[0])
+    assert count >= 2
+    assert asyncio.run(_read(url)) == owner
+    again = doorward("keys", "rotate", "--data", "--resume", "-c", str(config), environ=environ)
+    assert again.stdout == "0 stored values are encrypted under the newest data key.\n"
+
+
+def test_resume_alone_means_nothing(config: Path) -> None:
+    done = doorward("keys", "rotate", "--resume", "-c", str(config))
+    assert (done.returncode, done.stderr) == (2, "--resume belongs to --data.\n")
+
+
+@pytest.mark.parametrize("words", [("keys", "list"), ("keys", "rotate"), ("keys", "rotate", "--data"), ("migrate",)])
+def test_a_database_that_is_away_is_said_in_a_sentence(config: Path, words: tuple[str, ...]) -> None:
+    environ = {**ENVIRON, "DOORWARD__BROKER__DATABASE_URL": "postgresql://nobody:canary-word@127.0.0.1:9/nowhere"}
+    done = doorward(*words, "-c", str(config), environ=environ)
+    assert done.returncode == 1
+    assert done.stderr.startswith("The database does not answer (")
+    assert "canary-word" not in done.stderr
+
+
+def test_a_wrong_password_for_the_database_is_said_in_a_sentence(config: Path, postgres_server: PostgresServer) -> None:
+    url = f"postgresql://doorward:canary-word@127.0.0.1:{postgres_server.port}/postgres"
+    done = doorward("keys", "list", "-c", str(config), environ={**ENVIRON, "DOORWARD__BROKER__DATABASE_URL": url})
+    assert done.returncode == 1
+    assert done.stderr.startswith("The database does not answer (postgresql InvalidPassword")
+    assert "canary-word" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [("keys", "list"), ("keys", "rotate"), ("keys", "rotate", "--data")])
+def test_another_master_key_is_said_and_changes_nothing(config: Path, words: tuple[str, ...]) -> None:
+    """(catalogue 167)"""
+    assert doorward("keys", "rotate", "-c", str(config)).returncode == 0
+    before = _dump(config)
+    other = {**ENVIRON, "MASTER": base64.b64encode(bytes(range(1, 33))).decode()}
+    done = doorward(*words, "-c", str(config), environ=other)
+    assert done.returncode == 1
+    assert done.stderr.startswith("The master key is not the one this database was set up with.")
+    assert _dump(config) == before
+
+
+def test_a_database_of_a_newer_version_is_left_alone(config: Path) -> None:
+    doorward("migrate", "-c", str(config))
+    database = sqlite3.connect(config / "data" / "doorward.db")
+    with database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    database.close()
+    before = _dump(config)
+    for words in (("migrate",), ("keys", "list")):
+        done = doorward(*words, "-c", str(config))
+        assert done.returncode == 1
+        assert "newer version of Doorward" in done.stderr
+    assert _dump(config) == before
+
+
+# --- lists ----------------------------------------------------------------------------------------------
+
+
+def test_providers_are_listed_with_the_address_to_enter_there(config: Path) -> None:
+    shown = doorward("provider", "list", "-c", str(config)).stdout
+    assert "https://login.example.org/callback/idp" in shown
+    rows = json.loads(doorward("provider", "list", "--json", "-c", str(config)).stdout)
+    assert rows == [{"id": "idp", "kind": "openid_connect", "state": "on", "redirect_uri": "https://login.example.org/callback/idp"}]
+
+
+def test_sites_are_listed_with_what_is_weaker_there(config: Path) -> None:
+    (config / "sites.toml").write_text(SITES.replace("[forum]", "[forum]\npkce_required = false\nmay_post = true"))
+    shown = doorward("site", "list", "-c", str(config)).stdout
+    assert "without PKCE, may post" in shown
+    assert "name?" in shown
+
+
+def test_lists_hold_no_secret(config: Path) -> None:
+    """(catalogue 152)"""
+    text = "".join(doorward(kind, "list", *more, "-c", str(config)).stdout for kind in ("provider", "site") for more in ((), ("--json",)))
+    assert not [secret for secret in ENVIRON.values() if secret in text]
+
+
+def test_a_new_site_secret_is_strong_and_its_place_is_told(config: Path) -> None:
+    done = doorward("site", "secret", "forum", "-c", str(config))
+    assert len(done.stdout.strip()) >= 43
+    assert f"{config}/sites.toml:5" in done.stderr
+    unknown = doorward("site", "secret", "wiki", "-c", str(config))
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert "There are: forum." in unknown.stderr
+    assert doorward("site", "secret").stdout.strip() != doorward("site", "secret").stdout.strip()
+
+
+# --- mistakes of other kinds ----------------------------------------------------------------------------
+
+
+def test_a_data_folder_that_cannot_be_is_named(config: Path) -> None:
+    (config / "data").write_text("a file")
+    done = doorward("migrate", "-c", str(config))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"The folder {config}/data cannot be made: File exists.")
+
+
+async def _save(url: str, owner: Account) -> None:
+    stores = await open_stores(database_url=url, redis_url=None, master_key=base64.b64decode(KEY), clock=SystemClock())
+    try:
+        unit, proof = stores.durable.unit(), receipt(owner.id)
+        unit.add_account(owner)
+        unit.append_receipt(proof)
+        unit.add_link(link(owner, receipt=proof.id))
+        await unit.commit()
+    finally:
+        await stores.close()
+
+
+async def _read(url: str) -> object:
+    stores = await open_stores(database_url=url, redis_url=None, master_key=base64.b64decode(KEY), clock=SystemClock())
+    try:
+        return await stores.durable.accounts.load(AccountId("account-77"))
+    finally:
+        await stores.close()
+
+
+def _dump(config: Path) -> list[str]:
+    database = sqlite3.connect(config / "data" / "doorward.db")
+    try:
+        return list(database.iterdump())
+    finally:
+        database.close()
