@@ -49,18 +49,20 @@ def connect(path: str, *, busy_timeout: float = BUSY_TIMEOUT) -> sqlite3.Connect
 
 @contextmanager
 def translated() -> Generator[None, None, None]:
-    """Turns sqlite3's errors into ours; their texts can hold values, so only the error's name goes on."""
+    """Turns sqlite3's errors into ours."""
     try:
         yield
-    except sqlite3.IntegrityError as error:
+    except (sqlite3.Error, OSError) as error:
+        raise _ours(error) from None
+
+
+def _ours(error: sqlite3.Error | OSError) -> Exception:
+    """What an error means to us. Its text can hold values, so only its name goes on."""
+    if isinstance(error, sqlite3.IntegrityError):
         unique = error.sqlite_errorname in {"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"}
         conflict = conflict_of_columns(str(error)) if unique else None
-        raise conflict or StoreUnavailable(f"sqlite {error.sqlite_errorname}") from None
-    except sqlite3.Error as error:
-        name = getattr(error, "sqlite_errorname", type(error).__name__)
-        raise StoreUnavailable(f"sqlite {name}") from None
-    except OSError as error:
-        raise StoreUnavailable(f"sqlite {type(error).__name__}") from None
+        return conflict or StoreUnavailable(f"sqlite {error.sqlite_errorname}")
+    return StoreUnavailable(f"sqlite {getattr(error, 'sqlite_errorname', type(error).__name__)}")
 
 
 @dataclass(slots=True)
@@ -106,8 +108,10 @@ class SqliteDriver:
         self._closed = False
 
     async def read(self, statement: Statement, params: Params) -> Sequence[Row]:
-        with translated():
+        try:  # not `with translated()`: that would be a quarter of what a read costs
             return self._execute(self._reader, statement, params)
+        except sqlite3.Error as error:
+            raise _ours(error) from None
 
     async def write(self, statement: Statement, params: Params, *, lasting: bool = True) -> Sequence[Row]:
         return await self._submit(lambda connection: self._execute(connection, statement, params), lasting=lasting)
