@@ -172,10 +172,16 @@ class AuthorizeFlow:
         return session.auth_time >= transaction.created_at
 
     def _hinted(self, situation: Situation) -> object:
-        """Whom the site's hint names; `None` for one that is not ours for this site (catalogue 69, 78)."""
-        hint = situation.request.id_token_hint or ""
-        claims = self.signer.own(hint, typ=tokens.ID_TOKEN_TYPE, now=self.clock.now())
-        return None if claims is None or claims.get("aud") != situation.client.client_id else claims.get("sub")
+        """Whom the site's hint names; `None` for one that is not ours for this site (catalogue 69, 78).
+
+        One that is over says nothing where the person sees no page.
+        """
+        request, now = situation.request, self.clock.now()
+        claims = self.signer.own(request.id_token_hint or "", typ=tokens.ID_TOKEN_TYPE, now=now)
+        if claims is None or claims.get("aud") != situation.client.client_id:
+            return None
+        is_over = claims["exp"] <= now.timestamp()
+        return None if is_over and "none" in request.prompt else claims.get("sub")
 
     def _subject(self, session: Session, situation: Situation) -> str:
         return tokens.subject_for(session.account, situation.client, self.subject_key)

@@ -11,6 +11,8 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.flows.op import APP, FORUM, ISSUER, KIT, VERIFIER, WIKI, Op
 
 from broker.domain.account import AccountStatus
@@ -663,3 +665,44 @@ async def test_the_email_of_one_person_is_verified_only_where_we_vouch(op: Op) -
     await op.change(ana.account, profile=doubtful)
     answer = await op.tokens(ana)
     assert (await op.releaser.userinfo(answer["access_token"]))["email_verified"] is False
+
+
+# --- any history --------------------------------------------------------------------------------------
+
+
+@settings(max_examples=25)
+@given(
+    history=st.lists(st.tuples(st.integers(0, 5), st.sampled_from([0, 1, 29, 30, 31, 3600])), min_size=1, max_size=12)
+)
+def test_whatever_is_presented_when_there_is_one_living_child_at_most(history: list[tuple[int, int]]) -> None:
+    """The rule of rotation, told once more in other words and held against any history (catalogue 87, 88, 92).
+
+    `history`: how many steps back the presented token is, and the seconds that pass before.
+    """
+
+    async def live() -> None:
+        op = Op()
+        known = [(await op.tokens(await op.person("ana"), scope=AWAY))["refresh_token"]]
+        rotated_at, may_repeat, is_dead = op.clock.now(), False, False
+        for back, seconds in history:
+            now = op.move(seconds=seconds)
+            presented = max(0, len(known) - 1 - back)
+            is_newest = presented == len(known) - 1
+            in_window = presented == len(known) - 2 and may_repeat and (now - rotated_at).total_seconds() <= 30
+            try:
+                child = (await op.refresh(known[presented]))["refresh_token"]
+            except InvalidGrant:
+                assert is_dead or not (is_newest or in_window)
+                is_dead = True
+                continue
+            assert not is_dead
+            if is_newest:
+                assert child not in known
+                known.append(child)
+                rotated_at, may_repeat = now, True
+            else:
+                assert in_window
+                assert child == known[-1]
+                may_repeat = False
+
+    asyncio.run(live())

@@ -503,11 +503,16 @@ async def test_a_hint_at_somebody_else_is_answered_without_a_code(house: House, 
     assert isinstance(await browser.go(forum.request_url(prompt="none")), Arrival)
 
 
-async def test_ones_own_hint_goes_through_even_when_it_is_over(house: House, forum: Site) -> None:
+async def test_ones_own_hint_goes_through_silently_while_it_lasts(house: House, forum: Site) -> None:
+    """An expired one is good for signing out, and on pages, but signs nobody in silently (catalogue 78)."""
     ana = await member(house)
     hint = (await tokens_of(ana, forum))["id_token"]
-    house.clock.move(hours=1)
     assert "code" in (await ana.arrive(forum, prompt="none", id_token_hint=hint)).params
+    house.clock.move(hours=1)
+    answer = await ask(house, forum.request_url(prompt="none", id_token_hint=hint), ana)
+    assert error_of(answer, forum)["error"] == "login_required"
+    assert "code" in (await ana.arrive(forum, id_token_hint=hint)).params
+    assert "Forum" in (await ana.open(f"/end-session?{urlencode({'id_token_hint': hint})}")).text
 
 
 async def test_forged_and_foreign_hints_prove_nothing(house: House, forum: Site) -> None:

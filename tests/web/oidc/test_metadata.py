@@ -194,7 +194,7 @@ async def test_a_rotation_is_published_at_once_and_refuses_no_token(house: House
     assert header(still["id_token"])["kid"] == header(before["id_token"])["kid"]
     house.clock.move(minutes=31)
     await house.opened.keys.load()
-    after = await forum.redeem(await ana.arrive(forum, id_token_hint=before["id_token"], prompt="none"))
+    after = await forum.redeem(await ana.arrive(forum, id_token_hint=before["id_token"]))
     assert header(after["id_token"])["kid"] in made
     assert {header(one["id_token"])["kid"] for one in (before, after)} <= set(kids)
 
