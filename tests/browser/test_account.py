@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 
 import pytest
 from playwright.sync_api import expect
@@ -43,13 +42,6 @@ def arrive(town: Town, visitor: Visitor, persona: str, user_name: str) -> None:
     visitor.page.wait_for_url(re.compile(re.escape(town.forum + "/t/1")))
 
 
-def sign_in_again(visitor: Visitor) -> None:
-    """Show once more that it is you: Facebook asks, the same person says yes."""
-    visitor.press("Continue with Facebook (sandbox)")
-    visitor.page.wait_for_url(re.compile("facebook.test"))
-    visitor.page.get_by_role("button", name=re.compile("^Continue")).click()
-
-
 @WAYS
 def test_every_page_of_my_account_is_there_and_leads_to_every_other(town: Town, settings: dict[str, object]) -> None:
     persona = "normal" if settings is WIDE else "jonas"
@@ -70,7 +62,7 @@ def test_every_page_of_my_account_is_there_and_leads_to_every_other(town: Town, 
             visitor.meet(heading)
         assert "/nowhere" not in visitor.page.url
         visitor.open(town.login + "/nowhere")
-        visitor.meet("There is no such page")
+        visitor.meet("There is no page at this address")
 
 
 @WAYS
@@ -112,7 +104,7 @@ def test_a_way_that_belongs_to_somebody_else_is_refused_without_naming_them(town
         visitor.sign_up("farah.h", provider="OpenID (sandbox)")
         visitor.meet("My account")
         visitor.open(town.login + "/me/ways")
-        visitor.be("emoji")
+        visitor.be("emoji", is_asked=False)
         visitor.meet("This belongs to another account")
         assert "Zoë" not in visitor.page.locator("main").inner_text()
         assert "zoe.r" not in visitor.page.content()
@@ -151,8 +143,8 @@ def test_signing_out_of_one_site_and_of_everything(town: Town, settings: dict[st
         page.wait_for_url(town.wiki + "/page/Compost")
 
         visitor.press("Sign out of this site")
-        visitor.meet("Sign out of what?", picture="sign-out")
-        visitor.press("Sign out of Sailing Wiki only")
+        visitor.meet("Sign out of more than Sailing Wiki?", picture="sign-out-one-site")
+        visitor.press("Stay signed in and go back to Sailing Wiki")
         page.wait_for_url(re.compile(re.escape(town.wiki)))
         expect(page.get_by_role("link", name="Sign in")).to_be_visible()
         visitor.open(town.forum + "/t/1")
@@ -162,7 +154,7 @@ def test_signing_out_of_one_site_and_of_everything(town: Town, settings: dict[st
         visitor.meet("Details")
         visitor.open(town.forum + "/t/1")
         visitor.press("Sign out everywhere")
-        visitor.meet("Sign out of what?")
+        visitor.meet("Sign out of what?", picture="sign-out")
         page.get_by_role("button", name=re.compile("^Sign out of everything")).click()
         visitor.meet("You are signed out", picture="signed-out")
         visitor.wait_until_signed_out_at(town.forum)
@@ -190,7 +182,7 @@ def test_a_closed_account_is_gone_everywhere_and_the_same_person_is_new(town: To
 
         visitor.wait_until_signed_out_at(town.forum)
         visitor.start_at(town.forum, "/t/1", "Sailing Forum")
-        visitor.be(persona)
+        visitor.press("Continue with Facebook (sandbox)")
         visitor.meet("Choose what to use from Facebook (sandbox)")
         visitor.press("Continue with these")
         visitor.meet("Finish signing up")
@@ -205,20 +197,3 @@ def test_a_closed_account_is_gone_everywhere_and_the_same_person_is_new(town: To
         page.wait_for_url(re.compile(re.escape(town.forum + "/t/1")))
         visitor.open(town.forum + "/me")
         assert visitor.rows()["Your subject at this site"] != before
-
-
-def test_what_is_dangerous_asks_to_sign_in_again_after_five_minutes(town: Town) -> None:
-    """Decision 26."""
-    with town.visitor() as visitor:
-        arrive(town, visitor, "html", "bobby")
-        town.clock.ahead += timedelta(minutes=6)
-        town.order("facebook", clock=town.clock.ahead.total_seconds())
-        visitor.open(town.login + "/me/close")
-        visitor.meet("Close your account?")
-        expect(visitor.page.get_by_text("we ask you to sign in again first")).to_be_visible()
-        visitor.press("Close my account")
-        visitor.meet("Sign in again to close your account", picture="step-up")
-        sign_in_again(visitor)
-        visitor.meet("Close your account?")
-        visitor.press("Close my account")
-        visitor.meet("Your account is closed")

@@ -107,6 +107,12 @@ class Town:
         with urllib.request.urlopen(request, context=self.authority.client_context()) as answer:
             assert answer.status == 200
 
+    def go_on(self, **span: float) -> None:
+        """Let time pass at the broker and at the providers."""
+        self.clock.ahead += timedelta(**span)
+        for name in ("facebook", "openid"):
+            self.order(name, clock=self.clock.ahead.total_seconds())
+
     def reset_providers(self) -> None:
         """Nobody has been at the providers yet."""
         for name in ("facebook", "openid"):

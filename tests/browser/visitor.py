@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, TimeoutError, expect
 from tests.support.chromium import ARTEFACTS, WAIT, Person
 
 COOKIES: Final = re.compile(r"__Host-doorward_(?:session|last|lang|tx_[\w-]+)")
@@ -53,9 +53,12 @@ class Visitor:
     def press(self, name: str, *, within: Locator | None = None) -> None:
         """Press the button or link of this name."""
         place = within or self.page.locator("body")
-        button = place.get_by_role("button", name=name, exact=True)
-        target = button if button.count() else place.get_by_role("link", name=name, exact=True)
-        target.click()
+        target = place.get_by_role("button", name=name, exact=True).or_(place.get_by_role("link", name=name, exact=True))
+        try:
+            target.first.click()
+        except TimeoutError as missing:
+            names = [one.inner_text() for one in self.page.locator("button:visible, a:visible").all()]
+            raise AssertionError(f"no {name!r} on {self.page.url}; there are {names}") from missing
 
     def tick(self, *names: str) -> None:
         for name in names:
@@ -94,12 +97,17 @@ class Visitor:
             self.page.wait_for_timeout(200)
         raise AssertionError(f"{site} still has somebody signed in")
 
-    def be(self, persona: str, *, provider: str = "Facebook (sandbox)", declines: Iterable[str] = ()) -> None:
-        """Choose a provider, be one of its invented people, and come back."""
+    def be(
+        self, persona: str, *, provider: str = "Facebook (sandbox)", declines: Iterable[str] = (), is_asked: bool = True
+    ) -> None:
+        """Choose a provider, be one of its invented people, and come back.
+
+        `is_asked` is False for whoever told that provider before that we may ask it.
+        """
         self.press(f"Continue with {provider}")
         self.page.wait_for_url(PROVIDERS)
         self.page.locator(f'button[name=persona][value="{persona}"]').click()
-        if provider.startswith("Facebook"):
+        if provider.startswith("Facebook") and is_asked:
             for permission in declines:
                 self.page.locator(f'input[name=permission][value="{permission}"]').uncheck()
             self.page.get_by_role("button", name=re.compile("^Continue")).click()

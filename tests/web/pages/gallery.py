@@ -223,6 +223,7 @@ def _posting_and_out() -> dict[str, Page]:
         "post-person": replace(preview, provider="Facebook", needs_person=True, who="", where="Your page"),
         "sign-out": pages.SignOut(name="Ana", sites=(("forum", "Sailing Forum"), ("wiki", "Sailing Wiki"))),
         "sign-out-asked": pages.SignOut(name="Ana", sites=(("forum", "Sailing Forum"),), request="sealed", asked_by=FORUM),
+        "sign-out-more": pages.SignOut(name="Ana", sites=(("wiki", "Sailing Wiki"),), request="sealed", asked_by=FORUM),
         "sign-out-alone": pages.SignOut(),
         "signed-out": pages.SignedOut(
             sites=tuple(pages.ToldSite(name=f"Site {state}", state=state) for state in ("done", "waiting", "cannot")),
@@ -233,7 +234,7 @@ def _posting_and_out() -> dict[str, Page]:
     for state in POST_STATES:
         out[f"outcome-{state}"] = pages.PostOutcome(
             state=state, provider="Mastodon", site=FORUM, return_url="https://forum.sailing.example/", remote_url="https://m.example/1",
-            undo_action="/posting/p1/undo", share_url="https://facebook.example/share",
+            undo_action="/posting/p1/undo", share_url="https://facebook.example/share", is_turned_off=state == "failed",
         )  # fmt: skip
     return out
 
