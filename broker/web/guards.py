@@ -86,13 +86,17 @@ async def _transaction(call: Call) -> None:
 
 
 async def open_transaction(call: Call, transaction_id: str, cookie: str) -> Carried:
-    """The transaction behind a cookie; if it is over or took too long, the page still leads back to its site."""
+    """The transaction behind a cookie. Whatever goes wrong from here on, the page leads back to the site that waits."""
+    client: ClientId | None = None
     try:
-        return await call.world.box.open(transaction_id, cookie)
+        carried = await call.world.box.open(transaction_id, cookie)
+        client = carried.transaction.request.client_id if carried.transaction.request else None
     except (SignInExpired, SignInFinished):
         client = call.world.box.site_of(transaction_id, cookie)
-        call.client = call.world.clients.get(client) if client is not None else None
         raise
+    finally:
+        call.client = call.world.clients.get(client) if client is not None else None
+    return carried
 
 
 async def _signed_in(call: Call) -> None:

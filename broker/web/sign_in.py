@@ -117,8 +117,6 @@ async def callback(call: Call) -> Response:
     carried = await _carried_back(call, params.get("state", ""))
     call.carried = carried
     transaction = carried.transaction
-    if transaction.request is not None:
-        call.client = world.clients.get(transaction.request.client_id)
     scopes = posting_scopes(call, provider) if transaction.purpose is TransactionPurpose.POSTING else None
     try:
         outcome = await world.sign_in.complete(
