@@ -305,9 +305,9 @@ async def test_a_session_of_redis_does_not_open_under_another_session(redis_url:
     victim, thief = make.session(make.account().id), make.session(make.account().id)
     for session in (victim, thief):
         await stores.memory.sessions.save(session)
-    client: Any = stores.memory.sessions._redis.client  # type: ignore[attr-defined]
-    sealed = await client.hget(f"dw:d:{victim.secret_digest.hex()}", "v")
-    await client.hset(f"dw:d:{thief.secret_digest.hex()}", "v", sealed)
+    redis: Any = stores.memory.sessions._redis  # type: ignore[attr-defined]
+    sealed = await redis.ask("HGET", f"dw:d:{victim.secret_digest.hex()}", "v")
+    await redis.ask("HSET", f"dw:d:{thief.secret_digest.hex()}", "v", sealed)
     with pytest.raises(StoreUnavailable):
         await stores.memory.sessions.by_digest(thief.secret_digest, NOW)
     await stores.close()
