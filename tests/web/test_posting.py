@@ -305,12 +305,14 @@ async def test_posting_through_a_network_from_beginning_to_end(house: House) -> 
     posted = await ana.browser.press("decision=post")
     assert isinstance(posted, Shown)
     assert posted.headings[0] == "Posted"
+    assert "See it there" in posted.text
     assert await statuses(house) == [f"{TEXT}\n\n{TOPIC}"]
     assert f"{TOPIC}?posting=posted" in {url for _, url in posted.links}
 
     gone = await ana.browser.press("Delete there")
     assert isinstance(gone, Shown)
     assert gone.headings[0] == "Deleted"
+    assert "See it there" not in gone.text
     assert f"{TOPIC}?posting=undone" in {url for _, url in gone.links}
     assert await statuses(house) == []
 

@@ -40,7 +40,7 @@ async def posting_settings(call: Call) -> pages.PostingSettings:
                 at=post.settled_at or post.created_at,
                 text=post.message.text,
                 state=post.state.value,
-                remote_url=post.remote_url or "",
+                remote_url=_link(post),
                 undo_action=f"/posting/{post.id}/undo" if gate.can_undo(post, switches) else "",
             )
             for post in await gate.recent(account.id)
@@ -84,10 +84,15 @@ async def posting(call: Call, post: Posting, *, back: str) -> pages.PostPreview 
         provider=label,
         site=site_card(client),
         return_url=back,
-        remote_url=post.remote_url or "",
+        remote_url=_link(post),
         undo_action=f"/posting/{post.id}/undo" if gate.can_undo(post, switches) else "",
         is_turned_off=post.state is PostState.FAILED and not is_on,
     )
+
+
+def _link(post: Posting) -> str:
+    """Where to see it, while it is there."""
+    return (post.remote_url or "") if post.state is PostState.POSTED else ""
 
 
 def _card(client: Client) -> pages.SiteCard:
