@@ -25,7 +25,7 @@ from broker.domain.account import AccountStatus
 from broker.domain.claims import NAME
 from broker.domain.grant import OFFLINE_ACCESS
 from broker.domain.ports import Durable
-from broker.domain.values import Scope
+from broker.domain.values import AccountId, Scope
 from broker.settings import load_settings
 from broker.stores import open_stores
 
@@ -63,13 +63,14 @@ def in_database(server: Server, work: Callable[[Durable], Awaitable[T]]) -> T:
     return asyncio.run(run())
 
 
-def new_code(server: Server) -> str:
+def new_code(server: Server, name: str = "") -> str:
     """A code of somebody who lets the forum act while they are away."""
     secret = f"dwc_{secrets.token_urlsafe(32)}"
+    name = name or secrets.token_hex(8)
 
     async def lay(durable: Durable) -> str:
         now = SystemClock().now()
-        who = account(secrets.token_hex(8), status=AccountStatus.ACTIVE)
+        who = account(name, status=AccountStatus.ACTIVE)
         ours = grant(
             who.id,
             id=secrets.token_hex(8),
@@ -95,6 +96,13 @@ def new_code(server: Server) -> str:
         return secret
 
     return in_database(server, lay)
+
+
+async def sign_ben_out(durable: Durable) -> None:
+    """Of everything, as another process does it."""
+    unit = durable.unit()
+    unit.revoke_grants(AccountId("ben"), SystemClock().now())
+    await unit.commit()
 
 
 def post(server: Server, path: str, **form: str) -> Answer:
@@ -176,13 +184,19 @@ def test_two_refreshes_at_once_have_the_same_child_and_it_lives(server: Server) 
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_rotation_is_remembered_after_a_restart(start: Start, postgres_url: str, database: str) -> None:
-    """So are the retry and the reuse: nothing of it lives in a process (catalogue 89, 92)."""
+def test_what_is_over_is_over_after_a_restart(start: Start, postgres_url: str, database: str) -> None:
+    """Rotation, retry, reuse, and signing out of everything: nothing of it lives in a process (catalogue 83, 84, 89, 92)."""
     server = start(more=f'database_url = "{postgres_url}"' if database == "postgresql" else "")
     first = redeem(server, new_code(server)).json()
     second = refresh(server, first["refresh_token"]).json()
+    ended = redeem(server, new_code(server, "ben")).json()
+    assert is_active(server, ended["access_token"])
+    in_database(server, sign_ben_out)
+    assert not is_active(server, ended["access_token"])
     assert server.stop() == 0
     server = start()
+    assert not is_active(server, ended["access_token"])
+    assert refresh(server, ended["refresh_token"]).json()["error"] == "invalid_grant"
     assert is_active(server, second["access_token"])
     again = refresh(server, first["refresh_token"]).json()
     assert again["refresh_token"] == second["refresh_token"]
