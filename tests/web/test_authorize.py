@@ -240,7 +240,10 @@ async def test_a_public_client_cannot_do_without_pkce(house: House) -> None:
 
 
 async def test_old_software_may_do_without_pkce_where_an_admin_said_so(house: House) -> None:
-    """For one confidential site; `plain` is no way out there either (catalogue 27)."""
+    """For one confidential site, and told as a downgrade; `plain` is no way out there either (catalogue 27)."""
+    (told,) = [problem for problem in house.settings.warnings if problem.key.endswith("pkce_required")]
+    assert "old" in told.key
+    assert "downgrade" in told.what
     old, ana = house.site("old"), await member(house)
     arrival = await connect(ana, old, code_challenge=None, code_challenge_method=None)
     form = {"grant_type": "authorization_code", "code": arrival.code, "redirect_uri": old.redirect_uri}
