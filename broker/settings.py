@@ -80,6 +80,7 @@ class BrokerSettings:
     metrics_port: int | None = None
     log_level: str = "info"
     log_format: str = "auto"
+    log_requests: bool = False
     session_idle: timedelta = timedelta(hours=24)
     session_lifetime: timedelta = timedelta(days=14)
     stop_seconds: int = 30
@@ -507,7 +508,7 @@ class _Loader:
 
 _AS_GIVEN: Final = (
     "mode", "brand", "operator_name", "operator_contact", "host", "port", "workers", "trusted_proxies", "locales",
-    "default_locale", "posting_enabled", "metrics_host", "log_level", "log_format", "stop_seconds", "drain_seconds",
+    "default_locale", "posting_enabled", "metrics_host", "log_level", "log_format", "log_requests", "stop_seconds", "drain_seconds",
 )  # fmt: skip
 __all__ = [
     "BrokerSettings", "EgressException", "Limits", "Newsletter", "ProviderTable", "Settings", "collect_problems",

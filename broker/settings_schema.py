@@ -135,6 +135,7 @@ BROKER: Final = (
         "log_format", "JSON lines, or lines for reading. Auto: console in development, json otherwise.",
         ("auto", "json", "console"), "auto",
     ),
+    _flag("log_requests", "Whether each request gets a line, by the name of its route. A proxy in front often writes one too.", default=False),
     _number("session_idle_hours", "Hours without a visit after which a browser is signed out.", 24, 1, 720),
     _number("session_days", "Days after which a browser is signed out in any case.", 14, 1, 90),
     _number("stop_seconds", "Seconds that running requests get to finish when the server stops.", 30, 1, 600),

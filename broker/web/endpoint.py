@@ -37,12 +37,15 @@ def endpoint(route: Route) -> Callable[[Request], Awaitable[Response]]:
         try:
             await guard(call)
             response = await route.handler(call)
-        except Exception as error:  # noqa: BLE001 - the one place that maps errors; see problems
+        except Exception as error:
             response = answer_problem(call, route, error)
             if not isinstance(error, BrokerError | ClientDisconnect):
                 world.log.fault("fault", error, reference=call.reference, route=route.name)
         world.headers.add(response, is_callback=is_callback)
-        world.metrics.request(route.name, request.method, response.status_code, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        world.metrics.request(route.name, request.method, response.status_code, seconds)
+        if world.settings.broker.log_requests:
+            world.log.access(route.name, request.method, response.status_code, seconds, call.reference)
         return response
 
     return serve
