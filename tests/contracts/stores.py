@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -91,6 +92,57 @@ class AccountsContract:
         account = make.account()
         durable.unit().add_account(account)
         assert await durable.accounts.load(account.id) is None
+
+    async def test_a_time_of_any_zone_comes_back_as_the_same_moment(self, durable: Durable) -> None:
+        """(catalogue 165)"""
+        kathmandu, zurich = timezone(timedelta(hours=5, minutes=45)), ZoneInfo("Europe/Zurich")
+        account, _ = await kept_account(durable)
+        grant = await kept_grant(
+            durable,
+            account.id,
+            created_at=datetime(2026, 3, 29, 3, 0, 0, 1, zurich),  # the first microsecond of summer time
+            expires_at=datetime(2026, 12, 31, 23, 59, 59, 999_999, kathmandu),
+        )
+        family = await kept_family(durable, grant, rotated_at=datetime(2026, 7, 1, 12, tzinfo=kathmandu))
+        session_end = datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=zurich)
+        link = make.link(account, last_used_at=session_end)
+        unit = durable.unit()
+        unit.add_link(link)
+        await unit.commit()
+        found = await durable.grants.load(grant.id)
+        again = await durable.grants.load_family(family.id)
+        links = {one.id: one for one in await durable.accounts.links(account.id)}
+        assert found is not None
+        assert again is not None
+        assert found.created_at.astimezone(UTC) == datetime(2026, 3, 29, 1, 0, 0, 1, UTC)
+        assert found.expires_at.astimezone(UTC) == datetime(2026, 12, 31, 18, 14, 59, 999_999, UTC)
+        assert again.rotated_at.astimezone(UTC) == datetime(2026, 7, 1, 6, 15, tzinfo=UTC)
+        assert links[link.id].last_used_at.astimezone(UTC) == datetime(2026, 10, 25, 1, 30, tzinfo=UTC)
+
+    async def test_letters_of_every_script_come_back_unchanged(self, durable: Durable) -> None:
+        """(catalogue 131)"""
+        names = [
+            "Zoë O’Ünal",
+            "ياسمين",
+            "李小龙",
+            "👩‍👩‍👧‍👦 family",
+            "e\u0301",
+            "<b>'\"--; DROP TABLE",
+            "\\x00 %s $1 ?",
+            "x" * 4000,
+        ]
+        for number, name in enumerate(names):
+            profile = make.profile(f"letters{number}") | {NAME: ProfileValue(value=name, source="person")}
+            account, link = await kept_account(durable, profile=profile)
+            assert await durable.accounts.load(account.id) == account
+            subject = IdentityKey(issuer="https://i.example/ü", subject=f"{name} {account.id}")
+            unit = durable.unit()
+            unit.add_link(make.link(account, key=subject, hint=name))
+            await unit.commit()
+            found = await durable.accounts.by_identity(subject)
+            assert found is not None
+            assert (found[0], found[1].key, found[1].hint) == (account, subject, name)
+            assert await durable.accounts.by_identity(link.key) == (account, link)
 
     async def test_the_unknown_is_none(self, durable: Durable) -> None:
         nobody = AccountId("nobody")
@@ -886,12 +938,43 @@ class PurgeContract:
         assert len(await durable.ledger.disclosures(account.id)) == 1
         assert await durable.purge(NOW) == 0
 
-    async def test_a_purge_is_a_small_batch(self, durable: Durable) -> None:
+    async def test_a_purge_is_a_small_batch_of_each_kind(self, durable: Durable) -> None:
+        account, _ = await kept_account(durable)
+        grant, long_ago = await kept_grant(durable, account.id), NOW - timedelta(days=40)
+        deliveries = [make.delivery(due_at=long_ago) for _ in range(7)]
         unit = durable.unit()
         for n in range(7):
             unit.revoke_access_token(f"token-{n}", NOW)
+            unit.add_code(make.code(grant, expires_at=long_ago))
+            unit.add_family(make.family(grant, idle_expires_at=NOW))
+            unit.add_grant(make.grant(account.id, expires_at=NOW))
+            unit.add_posting(make.posting(account.id, state=PostState.POSTED, settled_at=long_ago))
+            unit.enqueue(deliveries[n])
         await unit.commit()
-        assert [await durable.purge(NOW, limit=3) for _ in range(4)] == [3, 3, 1, 0]
+        for delivery in deliveries:
+            await durable.outbox.give_up(delivery.id, "gone")
+        assert [await durable.purge(NOW, limit=3) for _ in range(4)] == [18, 18, 6, 0]
+        assert await durable.grants.load(grant.id) == grant
+
+    async def test_two_purges_at_once_delete_each_row_once(self, durable: Durable) -> None:
+        unit = durable.unit()
+        for n in range(30):
+            unit.revoke_access_token(f"token-{n}", NOW)
+        await unit.commit()
+        gone = await asyncio.gather(*(durable.purge(NOW, limit=10) for _ in range(5)))
+        while more := await durable.purge(NOW, limit=10):
+            gone.append(more)
+        assert sum(gone) == 30
+
+    async def test_a_posting_nobody_answered_goes_a_month_after_its_end(self, durable: Durable) -> None:
+        account, _ = await kept_account(durable)
+        posting = make.posting(account.id, settled_at=None, expires_at=NOW)
+        unit = durable.unit()
+        unit.add_posting(posting)
+        await unit.commit()
+        assert await durable.purge(NOW + timedelta(days=30) - SECOND) == 0
+        assert await durable.purge(NOW + timedelta(days=30)) == 1
+        assert await durable.postings.load(posting.id) is None
 
     async def test_a_delivery_given_up_is_kept_for_a_while(self, durable: Durable) -> None:
         delivery = make.delivery(due_at=NOW)
@@ -1001,6 +1084,28 @@ class SessionsContract:
         assert await memory.sessions.end_all(account) == ()
         assert await memory.sessions.by_digest(foreign.secret_digest, NOW) == foreign
 
+    async def test_a_cookie_of_a_session_that_was_replaced_opens_nothing_in_any_order(
+        self, memory: BrowserMemory
+    ) -> None:
+        """(catalogue 93)"""
+        session = make.session(AccountId(make.new_id("account")))
+        digests = [bytes([number]) * 32 for number in range(5)]
+        for digest in digests:
+            await memory.sessions.save(replace(session, secret_digest=digest))
+        found = [await memory.sessions.by_digest(digest, NOW) for digest in digests]
+        assert [one is not None for one in found] == [False] * 4 + [True]
+
+    async def test_twenty_saves_and_an_end_at_once_leave_it_ended(self, memory: BrowserMemory) -> None:
+        """(catalogue 84)"""
+        session = make.session(AccountId(make.new_id("account")))
+        await memory.sessions.save(session)
+        saving: list[Callable[[], Awaitable[object]]] = [
+            lambda n=n: memory.sessions.save(replace(session, last_seen_at=NOW + n * SECOND))  # type: ignore[misc]
+            for n in range(TAKERS)
+        ]
+        await outcomes([*saving[:10], lambda: memory.sessions.end(session.sid), *saving[10:]])
+        assert await memory.sessions.by_digest(session.secret_digest, NOW) is None
+
 
 class ReplayContract:
     async def test_a_key_is_seen_for_the_first_time_once(self, memory: BrowserMemory) -> None:
@@ -1009,6 +1114,20 @@ class ReplayContract:
         assert got.count(True) == 1
         assert got.count(False) == TAKERS - 1
         assert await memory.replay.first_time(make.new_id("state"), NOW + 60 * SECOND)
+
+    async def test_a_key_is_remembered_until_it_expires_and_no_shorter(
+        self, memory: BrowserMemory, clock: FixedClock
+    ) -> None:
+        key, other = make.new_id("state"), make.new_id("state")
+        assert await memory.replay.first_time(key, NOW + 60 * SECOND)
+        clock.move(59 * SECOND)
+        assert not await memory.replay.first_time(key, NOW + 120 * SECOND)
+        assert await memory.replay.first_time(other, NOW + 60 * SECOND)
+
+    async def test_keys_that_look_alike_are_different(self, memory: BrowserMemory) -> None:
+        base = make.new_id("state")
+        keys = [base, base.upper(), f"{base} ", f" {base}", f"{base}\x00", f"{base}é", f"{base}e\u0301"]
+        assert [await memory.replay.first_time(key, NOW + 60 * SECOND) for key in keys] == [True] * len(keys)
 
 
 class LimitsContract:
@@ -1033,6 +1152,13 @@ class LimitsContract:
         got = await outcomes([lambda: memory.limits.hit(key, limit=7, window=60, now=NOW)] * TAKERS)
         assert got.count(0) == 7
 
+    async def test_a_clock_that_jumps_gives_nobody_more_tries(self, memory: BrowserMemory) -> None:
+        """(catalogue 165)"""
+        key = make.new_id("limit")
+        assert [await memory.limits.hit(key, limit=2, window=60, now=NOW) for _ in range(2)] == [0, 0]
+        assert await memory.limits.hit(key, limit=2, window=60, now=NOW - timedelta(hours=1)) > 0
+        assert await memory.limits.hit(key, limit=2, window=60, now=NOW + 29 * SECOND) == 1
+
 
 class MemoryPurgeContract:
     async def test_what_has_expired_leaves_no_row(self, memory: BrowserMemory) -> None:
@@ -1046,3 +1172,11 @@ class MemoryPurgeContract:
         assert await memory.purge(NOW + 5 * SECOND) in {0, 4}
         assert await memory.transactions.load("tx-1", NOW + 5 * SECOND) is None
         await memory.ping()
+
+    async def test_a_purge_is_a_small_batch(self, memory: BrowserMemory) -> None:
+        """(catalogue 186)"""
+        for number in range(7):
+            await memory.transactions.save(f"tx-{number}", b"one", NOW + SECOND)
+        await memory.transactions.save("living", b"one", NOW + 60 * SECOND)
+        assert [await memory.purge(NOW + SECOND, limit=3) for _ in range(4)] in ([3, 3, 1, 0], [0, 0, 0, 0])
+        assert await memory.transactions.load("living", NOW + SECOND) == b"one"
