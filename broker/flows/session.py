@@ -128,10 +128,17 @@ class SessionFlow:
         await unit.commit()
 
     async def sign_out_everywhere(self, account: AccountId, *, keep: Sid | None = None) -> None:
-        """End all sessions of an account but one."""
-        for session in await self.sessions.of_account(account, self.clock.now()):
-            if session.sid != keep:
-                await self.sign_out(session)
+        """End all sessions of an account but one, and whatever sites got from any other, long ago or for good.
+
+        Who asks for this wants somebody out: a permission given from their browser does not outlive it (catalogue 110).
+        """
+        now = self.clock.now()
+        others = [grant for grant in await self.durable.grants.of_account(account) if grant.sid != keep]
+        unit = self.durable.unit()
+        for grant in others:
+            unit.revoke_grant(grant.id, now)
+        self.tell(unit, others)
+        await unit.commit()
         await self.sessions.end_all(account, keep=keep)
 
     def tell(self, unit: UnitOfWork, grants: Iterable[Grant]) -> None:

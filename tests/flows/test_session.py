@@ -168,6 +168,21 @@ async def test_signing_out_everywhere_ends_every_session_but_the_kept_one(front:
     assert {sid for _, sid in front.told()} == ended
 
 
+async def test_signing_out_everywhere_ends_what_others_got_for_good(front: Front) -> None:
+    """Also what a site may do while nobody is there, and what hangs on a session long over (catalogue 110)."""
+    here = (await front.person("ana")).started
+    there = await start(front, here.session.account)
+    away = frozenset({Scope("openid"), OFFLINE_ACCESS})
+    mine = await front.grant(here.session, scopes=away)
+    theirs, old = await front.grant(there.session, scopes=away), await front.grant(there.session, WIKI, scopes=away)
+    await front.memory.sessions.end(there.session.sid)
+    await front.sessions.sign_out_everywhere(here.session.account, keep=here.session.sid)
+    assert await front.is_standing(mine)
+    assert not await front.is_standing(theirs)
+    assert not await front.is_standing(old)
+    assert front.told() == [(FORUM, there.session.sid)]
+
+
 # --- telling the sites --------------------------------------------------------------------------------
 
 
