@@ -358,6 +358,14 @@ async def test_what_is_shown_has_a_fingerprint_of_names_and_purposes(op: Op, ana
         assert (await op.look(ana)).shown_digest != before
 
 
+async def test_a_form_is_answered_by_whom_it_was_shown_to(op: Op, ana: Session) -> None:
+    """The same page for another session, or for nobody, is another form (catalogue 134)."""
+    mine, theirs = (await op.look(ana)).form_digest, (await op.look(await op.person("ben"))).form_digest
+    nobody = replace(await op.look(ana), session=None).form_digest
+    assert len({mine, theirs, nobody}) == 3
+    assert (await op.look(ana)).form_digest == mine
+
+
 async def test_a_needed_value_that_nobody_gave_is_typed_on_the_page(op: Op, ana: Session) -> None:
     nickname, website = ClaimName("nickname"), ClaimName("website")
     op.clients[FORUM] = replace(op.clients[FORUM], asks=(asked(nickname, needed=True), asked(website, needed=False)))
