@@ -66,7 +66,7 @@ class Member:
     @classmethod
     async def join(cls, house: House, provider: str = "openid", persona: str | None = None) -> Member:
         browser, forum = house.browser(), house.site("forum")
-        name = f"member-{next(_numbers)}"
+        name = f"gardener-{next(_numbers)}"
         arrived = await browser.sign_up(forum, provider=provider, persona=persona, user_name=name)
         assert isinstance(arrived, Arrival)
         tokens = await forum.redeem(arrived)
