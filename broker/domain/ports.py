@@ -305,7 +305,11 @@ class Transactions(Protocol):
 
 class Sessions(Protocol):
     async def save(self, session: Session) -> None:
-        """New, or changed (seen again, signed in anew, another site)."""
+        """New, or signed in anew. An ended one stays ended."""
+        ...
+
+    async def touch(self, session: Session) -> None:
+        """Seen again. Nothing if it ended or was signed in anew meanwhile: what a page had loaded brings nothing back."""
         ...
 
     async def by_digest(self, secret_digest: bytes, now: datetime) -> Session | None:

@@ -57,7 +57,7 @@ class SessionFlow:
             session = replace(
                 session, last_seen_at=now, idle_expires_at=min(now + self.idle_lifetime, session.expires_at)
             )
-            await self.sessions.save(session)
+            await self.sessions.touch(session)
         return session
 
     async def start(

@@ -666,6 +666,11 @@ class MemorySessions:
             raise Conflict("session")
         self.rows[session.sid] = session
 
+    async def touch(self, session: Session) -> None:
+        before = self.rows.get(session.sid)
+        if before is not None and before.ended_at is None and before.secret_digest == session.secret_digest:
+            self.rows[session.sid] = session
+
     async def by_digest(self, secret_digest: bytes, now: datetime) -> Session | None:
         found = (held for held in self.rows.values() if held.secret_digest == secret_digest and is_live(held, now))
         return next(found, None)

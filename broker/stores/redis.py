@@ -35,10 +35,11 @@ CONNECTIONS: Final = 64
 PREFIX: Final = "dw:"
 
 # KEYS: the session by sid, by digest, the account's index; ARGV: digest, account, sealed, milliseconds, sid, prefix,
-# end in ms since 1970, now in ms. The pointer by sid is `digest account`, or empty once the session has ended.
+# end in ms since 1970, now in ms, `save` or `touch`. The pointer by sid is `digest account`, or empty once the session has ended.
 _SAVE_SESSION: Final = """
 local before = redis.call('GET', KEYS[1])
 if before == '' then return 0 end
+if ARGV[9] == 'touch' and (not before or string.sub(before, 1, 64) ~= ARGV[1]) then return 0 end
 local owner = redis.call('HGET', KEYS[2], 's')
 if owner and owner ~= ARGV[5] then return -1 end
 if before then
@@ -181,6 +182,12 @@ class RedisSessions:
 
     async def save(self, session: Session) -> None:
         """An ended session stays ended: a page that was on its way must not bring it back."""
+        await self._save(session, "save")
+
+    async def touch(self, session: Session) -> None:
+        await self._save(session, "touch")
+
+    async def _save(self, session: Session, how: str) -> None:
         until = min(session.idle_expires_at, session.expires_at)
         digest = session.secret_digest.hex()
         keys = [f"{PREFIX}s:{session.sid}", f"{PREFIX}d:{digest}", f"{PREFIX}a:{session.account}"]
@@ -195,6 +202,7 @@ class RedisSessions:
             PREFIX,
             micros(until) // 1000,
             micros(self._redis.clock.now()) // 1000,
+            how,
         )
         if saved == -1:
             raise Conflict("session")

@@ -1095,6 +1095,25 @@ class SessionsContract:
         found = [await memory.sessions.by_digest(digest, NOW) for digest in digests]
         assert [one is not None for one in found] == [False] * 4 + [True]
 
+    async def test_a_session_seen_again_brings_nothing_back(self, memory: BrowserMemory) -> None:
+        """A page that was on its way while the person signed in anew, or out, saves what it had loaded (catalogue 93)."""
+        session = make.session(AccountId(make.new_id("account")))
+        await memory.sessions.touch(session)
+        assert await memory.sessions.by_digest(session.secret_digest, NOW) is None
+        await memory.sessions.save(session)
+        seen = replace(session, last_seen_at=NOW, idle_expires_at=session.idle_expires_at + 60 * SECOND)
+        await memory.sessions.touch(seen)
+        assert await memory.sessions.by_digest(session.secret_digest, NOW) == seen
+        renewed = replace(session, secret_digest=b"n" * 32, auth_time=NOW)
+        await memory.sessions.save(renewed)
+        await memory.sessions.touch(replace(seen, last_seen_at=NOW + SECOND))
+        assert await memory.sessions.by_digest(session.secret_digest, NOW) is None
+        assert await memory.sessions.by_digest(renewed.secret_digest, NOW) == renewed
+        await memory.sessions.end(session.sid)
+        await memory.sessions.touch(renewed)
+        assert await memory.sessions.by_digest(renewed.secret_digest, NOW) is None
+        assert await memory.sessions.of_account(session.account, NOW) == ()
+
     async def test_twenty_saves_and_an_end_at_once_leave_it_ended(self, memory: BrowserMemory) -> None:
         """(catalogue 84)"""
         session = make.session(AccountId(make.new_id("account")))

@@ -77,6 +77,7 @@ def memory_probes(memory: BrowserMemory) -> Mapping[str, Probe]:
         "transactions.load": lambda: memory.transactions.load("none", NOW),
         "transactions.delete": lambda: memory.transactions.delete("none"),
         "sessions.save": lambda: memory.sessions.save(session),
+        "sessions.touch": lambda: memory.sessions.touch(session),
         "sessions.by_digest": lambda: memory.sessions.by_digest(b"none", NOW),
         "sessions.of_account": lambda: memory.sessions.of_account(NOBODY, NOW),
         "sessions.end": lambda: memory.sessions.end(Sid("none")),

@@ -62,6 +62,15 @@ _SAVE_SESSION: Final = define(
         where=sessions.c.ended_at.is_(None),
     )
 )
+_TOUCH: Final = define(
+    update(sessions)
+    .where(
+        sessions.c.id == parameter(sessions.c.id),
+        sessions.c.secret_digest == parameter(sessions.c.secret_digest),
+        sessions.c.ended_at.is_(None),
+    )
+    .values(live_until=parameter(sessions.c.live_until), sealed=parameter(sessions.c.sealed))
+)
 _BY_DIGEST: Final = define(
     select(sessions.c.id, sessions.c.sealed).where(
         sessions.c.secret_digest == parameter(sessions.c.secret_digest),
@@ -122,6 +131,11 @@ class SqlSessions:
 
     async def save(self, session: Session) -> None:
         await self._driver.write(_SAVE_SESSION, session_params(session, self._ring), lasting=False)
+
+    async def touch(self, session: Session) -> None:
+        params = session_params(session, self._ring)
+        wanted = ("p_id", "p_secret_digest", "p_live_until", "p_sealed")
+        await self._driver.write(_TOUCH, {name: params[name] for name in wanted}, lasting=False)
 
     async def by_digest(self, secret_digest: bytes, now: datetime) -> Session | None:
         rows = await self._driver.read(_BY_DIGEST, {"p_secret_digest": secret_digest, "p_now": micros(now)})
