@@ -180,9 +180,7 @@ class _SafeResolver(AbstractResolver):
 
 def _pinned(host: str, port: int, address: str) -> ResolveResult:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    return ResolveResult(
-        hostname=host, host=address, port=port, family=family, proto=0, flags=socket.AI_NUMERICHOST
-    )
+    return ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=socket.AI_NUMERICHOST)
 
 
 class SystemResolver:
@@ -308,9 +306,7 @@ class Egress:
         tls: ssl.SSLContext | bool = self._context(where) if url.scheme == "https" else True
         sent = {"Accept-Encoding": "identity", **(headers or {})}
         try:
-            async with session.request(
-                method, url, headers=sent, data=body, ssl=tls, allow_redirects=False
-            ) as answer:
+            async with session.request(method, url, headers=sent, data=body, ssl=tls, allow_redirects=False) as answer:
                 return await _read(answer)
         except TimeoutError as error:
             reason = "connect" if isinstance(error, aiohttp.ConnectionTimeoutError) else "timeout"

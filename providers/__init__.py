@@ -52,7 +52,9 @@ class LoadedProviders:
 def known_kinds() -> tuple[str, ...]:
     """The kinds there are: this package's public modules."""
     found = pkgutil.iter_modules(__path__)
-    return tuple(sorted(m.name for m in found if not m.ispkg and not m.name.startswith("_") and m.name not in _NOT_KINDS))
+    return tuple(
+        sorted(m.name for m in found if not m.ispkg and not m.name.startswith("_") and m.name not in _NOT_KINDS)
+    )
 
 
 def load(

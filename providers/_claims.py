@@ -9,9 +9,7 @@ from broker.domain.claims import EMAIL, NAME, PREFERRED_USERNAME, SCOPES, normal
 from broker.domain.provider import OfferedField
 from broker.domain.values import ClaimName
 
-SCOPE_OF: Final[Mapping[ClaimName, str]] = {
-    claim: str(scope) for scope, claims in SCOPES.items() for claim in claims
-}
+SCOPE_OF: Final[Mapping[ClaimName, str]] = {claim: str(scope) for scope, claims in SCOPES.items() for claim in claims}
 """Which scope an OpenID provider is asked for a claim (OpenID Connect Core §5.4)."""
 
 

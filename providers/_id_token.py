@@ -109,7 +109,9 @@ def _parts(token: str) -> tuple[dict[str, Any], bytes]:
     if len(parts) != 3 or not parts[0] or not parts[1] or len(parts[0]) > MAX_HEADER:
         raise UpstreamInvalid("id_token_form")
     header = read_json(_decode(parts[0]), "id_token_header")
-    if "crit" in header or "b64" in header:  # no extension is understood here, so none may be critical (RFC 7515 §4.1.11)
+    if (
+        "crit" in header or "b64" in header
+    ):  # no extension is understood here, so none may be critical (RFC 7515 §4.1.11)
         raise UpstreamInvalid("crit")
     kind = header.get("typ", "JWT")
     if not isinstance(kind, str) or kind.lower() not in _TYPES:  # an access or logout token is no ID token
@@ -191,7 +193,12 @@ def read_time(claims: Mapping[str, Any], name: str, *, needed: bool = True) -> d
     raw = claims.get(name)
     if raw is None and not needed and name not in claims:
         return None
-    if isinstance(raw, bool) or not isinstance(raw, int | float) or not math.isfinite(raw) or not 0 <= raw <= _LAST_SECOND:
+    if (
+        isinstance(raw, bool)
+        or not isinstance(raw, int | float)
+        or not math.isfinite(raw)
+        or not 0 <= raw <= _LAST_SECOND
+    ):
         raise UpstreamInvalid(name)
     return datetime.fromtimestamp(raw, UTC)
 

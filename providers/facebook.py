@@ -97,8 +97,10 @@ class Facebook:
     def __init__(self, preset: Preset, http: UpstreamHTTP, clock: Clock) -> None:
         self._preset, self._http, self._clock = preset, http, clock
         self._offers = offers_of(preset.fields, SCOPE_OF)
-        self._scopes = tuple(dict.fromkeys(("public_profile", *preset.scopes))) if preset.scopes else (
-            scopes_for(self._offers, "public_profile")
+        self._scopes = (
+            tuple(dict.fromkeys(("public_profile", *preset.scopes)))
+            if preset.scopes
+            else (scopes_for(self._offers, "public_profile"))
         )
         ends, version = preset.endpoints, preset.graph_version
         self._dialog = ends.get("authorization", f"https://www.facebook.com/{version}/dialog/oauth")
@@ -271,7 +273,11 @@ class Facebook:
 
         for claim in preset.fields:
             if claim not in SCOPE_OF:
-                add("fields", f"names {claim!r}, which Facebook does not tell.", f"Known: {', '.join(sorted(SCOPE_OF))}.")
+                add(
+                    "fields",
+                    f"names {claim!r}, which Facebook does not tell.",
+                    f"Known: {', '.join(sorted(SCOPE_OF))}.",
+                )
         if not _VERSION.fullmatch(preset.graph_version):
             add("graph_version", "is not a version.", f'Write graph_version = "{LATEST}".')
         warning = version_warning(preset.graph_version, today)
@@ -280,7 +286,12 @@ class Facebook:
         if not preset.client_id.isascii() or not preset.client_id.isalnum():
             add("client_id", "is not an app id.", "Copy the App ID from the app's dashboard: digits only.")
         if preset.trusts_email:
-            add("trusts_email", "has no effect: Facebook never says that an address was proved.", "Remove it.", "warning")
+            add(
+                "trusts_email",
+                "has no effect: Facebook never says that an address was proved.",
+                "Remove it.",
+                "warning",
+            )
         return found
 
 

@@ -75,7 +75,9 @@ class OpenIDConnect:
     def __init__(self, preset: Preset, http: UpstreamHTTP, clock: Clock) -> None:
         self._preset, self._http, self._clock = preset, http, clock
         self._offers = offers_of(preset.fields, SCOPE_OF)
-        self._scopes = tuple(dict.fromkeys(("openid", *preset.scopes))) if preset.scopes else scopes_for(self._offers, "openid")
+        self._scopes = (
+            tuple(dict.fromkeys(("openid", *preset.scopes))) if preset.scopes else scopes_for(self._offers, "openid")
+        )
         self._metadata: Cached[Metadata] = Cached(self._discover, self._read_metadata, clock, METADATA_FRESH)
         self._keys = IssuerKeys(http, self._jwks_address, clock)
 
@@ -115,7 +117,9 @@ class OpenIDConnect:
         claims = await self._verify(attempt, answer, now)
         tokens = answer.tokens(now, attempt.scopes)
         more = await self._userinfo(metadata, claims, tokens)
-        return Identified(identity=read_identity(self._preset, self._offers, claims, more, tokens.scopes), tokens=tokens)
+        return Identified(
+            identity=read_identity(self._preset, self._offers, claims, more, tokens.scopes), tokens=tokens
+        )
 
     async def revoke(self, tokens: UpstreamTokens) -> None:
         """Revoke what we hold, where there is an endpoint for it (RFC 7009): the refresh token ends the grant."""
@@ -190,7 +194,9 @@ class OpenIDConnect:
         """What is wrong with a preset of this kind; file and line are filled in by the loader."""
         found = []
         if not preset.issuer:
-            found.append(_problem("issuer", "is missing.", 'Write issuer = "https://…", exactly as the provider spells it.'))
+            found.append(
+                _problem("issuer", "is missing.", 'Write issuer = "https://…", exactly as the provider spells it.')
+            )
         elif "?" in preset.issuer or "#" in preset.issuer:
             found.append(_problem("issuer", "has a query.", "Give the issuer as its metadata spells it."))
         if preset.pkce is False:
@@ -236,7 +242,9 @@ def read_metadata(preset: Preset, raw: Mapping[str, Any]) -> Metadata:
         raise UpstreamInvalid("discovery_issuer")
     types, methods = raw.get("response_types_supported", ["code"]), raw.get("code_challenge_methods_supported")
     if (not isinstance(types, list) or "code" not in types) and "token" not in preset.endpoints:
-        raise UpstreamInvalid("discovery_response_types")  # who names a token address knows of a code flow not told here
+        raise UpstreamInvalid(
+            "discovery_response_types"
+        )  # who names a token address knows of a code flow not told here
     if isinstance(methods, list) and methods and "S256" not in methods and preset.pkce is not False:
         raise UpstreamInvalid("discovery_pkce")
     return Metadata(

@@ -125,7 +125,9 @@ class _Reader:
 
     def problem(self, key: str, what: str, fix: str) -> None:
         file, line = self.where(key)
-        self.problems.append(Problem(file=file, line=line, key=f"{self.id}.{key}" if key else self.id, what=what, fix=fix))
+        self.problems.append(
+            Problem(file=file, line=line, key=f"{self.id}.{key}" if key else self.id, what=what, fix=fix)
+        )
 
     def values(self) -> dict[str, object]:
         known = {item.name for item in fields(Preset)} - {"id"}
@@ -133,7 +135,9 @@ class _Reader:
             if key not in known:
                 self.problem(key, "is not a known option.", f"Known: {', '.join(sorted(known))}.")
         if not _ID.fullmatch(self.id):
-            self.problem("", "is not usable as an id.", "Use small letters, digits, - and _; at most 32, a letter first.")
+            self.problem(
+                "", "is not usable as an id.", "Use small letters, digits, - and _; at most 32, a letter first."
+            )
         out: dict[str, object] = {"id": ProviderId(self.id)}
         for key in ("kind", "client_id"):
             out[key] = self.text(key, needed=True)
@@ -274,7 +278,9 @@ class _Reader:
         declared = set(posting.scopes) if isinstance(posting, Posting) else set()
         for scope in asked if isinstance(asked, tuple) else ():
             if scope in declared or is_posting_scope(scope):
-                self.problem("scopes", f"asks to post ({scope!r}) at sign-in.", "Remove it; posting has its own opt-in page.")
+                self.problem(
+                    "scopes", f"asks to post ({scope!r}) at sign-in.", "Remove it; posting has its own opt-in page."
+                )
 
 
 def is_address(text: str) -> bool:
@@ -285,4 +291,10 @@ def is_address(text: str) -> bool:
     except ValueError:
         return False
     plain = text.isascii() and all(ch > " " and ch not in '\\"<>^`{|}\x7f' for ch in text)
-    return plain and parts.scheme in {"https", "http"} and bool(parts.hostname) and "@" not in parts.netloc and "#" not in text
+    return (
+        plain
+        and parts.scheme in {"https", "http"}
+        and bool(parts.hostname)
+        and "@" not in parts.netloc
+        and "#" not in text
+    )

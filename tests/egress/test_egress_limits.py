@@ -139,7 +139,9 @@ async def test_redirects_are_handed_back_not_followed() -> None:
     assert (answer.status, target.connections) == (302, 0)
 
 
-@pytest.mark.parametrize("garbage", [b"", b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 abc\r\n\r\n", b"\x00" * 100, plain(b"x" * 9)[:-5]])
+@pytest.mark.parametrize(
+    "garbage", [b"", b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 abc\r\n\r\n", b"\x00" * 100, plain(b"x" * 9)[:-5]]
+)
 async def test_something_that_is_not_http_is_an_outage(garbage: bytes) -> None:
     """catalogue 173."""
     async with speaking(garbage) as canary:
@@ -177,7 +179,9 @@ async def test_a_hanging_host_does_not_hold_up_another() -> None:
         await egress.aclose()
 
 
-async def test_after_failures_in_a_row_a_host_is_left_alone_and_then_tried_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_after_failures_in_a_row_a_host_is_left_alone_and_then_tried_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """catalogue 172, 175: the circuit opens, half-opens for one request, and closes on the first answer."""
     monkeypatch.setattr("broker.egress.OPEN_SECONDS", 0.4)
     answers = [b""] * (FAILURES_TO_OPEN + 1) + [plain(b"back")] * 3
@@ -237,7 +241,11 @@ async def test_errors_hold_neither_path_nor_query_and_tell_the_person_nothing() 
     async with speaking(silent) as canary:
         egress = client(canary, seconds=0.1)
         found: list[UpstreamUnavailable] = []
-        for url in (f"http://localhost:{canary.port}/p?code=SECRET", "https://8.8.8.8/p?code=SECRET", "http://localhost:9/SECRET"):
+        for url in (
+            f"http://localhost:{canary.port}/p?code=SECRET",
+            "https://8.8.8.8/p?code=SECRET",
+            "http://localhost:9/SECRET",
+        ):
             with pytest.raises(UpstreamUnavailable) as caught:
                 await egress.request("GET", url, headers={"Authorization": "Bearer SECRET"}, body=b"SECRET")
             found.append(caught.value)
