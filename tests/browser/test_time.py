@@ -6,7 +6,6 @@ The clock only goes on: this module has a town of its own, and nobody goes to th
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 
 import pytest
 from playwright.sync_api import expect

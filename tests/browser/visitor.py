@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from playwright.sync_api import Locator, Page, TimeoutError, expect
+from playwright.sync_api import Error, Locator, Page, expect
 from tests.support.chromium import ARTEFACTS, WAIT, Person
 
 COOKIES: Final = re.compile(r"__Host-doorward_(?:session|last|lang|tx_[\w-]+)")
@@ -56,7 +56,7 @@ class Visitor:
         target = place.get_by_role("button", name=name, exact=True).or_(place.get_by_role("link", name=name, exact=True))
         try:
             target.first.click()
-        except TimeoutError as missing:
+        except Error as missing:
             names = [one.inner_text() for one in self.page.locator("button:visible, a:visible").all()]
             raise AssertionError(f"no {name!r} on {self.page.url}; there are {names}") from missing
 

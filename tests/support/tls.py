@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-NAMES = ("login.test", "forum.test", "wiki.test", "tracker.test", "facebook.test", "openid.test")
+NAMES = ("login.test", "forum.test", "wiki.test", "tracker.test", "facebook.test", "openid.test", "evil.test")
 LIFE = timedelta(days=30)
 
 
