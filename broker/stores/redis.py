@@ -35,7 +35,8 @@ CONNECTIONS: Final = 64
 PREFIX: Final = "dw:"
 
 # KEYS: the session by sid, by digest, the account's index; ARGV: digest, account, sealed, milliseconds, sid, prefix,
-# end in ms since 1970, now in ms, `save` or `touch`. The pointer by sid is `digest account`, or empty once the session has ended.
+# end in ms since 1970, now in ms, `save` or `touch`. The pointer by sid is `digest account`, or empty once the session
+# has ended.
 _SAVE_SESSION: Final = """
 local before = redis.call('GET', KEYS[1])
 if before == '' then return 0 end
