@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import tempfile
 import time
@@ -13,9 +14,8 @@ from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy import Integer, bindparam, func, select
 from tests.contracts.stores import kept_account, kept_grant
-from tests.stores.probes import all_come_to, durable_probes, memory_probes, outcomes
+from tests.stores.probes import all_come_to, durable_probes, memory_probes
 from tests.stores.worker import MASTER_KEY
 from tests.support import builders as make
 from tests.support.builders import FORUM, NOW, FixedClock
@@ -30,9 +30,7 @@ from broker.stores.sql.drivers.connections import ACQUIRE_TIMEOUT
 from broker.stores.sql.drivers.postgresql import STATEMENT_TIMEOUT, PostgresDriver
 from broker.stores.sql.durable import SqlDurable
 from broker.stores.sql.schema import migrate
-from broker.stores.sql.statements import Script, Step, define
-
-SLOW = define(select(func.pg_sleep(bindparam("p_seconds", type_=Integer))))
+from broker.stores.sql.statements import PING, Script, Step
 
 
 @pytest.fixture(scope="module")
@@ -219,41 +217,59 @@ async def test_a_deadlock_costs_one_side_a_503_and_the_other_nothing(url: str, s
     assert await stores.durable.accounts.load(second.id) == second
 
 
-async def test_a_slow_server_and_a_used_up_pool_are_each_a_503_in_time(url: str, stores: Stores) -> None:
+async def test_a_server_that_hangs_and_a_used_up_pool_are_each_a_503_in_time(url: str, stores: Stores) -> None:
     """(catalogue 162)"""
     driver = PostgresDriver(url, size=2)
     durable = SqlDurable(driver, stores.ring, FixedClock())
-    begun = time.monotonic()
+    async with another_client(url) as admin:
+        before = await backends(admin)
+        await asyncio.gather(durable.ping(), durable.ping())
+        hanging = await backends(admin) - before
+    assert len(hanging) == 2
+    for pid in hanging:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        begun = time.monotonic()
 
-    async def slowly() -> float:
-        with pytest.raises(StoreUnavailable, match="TimeoutError"):
-            await driver.read(SLOW, {"p_seconds": 60})
-        return time.monotonic() - begun
+        async def waiting_for_an_answer() -> float:
+            with pytest.raises(StoreUnavailable, match="TimeoutError"):
+                await durable.ping()
+            return time.monotonic() - begun
 
-    async def waiting() -> float:
-        await asyncio.sleep(0.5)
-        found = await outcomes(durable_probes(durable))
-        assert set(found.values()) == {"StoreUnavailable"}
-        return time.monotonic() - begun
+        async def waiting_for_a_connection() -> float:
+            await asyncio.sleep(0.2)
+            await all_come_to("StoreUnavailable", durable_probes(durable))
+            return time.monotonic() - begun
 
-    *slow, waited = await asyncio.gather(slowly(), slowly(), waiting())
-    assert waited < min(slow) < max(slow) < STATEMENT_TIMEOUT + 2
-    assert waited < ACQUIRE_TIMEOUT + 1.5
-    await durable.ping()
+        *answers, connections = await asyncio.gather(
+            waiting_for_an_answer(), waiting_for_an_answer(), waiting_for_a_connection()
+        )
+    finally:
+        for pid in hanging:
+            os.kill(pid, signal.SIGCONT)
+    assert connections < min(answers) <= max(answers) < STATEMENT_TIMEOUT + 2
+    assert connections < ACQUIRE_TIMEOUT + 1.5
+    await all_come_to("answered", durable_probes(durable))
     await driver.close()
+
+
+async def backends(admin: Any) -> set[int]:
+    """The server's processes that serve us."""
+    rows = await admin.fetch("SELECT pid FROM pg_stat_activity WHERE application_name = 'doorward'")
+    return {row[0] for row in rows}
 
 
 async def test_a_transaction_that_breaks_half_way_gives_its_connection_back(url: str) -> None:
     driver = PostgresDriver(url, size=1)
 
     def script() -> Script[None]:
-        yield Step(SLOW, {"p_seconds": 0})
+        yield Step(PING, {})
         raise Conflict("something")
 
     for _ in range(3):
         with pytest.raises(Conflict):
             await driver.run(script)
-    assert await driver.read(SLOW, {"p_seconds": 0})
+    assert await driver.read(PING, {})
     await driver.close()
 
 
