@@ -26,6 +26,16 @@ MAX_CODE: Final = 4096
 MAX_TOKEN: Final = 16 * 1024
 MAX_LIFETIME: Final = timedelta(days=3660)
 
+AUTHORIZATION_ERRORS: Final = frozenset(
+    {
+        "invalid_request", "unauthorized_client", "access_denied", "unsupported_response_type", "invalid_scope",
+        "server_error", "temporarily_unavailable", "interaction_required", "login_required",
+        "account_selection_required", "consent_required", "invalid_request_uri", "invalid_request_object",
+        "request_not_supported", "request_uri_not_supported", "registration_not_supported", "invalid_client",
+    }
+)  # fmt: skip
+"""What a callback may say and a log line may repeat (RFC 6749 §4.1.2.1, OpenID Connect Core §3.1.2.6): it came through
+somebody's browser, so any other word could be anything."""
 _ERROR_CODE = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 _CANCELLED: Final = frozenset({"access_denied", "user_cancelled_authorize"})
 """The second is Apple's spelling."""
@@ -109,7 +119,7 @@ def read_callback(callback: Mapping[str, str]) -> str:
     if error is not None:
         if error in _CANCELLED:
             raise SignInCancelled(f"upstream {error}")
-        raise UpstreamRejected(f"authorization {safe_code(error)}")
+        raise UpstreamRejected(f"authorization {error if error in AUTHORIZATION_ERRORS else 'other'}")
     code = callback.get("code", "")
     if not code or len(code) > MAX_CODE or not code.isprintable():
         raise UpstreamInvalid("code")
@@ -117,7 +127,7 @@ def read_callback(callback: Mapping[str, str]) -> str:
 
 
 def safe_code(raw: object) -> str:
-    """An error code fit for a log line, or `other`: the text came through somebody's browser."""
+    """An error code that a provider's server sent, fit for a log line, or `other`."""
     return raw if isinstance(raw, str) and _ERROR_CODE.fullmatch(raw) else "other"
 
 

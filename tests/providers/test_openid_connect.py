@@ -20,7 +20,7 @@ from broker.errors import (
     UpstreamRejected,
     UpstreamUnavailable,
 )
-from providers._oauth import challenge_of
+from providers._oauth import challenge_of, read_callback
 from providers.openid_connect import OpenIDConnect
 from tests.providers.rig import (
     ACCESS_TOKEN,
@@ -466,3 +466,11 @@ async def test_nothing_secret_shows() -> None:
     for value in ("s3cret", NONCE, VERIFIER, "state-of-this-attempt", ACCESS_TOKEN, SUBJECT, "Ana", "example.org"):
         assert value not in shown
     assert json.dumps(DISCOVERY)
+
+
+@pytest.mark.parametrize("word", ["zoe.miller", "nullcanary", "server_error2", "x" * 64])
+def test_a_word_from_the_browser_reaches_no_log(word: str) -> None:
+    """An error code that no specification has is not repeated (catalogue 152)."""
+    with pytest.raises(UpstreamRejected) as caught:
+        read_callback({"error": word})
+    assert word not in f"{caught.value.detail}"
