@@ -180,6 +180,7 @@ class Larder:
 
     async def _codes(self, held: Held) -> None:
         """Codes of the forum, and the tokens of one more."""
+        await self._share_again(held)
         forum, cookie = self.house.site("forum"), f"{self.house.world.cookies.session_name}={held.session}"
         for _ in range(3):
             url = urlsplit(forum.request_url(scope="openid profile email offline_access"))
@@ -191,6 +192,16 @@ class Larder:
         code, verifier = held.codes.pop()
         tokens = await redeem(self.app, forum, code, verifier)
         held.tokens = {name: text for name, text in tokens.items() if name.endswith("_token") and isinstance(text, str)}
+
+    async def _share_again(self, held: Held) -> None:
+        """A request before may have stopped sharing with the forum, or disconnected it: the person comes back and shares."""
+        browser = self.house.browser()
+        browser.jar.set(self.house.world.cookies.session_name, held.session, domain="login.test", path="/")
+        shown = await browser.go(self.house.site("forum").request_url(scope="openid profile email offline_access"))
+        if isinstance(shown, Shown):
+            offered = {box for form in shown.forms for box in form.boxes.get("share", ())}
+            shown = await browser.press("decision=share", tick=sorted(offered & {"name", "email", "offline_access"}))
+        assert isinstance(shown, Arrival), f"{shown.url}: {shown.text[:300]}"
 
     async def _sealed(self, held: Held) -> None:
         world = self.house.world
