@@ -361,6 +361,7 @@ class Supervisor:
             child.stopping = False
             return
         self._signal(child, signal.SIGKILL)
+        self._wait(lambda: child.exit_code is not None, EXTRA_TO_STOP)
         raise CannotServe(*(child.reasons or ("A server process with the new configuration did not become ready.",)))
 
     # --- processes --------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ CANNOT_WORK: Final = 3
 """Exit code of a worker that has said why it cannot work."""
 TRY_AGAIN_EVERY: Final = 1.0
 """Seconds between two tries to reach stores that are away."""
-FIRST_TRY: Final = 3.0
+FIRST_TRY: Final = 10.0
 """Seconds until a patient worker listens although its stores have not answered yet."""
 FIRST_WORDS: Final = 2.0
 """Seconds that a new connection gets to say what it wants when the worker stops."""
