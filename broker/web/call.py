@@ -67,6 +67,13 @@ class Call:
         return str(self.request.path_params["id"])
 
     @property
+    def place(self) -> str:
+        """Where this page can be opened again, in another language: a provider's answer is good only once."""
+        if not self.request.url.path.startswith("/callback/"):
+            return self.request.url.path
+        return f"/f/{self.carried.transaction.id}/continue" if self.carried is not None else "/"
+
+    @property
     def binding(self) -> str:
         """What this page's forms are bound to."""
         if self.request.url.path.startswith("/f/") and "id" in self.request.path_params:
@@ -88,7 +95,7 @@ class Call:
             page,
             locale=self.locale,
             csrf_token=self.world.cookies.form_token(self.binding),
-            request_path=self.request.url.path,
+            request_path=self.place,
         )
         return Response(body, status, media_type="text/html; charset=utf-8")
 

@@ -70,12 +70,16 @@ def _unexpected(error: Exception) -> BrokerError:
     return ServerFault(detail=type(error).__name__)
 
 
+_NOT_TO_COME_BACK_TO = frozenset({"callback", "step_up"})
+"""A provider's answer is good once, and a sign-in makes a second one needless."""
+
+
 def _to_sign_in(call: Call, route: Route | None, problem: BrokerError) -> Response | None:
     """Not an error at all: who opens a page of My Account signed out is asked to sign in, and comes back to it."""
     if route is None or route.answers != "page" or call.request.method != "GET":
         return None
     path, query = call.request.url.path, call.request.url.query
-    if not isinstance(problem, SignInRequired) or not is_local_path(path) or path == "/sign-in/again":
+    if not isinstance(problem, SignInRequired) or not is_local_path(path) or route.name in _NOT_TO_COME_BACK_TO:
         return None
     target = f"{path}?{query}" if query and is_local_path(f"{path}?{query}") else path
     return see_other(f"/sign-in?next={quote(target)}")

@@ -153,6 +153,35 @@ async def test_adding_a_way_needs_a_fresh_sign_in(house: House) -> None:
     assert len(await house.world.durable.accounts.links((await only_account(house)).id)) == 2
 
 
+@pytest.mark.parametrize("begins", ["link", "fresh sign-in"])
+async def test_who_was_signed_out_meanwhile_is_asked_to_sign_in_and_nothing_is_added(house: House, begins: str) -> None:
+    """Signed out in another tab while at the provider: the answer leads nowhere, and stands in no address of ours
+    (catalogue 122).
+    """
+    browser, elsewhere = house.browser(), house.browser()
+    await browser.sign_up(user_name="ana")
+    await elsewhere.sign_in()
+    await browser.open("/me/ways" if begins == "link" else "/sign-in/again?next=/me")
+    provider, persona = ("openid", "lucas") if begins == "link" else ("facebook", "normal")
+    await getattr(house, provider).order(persona=persona)
+    await elsewhere.open("/me/devices")
+    form, pressed = browser.page.find(f"provider={provider}")
+    same = {"Origin": "https://login.test", "Sec-Fetch-Site": "same-origin"}
+    fields = [*form.fields, (pressed.name, pressed.value)]
+    left = await browser.send("POST", f"https://login.test{form.action}", data=fields, headers=same)
+    there = await browser.send("GET", left.headers["refresh"].partition("url=")[2])
+    await elsewhere.press("Sign out all others")
+    if there.is_redirect:
+        shown = await browser.open(there.headers["location"])
+    else:
+        browser.shown = Shown.read(there)
+        shown = await browser.agree_upstream(browser.page)  # type: ignore[assignment]
+    assert shown.status == 401
+    assert "Please sign in to see this page" in shown.headings
+    assert not [url for _, url in shown.links if "callback" in url or "code=" in url]
+    assert len(await house.world.durable.accounts.links((await only_account(house)).id)) == 1
+
+
 async def test_a_fresh_sign_in_as_somebody_else_is_refused_and_changes_nothing(house: House) -> None:
     """(catalogue 122)"""
     browser = house.browser()
