@@ -11,7 +11,7 @@ import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, assert_never
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from broker.domain.account import AccountStatus
@@ -296,6 +296,8 @@ class PostingGate:
         by_id = {receipt.id: receipt for receipt in receipts}
         for one in ending:
             self.ledger.withdraw(unit, by_id[one.receipt], sid=sid, locale=locale, notice_version=self._notice())
+        if not ending:
+            return Ended()
         unit.cancel_postings(account, now, client=client, provider=provider)
         for gone in {one.client for one in ending} - {one.client for one in staying}:
             unit.drop_posting_subject(account, gone)
@@ -468,6 +470,8 @@ class PostingGate:
                 return replace(await self._settle(posting, PostState.NEEDS_PERSON), window=outcome.url)
             case PostUnknown():
                 return await self._settle(posting, PostState.UNKNOWN)
+            case other:
+                assert_never(other)
 
     def _usable(self, token: UpstreamTokens | None) -> UpstreamTokens | None:
         if token is None or (token.expires_at is not None and token.expires_at <= self.clock.now()):

@@ -39,6 +39,8 @@ class Network:
     outcome: Posted | NeedsPerson | PostUnknown | BaseException | None = None
     before: Callable[[], Awaitable[None]] | None = None
     can_undo: bool = True
+    undo_outcome: Exception | None = None
+    """Raised instead, where a post is to be taken back."""
 
     async def publish(
         self, permit: PostingPermit, message: Message, token: UpstreamTokens | None
@@ -60,5 +62,7 @@ class Network:
     async def undo(self, permit: PostingPermit, remote_id: str, token: UpstreamTokens | None) -> bool:
         if self.scopes and token is None:
             raise PostingNotPermitted("no token for posting")
+        if self.undo_outcome is not None:
+            raise self.undo_outcome
         self.undone.append(remote_id)
         return self.can_undo
