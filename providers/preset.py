@@ -171,7 +171,8 @@ class _Reader:
         if value is None and not needed:
             return None
         if not isinstance(value, str) or not value.strip():
-            self.problem(key, "is missing." if value is None else "is not text.", f'Write {key} = "…".')
+            what = "is missing." if value is None else "is empty." if isinstance(value, str) else "is not text."
+            self.problem(key, what, f'Write {key} = "…".')
             return default
         return value
 
