@@ -686,6 +686,22 @@ async def test_turning_off_revokes_there_and_cancels_what_waits(house: House) ->
     assert (await ana.ask()).status_code == 403
 
 
+@pytest.mark.parametrize("odd", ["", "\x00", "a\x00b", "x" * 3000, "🍅"])
+async def test_turning_off_what_does_not_exist_changes_nothing(
+    tmp_path: Path, sandboxes: Sandboxes, postgres_url: str, odd: str
+) -> None:
+    """Whatever the form says: nothing of it reaches the database, which could not hold some of it."""
+    providers = PROVIDERS_TOML + POSTING_TOML
+    async with open_house(tmp_path, sandboxes, providers=providers, database_url=postgres_url) as house:
+        ana = await Member.join(house)
+        fields = [("csrf", await form_token(ana)), ("provider", odd), ("client", odd)]
+        page = await ana.browser.submit("post", f"{ISSUER}/me/posting/off", fields)
+        assert isinstance(page, Shown)
+        assert (page.path, page.status) == ("/me/posting", 200)
+        assert (await ana.ask(provider=odd)).status_code == 403
+        assert await house.world.durable.ledger.receipts(await ana.account, Purpose.POST_UPSTREAM) == ()
+
+
 async def test_an_old_post_is_deleted_from_my_account(house: House) -> None:
     ana = await Member.join(house)
     await ana.opt_in()
