@@ -11,12 +11,16 @@ from typing import Any
 
 import orjson
 import pytest
+from starlette.requests import Request
 from tests.support.house import ISSUER, House, Shown
 from tests.web.desk import member
 
 from broker.domain.account import AccountStatus
-from broker.errors import BrokerError, InteractionError, ProtocolError, UpstreamError
+from broker.errors import BrokerError, Conflict, InteractionError, ProtocolError, UpstreamError
+from broker.web.call import Call
 from broker.web.pages.problems import ALIASES, WORDS
+from broker.web.problems import answer_problem
+from broker.web.routes import ROUTES
 
 REFERENCE = re.compile(r"Reference: ([2-9A-Z]{4}-[2-9A-Z]{4})")
 
@@ -228,6 +232,8 @@ async def test_every_state_has_its_page_its_words_and_its_way_out(house: House, 
         assert int(page.response.headers["retry-after"]) > 0
     found = REFERENCE.search(page.text)
     assert found, page.text
+    assert re.search(r"\d{4}, \d{2}:\d{2} UTC", page.text)
+    assert ("Get help", "/help") in page.links
     lines = [orjson.loads(line) for line in house.log.splitlines()]
     logged = [line for line in lines if line.get("reference") == found[1] and line["event"] == "problem"]
     assert len(logged) == 1
@@ -262,6 +268,17 @@ def test_no_state_is_reached_by_nobody() -> None:
     }  # fmt: skip
     elsewhere = {"last_link", "account_exists", "posting_not_permitted", "form_invalid", "upstream_rejected"}
     assert set(WORDS) == walked | elsewhere
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(Conflict("account"), 401), (Conflict("grant"), 500), (RuntimeError("x"), 500)]
+)
+async def test_an_account_closed_at_that_very_moment_is_no_fault(house: House, error: Exception, status: int) -> None:
+    """What a store says when the account went between two looks; anything else unexpected is ours (catalogue 130)."""
+    scope = {"type": "http", "method": "POST", "path": "/me/news", "query_string": b"", "headers": []}
+    route = next(route for route in ROUTES if (route.method, route.path) == ("POST", "/me/news"))
+    answer = answer_problem(Call(request=Request(scope), world=house.world), route, error)
+    assert answer.status_code == status
 
 
 async def test_what_sites_ask_for_wrongly_is_json_where_servers_listen(house: House) -> None:
