@@ -253,6 +253,28 @@ async def test_a_server_that_hangs_and_a_used_up_pool_are_each_a_503_in_time(url
     await driver.close()
 
 
+async def test_a_connection_whose_answer_nobody_waited_for_is_not_lent_again(url: str) -> None:
+    """What it would answer next is the answer to another's question."""
+    driver = PostgresDriver(url, size=1)
+    async with another_client(url) as admin:
+        before = await backends(admin)
+        await driver.read(PING, {})
+        (first,) = await backends(admin) - before
+        os.kill(first, signal.SIGSTOP)
+        try:
+            asking = asyncio.create_task(driver.read(PING, {}))
+            await asyncio.sleep(0.05)
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+            assert [tuple(row) for row in await driver.read(PING, {})] == [(1,)]
+        finally:
+            os.kill(first, signal.SIGCONT)
+        (second,) = await backends(admin) - before - {first}
+    assert second != first
+    await driver.close()
+
+
 async def backends(admin: Any) -> set[int]:
     """The server's processes that serve us."""
     rows = await admin.fetch("SELECT pid FROM pg_stat_activity WHERE application_name = 'doorward'")

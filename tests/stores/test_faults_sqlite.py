@@ -8,10 +8,11 @@ import stat
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.contracts.stores import kept_account, kept_grant
-from tests.stores.probes import all_come_to, durable_probes, memory_probes, outcomes
+from tests.stores.probes import Probe, all_come_to, durable_probes, memory_probes, outcomes
 from tests.stores.worker import MASTER_KEY
 from tests.support import builders as make
 from tests.support.builders import NOW, FixedClock
@@ -251,6 +252,45 @@ async def test_a_damaged_delivery_is_given_up_and_holds_back_no_other(path: Path
         found = other.execute("SELECT given_up, last_error FROM deliveries WHERE id = ?", [damaged.id]).fetchall()
     other.close()
     assert found == [(1, "does not open")]
+
+
+async def test_what_must_outlive_a_power_cut_is_on_disk_before_it_is_answered(stores: Stores) -> None:
+    """Browser memory need not: a power cut signs somebody out at worst."""
+    durable = stores.durable
+    assert isinstance(durable, SqlDurable)
+    assert isinstance(durable.driver, SqliteDriver)
+    writer = durable.driver._writer
+    normal, full = [(1,)], [(2,)]
+
+    async def synchronous_after(probe: Probe) -> list[Any]:
+        await probe()
+        return writer.execute("PRAGMA synchronous").fetchall()
+
+    lasting = {
+        "grants.consume_code",
+        "grants.rotate",
+        "outbox.done",
+        "keys.add",
+        "unit of one step",
+        "unit of many steps",
+    }
+    for name, probe in durable_probes(durable).items():
+        if name in lasting:
+            await stores.memory.transactions.delete("none")
+            assert await synchronous_after(probe) == full, name
+    for name, probe in memory_probes(stores.memory).items():
+        if name.endswith(("save", "delete", "first_time", "hit")):
+            await durable.outbox.done("none")
+            assert await synchronous_after(probe) == normal, name
+
+
+async def test_one_that_must_last_makes_the_whole_commit_last(stores: Stores) -> None:
+    durable = stores.durable
+    assert isinstance(durable, SqlDurable)
+    assert isinstance(durable.driver, SqliteDriver)
+    await stores.memory.transactions.delete("none")
+    await asyncio.gather(*(stores.memory.transactions.delete("none") for _ in range(20)), durable.outbox.done("none"))
+    assert durable.driver._writer.execute("PRAGMA synchronous").fetchall() == [(2,)]
 
 
 async def test_a_closed_store_is_a_503(stores: Stores) -> None:
