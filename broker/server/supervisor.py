@@ -145,10 +145,12 @@ class Supervisor:
         for child in first:
             if child.state == "failed":
                 raise CannotServe(*child.reasons)
-            if child.exit_code is not None and not self._stops_asked:
-                raise CannotServe(f"A server process ended with {child.exit_code} while starting; the log says more.")
-            if child.state == "starting" and not self._stops_asked:
-                raise CannotServe(f"A server process did not start within {LISTENING_WITHIN:.0f} seconds.")
+        if self._stops_asked or any(child.exit_code is None and child.state != "starting" for child in first):
+            return  # whoever is missing is started again, as at any other time
+        ended = next((child.exit_code for child in first if child.exit_code is not None), None)
+        if ended is not None:
+            raise CannotServe(f"The server processes ended with {ended} while starting; the log says more.")
+        raise CannotServe(f"No server process started within {LISTENING_WITHIN:.0f} seconds.")
 
     def _end(self) -> None:
         """Stop everybody: no new connections from now on, running requests get their time."""
@@ -281,14 +283,23 @@ class Supervisor:
             return
         now = time.monotonic()
         if self._metrics_missing() and now >= self._next_metrics:
-            self._start_metrics(self._settings)
+            self._next_metrics = now + PAUSES[-1]
+            self._try(lambda: self._start_metrics(self._settings))
         if self._missing() <= 0 or now < self._next_start:
             return
         if self._deaths >= GIVE_UP_AFTER and not any(child.state == "ready" for child in self._workers):
             why = self._last_reasons or ("The lines above say why; `doorward check` may know more.",)
             raise CannotServe(f"The server processes died {self._deaths} times in a row, so this makes no sense.", *why)
+        self._next_start = now + PAUSES[1]
         for _ in range(self._missing()):
-            self._start_worker(self._settings, patient=True)
+            self._try(lambda: self._start_worker(self._settings, patient=True))
+
+    def _try(self, start: Callable[[], object]) -> None:
+        """Start a process. A system that has none to give has one later."""
+        try:
+            start()
+        except CannotServe as error:
+            self._log.warn("worker_not_started", message=str(error))
 
     # --- reading the configuration again ----------------------------------------------------------------
 
@@ -403,7 +414,12 @@ class Supervisor:
     def _fork(
         self, work: Callable[[], int], settings: Settings, from_child: int, to_parent: int, *, is_metrics: bool = False
     ) -> Child:
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            os.close(from_child)
+            os.close(to_parent)
+            raise CannotServe(f"The system gives no further process ({error.strerror}). Raise its limit.") from None
         if not pid:
             code = 1
             try:
