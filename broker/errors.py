@@ -396,7 +396,7 @@ class ConfigurationError(BrokerError):
 # --- heard by flows only ------------------------------------------------------------------------------
 
 
-class Conflict(Exception):  # noqa: N818 - the stores' one word for a broken expectation
+class Conflict(Exception):
     """A store's broken expectation: something unique exists already, or a compare-and-set lost."""
 
     def __init__(self, what: str) -> None:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import Final
 
-from babel.messages.catalog import Catalog
+from babel.messages.catalog import Catalog, Message
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po, write_po
 
@@ -40,7 +40,7 @@ def _entries() -> Iterator[str | tuple[str, str]]:
         )
         for _, _, message, _, _ in found:
             if message and message != ("",):
-                yield tuple(message[:2]) if isinstance(message, tuple) else message
+                yield (message[0], message[1]) if isinstance(message, tuple) else message
 
 
 def translated(tag: str) -> Catalog:
@@ -50,6 +50,13 @@ def translated(tag: str) -> Catalog:
         return read_po(source, locale=tag)
 
 
+def strings_of(message: Message) -> list[str]:
+    """Its translations: one, or one for each plural form."""
+    if message.string is None or isinstance(message.string, str):
+        return [message.string or ""]
+    return list(message.string)
+
+
 def missing(tag: str) -> list[str | tuple[str, str]]:
     """Sentences without a translation."""
     held = translated(tag)
@@ -57,9 +64,9 @@ def missing(tag: str) -> list[str | tuple[str, str]]:
     for message in extracted():
         if message.id:
             found = held.get(message.id)
-            strings = [] if found is None else [found.string] if isinstance(found.string, str) else list(found.string)
+            strings = [] if found is None else strings_of(found)
             if not strings or not all(strings):
-                out.append(message.id)
+                out.append(message.id if isinstance(message.id, str) else (message.id[0], message.id[1]))
     return out
 
 

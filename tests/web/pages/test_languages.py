@@ -12,7 +12,7 @@ from starlette.requests import Request
 from broker import paths
 from broker.web.i18n import Languages, day_text, language_name, pseudo, when_text
 from broker.web.render import Renderer
-from tests.web.pages.catalogue import extracted, missing, translated
+from tests.web.pages.catalogue import extracted, missing, strings_of, translated
 from tests.web.pages.markup import Element
 
 _HOLES = re.compile(r"%\(\w+\)[sd]|</?\w+[^>]*>")
@@ -28,7 +28,7 @@ def test_translations_keep_placeholders_and_tags() -> None:
         if not message.id:
             continue
         ids = [message.id] if isinstance(message.id, str) else list(message.id)
-        strings = [message.string] if isinstance(message.string, str) else list(message.string)
+        strings = strings_of(message)
         for text in strings:
             assert sorted(set(_HOLES.findall(str(text)))) == sorted(set(_HOLES.findall(ids[-1]))), ids
 
