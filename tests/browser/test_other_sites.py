@@ -132,7 +132,7 @@ def test_no_page_of_ours_can_be_framed(town: Town, evil: Evil, visitor: Visitor)
 
 def test_a_window_that_opened_us_has_no_hold_on_us(town: Town, evil: Evil, visitor: Visitor) -> None:
     """Cross-Origin-Opener-Policy: the opener sees a closed window and cannot steer the one with our page in it."""
-    evil.body = f"<button onclick=\"mine = open('{town.login}/me')\">Open</button>"
+    evil.body = f"<button onclick=\"window.mine = window.open('{town.login}/me')\">Open</button>"
     visitor.open(evil.url)
     visitor.page.get_by_role("button").click()
     for _ in range(50):
@@ -165,7 +165,7 @@ def test_where_people_were_is_told_to_nobody(town: Town, evil: Evil, visitor: Vi
     visitor.page.wait_for_url(evil.url + "/")
     assert "referer" not in evil.asked[0]
     asked: list[Any] = []
-    visitor.page.on("request", asked.append)
+    visitor.page.on("request", lambda request: asked.append(request))
     visitor.open(town.login + "/sign-in/again")
     visitor.press("Continue with Facebook (sandbox)")
     visitor.page.wait_for_url(re.compile("facebook.test"))

@@ -7,10 +7,10 @@ has nothing to say, and the cookies are those of the cookie page. Pictures and w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from playwright.sync_api import Error, Locator, Page, expect
 from tests.support.chromium import ARTEFACTS, WAIT, Person
@@ -179,7 +179,7 @@ def check_spoken(spoken: str, where: str) -> None:
     assert roles
 
 
-def check_cookies(cookies: list[dict[str, object]]) -> None:
+def check_cookies(cookies: Sequence[Mapping[str, Any]]) -> None:
     """Ours are exactly those of the cookie page, for this host alone, out of reach of scripts."""
     for cookie in cookies:
         assert COOKIES.fullmatch(str(cookie["name"])), cookie["name"]
