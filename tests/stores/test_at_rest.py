@@ -372,6 +372,20 @@ def test_the_labels_of_blind_indexes_keep_them_apart() -> None:
     assert {len(mark) for mark in marks} == {32}
 
 
+async def test_a_delivery_that_is_done_or_purged_leaves_no_mark(url: str, stores: Stores) -> None:
+    """(catalogue 168)"""
+    done, given_up, waiting = make.delivery(), make.delivery(), make.delivery()
+    unit = stores.durable.unit()
+    for delivery in (done, given_up, waiting):
+        unit.enqueue(delivery)
+    await unit.commit()
+    await stores.durable.outbox.done(done.id)
+    await stores.durable.outbox.give_up(given_up.id, "gone")
+    assert await stores.durable.purge(NOW + timedelta(days=31)) == 1
+    marks = await ask(url, "SELECT DISTINCT delivery FROM delivery_marks")
+    assert [row[0] for row in marks] == [waiting.id]
+
+
 # --- keys ---------------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -26,6 +27,7 @@ from broker.domain.grant import AlreadyRedeemed
 from broker.domain.values import AccountId
 from broker.errors import Conflict, StoreUnavailable
 from broker.stores import Stores, open_stores
+from broker.stores.sql import grants
 from broker.stores.sql.drivers.connections import ACQUIRE_TIMEOUT
 from broker.stores.sql.drivers.postgresql import STATEMENT_TIMEOUT, PostgresDriver
 from broker.stores.sql.durable import SqlDurable
@@ -215,6 +217,56 @@ async def test_a_deadlock_costs_one_side_a_503_and_the_other_nothing(url: str, s
                 await erasing
     assert await stores.durable.accounts.load(first.id) == first
     assert await stores.durable.accounts.load(second.id) == second
+
+
+async def test_a_family_waits_for_a_revocation_under_way_and_is_refused(url: str, stores: Stores) -> None:
+    """(catalogue 20, 83)"""
+    grant = await kept_grant(stores.durable)
+    family = make.family(grant)
+    unit = stores.durable.unit()
+    unit.add_family(family)
+    async with another_client(url) as other:
+        async with other.transaction():
+            await other.execute("UPDATE grants SET revoked_at = 1 WHERE id = $1", grant.id)
+            adding = asyncio.create_task(unit.commit())
+            await asyncio.sleep(0.2)
+            assert not adding.done()
+        with pytest.raises(Conflict, match="grant"):
+            await adding
+    assert await stores.durable.grants.load_family(family.id) is None
+
+
+async def test_a_revocation_waits_for_a_family_under_way_and_reaches_it(url: str, stores: Stores) -> None:
+    """(catalogue 20, 83)"""
+    durable = stores.durable
+    assert isinstance(durable, SqlDurable)
+    grant = await kept_grant(durable)
+    family = make.family(grant)
+    added, go_on = threading.Event(), threading.Event()
+
+    def slowly() -> Script[None]:
+        yield Step(grants.ADD_FAMILY, grants.family_params(family), "rows", "grant")
+        added.set()
+        assert go_on.wait(5)
+
+    def add_in_another_process() -> None:
+        async def add() -> None:
+            driver = PostgresDriver(url, size=1)
+            await driver.run(slowly)
+            await driver.close()
+
+        asyncio.run(add())
+
+    adding = asyncio.create_task(asyncio.to_thread(add_in_another_process))
+    assert await asyncio.to_thread(added.wait, 5)
+    unit = durable.unit()
+    unit.revoke_grant(grant.id, NOW)
+    revoking = asyncio.create_task(unit.commit())
+    await asyncio.sleep(0.2)
+    assert not revoking.done()
+    go_on.set()
+    await asyncio.gather(adding, revoking)
+    assert (await durable.grants.load_family(family.id) or family).revoked_at == NOW
 
 
 async def test_a_server_that_hangs_and_a_used_up_pool_are_each_a_503_in_time(url: str, stores: Stores) -> None:
