@@ -219,3 +219,12 @@ def _luminance(colour: str) -> float:
     parts = (int(digits[index : index + 2], 16) / 255 for index in (0, 2, 4))
     red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_a_picture_that_is_not_there_cannot_be_removed(show: Renderer) -> None:
+    field = pages.AccountField(claim="picture", value="", source="person", purpose="Shown.", audience="everyone")
+    html = show.page(pages.AccountDetails(name="Ana", fields=(field,)), locale="en", csrf_token="t", request_path="/")
+    assert b"Remove" not in html
+    filled = pages.AccountField(claim="picture", value="x", source="person", purpose="Shown.", audience="everyone")
+    html = show.page(pages.AccountDetails(name="Ana", fields=(filled,)), locale="en", csrf_token="t", request_path="/")
+    assert b"Remove my picture" in html
