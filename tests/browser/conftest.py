@@ -1,7 +1,13 @@
-"""The town of every browser test."""
+"""The town of every browser test, and a look into every log."""
 
 from __future__ import annotations
 
+import pytest
 from tests.browser.town import town
 
 __all__ = ["town"]
+
+
+@pytest.fixture(autouse=True)
+def _quiet_log(quiet_log: None) -> None:
+    """What libraries logged is searched after each test; the town's own log when it closes (tests/support/watch.py)."""

@@ -192,13 +192,15 @@ def open_town(folder: Path, chromium: Chromium, authority: Authority) -> Iterato
             start(name, app)
         telemetry = Telemetry(log=Log(town.log_stream), metrics=NoMetrics())
         settings = load_settings(config, {})
-        start("broker", Watched(create_app(settings, telemetry, town.clock), lambda: town.log))
+        watched = Watched(create_app(settings, telemetry, town.clock), lambda: town.log)
+        start("broker", watched)
         context = authority.client_context()
         for name, module in (("forum", forum), ("wiki", wiki), ("tracker", tracker)):
             more: dict[str, Any] = {"verify": context} if module is tracker else {"ssl_context": context}
             given = {"issuer": town.login, "client_id": name, "client_secret": secrets[name], "public_url": town.url(name)}
             start(name, module.create_app(**given, **more))
         yield town
+        watched.end()
 
 
 def _sandboxes(town: Town, secrets: dict[str, str]) -> dict[str, Any]:
