@@ -209,10 +209,13 @@ class AccountFlow:
     # --- devices --------------------------------------------------------------------------------------
 
     async def end_device(self, session: Session, sid: Sid) -> None:
-        """Sign one other device out. Raises `NotFound` if it is not one of the person's."""
+        """Sign one device out; from another one, what it let sites have for good ends too: somebody is wanted out.
+
+        Raises `NotFound` if it is not one of the person's.
+        """
         for other in await self.sessions.sessions.of_account(session.account, self.clock.now()):
             if other.sid == sid:
-                await self.sessions.sign_out(other)
+                await self.sessions.sign_out(other, keep_offline=other.sid == session.sid)
                 return
         raise NotFound(detail="no such device of this account")
 

@@ -107,13 +107,16 @@ class SessionFlow:
         grants = await self.durable.grants.of_account(session.account)
         return self._told(grant for grant in grants if grant.sid == session.sid)
 
-    async def sign_out(self, session: Session) -> tuple[ToldSite, ...]:
-        """End one session: its tokens die and its sites' logout tokens are on their way, in one unit of work."""
+    async def sign_out(self, session: Session, *, keep_offline: bool = True) -> tuple[ToldSite, ...]:
+        """End one session: its tokens die and its sites' logout tokens are on their way, in one unit of work.
+
+        `keep_offline` spares what the person let a site have while they are away.
+        """
         grants = await self.durable.grants.of_account(session.account)
         ours = tuple(grant for grant in grants if grant.sid == session.sid)
         unit = self.durable.unit()
         now = self.clock.now()
-        unit.revoke_grants(session.account, now, sid=session.sid, keep_offline=True)
+        unit.revoke_grants(session.account, now, sid=session.sid, keep_offline=keep_offline)
         self.tell(unit, ours)
         await unit.commit()
         await self.sessions.end(session.sid)

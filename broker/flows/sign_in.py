@@ -12,7 +12,7 @@ import hmac
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from broker.domain.account import Account, AccountStatus, Link
@@ -28,6 +28,7 @@ from broker.errors import (
     Conflict,
     IdentityTaken,
     ProviderOff,
+    SignInExpired,
     SignInFinished,
     SignInRequired,
     UpstreamError,
@@ -37,6 +38,8 @@ from broker.flows.ledger import LedgerWriter
 from broker.flows.session import SessionFlow, Started
 from broker.flows.transactions import Carried, TransactionBox
 
+SENSITIVE_WITHIN: Final = timedelta(minutes=10)
+"""How long after its beginning a way to sign in may be added, or posting allowed."""
 LINK_TOUCH_EVERY: Final = timedelta(hours=1)
 """`last_used_at` of a link is for people's eyes; a write per sign-in would be waste."""
 
@@ -248,25 +251,46 @@ class SignInFlow:
         session: Session | None,
         user_agent: str,
     ) -> Started:
-        # A forced sign-in was checked by the provider's own rules; where it names no time, its answer's time stands.
         now = self.clock.now()
-        stated = None if transaction.forced_fresh else identity.authenticated_at
         return await self.sessions.start(
             account=account,
             provider=identity.provider,
             key=identity.key,
-            auth_time=min(stated, now) if stated is not None else now,
+            auth_time=min(self._proved_at(transaction, account, identity, session, now), now),
             amr=identity.amr,
             acr=identity.acr,
             user_agent=user_agent,
             replaces=session,
         )
 
+    def _proved_at(
+        self,
+        transaction: SignInTransaction,
+        account: AccountId,
+        identity: Identity,
+        session: Session | None,
+        now: datetime,
+    ) -> datetime:
+        """When the person proved who they are (decision 26).
+
+        A forced sign-in was checked by the provider's own rules. Otherwise the provider's word counts, and where it
+        gives none, the time of its answer; but not for somebody who is signed in here already: the provider may have
+        answered without asking, and an unattended browser would become fresh by one click.
+        """
+        provider = self.providers.get(identity.provider)
+        if transaction.forced_fresh:
+            return now
+        if identity.authenticated_at is not None:
+            return identity.authenticated_at
+        if session is not None and session.account == account and provider is not None and provider.can_force_fresh:
+            return session.auth_time
+        return now
+
     async def _freshen(
         self, transaction: SignInTransaction, identified: Identified, session: Session | None, user_agent: str
     ) -> SignedIn:
         """The same person proves it anew, by any of their ways; anybody else is refused and nothing changes."""
-        current = self._same_session(transaction, session)
+        current = await self._same_session(transaction, session)
         known = await self.durable.accounts.by_identity(identified.identity.key)
         if known is None or known[0].id != current.account:
             raise IdentityTaken(
@@ -278,7 +302,8 @@ class SignInFlow:
 
     async def _link(self, transaction: SignInTransaction, identified: Identified, session: Session | None) -> Linked:
         """Add a way to sign in. Nothing of what the provider sent is kept but the identity itself."""
-        current = self._same_session(transaction, session)
+        current = await self._same_session(transaction, session)
+        self._check_recent(transaction)
         identity, now = identified.identity, self.clock.now()
         unit = self.durable.unit()
         receipt = self.ledger.receipt(
@@ -304,32 +329,57 @@ class SignInFlow:
             receipt=receipt.id,
             linked_at=now,
             last_used_at=now,
-            hint=identity.account_hint,
+            hint=await self._known_hint(current.account, identity.account_hint),
         )
         unit.add_link(link)
         try:
             await unit.commit()
         except Conflict as conflict:
             raise IdentityTaken(detail="identity is linked already") from conflict
+        try:
+            await self._same_session(transaction, session)
+        except SignInRequired:  # signed out from elsewhere in this very moment: whoever did that wanted them out
+            unit = self.durable.unit()
+            unit.remove_link(current.account, link.id)
+            await unit.commit()
+            raise
         return Linked(link=link)
+
+    async def _known_hint(self, account_id: AccountId, hint: str | None) -> str | None:
+        """The name of an identity, if the person gave it to us already: nothing is kept that was not shown."""
+        account = await self.durable.accounts.load(account_id) if hint is not None else None
+        known = account is not None and any(held.value == hint for held in account.profile.values())
+        return hint if known else None
 
     async def _posting(
         self, transaction: SignInTransaction, identified: Identified, session: Session | None
     ) -> PostingAllowed:
         """Only an identity linked to this very account may be posted with."""
-        current = self._same_session(transaction, session)
+        current = await self._same_session(transaction, session)
+        self._check_recent(transaction)
         known = await self.durable.accounts.by_identity(identified.identity.key)
         if known is None or known[0].id != current.account:
             raise IdentityTaken(detail="posting with an identity that is not linked here")
         return PostingAllowed(transaction=transaction, session=current, tokens=identified.tokens)
 
-    def _same_session(self, transaction: SignInTransaction, session: Session | None) -> Session:
-        """Who started it must still be who is here: fixed at the start, equal at the callback (catalogue 122)."""
+    async def _same_session(self, transaction: SignInTransaction, session: Session | None) -> Session:
+        """Who started it must still be who is here: fixed at the start, equal at the callback (catalogue 122).
+
+        Looked up anew: asking the provider took a while, and the session may have been ended from elsewhere.
+        """
         if session is None:
             raise SignInRequired(detail="session ended meanwhile")
         if session.account != transaction.account or session.sid != transaction.sid:
             raise WrongBrowser(detail="another session than the one that started this")
-        return session
+        found = await self.sessions.sessions.by_digest(session.secret_digest, self.clock.now())
+        if found is None:
+            raise SignInRequired(detail="session ended while the provider was asked")
+        return found
+
+    def _check_recent(self, transaction: SignInTransaction) -> None:
+        """What began with a fresh sign-in ends soon after it, however often it is begun anew."""
+        if self.clock.now() - transaction.created_at > SENSITIVE_WITHIN:
+            raise SignInExpired(detail="begun too long ago for what it is for")
 
     async def drop_upstream(self, provider_id: ProviderId, tokens: UpstreamTokens | None) -> None:
         """Take back at the provider what the person granted us, as far as it lets us; its failure is not theirs."""

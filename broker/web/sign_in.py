@@ -64,6 +64,8 @@ async def choose(call: Call) -> Response:
     """Leave for the chosen provider, or go on as who is signed in already."""
     carried = opened(call)
     world, transaction = call.world, carried.transaction
+    if transaction.purpose in _STARTED_ELSEWHERE:  # begun anew it would outlive the fresh sign-in it began with
+        return see_other(transaction.return_to)
     if call.form.get("use") == "current" and call.session is not None:
         chosen = replace(transaction, sid=call.session.sid, identity=None, tokens=None, decision=None)
         return await go_on(call, carried, chosen)

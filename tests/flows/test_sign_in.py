@@ -31,6 +31,7 @@ from broker.errors import (
     ProviderOff,
     SignInCancelled,
     SignInFinished,
+    SignInExpired,
     SignInRequired,
     UpstreamUnavailable,
     WrongBrowser,
@@ -441,9 +442,19 @@ async def test_an_account_closed_meanwhile_gets_no_new_way(front: Front) -> None
     session = (await front.person("ana")).started.session
     left = await front.leave(OPENID, TransactionPurpose.LINK, session)
     await front.account.close(session)
-    with pytest.raises(IdentityTaken):
+    with pytest.raises(SignInRequired):
         await front.back(left, "ana-elsewhere", session=session)
     assert front.links == []
+
+
+async def test_a_way_that_was_begun_long_ago_is_not_added(front: Front) -> None:
+    """However often it is begun anew, it does not outlive the fresh sign-in it began with (catalogue 122)."""
+    session = (await front.person("ana")).started.session
+    left = await front.leave(OPENID, TransactionPurpose.LINK, session)
+    front.clock.move(timedelta(minutes=11))
+    with pytest.raises(SignInExpired):
+        await front.back(left, "ana-elsewhere", session=session)
+    assert len(await front.durable.accounts.links(session.account)) == 1
 
 
 # --- proving it anew ----------------------------------------------------------------------------------
