@@ -6,10 +6,10 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
-from broker.errors import BadRequest, BrokerError, InteractionError, MethodNotAllowed, NotFound
+from broker.errors import BadRequest, InteractionError, MethodNotAllowed, NotFound
 from broker.web.call import Call
 from broker.web.guards import GUARDS
 from broker.web.problems import answer_problem
@@ -39,8 +39,6 @@ def endpoint(route: Route) -> Callable[[Request], Awaitable[Response]]:
             response = await route.handler(call)
         except Exception as error:
             response = answer_problem(call, route, error)
-            if not isinstance(error, BrokerError | ClientDisconnect):
-                world.log.fault("fault", error, reference=call.reference, route=route.name)
         world.headers.add(response, is_callback=is_callback)
         seconds = time.perf_counter() - started
         world.metrics.request(route.name, request.method, response.status_code, seconds)

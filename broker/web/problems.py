@@ -56,6 +56,8 @@ def answer_problem(call: Call, route: Route | None, error: Exception) -> Respons
         check=problem.detail if isinstance(error, BrokerError) else type(error).__name__,
         client=call.client.client_id if call.client else None,
     )
+    if isinstance(problem, ServerFault):
+        call.world.log.fault("fault", error, reference=call.reference, route=route.name if route else "none")
     if route is not None and route.answers == "json":
         return _json(call, problem)
     if isinstance(problem, ProtocolError) and problem.redirectable and call.answer_to is not None:
