@@ -5,6 +5,7 @@ Source: OpenID Connect Core §5.1 (claims), §5.4 (scopes). Labels for people ar
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Final
@@ -111,6 +112,10 @@ def _is_kept(ch: str) -> bool:
     return unicodedata.category(ch) not in {"Cc", "Cs", "Cf", "Co", "Cn"} or "\U000e0020" <= ch <= "\U000e007f"
 
 
+_ZONE: Final = re.compile(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+){0,2}")
+"""How names of the time zone database are spelled: `Europe/Paris`, `America/Argentina/Salta`."""
+
+
 def normalise(claim: ClaimName, raw: object) -> str | None:
     """One claim's value as we keep it, or `None` when there is nothing usable in `raw`.
 
@@ -125,6 +130,8 @@ def normalise(claim: ClaimName, raw: object) -> str | None:
         return normalise_email(text)
     if claim == LOCALE:
         return text.replace("_", "-") or None
+    if claim == ZONEINFO:
+        return text if _ZONE.fullmatch(text) else None
     if claim in {PICTURE, ClaimName("profile"), ClaimName("website")} and not text.startswith(("https://", "http://")):
         return None
     return text or None

@@ -219,8 +219,9 @@ class SignUpFlow:
             raise FormInvalid(problems)
         profile[PREFERRED_USERNAME] = ProfileValue(value=user_name, source=Source.PERSON)
         for name, text in ((ZONEINFO, form.zoneinfo), (LOCALE, form.locale)):
-            if text and name not in profile and name in self.fields:
-                profile[name] = ProfileValue(value=text, source=Source.BROWSER)
+            value = read_typed(name, text)
+            if value is not None and name not in profile and name in self.fields:
+                profile[name] = ProfileValue(value=value, source=Source.BROWSER)
         return profile
 
     def _identity(self, transaction: SignInTransaction) -> Identity:

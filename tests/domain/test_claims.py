@@ -17,6 +17,7 @@ from broker.domain.claims import (
     PICTURE,
     PREFERRED_USERNAME,
     SCOPES,
+    ZONEINFO,
     claims_of,
     clean_text,
     email_key,
@@ -207,3 +208,15 @@ def test_cleaned_text_is_fit_to_be_kept(raw: str, limit: int) -> None:
     assert not set(kept) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200b\u200e\u200f\ufeff")
     kept.encode()
     assert clean_text(kept, limit=limit) == kept
+
+
+@pytest.mark.parametrize("text", ["Europe/Paris", "America/Argentina/Salta", "UTC", "Etc/GMT+5"])
+def test_a_time_zone_is_kept_as_it_is_spelled(text: str) -> None:
+    assert normalise(ZONEINFO, text) == text
+
+
+@pytest.mark.parametrize("text", ["<b>x</b>", "\u202eEurope/Paris", "Europe/Paris<br>", "a/b/c/d", "Europe/", "", "Zürich"])
+def test_what_is_no_time_zone_is_not_kept(text: str) -> None:
+    """Sites get the value as it is, so only what can be a name of the database gets in."""
+    kept = read_typed(ZONEINFO, text)
+    assert kept is None or kept == "Europe/Paris"
