@@ -22,6 +22,7 @@ from broker.domain.grant import AuthorizationRequest
 from broker.domain.provider import Identity
 from broker.domain.transaction import SignInTransaction, TransactionPurpose
 from broker.domain.values import ClaimName, ClientId, IdentityKey, ProviderId, Scope
+from broker.errors import Conflict
 
 pytestmark = pytest.mark.usefixtures("quiet_log")
 
@@ -416,6 +417,21 @@ async def test_a_fault_names_its_place_and_nothing_else(house: House) -> None:
     assert fault["error"] == "RuntimeError"
     assert fault["reference"] in page.text
     assert any("broken" in frame for frame in fault["where"])
+
+
+async def test_what_is_no_fault_is_not_logged_as_one(house: House) -> None:
+    """Somebody closes their account in another tab just now: this page asks to sign in (catalogue 130, 151)."""
+    browser = house.browser()
+    url = (await browser.open("/sign-in")).url
+
+    def gone(_provider: ProviderId) -> str:
+        raise Conflict("account")
+
+    starlette_of(house).state.world = replace(house.world, provider_health=gone)
+    cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+    answer = await ask(house.app, Asked(path=urlsplit(url).path, headers=lower([("cookie", cookie)])))
+    assert (answer.status, answer["location"].partition("?")[0]) == (303, "/sign-in")
+    assert '"fault"' not in house.log
 
 
 @pytest.mark.parametrize(
