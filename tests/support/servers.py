@@ -91,9 +91,10 @@ class PostgresServer:
         """Start the server on the data that is there: at first, and after `stop` or `kill`."""
         bin_folder = str(Path(program("initdb", "usr/lib/postgresql/*/bin", "usr/local/pgsql/bin")).parent)
         data, prefix = self.folder / "data", _dies_with_us("postgres")
+        # No fsync: what is committed survives the death of the server, which tests cause, not that of the machine.
         settings = {
             "listen_addresses": "127.0.0.1", "port": str(self.port), "unix_socket_directories": str(self.folder),
-            "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200",
+            "fsync": "off", "full_page_writes": "off", "max_connections": "200",
             "shared_buffers": "64MB", "timezone": "UTC",
         }  # fmt: skip
         command = [*prefix, f"{bin_folder}/postgres", "-D", str(data)]
