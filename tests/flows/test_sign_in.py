@@ -447,6 +447,26 @@ async def test_an_account_closed_meanwhile_gets_no_new_way(front: Front) -> None
     assert front.links == []
 
 
+async def test_a_way_added_while_everybody_is_signed_out_goes_again(front: Front) -> None:
+    """The session ended between the check and the writing: what was written is taken back (catalogue 122)."""
+    session = (await front.person("ana")).started.session
+    left = await front.leave(OPENID, TransactionPurpose.LINK, session)
+    find, asked = front.sign_in.sessions.sessions.by_digest, []
+
+    async def find_once(*given: Any) -> Any:
+        asked.append(given)
+        if len(asked) > 1:
+            await front.sessions.sign_out_everywhere(session.account)
+        return await find(*given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(front.sign_in.sessions.sessions, "by_digest", find_once)
+        with pytest.raises(SignInRequired):
+            await front.back(left, "ana-elsewhere", session=session)
+    assert len(asked) == 2
+    assert len(await front.durable.accounts.links(session.account)) == 1
+
+
 async def test_a_way_that_was_begun_long_ago_is_not_added(front: Front) -> None:
     """However often it is begun anew, it does not outlive the fresh sign-in it began with (catalogue 122)."""
     session = (await front.person("ana")).started.session
