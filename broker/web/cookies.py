@@ -126,10 +126,11 @@ class Cookies:
         """Whether the browser sent anything back that we set."""
         return any(name.startswith(self.session_name.removesuffix("session")) for name in request.cookies)
 
-    def clear_all(self, request: Request, response: Response) -> None:
-        """Expire every cookie of ours by name (decision 7)."""
+    def clear_all(self, request: Request, response: Response, *, memories: bool = False) -> None:
+        """Expire the session and every sign-in by name (decision 7); with `memories` whatever else we set, too."""
+        ours = {self.session_name, self.last_name, self.locale_name} if memories else {self.session_name}
         for name in request.cookies:
-            if name == self.session_name or name.startswith(self.transaction_prefix):
+            if name in ours or name.startswith(self.transaction_prefix):
                 self._clear(response, name)
 
     # --- forms ----------------------------------------------------------------------------------------

@@ -308,3 +308,22 @@ def test_a_cookie_counts_if_it_came_once(header: list[str], value: str | None) -
     headers = [(b"cookie", line.encode()) for line in header]
     request = Request({"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": headers})
     assert single(request, "a") == value
+
+
+async def test_closing_the_account_leaves_no_cookie_of_ours(house: House) -> None:
+    """Neither the way used last nor the language: the account they belong to is gone."""
+    browser = await everything(house)
+    assert {house.world.cookies.last_name, house.world.cookies.locale_name} <= browser.cookies.keys()
+    await browser.open("/me/close")
+    await browser.press("decision=close")
+    assert browser.cookies == {}
+    await browser.open("/")
+    assert browser.cookies == {}
+
+
+async def test_signing_out_keeps_the_way_that_the_person_asked_to_have_remembered(house: House) -> None:
+    browser = await everything(house)
+    await browser.open("/signout")
+    await browser.press("what=everything")
+    assert house.world.cookies.session_name not in browser.cookies
+    assert {house.world.cookies.last_name, house.world.cookies.locale_name} <= browser.cookies.keys()

@@ -21,6 +21,6 @@ async def confirm(call: Call) -> Response:
     await call.world.account.close(call.signed_in)
     call.session = None
     response = call.page(views.closed(call))
-    call.world.cookies.clear_all(call.request, response)
+    call.world.cookies.clear_all(call.request, response, memories=True)
     response.headers["Clear-Site-Data"] = '"cache"'
     return response
