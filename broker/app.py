@@ -240,6 +240,7 @@ def _compose(
         ),
         authorize=AuthorizeFlow(
             durable=durable,
+            sessions=memory.sessions,
             ledger=ledger,
             clients=settings.clients,
             policies=settings.policies,

@@ -21,11 +21,11 @@ from broker.domain.grant import (
     Grant,
 )
 from broker.domain.policy import Policies, needs_agreement, notice_version, text_version
-from broker.domain.ports import Clock, Durable, Entropy, Signer, UnitOfWork
-from broker.domain.session import Session
+from broker.domain.ports import Clock, Durable, Entropy, Sessions, Signer, UnitOfWork
+from broker.domain.session import Session, is_live
 from broker.domain.transaction import Facts, SignInTransaction
 from broker.domain.values import ClaimName, ClientId, GrantId, ReceiptId
-from broker.errors import FormInvalid
+from broker.errors import FormInvalid, LoginRequired
 from broker.flows.ledger import LedgerWriter
 
 
@@ -93,6 +93,7 @@ def answer_url(redirect_uri: str, params: Mapping[str, str | None]) -> str:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthorizeFlow:
     durable: Durable
+    sessions: Sessions
     ledger: LedgerWriter
     clients: Mapping[ClientId, Client]
     policies: Policies
@@ -229,9 +230,28 @@ class AuthorizeFlow:
             )
         )
         await unit.commit()
+        if not await self._is_live(session):
+            return await self._take_back(grant, request, LoginRequired.code)
         return Answer(
             url=answer_url(request.redirect_uri, {"code": secret, "state": request.state, "iss": self.issuer})
         )
+
+    async def _is_live(self, session: Session) -> bool:
+        """Whether it was not ended since this request began.
+
+        Asked after the grant is written: signing out ends the session first and lists its grants second, so that one of
+        the two sees the other, whichever comes first (catalogue 110).
+        """
+        now = self.clock.now()
+        held = await self.sessions.by_digest(session.secret_digest, now)
+        return held is not None and held.sid == session.sid and is_live(held, now)
+
+    async def _take_back(self, grant: Grant, request: AuthorizationRequest, error: str) -> Answer:
+        """The code never leaves: its grant ends, and the site hears why."""
+        unit = self.durable.unit()
+        unit.revoke_grant(grant.id, self.clock.now())
+        await unit.commit()
+        return self.deny(request, error)
 
     async def share(
         self,

@@ -108,10 +108,12 @@ class SessionFlow:
         return self._told(grant for grant in grants if grant.sid == session.sid)
 
     async def sign_out(self, session: Session, *, keep_offline: bool = True) -> tuple[ToldSite, ...]:
-        """End one session: its tokens die and its sites' logout tokens are on their way, in one unit of work.
+        """End one session; then its tokens die and its sites' logout tokens are on their way, in one unit of work.
 
+        The session goes first: what a request of it still adds is seen below, or by that request itself (catalogue 110).
         `keep_offline` spares what the person let a site have while they are away.
         """
+        await self.sessions.end(session.sid)
         grants = await self.durable.grants.of_account(session.account)
         ours = tuple(grant for grant in grants if grant.sid == session.sid)
         unit = self.durable.unit()
@@ -119,7 +121,6 @@ class SessionFlow:
         unit.revoke_grants(session.account, now, sid=session.sid, keep_offline=keep_offline)
         self.tell(unit, ours)
         await unit.commit()
-        await self.sessions.end(session.sid)
         return self._told(ours)
 
     async def sign_out_of(self, session: Session, client: ClientId) -> None:
@@ -134,7 +135,9 @@ class SessionFlow:
         """End all sessions of an account but one, and whatever sites got from any other, long ago or for good.
 
         Who asks for this wants somebody out: a permission given from their browser does not outlive it (catalogue 110).
+        The sessions go first, as in `sign_out`.
         """
+        await self.sessions.end_all(account, keep=keep)
         now = self.clock.now()
         others = [grant for grant in await self.durable.grants.of_account(account) if grant.sid != keep]
         unit = self.durable.unit()
@@ -142,7 +145,6 @@ class SessionFlow:
             unit.revoke_grant(grant.id, now)
         self.tell(unit, others)
         await unit.commit()
-        await self.sessions.end_all(account, keep=keep)
 
     def tell(self, unit: UnitOfWork, grants: Iterable[Grant]) -> None:
         """Queue one logout token per site and session, in the unit of work that ends them (never on the request path).

@@ -36,7 +36,7 @@ from broker.flows.ledger import LedgerWriter
 from broker.flows.release import Releaser
 from broker.handles import KeyedHandles
 from broker.signing import KeyBox, make_key
-from broker.stores.memory import MemoryDurable
+from broker.stores.memory import MemoryBrowser, MemoryDurable
 
 ISSUER: Final = "https://login.test"
 NOTICE: Final = "terms:- privacy:-"
@@ -93,6 +93,7 @@ class Op:
     def __post_init__(self) -> None:
         self.entropy = CountingEntropy()
         self.durable = MemoryDurable(self.clock)
+        self.memory = MemoryBrowser(self.clock)
         self.clients: dict[ClientId, Client] = {
             FORUM: site(FORUM),
             WIKI: site(WIKI, signing_algorithm=SigningAlgorithm.ES256, claims_in_id_token=True),
@@ -116,6 +117,7 @@ class Op:
         )
         self.authorize = AuthorizeFlow(
             durable=self.durable,
+            sessions=self.memory.sessions,
             ledger=self.ledger,
             clients=self.clients,
             policies=Policies(terms=(), privacy=()),
@@ -159,7 +161,9 @@ class Op:
         unit = self.durable.unit()
         unit.add_account(account)
         await unit.commit()
-        return self.session(account.id)
+        session = self.session(account.id)
+        await self.memory.sessions.save(session)
+        return session
 
     def session(self, account: AccountId, **more: Any) -> Session:
         now = self.clock.now()

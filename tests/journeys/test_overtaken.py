@@ -1,0 +1,108 @@
+"""A code on its way while the person ends what it hangs on: whichever comes first, nothing of it lives on."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from tests.support.house import Arrival, Browser, House, Site
+
+AWAY = "openid profile offline_access"
+
+
+async def signed_in_twice(house: House, site: Site) -> tuple[Browser, Browser]:
+    """The owner, who lets the site act for good, and a stolen second browser of the same person."""
+    owner, thief = house.browser(), house.browser()
+    await owner.sign_up(site, user_name="ana", share=("offline_access",), url=site.request_url(scope=AWAY))
+    await thief.sign_in()
+    return owner, thief
+
+
+async def everybody_else_out(owner: Browser) -> None:
+    shown = await owner.open("/me/devices")
+    await owner.submit("post", "https://login.test/me/devices/end", [("csrf", shown.value("csrf")), ("all", "1")])
+
+
+def before(place: Any, name: str, what: Callable[[], Awaitable[Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """`what` happens once, right before this call of a store."""
+    real = getattr(place, name)
+
+    async def once(*given: Any, **named: Any) -> Any:
+        monkeypatch.setattr(place, name, real)
+        await what()
+        return await real(*given, **named)
+
+    monkeypatch.setattr(place, name, once)
+
+
+def after(place: Any, name: str, what: Callable[[], Awaitable[Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """`what` happens once, right after this call of a store."""
+    real = getattr(place, name)
+
+    async def once(*given: Any, **named: Any) -> Any:
+        monkeypatch.setattr(place, name, real)
+        found = await real(*given, **named)
+        await what()
+        return found
+
+    monkeypatch.setattr(place, name, once)
+
+
+async def lives(site: Site, arrived: Any) -> bool:
+    """Whether the site gets anything for what it was answered."""
+    assert isinstance(arrived, Arrival)
+    return "code" in arrived.params and (await site.token(arrived)).status_code == 200
+
+
+async def test_a_code_asked_for_while_everybody_is_signed_out_is_worth_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """(catalogue 110)"""
+    wiki = house.site("wiki")
+    owner, thief = await signed_in_twice(house, wiki)
+    got: list[Any] = []
+
+    async def ask() -> None:
+        got.append(await thief.go(wiki.request_url(scope=AWAY)))
+
+    before(house.world.sessions.sessions, "end_all", ask, monkeypatch)
+    await everybody_else_out(owner)
+    assert not await lives(wiki, got[0])
+
+
+async def test_a_code_asked_for_while_its_session_is_signed_out_is_worth_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """(catalogue 110)"""
+    forum = house.site("forum")
+    browser = house.browser()
+    await browser.sign_up(forum, user_name="ana")
+    other_tab = house.browser()
+    other_tab.jar = browser.jar
+    got: list[Any] = []
+
+    async def ask() -> None:
+        got.append(await other_tab.go(forum.request_url()))
+
+    await browser.open("/signout")
+    before(house.world.sessions.sessions, "end", ask, monkeypatch)
+    await browser.press("what=everything")
+    assert not await lives(forum, got[0])
+
+
+async def test_a_request_overtaken_by_a_sign_out_hears_that_nobody_is_signed_in(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had read who is signed in; everything ended before it wrote its grant (catalogue 110)."""
+    wiki = house.site("wiki")
+    owner, thief = await signed_in_twice(house, wiki)
+    after(house.world.durable.accounts, "with_receipts", lambda: everybody_else_out(owner), monkeypatch)
+    end = await thief.go(wiki.request_url(scope=AWAY, state="state-of-this-request"))
+    assert isinstance(end, Arrival)
+    assert end.params["error"] == "login_required"
+    assert end.params["state"] == "state-of-this-request"
+    account = next(iter(house.world.durable.tables.accounts))  # type: ignore[attr-defined]
+    mine = await house.world.sessions.sessions.of_account(account, house.clock.now())
+    grants = await house.world.durable.grants.of_account(account)
+    assert {grant.sid for grant in grants} == {session.sid for session in mine}
