@@ -25,7 +25,7 @@ from broker.domain.ports import Clock, Durable, Entropy, Sessions, Signer, UnitO
 from broker.domain.session import Session, is_live
 from broker.domain.transaction import Facts, SignInTransaction
 from broker.domain.values import ClaimName, ClientId, GrantId, ReceiptId
-from broker.errors import FormInvalid, LoginRequired
+from broker.errors import ConsentRequired, FormInvalid, LoginRequired
 from broker.flows.ledger import LedgerWriter
 
 
@@ -232,6 +232,8 @@ class AuthorizeFlow:
         await unit.commit()
         if not await self._is_live(session):
             return await self._take_back(grant, request, LoginRequired.code)
+        if not await self._is_agreed(situation, claims):
+            return await self._take_back(grant, request, ConsentRequired.code)
         return Answer(
             url=answer_url(request.redirect_uri, {"code": secret, "state": request.state, "iss": self.issuer})
         )
@@ -245,6 +247,14 @@ class AuthorizeFlow:
         now = self.clock.now()
         held = await self.sessions.by_digest(session.secret_digest, now)
         return held is not None and held.sid == session.sid and is_live(held, now)
+
+    async def _is_agreed(self, situation: Situation, claims: Mapping[ClaimName, str]) -> bool:
+        """Whether nothing of this was withdrawn since the request began; asked after the grant is written, likewise.
+
+        A withdrawal ends every grant it finds in the unit that records it: one that came later ended this one, too.
+        """
+        now = (await self.look(situation.client, situation.request, situation.session)).standing
+        return now.receipt is not None and claims.items() <= grantable(now, situation.asked).items()
 
     async def _take_back(self, grant: Grant, request: AuthorizationRequest, error: str) -> Answer:
         """The code never leaves: its grant ends, and the site hears why."""

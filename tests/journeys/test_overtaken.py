@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 from tests.support.house import Arrival, Browser, House, Site
 
+from broker.domain.claims import EMAIL
+from broker.domain.values import ClientId
+
 AWAY = "openid profile offline_access"
 
 
@@ -106,3 +109,64 @@ async def test_a_request_overtaken_by_a_sign_out_hears_that_nobody_is_signed_in(
     mine = await house.world.sessions.sessions.of_account(account, house.clock.now())
     grants = await house.world.durable.grants.of_account(account)
     assert {grant.sid for grant in grants} == {session.sid for session in mine}
+
+
+async def disconnect(browser: Browser, site: str) -> None:
+    shown = await browser.open("/me/sites")
+    fields = [("csrf", shown.value("csrf")), ("client", site)]
+    await browser.submit("post", "https://login.test/me/sites/disconnect", fields)
+
+
+async def test_a_request_overtaken_by_a_disconnection_hears_that_the_person_has_to_be_asked(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had read what is agreed to; everything was withdrawn before it wrote its grant."""
+    forum, here, there = house.site("forum"), house.browser(), house.browser()
+    await here.sign_up(forum, user_name="ana", share=("name", "email"))
+    await there.sign_in()
+    after(house.world.durable.accounts, "with_receipts", lambda: disconnect(there, "forum"), monkeypatch)
+    end = await here.go(forum.request_url())
+    assert isinstance(end, Arrival)
+    assert end.params["error"] == "consent_required"
+    account = next(iter(house.world.durable.tables.accounts))  # type: ignore[attr-defined]
+    assert await house.world.durable.grants.of_account(account) == ()
+    asked = await here.go(forum.request_url())
+    assert not isinstance(asked, Arrival)
+    assert "forum" in asked.text.lower()
+
+
+async def test_a_request_overtaken_by_one_withdrawn_claim_does_not_carry_it(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forum, here, there = house.site("forum"), house.browser(), house.browser()
+    await here.sign_up(forum, user_name="ana", share=("name", "email"))
+    await there.sign_in()
+    shared = next(iter(house.world.durable.tables.accounts))  # type: ignore[attr-defined]
+    session = (await house.world.sessions.sessions.of_account(shared, house.clock.now()))[0]
+
+    async def stop() -> None:
+        await house.world.account.stop_sharing(session, ClientId("forum"), EMAIL, locale="en")
+
+    after(house.world.durable.accounts, "with_receipts", stop, monkeypatch)
+    end = await here.go(forum.request_url())
+    assert isinstance(end, Arrival)
+    assert end.params["error"] == "consent_required"
+    again = await here.go(forum.request_url())
+    assert isinstance(again, Arrival)
+    assert "email" not in await forum.claims((await forum.redeem(again))["access_token"])
+
+
+async def test_a_wider_decision_meanwhile_does_not_stop_a_request_that_it_covers(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two tabs of one person at the same site: the second sharing takes nothing back, so the first goes on."""
+    forum, here, there = house.site("forum"), house.browser(), house.browser()
+    await here.sign_up(forum, user_name="ana", share=("name",))
+    await there.sign_in()
+    await there.open(forum.request_url(prompt="consent"))
+
+    async def share_more() -> None:
+        await there.press("decision=share", tick=("name", "email"))
+
+    after(house.world.durable.accounts, "with_receipts", share_more, monkeypatch)
+    assert await lives(forum, await here.go(forum.request_url()))
