@@ -8,6 +8,9 @@ from broker.web import views
 from broker.web.call import Call, see_other
 from broker.web.forms import is_local_path
 
+_OUR_OWN = frozenset({"same-origin", "none"})
+"""Who sent the browser here (`Sec-Fetch-Site`): a page of ours or the person; browsers without the header say nothing."""
+
 
 async def home(call: Call) -> Response:
     return call.page(await views.home(call))
@@ -34,13 +37,16 @@ async def accessibility(call: Call) -> Response:
 
 
 async def language(call: Call) -> Response:
-    """Remember the language a person chose, and go back to where they were."""
+    """Remember the language a person chose, and go back to where they were.
+
+    A link on another site changes what this browser shows, never the account: nobody chose that there.
+    """
     chosen = call.world.renderer.supported(call.request.query_params.get("to", ""))
     back = call.request.query_params.get("back", "/")
     response = see_other(back if is_local_path(back) else "/")
     if chosen:
         call.world.cookies.set_locale(response, chosen)
-        if call.session is not None:
+        if call.session is not None and call.request.headers.get("sec-fetch-site", "none") in _OUR_OWN:
             await call.world.account.set_locale(call.session.account, chosen)
     return response
 

@@ -9,7 +9,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 from tests.support.house import ISSUER, Browser, House, Shown
-from tests.web.desk import member
+from tests.web.desk import account_of, member
 
 from broker.web.cookies import MAX_TRANSACTION_BYTES, MAX_TRANSACTIONS, Cookies, single
 
@@ -327,3 +327,25 @@ async def test_signing_out_keeps_the_way_that_the_person_asked_to_have_remembere
     await browser.press("what=everything")
     assert house.world.cookies.session_name not in browser.cookies
     assert {house.world.cookies.last_name, house.world.cookies.locale_name} <= browser.cookies.keys()
+
+
+@pytest.mark.parametrize(
+    ("came_from", "kept"),
+    [("same-origin", "fr"), ("none", "fr"), (None, "fr"), ("cross-site", None), ("same-site", None), ("x", None)],
+)
+async def test_another_site_chooses_no_language_for_an_account(
+    house: House, came_from: str | None, kept: str | None
+) -> None:
+    """A link there changes what this browser shows until it is closed, and nothing that is kept of the person."""
+    browser = await member(house, "ana")
+    before = await house.world.account.load(await account_of(house, "ana"))
+    headers = {"cookie": "; ".join(f"{name}={value}" for name, value in browser.cookies.items())}
+    async with house.client() as client:
+        answer = await client.get(
+            "/language?to=fr&back=/me", headers=headers | ({"sec-fetch-site": came_from} if came_from else {})
+        )
+    assert answer.status_code == 303
+    assert house.world.cookies.locale_name in answer.headers["set-cookie"]
+    after = await house.world.account.load(before.id)
+    assert before.locale != "fr"
+    assert after.locale == (kept or before.locale)
