@@ -11,7 +11,7 @@ import gettext
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 from typing import Final
@@ -20,6 +20,7 @@ from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_datetime
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
+from markupsafe import Markup
 
 DOMAIN: Final = "doorward"
 PSEUDO: Final = "qps"
@@ -43,6 +44,8 @@ class Language:
     cldr: Locale
     """Whose names and dates it uses."""
     catalogue: gettext.NullTranslations
+    marked: dict[tuple[str, bool], Markup] = field(default_factory=dict, repr=False, compare=False)
+    """Texts of templates already translated; whether they still await values."""
 
 
 class PseudoTranslations(gettext.NullTranslations):
