@@ -228,12 +228,9 @@ def _translate(message: str, /, **values: Any) -> Markup | str:
         return ""
     marked = _LANGUAGE.get().marked
     if values:
-        text = marked.get((message, True)) or marked.setdefault((message, True), Markup(_gettext(message)))  # noqa: S704
-        return Markup(str(text) % {name: _escaped(value) for name, value in values.items()})  # noqa: S704
-    text = marked.get((message, False))
-    if text is None:
-        text = marked[message, False] = Markup(_gettext(message)) % {}  # noqa: S704
-    return text
+        awaiting = marked.get((message, True)) or marked.setdefault((message, True), Markup(_gettext(message)))  # noqa: S704
+        return Markup(str(awaiting) % {name: _escaped(value) for name, value in values.items()})  # noqa: S704
+    return marked.get((message, False)) or marked.setdefault((message, False), Markup(_gettext(message)) % {})  # noqa: S704
 
 
 def _escaped(value: Any) -> Any:
