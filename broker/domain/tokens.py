@@ -6,13 +6,14 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from broker.domain.client import Client, SubjectType
 from broker.domain.disclosure import Disclosure
-from broker.domain.grant import ID_TOKEN_LIFETIME, SESSION_TOKEN_LIFETIME, Grant
-from broker.domain.values import AccountId, ClientId
+from broker.domain.grant import ID_TOKEN_LIFETIME, SESSION_TOKEN_LIFETIME
+from broker.domain.ports import AccessToken
+from broker.domain.values import AccountId, ClientId, GrantId
 
 LOGOUT_TOKEN_LIFETIME: Final = timedelta(minutes=2)
 BACKCHANNEL_EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
@@ -47,9 +48,27 @@ def id_token(
     return payload
 
 
-def session_token(disclosure: Disclosure, *, issuer: str, sid: str) -> dict[str, Any]:
-    """The session token's claims: who is signed in, for one site's own code."""
-    return _about_sign_in(disclosure, issuer=issuer, sid=sid, lifetime=SESSION_TOKEN_LIFETIME)
+def session_token(disclosure: Disclosure, *, issuer: str, sid: str, token_id: str) -> dict[str, Any]:
+    """The session token's claims: who is signed in, for one site's own code.
+
+    Its `jti` names the grant, as an access token does: whether it still counts is one look-up away. A grant is one
+    person's at one site, so its name tells no two sites anything.
+    """
+    payload = _about_sign_in(disclosure, issuer=issuer, sid=sid, lifetime=SESSION_TOKEN_LIFETIME)
+    payload["jti"] = f"{disclosure.grant.id}.{token_id}"
+    return payload
+
+
+def read_session_token(claims: Mapping[str, Any]) -> AccessToken:
+    """What the claims of a session token of ours stand for: a grant, and no scopes."""
+    grant, _, token_id = str(claims.get("jti", "")).partition(".")
+    return AccessToken(
+        grant=GrantId(grant),
+        token_id=token_id,
+        scopes=frozenset(),
+        issued_at=datetime.fromtimestamp(claims["iat"], UTC),
+        expires_at=datetime.fromtimestamp(claims["exp"], UTC),
+    )
 
 
 def _about_sign_in(disclosure: Disclosure, *, issuer: str, sid: str, lifetime: timedelta) -> dict[str, Any]:
@@ -99,19 +118,23 @@ def userinfo(disclosure: Disclosure) -> Mapping[str, Any]:
     return {"sub": disclosure.subject, **{str(name): value for name, value in disclosure.claims.items()}}
 
 
-def introspection(
-    disclosure: Disclosure, grant: Grant, *, issuer: str, expires_at: datetime, issued_at: datetime
-) -> dict[str, Any]:
-    """An active token's description (RFC 7662 §2.2): never claims of the profile."""
-    return {
+def introspection(disclosure: Disclosure, presented: AccessToken, *, issuer: str, token_type: str) -> dict[str, Any]:
+    """An active token's description (RFC 7662 §2.2): never claims of the profile.
+
+    A session token has no scopes and is no bearer token of OAuth: whoever asks for either does not find it.
+    """
+    grant = disclosure.grant
+    described: dict[str, Any] = {
         "active": True,
         "iss": issuer,
         "client_id": grant.client,
         "sub": disclosure.subject,
         "aud": grant.client,
-        "scope": " ".join(sorted(grant.scopes)),
-        "token_type": "Bearer",
-        "exp": int(expires_at.timestamp()),
-        "iat": int(issued_at.timestamp()),
+        "token_type": token_type,
+        "exp": int(presented.expires_at.timestamp()),
+        "iat": int(presented.issued_at.timestamp()),
         "auth_time": int(grant.auth_time.timestamp()),
     }
+    if presented.scopes:
+        described["scope"] = " ".join(sorted(presented.scopes))
+    return described

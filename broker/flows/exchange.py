@@ -28,7 +28,7 @@ from broker.domain.grant import (
     Reused,
     is_standing,
 )
-from broker.domain.ports import Clock, Durable, Entropy, Handles, Signer, UnitOfWork
+from broker.domain.ports import AccessToken, Clock, Durable, Entropy, Handles, Signer, UnitOfWork
 from broker.domain.values import GrantId, Scope
 from broker.errors import Conflict, InvalidClient, InvalidGrant, InvalidRequest, InvalidToken, UnsupportedGrantType
 from broker.flows.ledger import LedgerWriter
@@ -178,7 +178,9 @@ class ExchangeFlow:
         payload = tokens.id_token(disclosure, issuer=self.issuer, sid=sid, nonce=nonce, access_token=access)
         answer["id_token"] = self.signer.sign(payload, typ=tokens.ID_TOKEN_TYPE, algorithm=client.signing_algorithm)
         if Via.SESSION_TOKEN in prepared:
-            session = tokens.session_token(prepared[Via.SESSION_TOKEN].disclosure, issuer=self.issuer, sid=sid)
+            session = tokens.session_token(
+                prepared[Via.SESSION_TOKEN].disclosure, issuer=self.issuer, sid=sid, token_id=self.entropy.token(9)
+            )
             answer["session_token"] = self.signer.sign(
                 session, typ=tokens.SESSION_TOKEN_TYPE, algorithm=client.signing_algorithm
             )
@@ -188,16 +190,20 @@ class ExchangeFlow:
         return answer
 
     async def introspect(self, client: Client, token: str) -> Mapping[str, Any]:
-        """What an access token of this very client is worth now (RFC 7662); of anybody else's, nothing (catalogue 77)."""
+        """What a token of this very client is worth now (RFC 7662); of anybody else's, nothing (catalogue 77).
+
+        Access tokens and session tokens; a session token is named as such, so that none passes for the other.
+        """
         if client.is_public:
             raise InvalidClient(detail="introspection by a public client")
         try:
-            access = self.releaser.read(token)
+            session = self._session(client, token)
+            presented = session or self.releaser.read(token)
         except InvalidToken:
             await self.durable.grants.with_account(GrantId(""), "")  # as long as for another site's (catalogue 81)
             return {"active": False}
         try:
-            grant, account = await self.releaser.behind(access)
+            grant, account = await self.releaser.behind(presented)
         except InvalidToken:
             return {"active": False}
         now = self.clock.now()
@@ -208,14 +214,18 @@ class ExchangeFlow:
         ):
             return {"active": False}
         bare = self.releaser.bare(grant, client, Via.INTROSPECTION)
-        described = dict(
-            tokens.introspection(
-                bare, grant, issuer=self.issuer, expires_at=access.expires_at, issued_at=access.issued_at
-            )
-        )
-        described["scope"] = " ".join(sorted(access.scopes))
+        token_type = tokens.SESSION_TOKEN_TYPE if session else "Bearer"
+        described = tokens.introspection(bare, presented, issuer=self.issuer, token_type=token_type)
         described["sid"] = self.releaser.sid(grant)
         return described
+
+    def _session(self, client: Client, token: str) -> AccessToken | None:
+        """What a session token of this client says about itself, in the terms of an access token without scopes."""
+        claims = self.signer.own(token, typ=tokens.SESSION_TOKEN_TYPE, now=self.clock.now())
+        if claims is None or claims["aud"] != client.client_id:
+            return None
+        presented = tokens.read_session_token(claims)
+        return presented if self.clock.now() < presented.expires_at else None
 
     async def revoke(self, client: Client, token: str) -> None:
         """Take back a token (RFC 7009): a refresh token takes its grant with it. Of another client's: no effect."""

@@ -14,6 +14,7 @@ from broker.domain import tokens
 from broker.domain.claims import EMAIL, NAME
 from broker.domain.client import SubjectType
 from broker.domain.disclosure import Disclosure, Via, release
+from broker.domain.ports import AccessToken
 from broker.domain.values import AccountId, ClaimName
 
 KEY = b"k" * 32
@@ -149,9 +150,24 @@ def test_at_hash_is_the_left_half_of_the_digest() -> None:
 def test_a_session_token_is_an_id_token_without_the_request() -> None:
     """Decision 10."""
     one = disclosed(Via.SESSION_TOKEN)
-    payload = tokens.session_token(one, issuer=ISSUER, sid="sid-1")
+    payload = tokens.session_token(one, issuer=ISSUER, sid="sid-1", token_id="t1")
+    assert payload.pop("jti") == f"{one.grant.id}.t1"
     assert payload == {name: value for name, value in made(one).items() if name not in {"nonce", "azp", "at_hash"}}
     assert payload["exp"] - payload["iat"] == 600
+
+
+def test_a_session_token_leads_back_to_its_grant() -> None:
+    one = disclosed(Via.SESSION_TOKEN)
+    claims = tokens.session_token(one, issuer=ISSUER, sid="sid-1", token_id="t1")
+    assert tokens.read_session_token(claims) == AccessToken(
+        grant=one.grant.id,
+        token_id="t1",
+        scopes=frozenset(),
+        issued_at=NOW.replace(microsecond=0),
+        expires_at=NOW.replace(microsecond=0) + timedelta(minutes=10),
+    )
+    del claims["jti"]
+    assert tokens.read_session_token(claims).grant == ""
 
 
 @pytest.mark.parametrize("sid", ["sid-1", None])
@@ -193,16 +209,25 @@ def test_an_address_is_an_object() -> None:
 def test_introspection_tells_a_tokens_worth_and_no_claim() -> None:
     """RFC 7662 §2.2 (catalogue 86)."""
     one = disclosed(Via.INTROSPECTION)
-    answer = tokens.introspection(one, one.grant, issuer=ISSUER, expires_at=NOW + timedelta(minutes=10), issued_at=NOW)
+    presented = AccessToken(
+        grant=one.grant.id,
+        token_id="t1",
+        scopes=frozenset({"profile", "openid"}),
+        issued_at=NOW,
+        expires_at=NOW + timedelta(minutes=10),
+    )
+    answer = tokens.introspection(one, presented, issuer=ISSUER, token_type="Bearer")
     assert answer == {
         "active": True,
         "iss": ISSUER,
         "client_id": FORUM,
         "aud": FORUM,
         "sub": "sub-ana",
-        "scope": "offline_access openid profile",
+        "scope": "openid profile",
         "token_type": "Bearer",
         "exp": int((NOW + timedelta(minutes=10)).timestamp()),
         "iat": int(NOW.timestamp()),
         "auth_time": int((NOW - timedelta(minutes=7)).timestamp()),
     }
+    without = replace(presented, scopes=frozenset())
+    assert "scope" not in tokens.introspection(one, without, issuer=ISSUER, token_type="session+jwt")

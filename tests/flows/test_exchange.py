@@ -579,12 +579,67 @@ async def test_a_public_client_may_not_introspect(op: Op, ana: Session) -> None:
 
 
 async def test_no_other_kind_of_token_is_active(op: Op, ana: Session) -> None:
-    """ID, session and refresh tokens are no access tokens (catalogue 76)."""
+    """ID and refresh tokens are nothing to ask about, and a session token is no access token (catalogue 76)."""
     answer = await op.tokens(ana, KIT)
-    for name in ("id_token", "session_token", "refresh_token"):
+    for name in ("id_token", "refresh_token"):
         assert not await op.is_active(answer[name], KIT)
+    for name in ("id_token", "session_token", "refresh_token"):
         with pytest.raises(InvalidToken):
             await op.releaser.userinfo(answer[name])
+
+
+async def test_a_site_may_ask_what_its_session_token_is_worth(op: Op, ana: Session) -> None:
+    """RFC 7662 §2.2, and no claim of the person (catalogue 86); named so that it passes for no access token."""
+    answer = await op.tokens(ana, KIT)
+    claims = payload(answer["session_token"])
+    assert await op.exchange.introspect(op.clients[KIT], answer["session_token"]) == {
+        "active": True,
+        "iss": ISSUER,
+        "client_id": KIT,
+        "aud": KIT,
+        "sub": claims["sub"],
+        "sid": claims["sid"],
+        "token_type": "session+jwt",
+        "iat": claims["iat"],
+        "exp": claims["exp"],
+        "auth_time": claims["auth_time"],
+    }
+    op.move(minutes=10)
+    assert not await op.is_active(answer["session_token"], KIT)
+
+
+async def test_another_sites_session_token_is_as_inactive_as_an_unknown_one(op: Op, ana: Session) -> None:
+    """Catalogue 77: also one that somebody changed."""
+    token = (await op.tokens(ana, KIT))["session_token"]
+    assert not await op.is_active(token, FORUM)
+    assert not await op.is_active(token[:-10] + "AAAAAAAAAA", KIT)
+    assert await op.is_active(token, KIT)
+
+
+async def test_a_session_token_of_before_it_named_its_grant_is_inactive(op: Op, ana: Session) -> None:
+    claims = payload((await op.tokens(ana, KIT))["session_token"])
+    del claims["jti"]
+    token = op.box.sign(claims, typ="session+jwt", algorithm=SigningAlgorithm.RS256)
+    assert not await op.is_active(token, KIT)
+
+
+@pytest.mark.parametrize("end", ["sign-out", "disconnect", "close", "hold"])
+async def test_a_session_token_is_worth_nothing_once_it_is_over(op: Op, ana: Session, end: str) -> None:
+    """At once, with nothing remembered (catalogue 83, 108)."""
+    token, other = (await op.tokens(ana, KIT))["session_token"], (await op.tokens(ana))["access_token"]
+    assert await op.is_active(token, KIT)
+    unit, now = op.durable.unit(), op.clock.now()
+    if end == "sign-out":
+        unit.revoke_grants(ana.account, now, sid=ana.sid, keep_offline=True)
+    elif end == "disconnect":
+        unit.revoke_grants(ana.account, now, client=KIT)
+    elif end == "close":
+        unit.erase_account(ana.account, now)
+    await unit.commit()
+    if end == "hold":
+        await op.change(ana.account, status=AccountStatus.HELD)
+    assert not await op.is_active(token, KIT)
+    assert await op.is_active(other) is (end == "disconnect")
 
 
 async def test_an_access_token_ends_with_its_session(op: Op, ana: Session) -> None:

@@ -443,13 +443,15 @@ async def test_a_token_in_the_query_is_refused_and_not_logged(
 
 
 async def test_no_other_token_opens_userinfo(house: House, forum: Site, ana: Browser) -> None:
-    """ID, session and refresh tokens are no access tokens (catalogue 76)."""
+    """ID, session and refresh tokens are no access tokens; of these, a site asks about its session token only (catalogue 76)."""
     tokens = await away(ana, forum)
     for name in ("id_token", "session_token", "refresh_token"):
         answer = await forum.userinfo(tokens[name])
         assert answer.status_code == 401, name
         assert 'error="invalid_token"' in answer.headers["www-authenticate"]
+    for name in ("id_token", "refresh_token"):
         assert await forum.introspect(tokens[name]) == {"active": False}, name
+    assert (await forum.introspect(tokens["session_token"]))["token_type"] == "session+jwt"
 
 
 async def test_tokens_say_no_more_than_was_shared(house: House, ana: Browser) -> None:
