@@ -48,6 +48,8 @@ class SignInTransaction:
     started_at: datetime | None = None
     # came back
     identity: Identity | None = field(default=None, repr=False)
+    answered_at: datetime | None = None
+    """When the provider said who this is, where the person then has forms to fill in first."""
     tokens: UpstreamTokens | None = field(default=None, repr=False)
     """Only until the person decides, so that "Do not use Facebook" can revoke there (decision 19)."""
     # decided

@@ -135,6 +135,7 @@ class SignInFlow:
             forced_fresh=fresh,
             started_at=self.clock.now(),
             identity=None,
+            answered_at=None,
             tokens=None,
             decision=None,
         )
@@ -210,7 +211,8 @@ class SignInFlow:
         known = await self.durable.accounts.by_identity(identity.key)
         if known is None:
             # The state's digest stays: who comes back with the same answer again is known to have been here already.
-            stripped = replace(transaction, identity=identity, tokens=identified.tokens, nonce=None)
+            now = self.clock.now()
+            stripped = replace(transaction, identity=identity, tokens=identified.tokens, answered_at=now, nonce=None)
             return NewPerson(carried=await self.box.keep(replace(stripped, code_verifier=None)))
         return await self.admit(transaction, known[0], known[1], identity, session, user_agent)
 
@@ -251,12 +253,12 @@ class SignInFlow:
         session: Session | None,
         user_agent: str,
     ) -> Started:
-        now = self.clock.now()
+        answered = transaction.answered_at or self.clock.now()
         return await self.sessions.start(
             account=account,
             provider=identity.provider,
             key=identity.key,
-            auth_time=min(self._proved_at(transaction, account, identity, session, now), now),
+            auth_time=min(self._proved_at(transaction, account, identity, session, answered), answered),
             amr=identity.amr,
             acr=identity.acr,
             user_agent=user_agent,
@@ -269,9 +271,9 @@ class SignInFlow:
         account: AccountId,
         identity: Identity,
         session: Session | None,
-        now: datetime,
+        answered: datetime,
     ) -> datetime:
-        """When the person proved who they are (decision 26).
+        """When the person proved who they are (decision 26): never later than the provider's answer.
 
         A forced sign-in was checked by the provider's own rules. Otherwise the provider's word counts, and where it
         gives none, the time of its answer; but not for somebody who is signed in here already: the provider may have
@@ -279,12 +281,12 @@ class SignInFlow:
         """
         provider = self.providers.get(identity.provider)
         if transaction.forced_fresh:
-            return now
+            return answered
         if identity.authenticated_at is not None:
             return identity.authenticated_at
         if session is not None and session.account == account and provider is not None and provider.can_force_fresh:
             return session.auth_time
-        return now
+        return answered
 
     async def _freshen(
         self, transaction: SignInTransaction, identified: Identified, session: Session | None, user_agent: str

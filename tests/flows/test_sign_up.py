@@ -13,6 +13,7 @@ from tests.flows.front import AGENT, FACEBOOK, OPENID, Front, identity, request
 from broker.domain.account import ProfileValue
 from broker.domain.claims import EMAIL, LOCALE, NAME, PICTURE, PREFERRED_USERNAME, ZONEINFO
 from broker.domain.consent import Purpose
+from broker.domain.session import needs_fresh_sign_in
 from broker.domain.values import ClaimName, IdentityKey
 from broker.errors import AccountExists, Conflict, FormInvalid, SignInExpired
 from broker.flows.sign_in import SignedIn
@@ -340,6 +341,30 @@ async def test_no_step_can_be_skipped(front: Front) -> None:
     with pytest.raises(SignInExpired):
         await front.sign_up.suggestions(undecided.transaction)
     assert front.accounts == {}
+
+
+@pytest.mark.parametrize("max_age", [None, 3600])
+async def test_filling_in_the_form_proves_nothing(front: Front, max_age: int | None) -> None:
+    """Who signs up proved who they are when the provider said so (decision 26), not when they sent the form."""
+    answered = front.clock.now()
+    carried = await front.new_person("ana", request=request(max_age=max_age))
+    front.clock.move(timedelta(minutes=3))
+    carried = await front.sign_up.decide(carried, ticked=frozenset(), edits={})
+    front.clock.move(timedelta(minutes=3))
+    session = (await create(front, carried)).started.session
+    assert session.auth_time == answered
+    assert session.created_at == front.clock.now()
+    assert needs_fresh_sign_in(session, front.clock.now())
+
+
+async def test_another_try_counts_from_its_own_answer(front: Front) -> None:
+    """Back from one provider, a known person goes on with another: the first answer is forgotten."""
+    await front.person("ana")
+    carried = await front.new_person("ben", OPENID)
+    front.clock.move(timedelta(minutes=6))
+    outcome = await front.back(await front.sign_in.begin(carried, FACEBOOK), "ana")
+    assert isinstance(outcome, SignedIn)
+    assert outcome.started.session.auth_time == front.clock.now()
 
 
 async def test_a_session_of_somebody_else_in_this_browser_ends(front: Front) -> None:
