@@ -216,7 +216,7 @@ class PostingGate:
             raise FreshSignInRequired(detail="posting opt-in")
         client = await self.check_may_opt_in(session.account, provider, client_id)
         wanted = set(self.scopes(provider))
-        if wanted and (tokens is None or (tokens.scopes and not wanted <= tokens.scopes)):
+        if wanted and (tokens is None or not wanted <= tokens.scopes):
             raise PostingNotPermitted(detail="posting was not granted upstream")
         return client
 

@@ -214,7 +214,9 @@ async def test_a_network_that_needs_no_permission_leaves_no_token(room: Room) ->
 
 
 @pytest.mark.parametrize(
-    "tokens", [None, replace(TOKEN, scopes=frozenset({"openid"}))], ids=["no token", "not for posting"]
+    "tokens",
+    [None, replace(TOKEN, scopes=frozenset({"openid"})), replace(TOKEN, scopes=frozenset())],
+    ids=["no token", "not for posting", "for nothing"],
 )
 async def test_what_was_not_granted_upstream_is_no_opt_in(room: Room, tokens: UpstreamTokens | None) -> None:
     """And a token that is of no use is taken back at once (catalogue 189)."""
