@@ -247,3 +247,14 @@ def test_the_tracker_refuses_a_wrong_id_token(demo: Demo, changes: dict[str, Any
     demo.op.id_changes = changes
     assert demo.sign_in("/").status == 400
     assert "Signed in as" not in demo.open("/").text
+
+
+@only("fault", ["no response iss", "wrong response iss"])
+def test_an_answer_that_does_not_name_the_broker_signs_nobody_in(demo: Demo, fault: str) -> None:
+    """RFC 9207 §2.4: discovery promises the name, so its absence is as wrong as another one (catalogue 13)."""
+    demo.op.faults.add(fault)
+    assert demo.sign_in("/").status == 400
+    assert "/token" not in demo.op.calls
+    assert "Signed in as" not in demo.open("/").text
+    demo.op.faults.clear()
+    assert "Signed in as" in demo.sign_in("/").text

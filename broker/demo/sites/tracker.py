@@ -129,7 +129,8 @@ class Tracker:
         """The browser is back: redeem the code, ask for the person's fields, begin a session."""
         pages = request.session.get("pages", {})
         back = pages.pop(request.query_params.get("state", ""), None)
-        if back is None or request.query_params.get("iss", self._issuer) != self._issuer:
+        # RFC 9207 §2.4: the broker promises to name itself, so an answer that does not is somebody else's.
+        if back is None or request.query_params.getlist("iss") != [self._issuer]:
             return self._failed(request, "/")
         if "error" in request.query_params:
             request.session["pages"] = pages
