@@ -100,7 +100,6 @@ class StubOP:
             Route("/jwks", self._jwks),
             Route("/authorize", self._authorize),
             Route("/token", self._token, methods=["POST"]),
-            Route("/introspect", self._introspect, methods=["POST"]),
             Route("/revoke", self._revoke, methods=["POST"]),
             Route("/userinfo", self._userinfo),
             Route("/end-session", self._end_session),
@@ -122,11 +121,10 @@ class StubOP:
                 "authorization_endpoint": self.issuer + "/authorize",
                 "token_endpoint": self.issuer + "/token",
                 "jwks_uri": self.issuer + "/jwks",
-                "introspection_endpoint": self.issuer + "/introspect",
                 "revocation_endpoint": self.issuer + "/revoke",
                 "userinfo_endpoint": self.issuer + "/userinfo",
                 "end_session_endpoint": self.issuer + "/end-session",
-                "authorization_response_iss_parameter_supported": True,
+                "authorization_response_iss_parameter_supported": "no promise of iss" not in self.faults,
                 "response_types_supported": ["code"],
                 "subject_types_supported": ["pairwise"],
                 "id_token_signing_alg_values_supported": ["RS256", "ES256"],
@@ -225,15 +223,6 @@ class StubOP:
         if "id token as session" in self.faults:
             body["session_token"] = body["id_token"]
         return JSONResponse(body, headers={"Cache-Control": "no-store"})
-
-    async def _introspect(self, request: Request) -> Response:
-        self._count(request)
-        if "down" in self.faults:
-            return Response(status_code=500)
-        form = await self._form(request)
-        if not self._client(request, form):
-            return JSONResponse({"error": "invalid_client"}, 401)
-        return JSONResponse({"active": "inactive" not in self.faults})
 
     async def _revoke(self, request: Request) -> Response:
         self._count(request)

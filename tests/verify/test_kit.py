@@ -120,6 +120,14 @@ def test_a_wrong_id_token_signs_nobody_in(site: Any, changes: dict[str, Any]) ->
     assert site.who()["sub"] is None
 
 
+def test_a_broker_that_never_promised_to_name_itself_need_not(site: Any) -> None:
+    """RFC 9207 §2.4: but where it does, the name has to be right."""
+    site.op.faults |= {"no promise of iss", "no response iss"}
+    assert site.sign_in().status == 200
+    site.op.faults = {"no promise of iss", "wrong response iss"}
+    assert site.sign_in().status == 400
+
+
 def test_repeated_parameters_in_a_callback_are_refused(site: Any) -> None:
     location = site.browser.open(site.url + "/_login/start", follow=False).header("location")
     callback = site.browser.open(location, follow=False).header("location")

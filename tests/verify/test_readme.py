@@ -109,7 +109,7 @@ def test_the_wsgi_example_names_the_user(op: StubOP) -> None:
     assert isinstance(last, ast.Expr)
     session = eval(compile(ast.Expression(last.value), "README.md", "eval"), names)
     assert session.sub == "subject-1"
-    assert names["environ"]["REMOTE_USER"] == "ann"
+    assert names["environ"]["REMOTE_USER"] == "subject-1"
     assert "HTTP_REMOTE_USER" not in names["environ"]
 
 

@@ -6,7 +6,7 @@ import json
 import random
 import threading
 import time
-from base64 import urlsafe_b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Any
 
 import doorward_verify.keys as key_rules
@@ -259,15 +259,43 @@ def test_threads_share_one_fetch(op: StubOP) -> None:
     assert op.calls["/jwks"] == 1
 
 
-def test_online_mode_asks_the_broker_and_remembers_thirty_seconds(op: StubOP) -> None:
+def test_a_broker_that_cannot_be_asked_signs_nobody_out(op: StubOP) -> None:
     verifier = Verifier(op.issuer, "forum", mode="online", client_secret=CLIENT_SECRET)
-    token = op.session_token()
-    assert [_code(verifier, token) for _ in range(3)] == ["ok"] * 3
-    assert op.calls["/introspect"] == 1
-    op.faults.add("inactive")
-    assert _code(verifier, op.session_token(sid="s2")) == "revoked"
+    assert _code(verifier, op.session_token()) == "keys_unavailable"
     op.faults = {"down"}
     assert _code(verifier, op.session_token(sid="s3")) == "keys_unavailable"
+
+
+def test_online_mode_needs_a_secret() -> None:
+    with pytest.raises(ConfigurationError):
+        Verifier("https://l.example", "forum", mode="online")
+
+
+N = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+"""The order of P-256's group (FIPS 186-5, D.1.2.3)."""
+
+
+def _malleated(token: str) -> str:
+    """The same token with the other good signature: (r, n - s) for (r, s)."""
+    signed, _, signature = token.rpartition(".")
+    raw = urlsafe_b64decode(signature + "==")
+    other = raw[:32] + (N - int.from_bytes(raw[32:], "big")).to_bytes(32, "big")
+    return f"{signed}.{urlsafe_b64encode(other).rstrip(b'=').decode()}"
+
+
+def test_a_token_that_was_given_up_does_not_come_back_with_another_signature() -> None:
+    """ECDSA signatures come in pairs: a copy with the other one is the same token."""
+    op = StubOP(issuer="https://l.example", key=ECKey.generate_key("P-256", {"kid": "k"}))
+    verifier = Verifier(op.issuer, "forum", keys=[op.key.as_dict(private=False)])
+    token, later = op.session_token(), op.session_token(sid="s2")
+    other = _malleated(token)
+    assert other != token
+    assert _code(verifier, other) == _code(verifier, token) == "ok"
+    verifier.give_up(token)
+    assert _code(verifier, token) == "revoked"
+    assert _code(verifier, other) == "revoked"
+    assert _code(Verifier(op.issuer, "forum", keys=[op.key.as_dict(private=False)]), other) == "ok"
+    assert _code(verifier, later) == "ok"
 
 
 @pytest.mark.parametrize(

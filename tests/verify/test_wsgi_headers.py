@@ -6,6 +6,9 @@ import json
 from typing import Any
 
 import pytest
+from doorward_verify.wsgi import WSGISession
+from stub_op import StubOP
+from verify_sites import build_kit, wsgi_site
 
 FORGED = ["Remote-User", "Remote_User", "REMOTE-USER", "remote_user", "Remote-Groups", "Remote-Email", "Remote-Name",
           "X-Remote-User", "X_Remote_User", "X-Login-Assertion", "Remote-Anything", "Remote_Groups"]  # fmt: skip
@@ -38,10 +41,32 @@ def test_a_signed_in_person_is_remote_user_whatever_they_send(wsgi: Any) -> None
     """catalogue 142"""
     wsgi.sign_in()
     page = wsgi.browser.open(wsgi.url + "/who", **{"Remote-User": "admin"})
-    assert json.loads(page.text)["identity"] == {"REMOTE_USER": "ann"}
+    assert json.loads(page.text)["identity"] == {"REMOTE_USER": "subject-1"}
 
 
-def test_without_a_shared_user_name_the_subject_stands_in(wsgi: Any) -> None:
-    wsgi.op.shared = {}
+def test_remote_user_stays_the_same_when_a_person_changes_their_name(wsgi: Any) -> None:
+    """Names change and are shared or not; records kept by them would pass into other hands or be lost."""
     wsgi.sign_in()
-    assert wsgi.who()["identity"] == {"REMOTE_USER": "sub:subject-1"}
+    before = wsgi.who()["identity"]
+    for shared in ({"preferred_username": "anna"}, {}):
+        wsgi.op.shared = shared
+        wsgi.sign_in()
+        assert wsgi.who()["identity"] == before == {"REMOTE_USER": "subject-1"}
+
+
+def test_old_software_may_have_the_user_name_instead(op: StubOP) -> None:
+    """Without a shared one the subject stands in, marked as such."""
+    kit = build_kit(op, "http://localhost:8000")
+    app = WSGISession(wsgi_site, kit, set_remote_user=True, remote_user="username")
+
+    def remote_user() -> Any:
+        environ = {
+            "REQUEST_METHOD": "GET",
+            "PATH_INFO": "/who",
+            "HTTP_AUTHORIZATION": f"Bearer {op.session_token()}",
+        }
+        return json.loads(b"".join(app(environ, lambda *_: None)))["identity"]["REMOTE_USER"]
+
+    assert remote_user() == "ann"
+    op.shared = {}
+    assert remote_user() == "sub:subject-1"

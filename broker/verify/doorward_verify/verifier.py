@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, Literal
 
@@ -12,7 +13,7 @@ from .claims import SKEW, TYP, check_audience, check_issuer, read_session
 from .client_auth import basic_authorization
 from .errors import ConfigurationError, NeedsNetwork, SessionError
 from .fetch import Fetcher, Unreachable
-from .jws import MAX_TOKEN, check_signature, parse, read_json, time_claim
+from .jws import MAX_TOKEN, Parsed, check_signature, parse, read_json, time_claim
 from .keys import KeySource, Metadata, read_keys
 from .session import Session
 
@@ -26,8 +27,8 @@ class Verifier:
     """Checks session tokens of one issuer for one site.
 
     ``mode="local"`` (default) makes no call per request. ``mode="online"`` also asks the broker
-    (RFC 7662, answer kept 30 s) and needs ``client_secret``; signing out then works everywhere at
-    once. ``is_revoked`` is asked for every token, also for one seen before. ``keys`` is a JWK set to
+    (RFC 7662, answer kept 30 s) and needs ``client_secret``; whatever ends a session ends it here
+    within that time. ``is_revoked`` is asked for every token, also for one seen before. ``keys`` is a JWK set to
     use instead of the one at the issuer. ``clock`` gives seconds since 1970; tests may stop it.
 
     Thread-safe. Blocks only when keys have to be loaded, or in online mode.
@@ -57,8 +58,9 @@ class Verifier:
         self._client_secret = client_secret
         self._is_revoked = is_revoked
         self._clock = clock
-        # digest of the token -> (session, generation of the keys). Tokens themselves are not kept.
-        self._seen: dict[bytes, tuple[Session, int]] = {}
+        # digest of the token -> what it said. Tokens themselves are not kept.
+        self._seen: dict[bytes, _Seen] = {}
+        # By the token's name: see `_name_of`.
         self._asked: dict[bytes, tuple[bool, float]] = {}
         self._given_up: dict[bytes, int] = {}
 
@@ -71,22 +73,20 @@ class Verifier:
             raise SessionError("missing")
         if len(token) > MAX_TOKEN:
             raise SessionError("malformed")
-        digest = sha256(token.encode("utf-8", "replace")).digest()
+        digest = _digest(token)
         known = self._seen.get(digest)
-        if known is not None and known[1] == self.keys.generation:
-            session = known[0]
-            if session.expires_at <= self._clock():
-                self._seen.pop(digest, None)
-                raise SessionError("expired")
-        else:
-            session = self._verify_cold(token, digest, network=network)
-        if digest in self._given_up:
+        if known is None or known.generation != self.keys.generation:
+            known = self._verify_cold(token, digest, network=network)
+        elif known.session.expires_at <= self._clock():
+            self._seen.pop(digest, None)
+            raise SessionError("expired")
+        if known.name in self._given_up:
             raise SessionError("revoked")
-        if self._is_revoked is not None and self._is_revoked(session):
+        if self._is_revoked is not None and self._is_revoked(known.session):
             raise SessionError("revoked")
-        if self.mode == "online" and not self._is_active(token, digest, network=network):
+        if self.mode == "online" and not self._is_active(token, known, network=network):
             raise SessionError("revoked")
-        return session
+        return known.session
 
     def verify_signed(self, token: str, *, types: tuple[str | None, ...]) -> dict[str, Any]:
         """The claims of another token of the same issuer for this site (ID token, logout token).
@@ -106,10 +106,9 @@ class Verifier:
         """Refuse this one token from now on: its browser has signed out of this site."""
         now = int(self._clock())
         self._given_up = {key: end for key, end in self._given_up.items() if end > now}
-        digest = sha256(token.encode("utf-8", "replace")).digest()
-        known = self._seen.get(digest)
+        known = self._seen.get(_digest(token))
         if known is not None:
-            self._given_up[digest] = known[0].expires_at
+            self._given_up[known.name] = known.session.expires_at
 
     def check_times(self, claims: Mapping[str, Any]) -> None:
         """Raise ``expired`` or ``not_yet_valid`` for a token other than a session token."""
@@ -119,7 +118,7 @@ class Verifier:
         if time_claim(claims, "exp") <= now:
             raise SessionError("expired")
 
-    def _verify_cold(self, token: str, digest: bytes, *, network: bool) -> Session:
+    def _verify_cold(self, token: str, digest: bytes, *, network: bool) -> _Seen:
         parsed = parse(token)
         if parsed.typ != TYP:
             raise SessionError("wrong_type")
@@ -127,28 +126,28 @@ class Verifier:
         session = read_session(read_json(parsed.payload), issuer=self.issuer, audience=self.audience, now=self._clock())
         if len(self._seen) >= SEEN:
             self._forget_oldest()
-        self._seen[digest] = (session, self.keys.generation)
-        return session
+        known = self._seen[digest] = _Seen(session, self.keys.generation, _name_of(parsed))
+        return known
 
     def _forget_oldest(self) -> None:
         """Dictionaries keep their order: the first entries are the oldest tokens."""
         for old in list(self._seen)[: SEEN // 8]:
             self._seen.pop(old, None)
 
-    def _is_active(self, token: str, digest: bytes, *, network: bool) -> bool:
+    def _is_active(self, token: str, known: _Seen, *, network: bool) -> bool:
         now = time.monotonic()
-        known = self._asked.get(digest)
-        if known is not None and now - known[1] < INTROSPECTION_CACHE:
-            return known[0]
+        asked = self._asked.get(known.name)
+        if asked is not None and now - asked[1] < INTROSPECTION_CACHE:
+            return asked[0]
         if not network:
             raise NeedsNetwork
-        active = self._introspect(token)
+        active = self._introspect(token, known.session)
         if len(self._asked) >= SEEN:
             self._asked.clear()
-        self._asked[digest] = (active, now)
+        self._asked[known.name] = (active, now)
         return active
 
-    def _introspect(self, token: str) -> bool:
+    def _introspect(self, token: str, session: Session) -> bool:
         try:
             address = self.metadata.endpoint("introspection_endpoint")
             if address is None:
@@ -159,4 +158,24 @@ class Verifier:
             raise SessionError("keys_unavailable") from None
         if reply.status != 200:
             raise SessionError("keys_unavailable")
-        return reply.body.get("active") is True
+        told = reply.body
+        return told.get("active") is True and (told.get("sub"), told.get("sid")) == (session.sub, session.sid)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a token said that was verified with the keys of that generation."""
+
+    session: Session
+    generation: int
+    name: bytes
+
+
+def _digest(token: str) -> bytes:
+    return sha256(token.encode("utf-8", "replace")).digest()
+
+
+def _name_of(parsed: Parsed) -> bytes:
+    """What was signed, without the signature: anybody can turn one good ES256 signature into a second
+    one (n - s for s), so the whole text of a token does not name it."""
+    return sha256(parsed.signing_input).digest()

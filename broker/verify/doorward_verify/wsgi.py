@@ -28,9 +28,10 @@ App = Callable[[Environ, StartResponse], Iterable[bytes]]
 class WSGISession:
     """Puts ``community.session`` and ``community.notice`` into the environment.
 
-    With ``set_remote_user`` also ``REMOTE_USER``: the person's user name at the broker, or
-    ``sub:<subject>`` if that was not shared (``remote_user="sub"``: always the bare subject). What a
-    client sends under that name, or under any ``Remote-…`` header, is deleted first in any case.
+    With ``set_remote_user`` also ``REMOTE_USER``: the subject, which never changes and is never
+    given to anybody else. ``remote_user="username"``: the user name at the broker, or
+    ``sub:<subject>`` if that was not shared; people may change theirs. What a client sends under
+    that name, or under any ``Remote-…`` header, is deleted first in any case.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class WSGISession:
         kit: SignInKit,
         *,
         set_remote_user: bool = False,
-        remote_user: Literal["username", "sub"] = "username",
+        remote_user: Literal["username", "sub"] = "sub",
     ) -> None:
         self._app, self._kit = app, kit
         self._set_remote_user, self._remote_user = set_remote_user, remote_user
