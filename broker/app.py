@@ -168,6 +168,7 @@ def _compose(
         clock=clock,
         entropy=entropy,
         callback_base=f"{issuer}/callback/",
+        age=settings.age,
     )
     posting = PostingGate(
         durable=durable,
@@ -210,7 +211,10 @@ def _compose(
         signer=key_box,
         key_box=key_box,
         cookies=Cookies(
-            key=stores.derive("cookies"), secure=settings.broker.secure, port=urlsplit(issuer).port
+            key=stores.derive("cookies"),
+            secure=settings.broker.secure,
+            port=urlsplit(issuer).port,
+            asks_age=settings.age is not None,
         ),
         headers=SecurityHeaders(secure=settings.broker.secure),
         renderer=_renderer(settings),

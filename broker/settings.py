@@ -18,13 +18,14 @@ from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 from broker.chance import SystemEntropy
+from broker.domain.age import AgeRule
 from broker.domain.client import Client
 from broker.domain.policy import Audience, FieldPolicy, Policies, PolicyVersion, Use
 from broker.domain.values import ClaimName, ClientId, ProviderId, Secret
 from broker.errors import ConfigurationError, Problem
 from broker.locator import Path as Key
 from broker.settings_reader import Reader
-from broker.settings_schema import BROKER, DOORWARD, LIMITS, PROVIDER, Kind, option_at
+from broker.settings_schema import AGE, BROKER, DOORWARD, LIMITS, PROVIDER, Kind, option_at
 from broker.settings_sites import is_loopback, read_sites
 from broker.settings_sources import UNREADABLE, Draft, Origin, Where, nearest, shown, top_level
 
@@ -136,6 +137,8 @@ class Settings:
     policies: Policies
     newsletters: tuple[Newsletter, ...] = ()
     providers: tuple[ProviderTable, ...] = ()
+    age: AgeRule | None = None
+    """`None`: nobody is asked how old they are."""
     clients: Mapping[ClientId, Client]
     folder: Path
     """Where the configuration lies."""
@@ -227,6 +230,7 @@ class _Loader:
         providers = self._providers(development=development)
         policies = Policies(terms=self._policy("terms"), privacy=self._policy("privacy"))
         newsletters = self._newsletters()
+        minimum = self.reader.table(("age",), self.tree.get("age", {}), AGE)["minimum"]
         self._emptiness(fields)
         return Settings(
             broker=broker,
@@ -234,6 +238,7 @@ class _Loader:
             policies=policies,
             newsletters=newsletters,
             providers=providers,
+            age=AgeRule(minimum=minimum) if minimum else None,
             clients=clients,
             folder=self.draft.folder,
             origins=self.draft.origins,

@@ -155,6 +155,17 @@ LIMITS: Final = (
     ),
 )
 
+AGE: Final = (
+    _number(
+        "minimum",
+        "Years that somebody must be old to make an account. 0: nobody is asked. Above 0, month and year of birth are asked "
+        "once, before any provider, and not kept; whoever has an account already is not asked.",
+        0,
+        0,
+        25,
+    ),
+)
+
 FIELD: Final = (
     _words("purpose", "What the field is for, in words that people read.", needed=True),
     Option(name="audience", kind=Kind.CHOICE, doc="Who sees it.", choices=AUDIENCES, needed=True),
@@ -260,6 +271,7 @@ PROVIDER: Final = (
 DOORWARD: Final = (
     Option(name="broker", kind=Kind.TABLE, doc="The service itself.", inside=BROKER),
     Option(name="limits", kind=Kind.TABLE, doc="How often things may be tried.", inside=LIMITS),
+    Option(name="age", kind=Kind.TABLE, doc="Who may make an account.", inside=AGE),
     Option(name="fields", kind=Kind.TABLE, doc="What is kept about people, and why.", inside=FIELD, by_name=CLAIMS),
     Option(name="terms", kind=Kind.TABLE, doc="Published versions of the terms.", inside=POLICY, by_name=()),
     Option(name="privacy", kind=Kind.TABLE, doc="Published versions of the privacy notice.", inside=POLICY, by_name=()),

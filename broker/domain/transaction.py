@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from broker.domain.age import AgeAnswer
 from broker.domain.grant import AuthorizationRequest
 from broker.domain.provider import Identity, UpstreamTokens
 from broker.domain.sharing import SharingDecision
@@ -63,6 +64,8 @@ class SignInTransaction:
     client: str | None = None
     """Posting: the site that is to post."""
     remember_provider: bool = False
+    """Remember the way once it is taken: ticked before a page that came in between."""
+    age: AgeAnswer = AgeAnswer.NONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +76,8 @@ class Facts:
     """Somebody proved who they are, recently enough for this request."""
     known: bool
     """There is an account for that identity."""
+    age_known: bool
+    """Old enough to make an account, or nobody here asks."""
     preview_decided: bool
     policy_agreed: bool
     """The account agreed to the terms and privacy notice now in force."""
@@ -84,6 +89,7 @@ class Facts:
 
 class Step(StrEnum):
     AUTHENTICATE = "sign-in"
+    AGE = "age"
     PREVIEW = "details"
     SIGN_UP = "finish"
     AGREE = "policy"
@@ -95,6 +101,8 @@ def next_step(facts: Facts) -> Step:
     """Decide what this sign-in needs next. The only place that does."""
     if not facts.identified:
         return Step.AUTHENTICATE
+    if not facts.known and not facts.age_known:
+        return Step.AGE
     if not facts.known:
         return Step.SIGN_UP if facts.preview_decided else Step.PREVIEW
     if not facts.policy_agreed:
@@ -106,6 +114,7 @@ def next_step(facts: Facts) -> Step:
 
 _WITHOUT_PAGES: Final[Mapping[Step, type[ProtocolError]]] = {
     Step.AUTHENTICATE: LoginRequired,
+    Step.AGE: InteractionRequired,
     Step.PREVIEW: InteractionRequired,
     Step.SIGN_UP: InteractionRequired,
     Step.AGREE: InteractionRequired,

@@ -121,14 +121,15 @@ class AuthorizeFlow:
             asked=asked_claims(client, request.scopes),
         )
 
-    def facts(self, situation: Situation, transaction: SignInTransaction | None) -> Facts:
-        """What the dispatcher looks at for a site's request."""
+    def facts(self, situation: Situation, transaction: SignInTransaction | None, *, age_known: bool = True) -> Facts:
+        """What the dispatcher looks at for a site's request. `age_known`: see `Facts`."""
         account = situation.account
         # Who came back from a provider in this attempt counts, and nobody who was signed in here before.
         is_new = transaction is not None and transaction.identity is not None
         return Facts(
             identified=is_new or self._is_identified(situation, transaction),
             known=account is not None and not is_new,
+            age_known=age_known,
             preview_decided=transaction is not None and transaction.decision is not None,
             policy_agreed=account is not None
             and not needs_agreement(account.agreed_notice, self.policies, self.clock.now().date()),

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from broker.domain.account import Account, AccountStatus, Link
+from broker.domain.age import AgeAnswer, AgeRule
 from broker.domain.consent import Purpose
 from broker.domain.policy import Policies, notice_version
 from broker.domain.ports import Clock, Durable, Entropy, Replay
@@ -70,6 +71,13 @@ class NewPerson:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AgeUnknown:
+    """Nobody we know, and not asked how old yet: what the provider sent is gone, and the question comes next."""
+
+    carried: Carried
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Linked:
     """A new way to sign in was added to the account."""
 
@@ -85,7 +93,7 @@ class PostingAllowed:
     tokens: UpstreamTokens | None
 
 
-Outcome = SignedIn | NewPerson | Linked | PostingAllowed
+Outcome = SignedIn | NewPerson | AgeUnknown | Linked | PostingAllowed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +109,8 @@ class SignInFlow:
     entropy: Entropy
     callback_base: str
     """`https://login.example.org/callback/`; the provider's id follows: one address each (mix-up, RFC 9700 §4.4.2)."""
+    age: AgeRule | None = None
+    """Who may make an account (decision 24); `None` where nobody is asked."""
 
     def provider(self, provider: ProviderId) -> Provider:
         """Raises `ProviderOff` if it is not there or switched off."""
@@ -108,6 +118,16 @@ class SignInFlow:
         if found is None:
             raise ProviderOff(detail="provider unknown or off")
         return found
+
+    def knows_age(self, transaction: SignInTransaction | None) -> bool:
+        """Whether somebody new may go on to make an account: old enough, or nobody here asks."""
+        return self.age is None or (transaction is not None and transaction.age is AgeAnswer.ENOUGH)
+
+    def asks_age(self, transaction: SignInTransaction, *, known_browser: bool) -> bool:
+        """Whether the question comes before the provider; a browser that has an account is sent there at once."""
+        if transaction.purpose is not TransactionPurpose.SIGN_IN or self.knows_age(transaction):
+            return False
+        return not known_browser and transaction.age is not AgeAnswer.HAS_ACCOUNT
 
     async def begin(
         self,
@@ -206,9 +226,13 @@ class SignInFlow:
 
     async def _sign_in(
         self, carried: Carried, identified: Identified, session: Session | None, user_agent: str
-    ) -> SignedIn | NewPerson:
+    ) -> SignedIn | NewPerson | AgeUnknown:
         transaction, identity = carried.transaction, identified.identity
         known = await self.durable.accounts.by_identity(identity.key)
+        if known is None and not self.knows_age(transaction):
+            await self.drop_upstream(identity.provider, identified.tokens)
+            unread = replace(transaction, age=AgeAnswer.UNKNOWN_PERSON, nonce=None, code_verifier=None)
+            return AgeUnknown(carried=await self.box.hold(unread, carried))
         if known is None:
             # The state's digest stays: who comes back with the same answer again is known to have been here already.
             now = self.clock.now()

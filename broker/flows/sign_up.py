@@ -24,7 +24,7 @@ from broker.domain.session import Session
 from broker.domain.sharing import FieldShare, SharingDecision, decide, missing, preview, preview_digest
 from broker.domain.transaction import SignInTransaction
 from broker.domain.values import AccountId, ClaimName, ReceiptId
-from broker.errors import AccountExists, Conflict, FormInvalid, SignInExpired
+from broker.errors import AccountExists, BadRequest, Conflict, FormInvalid, SignInExpired
 from broker.flows.ledger import LedgerWriter
 from broker.flows.sign_in import SignedIn, SignInFlow
 from broker.flows.transactions import Carried, TransactionBox
@@ -102,6 +102,7 @@ class SignUpFlow:
             request=transaction.request,
             return_to=transaction.return_to,
             locale=transaction.locale,
+            age=transaction.age,
         )
 
     def to_ask(self, transaction: SignInTransaction) -> tuple[ClaimName, ...]:
@@ -128,6 +129,8 @@ class SignUpFlow:
         """
         transaction = carried.transaction
         identity, decision = self._identity(transaction), self._decision(transaction)
+        if not self.sign_in.knows_age(transaction):
+            raise BadRequest(detail="sign-up without an answer to the age question")
         profile = self._profile(decision, form)
         now = self.clock.now()
         account = Account(

@@ -14,6 +14,7 @@ from broker.flows.transactions import OVER
 MAX_TRANSACTIONS: Final = 4
 MAX_TRANSACTION_BYTES: Final = 6144
 LAST_PROVIDER_DAYS: Final = 180
+HELD_BACK_SECONDS: Final = 24 * 3600
 CSRF_MAX_AGE: Final = 24 * 3600
 
 
@@ -32,12 +33,13 @@ class Cookies:
     Ports share cookies, so plain http names carry the port: two brokers on one machine leave each other alone.
     """
 
-    def __init__(self, *, key: bytes, secure: bool, port: int | None) -> None:
-        self._secure = secure
+    def __init__(self, *, key: bytes, secure: bool, port: int | None, asks_age: bool = False) -> None:
+        self._secure, self._asks_age = secure, asks_age
         prefix = "__Host-doorward" if secure else f"doorward{port or ''}"
         self.session_name: Final = f"{prefix}_session"
         self.last_name: Final = f"{prefix}_last"
         self.locale_name: Final = f"{prefix}_lang"
+        self.age_name: Final = f"{prefix}_age"
         self.transaction_prefix: Final = f"{prefix}_tx_"
         self._signer = Signer(key, salt="doorward.cookie")
         self._stamper = TimestampSigner(key, salt="doorward.csrf")
@@ -62,6 +64,14 @@ class Cookies:
                 purpose="remembers the language you chose",
                 lifetime="until you close the browser",
             ),
+            *((self._age_notice(),) if self._asks_age else ()),
+        )
+
+    def _age_notice(self) -> CookieNotice:
+        return CookieNotice(
+            name=self.age_name,
+            purpose="remembers that an account could not be made here yet; holds no date of birth",
+            lifetime="24 hours",
         )
 
     # --- session --------------------------------------------------------------------------------------
@@ -114,6 +124,18 @@ class Cookies:
 
     def clear_last_provider(self, response: Response) -> None:
         self._clear(response, self.last_name)
+
+    def looks_known(self, request: Request) -> bool:
+        """Whether somebody with an account seems to use this browser: a session, also one that ended, or a way kept."""
+        return self.session_secret(request) is not None or self.last_provider(request) is not None
+
+    def hold_back(self, response: Response) -> None:
+        """Somebody here was too young to make an account: no second try for a day (decision 24)."""
+        self._set(response, self.age_name, self._signer.sign("held").decode(), max_age=HELD_BACK_SECONDS)
+
+    def is_held_back(self, request: Request) -> bool:
+        """Whether `hold_back` was less than a day ago; more copies of the cookie make nobody older."""
+        return request.cookies.get(self.age_name) is not None
 
     def locale(self, request: Request) -> str | None:
         value = single(request, self.locale_name)

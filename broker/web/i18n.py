@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from babel import Locale, UnknownLocaleError
-from babel.dates import format_date, format_datetime
+from babel.dates import format_date, format_datetime, get_month_names
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from markupsafe import Markup
@@ -161,6 +161,11 @@ def time_text(moment: datetime) -> str:
 def day_text(day: date, language: Language) -> str:
     """`20 Nov 2026`."""
     return format_date(day, "d MMM y", locale=language.cldr)
+
+
+def month_name(number: int, language: Language) -> str:
+    """`November`, as it stands alone in a list."""
+    return str(get_month_names("wide", "stand-alone", locale=language.cldr)[number])
 
 
 def language_name(tag: str, language: Language) -> str:

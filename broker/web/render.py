@@ -205,6 +205,7 @@ def _environment(templates: Path, overrides: Sequence[Path]) -> Environment:
         "words": words,
         "autocomplete": lambda claim: _AUTOCOMPLETE.get(claim, "off"),
         "zones": i18n.ZONES,
+        "month_name": lambda number: i18n.month_name(number, _LANGUAGE.get()),
         "language_name": lambda tag: i18n.language_name(tag, _LANGUAGE.get()),
     }
     environment.filters["clip"] = clip

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from starlette.responses import Response
 
-from broker.web import authorize, documents, health, posting, share, sign_in, sign_out, sign_up
+from broker.web import age, authorize, documents, health, posting, share, sign_in, sign_out, sign_up
 from broker.web.account import close, devices, profile, sites, ways
 from broker.web.call import Call
 from broker.web.guards import Guard
@@ -53,6 +53,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", "/f/{id}/cancel", sign_in.cancel, Guard.TRANSACTION),
     Route("GET", "/f/{id}/sign-in", sign_in.chooser, Guard.TRANSACTION),
     Route("POST", "/f/{id}/sign-in", sign_in.choose, Guard.TRANSACTION),
+    Route("GET", "/f/{id}/age", age.age, Guard.TRANSACTION),
+    Route("POST", "/f/{id}/age", age.answer, Guard.TRANSACTION),
     Route("GET", "/f/{id}/details", sign_up.details, Guard.TRANSACTION),
     Route("POST", "/f/{id}/details", sign_up.decide_details, Guard.TRANSACTION),
     Route("GET", "/f/{id}/finish", sign_up.finish, Guard.TRANSACTION),

@@ -18,7 +18,7 @@ from broker.errors import (
     TooManyAttempts,
     WrongBrowser,
 )
-from broker.flows.sign_in import Linked, NewPerson, PostingAllowed, SignedIn
+from broker.flows.sign_in import AgeUnknown, Linked, NewPerson, PostingAllowed, SignedIn
 from broker.flows.transactions import Carried
 from broker.web import views
 from broker.web.call import Call, see_other
@@ -79,6 +79,19 @@ async def choose(call: Call) -> Response:
     provider = call.form.get("provider")
     if not provider:
         raise BadRequest(detail="no provider chosen")
+    known_browser = call.session is not None or world.cookies.looks_known(call.request)
+    if world.sign_in.asks_age(transaction, known_browser=known_browser):
+        world.sign_in.provider(ProviderId(provider))
+        remember = bool(call.form.get("remember_provider"))
+        chosen = replace(transaction, provider=ProviderId(provider), remember_provider=remember)
+        held = await world.box.hold(chosen, carried)
+        return with_transaction(call, see_other(step_url(chosen, "age")), held)
+    return await depart_within_limit(call, carried, ProviderId(provider))
+
+
+async def depart_within_limit(call: Call, carried: Carried, provider: ProviderId) -> Response:
+    """To the provider, as often as one address may begin."""
+    world = call.world
     wait = await world.limits.hit(
         f"start:{call.address}",
         limit=world.settings.broker.limits.sign_ins_per_minute,
@@ -87,7 +100,7 @@ async def choose(call: Call) -> Response:
     )
     if wait:
         raise TooManyAttempts(wait, detail="sign-in starts")
-    return await depart(call, carried, ProviderId(provider), ask_again=False)
+    return await depart(call, carried, provider, ask_again=False)
 
 
 async def depart(call: Call, carried: Carried, provider: ProviderId, *, ask_again: bool) -> Response:
@@ -103,7 +116,7 @@ async def depart(call: Call, carried: Carried, provider: ProviderId, *, ask_agai
     )
     world.metrics.sign_in(provider, "start", "ok")
     response = leave(call, leaving.url, leaving.provider.label)
-    if call.form.get("remember_provider"):
+    if call.form.get("remember_provider") or carried.transaction.remember_provider:
         world.cookies.set_last_provider(response, provider)
     return with_transaction(call, response, leaving.carried)
 
@@ -139,6 +152,8 @@ async def callback(call: Call) -> Response:
             return await signed_in(call, carried, outcome)
         case NewPerson():
             return await go_on(call, outcome.carried)
+        case AgeUnknown():
+            return with_transaction(call, see_other(step_url(transaction, "age")), outcome.carried)
         case Linked():
             await world.box.drop(carried)
             return without_transaction(call, see_other("/me/ways?done=added"), transaction)

@@ -86,8 +86,9 @@ async def situation_of(call: Call, transaction: SignInTransaction) -> Situation 
 
 async def facts_of(call: Call, transaction: SignInTransaction, situation: Situation | None) -> Facts:
     """What the dispatcher looks at, with or without a waiting site."""
+    age_known = call.world.sign_in.knows_age(transaction)
     if situation is not None:
-        return call.world.authorize.facts(situation, transaction)
+        return call.world.authorize.facts(situation, transaction, age_known=age_known)
     session = call.session
     signs_in = transaction.purpose is TransactionPurpose.SIGN_IN
     is_ours = signs_in and session is not None and session.sid == transaction.sid
@@ -95,6 +96,7 @@ async def facts_of(call: Call, transaction: SignInTransaction, situation: Situat
     return Facts(
         identified=is_ours or transaction.identity is not None,
         known=is_ours,
+        age_known=age_known,
         preview_decided=transaction.decision is not None,
         policy_agreed=agreed,
         client_request=False,

@@ -9,7 +9,7 @@ import pytest
 from broker.domain.transaction import Facts, Step, next_step, without_pages
 from broker.errors import ConsentRequired, InteractionRequired, LoginRequired
 
-NAMES = ("identified", "known", "preview_decided", "policy_agreed", "client_request", "consented")
+NAMES = ("identified", "known", "age_known", "preview_decided", "policy_agreed", "client_request", "consented")
 EVERYTHING = [Facts(**dict(zip(NAMES, values, strict=True))) for values in product((False, True), repeat=len(NAMES))]
 
 
@@ -18,6 +18,7 @@ def expected(facts: Facts) -> Step:
     new = not facts.known
     missing = [
         (Step.AUTHENTICATE, not facts.identified),
+        (Step.AGE, new and not facts.age_known),
         (Step.PREVIEW, new and not facts.preview_decided),
         (Step.SIGN_UP, new),
         (Step.AGREE, not facts.policy_agreed),
@@ -61,6 +62,7 @@ def test_knowing_more_never_sends_anybody_back() -> None:
     ("step", "answer"),
     [
         (Step.AUTHENTICATE, LoginRequired),
+        (Step.AGE, InteractionRequired),
         (Step.PREVIEW, InteractionRequired),
         (Step.SIGN_UP, InteractionRequired),
         (Step.AGREE, InteractionRequired),

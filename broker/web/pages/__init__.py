@@ -41,6 +41,7 @@ from broker.web.pages.documents import (
 )
 from broker.web.pages.problems import Detail, ErrorPage, Way, error_page
 from broker.web.pages.sign_in import (
+    AgeQuestion,
     AskedRow,
     Chooser,
     Finish,
@@ -53,6 +54,7 @@ from broker.web.pages.sign_in import (
     PreviewRow,
     Share,
     ShareRow,
+    TooYoung,
 )
 
 __all__ = [
@@ -61,6 +63,7 @@ __all__ = [
     "AccountDetails",
     "AccountField",
     "AccountPage",
+    "AgeQuestion",
     "AskedRow",
     "Chooser",
     "CloseAccount",
@@ -109,6 +112,7 @@ __all__ = [
     "Sites",
     "Terms",
     "ToldSite",
+    "TooYoung",
     "Way",
     "Ways",
     "error_page",

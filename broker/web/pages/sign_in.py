@@ -33,6 +33,33 @@ class Chooser(Page):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AgeQuestion(Page):
+    """When were you born? Posts `birth_month`, `birth_year`, or `use=account`. Never says what the limit is."""
+
+    template: ClassVar[str] = "sign_in/age.html"
+    action: str
+    site: SiteCard | None = None
+    unknown_at: str = ""
+    """The provider that somebody came back from as nobody we know."""
+    month: str = field(default="", repr=False)
+    year: str = field(default="", repr=False)
+    month_problem: bool = False
+    year_problem: bool = False
+    cancel_action: str = ""
+    works_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TooYoung(Page):
+    """No account here yet. Who has one already can still sign in: posts `use=account`."""
+
+    template: ClassVar[str] = "sign_in/too_young.html"
+    action: str = ""
+    """Nothing: this attempt is over."""
+    site: SiteCard | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Leaving(Page):
     """The 200 page after a POST that leads away (decision 1); the handler sets the Refresh header."""
 

@@ -28,6 +28,8 @@ PROBLEMS: Final[Mapping[str, str]] = {
     "mixed_scripts": N_("%(field)s: use letters of one alphabet only"),
     "edges": N_("%(field)s: start with a letter or number, and do not end with a dot, dash or underscore"),
     "reserved": N_("%(field)s: this one cannot be used. Try another"),
+    "birth_year": N_("Enter a year with 4 numbers"),
+    "birth_month": N_("Choose a month"),
     "needed_missing": N_("%(field)s: the site needs this. Fill it in, or choose not to share"),
 }
 
@@ -97,9 +99,11 @@ COOKIES: Final = (
     N_("remembers one sign-in from page to page; sealed, one per tab"),
     N_("remembers which way to sign in you used last, only if you ticked it"),
     N_("remembers the language you chose"),
+    N_("remembers that an account could not be made here yet; holds no date of birth"),
     N_("finds out whether your browser takes cookies"),
     N_("until you close the browser"),
     N_("30 minutes, 2 hours at most"),
+    N_("24 hours"),
     N_("180 days"),
     N_("5 minutes"),
 )

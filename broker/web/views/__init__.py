@@ -14,12 +14,13 @@ from broker.web.views.my_account import (
     ways,
 )
 from broker.web.views.posting import posting, posting_opt_in, posting_settings
-from broker.web.views.steps import chooser, finish, kept_nothing, leaving, policy, preview, share
+from broker.web.views.steps import age, chooser, finish, kept_nothing, leaving, policy, preview, share, too_young
 from broker.web.views.texts import accessibility, cookies, help_page, home, privacy, terms
 
 __all__ = [
     "accessibility",
     "account_details",
+    "age",
     "chooser",
     "close",
     "closed",
@@ -45,5 +46,6 @@ __all__ = [
     "signed_out",
     "sites",
     "terms",
+    "too_young",
     "ways",
 ]

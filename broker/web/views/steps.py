@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from broker.domain.account import Account
+from broker.domain.age import AgeAnswer
 from broker.domain.claims import LOCALE, PREFERRED_USERNAME, ZONEINFO
 from broker.domain.client import OFFLINE
 from broker.domain.policy import in_force
@@ -55,6 +56,38 @@ async def _offer_current(call: Call, situation: Situation | None) -> str:
     if situation is None or call.session is None or "select_account" not in situation.request.prompt:
         return ""
     return name_of(situation.account) if situation.account else ""
+
+
+def age(
+    call: Call,
+    transaction: SignInTransaction,
+    situation: Situation | None,
+    *,
+    form: Form | None = None,
+    problems: Problems | None = None,
+) -> pages.AgeQuestion:
+    """When were you born?"""
+    found = problems or {}
+    came_back = transaction.age is AgeAnswer.UNKNOWN_PERSON
+    return pages.AgeQuestion(
+        action=f"/f/{transaction.id}/age",
+        site=site_card(situation.client if situation else None),
+        unknown_at=provider_label(call, transaction.provider) if came_back else "",
+        month=form.get("birth_month", "") if form is not None else "",
+        year=form.get("birth_year", "") if form is not None else "",
+        month_problem="birth_month" in found,
+        year_problem="birth_year" in found,
+        cancel_action=f"/f/{transaction.id}/cancel" if situation is not None else "",
+        works_until=transaction.expires_at,
+    )
+
+
+def too_young(transaction: SignInTransaction | None, situation: Situation | None) -> pages.TooYoung:
+    """No account here yet; `transaction` while this attempt is not over."""
+    return pages.TooYoung(
+        action=f"/f/{transaction.id}/age" if transaction is not None else "",
+        site=site_card(situation.client if situation else None),
+    )
 
 
 def leaving(to: str, url: str) -> pages.Leaving:

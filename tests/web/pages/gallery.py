@@ -82,6 +82,7 @@ def _sign_in() -> dict[str, Page]:
     chooser = pages.Chooser(
         action=f"{F}/sign-in", providers=PROVIDERS, site=FORUM, cancel_action=f"{F}/cancel", works_until=LATER
     )
+    age = pages.AgeQuestion(action=f"{F}/age", site=FORUM, cancel_action=f"{F}/cancel", works_until=LATER)
     preview = pages.Preview(
         action=f"{F}/details", provider="Facebook (sandbox)", rows=ROWS, site=FORUM, works_until=LATER,
         not_asked=("friends", "posts", "messages", "birthday", "phone", "address", "contacts"),
@@ -107,6 +108,11 @@ def _sign_in() -> dict[str, Page]:
         "chooser-step-up": replace(chooser, step_up="close", is_step_up=True, site=None, providers=(FACEBOOK,)),
         "chooser-step-up-site": replace(chooser, is_step_up=True),
         "chooser-signed-in": replace(chooser, signed_in_as="Ana Marković"),
+        "age": age,
+        "age-unknown": replace(age, unknown_at="Facebook", site=None, cancel_action=""),
+        "age-error": replace(age, month_problem=True, year_problem=True, year="19"),
+        "too-young": pages.TooYoung(site=FORUM),
+        "too-young-again": pages.TooYoung(action=f"{F}/age"),
         "leaving": pages.Leaving(to="Facebook", url="https://facebook.example/x?a=1&b=2", host="facebook.example"),
         "preview": preview,
         "preview-declined": replace(preview, rows=(ROWS[0], *DECLINED), can_ask_again=True),
