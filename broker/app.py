@@ -33,6 +33,7 @@ from broker.flows.release import Releaser
 from broker.flows.session import SessionFlow
 from broker.flows.sign_in import SignInFlow
 from broker.flows.sign_up import SignUpFlow
+from broker.flows.status import StatusLists
 from broker.flows.transactions import TransactionBox
 from broker.handles import KeyedHandles
 from broker.outbox import Deliverer
@@ -200,6 +201,9 @@ def _compose(
         providers=loaded.providers,
         report=lambda provider, reason: telemetry.log.event("provider_state", provider=provider, reason=reason),
     )
+    statuses = StatusLists(
+        statuses=durable.statuses, signer=key_box, clock=clock, issuer=issuer, key=stores.derive("statuses")
+    )
     locales = tuple(settings.broker.locales)
     claims = frozenset(str(ask.claim) for client in settings.clients.values() for ask in client.asks)
     world = World(
@@ -253,7 +257,9 @@ def _compose(
             signer=key_box,
             issuer=issuer,
             subject_key=subject_key,
+            statuses=statuses if settings.broker.status_lists else None,
         ),
+        statuses=statuses,
         exchange=ExchangeFlow(
             durable=durable,
             releaser=releaser,
@@ -393,5 +399,3 @@ async def _purge(opened: Opened) -> None:
     now = opened.world.clock.now()
     await opened.stores.durable.purge(now, PURGE_BATCH)
     await opened.stores.memory.purge(now, PURGE_BATCH)
-
-

@@ -136,6 +136,11 @@ BROKER: Final = (
         ("auto", "json", "console"), "auto",
     ),
     _flag("log_requests", "Whether each request gets a line, by the name of its route. A proxy in front often writes one too.", default=False),
+    _flag(
+        "status_lists",
+        "Whether session tokens say where a site finds out that they ended early, without asking for each of them.",
+        default=True,
+    ),
     _number("session_idle_hours", "Hours without a visit after which a browser is signed out.", 24, 1, 720),
     _number("session_days", "Days after which a browser is signed out in any case.", 14, 1, 90),
     _number("stop_seconds", "Seconds that running requests get to finish when the server stops.", 30, 1, 600),

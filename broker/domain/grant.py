@@ -46,6 +46,14 @@ class AuthorizationRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StatusPlace:
+    """Where a grant's bit is found: see `broker.domain.status`."""
+
+    list: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
     """What an account lets a client have, since one sign-in. Everything the client holds hangs on it."""
 
@@ -63,6 +71,8 @@ class Grant:
     created_at: datetime
     expires_at: datetime
     revoked_at: datetime | None = None
+    status: StatusPlace | None = None
+    """Its own place for good: only a grant whose tokens a site checks by itself has one."""
 
     @property
     def outlives_session(self) -> bool:

@@ -27,6 +27,7 @@ from broker.domain.grant import (
     RefreshFamily,
     Reused,
     Rotated,
+    StatusPlace,
 )
 from broker.domain.posting import Posting, PostingPermit, PostState
 from broker.domain.provider import UpstreamTokens
@@ -223,6 +224,23 @@ class Grants(Protocol):
         ...
 
 
+class Statuses(Protocol):
+    """Places in the status lists. Whatever revokes or erases a grant, or holds its account, marks its place in the same
+    unit of work."""
+
+    async def reserve(self, count: int) -> int:
+        """The first of `count` numbers that nobody else ever gets."""
+        ...
+
+    async def reserved(self) -> int:
+        """How many numbers were given out so far."""
+        ...
+
+    async def ended(self, after: datetime, until: datetime) -> tuple[tuple[StatusPlace, datetime], ...]:
+        """The places of grants that were ended in this time, and when."""
+        ...
+
+
 class Postings(Protocol):
     async def load(self, posting_id: str) -> Posting | None: ...
     async def recent(self, account: AccountId, limit: int = 20) -> tuple[Posting, ...]: ...
@@ -278,6 +296,8 @@ class Durable(Protocol):
     def outbox(self) -> Outbox: ...
     @property
     def keys(self) -> SigningKeys: ...
+    @property
+    def statuses(self) -> Statuses: ...
     def unit(self) -> UnitOfWork: ...
     async def purge(self, now: datetime, limit: int = 500) -> int:
         """Delete at most `limit` expired rows of each kind; how many went."""
@@ -414,5 +434,3 @@ class AccessToken:
     scopes: frozenset[str]
     issued_at: datetime
     expires_at: datetime
-
-

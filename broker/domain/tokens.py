@@ -13,6 +13,7 @@ from broker.domain.client import Client, SubjectType
 from broker.domain.disclosure import Disclosure
 from broker.domain.grant import ID_TOKEN_LIFETIME, SESSION_TOKEN_LIFETIME
 from broker.domain.ports import AccessToken
+from broker.domain.status import status_claim
 from broker.domain.values import AccountId, ClientId, GrantId
 
 LOGOUT_TOKEN_LIFETIME: Final = timedelta(minutes=2)
@@ -56,7 +57,7 @@ def session_token(disclosure: Disclosure, *, issuer: str, sid: str, token_id: st
     """
     payload = _about_sign_in(disclosure, issuer=issuer, sid=sid, lifetime=SESSION_TOKEN_LIFETIME)
     payload["jti"] = f"{disclosure.grant.id}.{token_id}"
-    return payload
+    return payload | status_claim(disclosure.grant, issuer)
 
 
 def read_session_token(claims: Mapping[str, Any]) -> AccessToken:

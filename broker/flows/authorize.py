@@ -27,6 +27,7 @@ from broker.domain.transaction import Facts, SignInTransaction
 from broker.domain.values import ClaimName, ClientId, GrantId, ReceiptId
 from broker.errors import ConsentRequired, FormInvalid, LoginRequired
 from broker.flows.ledger import LedgerWriter
+from broker.flows.status import StatusLists
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +103,8 @@ class AuthorizeFlow:
     signer: Signer
     issuer: str
     subject_key: bytes
+    statuses: StatusLists | None = None
+    """Where tokens that a site checks by itself are said to have ended; `None`: nowhere."""
 
     async def look(self, client: Client, request: AuthorizationRequest, session: Session | None) -> Situation:
         """Read what is needed to decide: one round trip for somebody signed in, none for a stranger."""
@@ -216,6 +219,7 @@ class AuthorizeFlow:
             acr=session.acr,
             created_at=now,
             expires_at=now + REFRESH_LIFETIME if away else session.expires_at,
+            status=await self.statuses.draw() if self.statuses and situation.client.session_token else None,
         )
         secret = f"dwc_{self.entropy.token(32)}"
         unit.add_grant(grant)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Final, TypeVar
 
-from broker.domain.account import Account, Link, user_name_key
+from broker.domain.account import Account, AccountStatus, Link, user_name_key
 from broker.domain.claims import EMAIL, PREFERRED_USERNAME, email_key
 from broker.domain.consent import ConsentReceipt, Purpose
 from broker.domain.disclosure import DisclosureRow
@@ -25,6 +25,7 @@ from broker.domain.grant import (
     RefreshFamily,
     Reused,
     Rotated,
+    StatusPlace,
     is_standing,
     is_usable,
     may_retry,
@@ -33,6 +34,7 @@ from broker.domain.ports import Clock, Delivery, SigningKeyRecord
 from broker.domain.posting import Posting, PostingPermit, PostState
 from broker.domain.provider import UpstreamTokens
 from broker.domain.session import Session, is_live
+from broker.domain.status import KEEP
 from broker.domain.values import AccountId, ClientId, GrantId, IdentityKey, ProviderId, Sid
 from broker.errors import Conflict, StoreUnavailable
 
@@ -64,6 +66,8 @@ class _Tables:
     claimed_until: dict[str, datetime] = field(default_factory=dict)
     given_up: dict[str, Delivery] = field(default_factory=dict)
     keys: dict[str, SigningKeyRecord] = field(default_factory=dict)
+    ended: dict[StatusPlace, datetime] = field(default_factory=dict)
+    counters: dict[str, int] = field(default_factory=dict)
 
     def copied(self) -> _Tables:
         tables = copy(self)
@@ -75,10 +79,18 @@ class _Tables:
         if account not in self.accounts:
             raise Conflict("account")
 
+    def hold(self, account: AccountId, now: datetime) -> None:
+        """The account's grants stand, and nothing of them may be used."""
+        for grant in self.grants.values():
+            if grant.account == account and grant.status is not None and grant.revoked_at is None:
+                self.ended[grant.status] = now
+
     def revoke(self, grant: Grant, now: datetime) -> None:
         """The grant, its codes and its refresh families."""
         if grant.revoked_at is None:
             self.grants[grant.id] = replace(grant, revoked_at=now)
+            if grant.status is not None:
+                self.ended[grant.status] = now
         for family in [family for family in self.families.values() if family.grant == grant.id]:
             if family.revoked_at is None:
                 self.families[family.id] = replace(family, revoked_at=now)
@@ -126,6 +138,8 @@ class MemoryUnitOfWork:
             tables.check_account(account.id)
             _check_unique(tables, account)
             tables.accounts[account.id] = account
+            if account.status is not AccountStatus.ACTIVE:
+                tables.hold(account.id, self._store.clock.now())
 
         self._steps.append(step)
 
@@ -135,6 +149,8 @@ class MemoryUnitOfWork:
             if gone is not None:
                 tables.erased[account] = _name_key(gone)
             grants = {grant.id for grant in tables.grants.values() if grant.account == account}
+            for grant in grants:
+                tables.revoke(tables.grants[grant], now)
             tables.links = {key: link for key, link in tables.links.items() if link.account != account}
             tables.grants = {key: grant for key, grant in tables.grants.items() if key not in grants}
             tables.codes = {key: code for key, code in tables.codes.items() if code.grant not in grants}
@@ -580,6 +596,25 @@ class MemorySigningKeys:
         self._store.open_tables().keys.pop(kid, None)
 
 
+class MemoryStatuses:
+    """`ports.Statuses`."""
+
+    def __init__(self, store: MemoryDurable) -> None:
+        self._store = store
+
+    async def reserve(self, count: int) -> int:
+        counters = self._store.open_tables().counters
+        first = counters.get("statuses", 0)
+        counters["statuses"] = first + count
+        return first
+
+    async def reserved(self) -> int:
+        return self._store.open_tables().counters.get("statuses", 0)
+
+    async def ended(self, after: datetime, until: datetime) -> tuple[tuple[StatusPlace, datetime], ...]:
+        return tuple((place, at) for place, at in self._store.open_tables().ended.items() if after < at <= until)
+
+
 class MemoryDurable:
     """`ports.Durable`."""
 
@@ -594,6 +629,7 @@ class MemoryDurable:
         self.vault = MemoryVault(self)
         self.outbox = MemoryOutbox(self)
         self.keys = MemorySigningKeys(self)
+        self.statuses = MemoryStatuses(self)
 
     def unit(self) -> MemoryUnitOfWork:
         return MemoryUnitOfWork(self)
@@ -613,6 +649,7 @@ class MemoryDurable:
         used = {family.grant for family in tables.families.values()}
         gone += _drop(tables.grants, lambda grant: grant.expires_at <= now and grant.id not in used, limit)
         gone += _drop(tables.revoked_tokens, lambda expires_at: expires_at <= now, limit)
+        gone += _drop(tables.ended, lambda at: at + KEEP <= now, limit)
         gone += _drop(tables.postings, lambda held: (held.settled_at or held.expires_at) + KEEP_SETTLED <= now, limit)
         return gone + _drop(tables.given_up, lambda held: held.due_at + KEEP_SETTLED <= now, limit)
 

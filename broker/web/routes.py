@@ -12,7 +12,7 @@ from broker.web import age, authorize, documents, health, posting, share, sign_i
 from broker.web.account import close, devices, profile, sites, ways
 from broker.web.call import Call
 from broker.web.guards import Guard
-from broker.web.oidc import metadata, tokens
+from broker.web.oidc import metadata, status, tokens
 
 Answers = Literal["page", "json"]
 
@@ -42,6 +42,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/userinfo", tokens.userinfo, Guard.BEARER, "json"),
     Route("POST", "/userinfo", tokens.userinfo, Guard.BEARER, "json"),
     Route("POST", "/introspect", tokens.introspect, Guard.CLIENT, "json"),
+    Route("GET", "/status/{list}", status.status_list, Guard.PUBLIC, "json"),
     Route("POST", "/revoke", tokens.revoke, Guard.CLIENT, "json"),
     # a person's way through
     Route("GET", "/authorize", authorize.authorize, Guard.BROWSER),

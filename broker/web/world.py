@@ -19,6 +19,7 @@ from broker.flows.release import Releaser
 from broker.flows.session import SessionFlow
 from broker.flows.sign_in import SignInFlow
 from broker.flows.sign_up import SignUpFlow
+from broker.flows.status import StatusLists
 from broker.flows.transactions import TransactionBox
 from broker.web.cookies import Cookies
 from broker.web.headers import SecurityHeaders
@@ -92,6 +93,7 @@ class World:
     sign_up: SignUpFlow
     authorize: AuthorizeFlow
     exchange: ExchangeFlow
+    statuses: StatusLists
     releaser: Releaser
     account: AccountFlow
     posting: PostingGate

@@ -18,9 +18,19 @@ from broker.domain.account import Account, AccountStatus, Link, ProfileValue, us
 from broker.domain.claims import EMAIL, NAME, PREFERRED_USERNAME
 from broker.domain.consent import Purpose
 from broker.domain.disclosure import Via
-from broker.domain.grant import AlreadyRedeemed, Grant, Redeemed, RefreshFamily, Reused, Rotated
+from broker.domain.grant import (
+    OFFLINE_ACCESS,
+    AlreadyRedeemed,
+    Grant,
+    Redeemed,
+    RefreshFamily,
+    Reused,
+    Rotated,
+    StatusPlace,
+)
 from broker.domain.ports import BrowserMemory, Durable, UnitOfWork
 from broker.domain.posting import Posting, PostState
+from broker.domain.status import KEEP
 from broker.domain.values import AccountId, ClientId, GrantId, IdentityKey, ProviderId, Scope, Sid
 from broker.errors import Conflict
 from tests.support import builders as make
@@ -680,6 +690,82 @@ class GrantsContract:
         clock.move(SECOND)
         assert await durable.grants.of_account(account.id) == (new, old)
         assert await durable.grants.of_account(account.id, client=WIKI) == (new,)
+
+
+def place(index: int, name: str = "list-1") -> StatusPlace:
+    return StatusPlace(list=name, index=index)
+
+
+class StatusesContract:
+    async def test_no_number_is_given_out_twice(self, durable: Durable) -> None:
+        assert await durable.statuses.reserved() == 0
+        firsts = await asyncio.gather(*(durable.statuses.reserve(7) for _ in range(TAKERS)))
+        assert sorted(firsts) == list(range(0, 7 * TAKERS, 7))
+        assert await durable.statuses.reserved() == 7 * TAKERS
+
+    async def test_a_grant_keeps_its_place(self, durable: Durable) -> None:
+        grant = await kept_grant(durable, status=place(5))
+        assert await durable.grants.load(grant.id) == grant
+        assert await durable.statuses.ended(NOW - SECOND, NOW) == ()
+
+    @pytest.mark.parametrize("end", ["one grant", "a session", "a site", "everything", "the account", "held"])
+    async def test_whatever_ends_a_grant_marks_its_place(self, durable: Durable, end: str) -> None:
+        """In the same unit of work; a grant without a place has none to mark (catalogue 83)."""
+        mine = await kept_grant(durable, status=place(5), sid=Sid("s-1"), client=FORUM)
+        await kept_grant(durable, mine.account, sid=mine.sid, client=FORUM)
+        other = await kept_grant(durable, mine.account, status=place(6), sid=Sid("s-2"), client=WIKI)
+        await kept_grant(durable, status=place(5, "list-2"), sid=mine.sid)
+        unit = durable.unit()
+        if end == "one grant":
+            unit.revoke_grant(mine.id, NOW)
+        elif end == "a session":
+            unit.revoke_grants(mine.account, NOW, sid=mine.sid)
+        elif end == "a site":
+            unit.revoke_grants(mine.account, NOW, client=FORUM)
+        elif end == "everything":
+            unit.revoke_grants(mine.account, NOW)
+        elif end == "held":
+            account = await durable.accounts.load(mine.account)
+            assert account is not None
+            unit.save_account(account)
+            unit.save_account(replace(account, status=AccountStatus.HELD))
+        else:
+            unit.erase_account(mine.account, NOW)
+        await unit.commit()
+        reached = {mine.status} if end in {"one grant", "a session", "a site"} else {mine.status, other.status}
+        assert set(await durable.statuses.ended(NOW - SECOND, NOW)) == {(one, NOW) for one in reached}
+
+    async def test_a_refresh_token_that_comes_back_marks_the_place(self, durable: Durable) -> None:
+        """catalogue 22"""
+        family = await kept_family(durable, await kept_grant(durable, status=place(5)), generation=5)
+        assert isinstance(await durable.grants.rotate(family.id, 2, family.client, NOW), Reused)
+        assert await durable.statuses.ended(NOW - SECOND, NOW) == ((place(5), NOW),)
+
+    async def test_a_place_is_marked_at_the_first_end(self, durable: Durable) -> None:
+        grant = await kept_grant(durable, status=place(5))
+        for seconds in (0, 1, 2):
+            unit = durable.unit()
+            unit.revoke_grants(grant.account, NOW + seconds * SECOND)
+            await unit.commit()
+        assert await durable.statuses.ended(NOW - SECOND, NOW) == ((place(5), NOW),)
+        assert await durable.statuses.ended(NOW, NOW + 9 * SECOND) == ()
+
+    async def test_a_grant_that_outlives_the_session_keeps_its_bit(self, durable: Durable) -> None:
+        grant = await kept_grant(durable, status=place(5), scopes=frozenset({Scope("openid"), OFFLINE_ACCESS}))
+        unit = durable.unit()
+        unit.revoke_grants(grant.account, NOW, keep_offline=True)
+        await unit.commit()
+        assert await durable.statuses.ended(NOW - SECOND, NOW) == ()
+
+    async def test_a_place_is_forgotten_when_no_token_can_name_it(self, durable: Durable) -> None:
+        grant = await kept_grant(durable, status=place(5), expires_at=NOW + timedelta(days=1))
+        unit = durable.unit()
+        unit.revoke_grant(grant.id, NOW)
+        await unit.commit()
+        assert await durable.purge(NOW + KEEP - SECOND) == 0
+        assert await durable.statuses.ended(NOW - SECOND, NOW) != ()
+        assert await durable.purge(NOW + KEEP) == 1
+        assert await durable.statuses.ended(NOW - SECOND, NOW) == ()
 
 
 class PostingsContract:

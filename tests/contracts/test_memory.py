@@ -20,6 +20,7 @@ from tests.contracts.stores import (
     ReplayContract,
     SessionsContract,
     SigningKeysContract,
+    StatusesContract,
     TransactionsContract,
 )
 from tests.support.builders import FixedClock
@@ -41,6 +42,10 @@ class TestLedger(LedgerContract):
 
 
 class TestGrants(GrantsContract):
+    pass
+
+
+class TestStatuses(StatusesContract):
     pass
 
 

@@ -34,6 +34,7 @@ from broker.flows.exchange import ExchangeFlow
 from broker.flows.keys import KeyFlow
 from broker.flows.ledger import LedgerWriter
 from broker.flows.release import Releaser
+from broker.flows.status import StatusLists
 from broker.handles import KeyedHandles
 from broker.signing import KeyBox, make_key
 from broker.stores.memory import MemoryBrowser, MemoryDurable
@@ -115,6 +116,9 @@ class Op:
             subject_key=b"s" * 32,
             sid_key=b"i" * 32,
         )
+        self.statuses = StatusLists(
+            statuses=self.durable.statuses, signer=self.box, clock=self.clock, issuer=ISSUER, key=b"l" * 32
+        )
         self.authorize = AuthorizeFlow(
             durable=self.durable,
             sessions=self.memory.sessions,
@@ -126,6 +130,7 @@ class Op:
             signer=self.box,
             issuer=ISSUER,
             subject_key=b"s" * 32,
+            statuses=self.statuses,
         )
         self.exchange = ExchangeFlow(
             durable=self.durable,

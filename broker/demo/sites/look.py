@@ -35,6 +35,7 @@ PROTOCOL: Final = frozenset(
         "exp",
         "nbf",
         "jti",
+        "status",
         "auth_time",
         "acr",
         "amr",

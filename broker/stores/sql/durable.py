@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, ColumnElement, Integer, Table, bindparam, delete, or_, select
 
 from broker.domain.ports import Clock
+from broker.domain.status import KEEP
 from broker.stores.records import micros
 from broker.stores.sql.accounts import SqlAccounts
 from broker.stores.sql.drivers import Driver
@@ -17,7 +18,8 @@ from broker.stores.sql.ledger import SqlLedger
 from broker.stores.sql.outbox import DONE_MARKS, SqlOutbox
 from broker.stores.sql.postings import SqlPostings, SqlVault
 from broker.stores.sql.statements import PING, Script, Statement, Step, define
-from broker.stores.sql.tables import codes, deliveries, families, grants, postings, revoked_tokens
+from broker.stores.sql.statuses import SqlStatuses
+from broker.stores.sql.tables import codes, deliveries, ended_statuses, families, grants, postings, revoked_tokens
 from broker.stores.sql.unit import SqlUnitOfWork
 from broker.stores.vault import KeyRing
 
@@ -42,6 +44,7 @@ _PURGES: Final[tuple[tuple[Statement, timedelta], ...]] = (
     (purge_statement(families, or_(families.c.idle_expires_at <= NOW, families.c.expires_at <= NOW)), timedelta()),
     (purge_statement(grants, (grants.c.expires_at <= NOW) & ~_live_family), timedelta()),
     (purge_statement(revoked_tokens, revoked_tokens.c.expires_at <= NOW), timedelta()),
+    (purge_statement(ended_statuses, ended_statuses.c.ended_at <= NOW), KEEP),
     (
         purge_statement(
             postings,
@@ -60,6 +63,7 @@ class SqlDurable:
     def __init__(self, driver: Driver, ring: KeyRing, clock: Clock) -> None:
         self.driver = driver
         self.ring = ring
+        self._clock = clock
         self.accounts = SqlAccounts(driver, ring)
         self.ledger = SqlLedger(driver)
         self.grants = SqlGrants(driver, ring, clock)
@@ -67,9 +71,10 @@ class SqlDurable:
         self.vault = SqlVault(driver, ring)
         self.outbox = SqlOutbox(driver, ring)
         self.keys = SqlSigningKeys(driver, ring)
+        self.statuses = SqlStatuses(driver)
 
     def unit(self) -> SqlUnitOfWork:
-        return SqlUnitOfWork(self.driver, self.ring)
+        return SqlUnitOfWork(self.driver, self.ring, self._clock)
 
     async def purge(self, now: datetime, limit: int = 500) -> int:
         gone = 0

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, Integer, bindparam, delete, false, select, true, update
+from sqlalchemy.dialects.postgresql import insert
 
 from broker.domain.account import Account
 from broker.domain.grant import (
@@ -19,6 +20,7 @@ from broker.domain.grant import (
     RefreshFamily,
     Reused,
     Rotated,
+    StatusPlace,
     is_usable,
     may_retry,
 )
@@ -27,8 +29,18 @@ from broker.domain.values import AccountId, ClientId, GrantId
 from broker.stores.records import decode_grant, encode, micros, micros_or_none, moment, moment_or_none
 from broker.stores.sql.accounts import open_account, standing_account
 from broker.stores.sql.drivers import Driver
-from broker.stores.sql.statements import Params, Row, Script, Step, define, define_insert, insert_if, parameter
-from broker.stores.sql.tables import accounts, codes, families, grants, revoked_tokens
+from broker.stores.sql.statements import (
+    Params,
+    Row,
+    Script,
+    Statement,
+    Step,
+    define,
+    define_insert,
+    insert_if,
+    parameter,
+)
+from broker.stores.sql.tables import accounts, codes, ended_statuses, families, grants, revoked_tokens
 from broker.stores.vault import KeyRing
 
 _NOW: Final = bindparam("p_now", type_=BigInteger)
@@ -146,6 +158,20 @@ ERASE_CODES: Final = define(delete(codes).where(codes.c.grant_id.in_(_of_account
 ERASE_GRANTS: Final = define(delete(grants).where(grants.c.account == bindparam("p_account")))
 
 
+def _end_statuses(*which: Any) -> Statement:
+    found = select(grants.c.status, _NOW.label("ended_at")).where(*which, grants.c.status.is_not(None))
+    into = insert(ended_statuses).from_select(["place", "ended_at"], found)
+    later = into.on_conflict_do_update(index_elements=["place"], set_={"ended_at": into.excluded.ended_at})
+    return define(later.inline(), reads=[grants])
+
+
+# What was ended just now, by that very moment: after the grants, so that none that was added meanwhile is missed.
+END_STATUS: Final = _end_statuses(grants.c.id == bindparam("p_grant_id"), grants.c.revoked_at == _NOW)
+END_STATUSES: Final = _end_statuses(grants.c.account == bindparam("p_account"), grants.c.revoked_at == _NOW)
+# Of an account that is held, its grants stand, and nothing of them may be used.
+HOLD_STATUSES: Final = _end_statuses(grants.c.account == bindparam("p_account"), grants.c.revoked_at.is_(None))
+
+
 def grant_params(grant: Grant) -> Params:
     return {
         "p_id": grant.id,
@@ -157,7 +183,19 @@ def grant_params(grant: Grant) -> Params:
         "p_expires_at": micros(grant.expires_at),
         "p_revoked_at": micros_or_none(grant.revoked_at),
         "p_body": encode(grant),
+        "p_status": None if grant.status is None else place_text(grant.status),
     }
+
+
+def place_text(place: StatusPlace) -> str:
+    """A place as one key: list and index."""
+    return f"{place.list}.{place.index}"
+
+
+def read_place(text: str) -> StatusPlace:
+    """The place that `place_text` wrote."""
+    name, _, index = text.partition(".")
+    return StatusPlace(list=name, index=int(index))
 
 
 def code_params(code: AuthorizationCode) -> Params:
@@ -191,7 +229,8 @@ def family_params(family: RefreshFamily) -> Params:
 def revoke_grant_steps(grant: GrantId, now: int) -> tuple[Step, ...]:
     """The grant first: what is added to it meanwhile has waited for this, or is seen by what follows."""
     params = {"p_grant_id": grant, "p_now": now}
-    return tuple(Step(statement, params) for statement in (REVOKE_GRANT, REVOKE_FAMILIES_OF, USE_UP_CODES_OF))
+    steps = (REVOKE_GRANT, END_STATUS, REVOKE_FAMILIES_OF, USE_UP_CODES_OF)
+    return tuple(Step(statement, params) for statement in steps)
 
 
 def _grant(body: bytes, revoked_at: int | None) -> Grant:

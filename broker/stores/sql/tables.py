@@ -114,6 +114,21 @@ grants: Final = Table(
     _time("expires_at", index=True),
     _time("revoked_at", nullable=True),
     _bytes("body"),
+    _text("status", nullable=True),  # list and index, as in `ended_statuses`
+)
+
+ended_statuses: Final = Table(
+    "ended_statuses",
+    metadata,
+    _text("place", primary_key=True),
+    _time("ended_at", index=True),
+)
+
+counters: Final = Table(
+    "counters",
+    metadata,
+    _text("name", primary_key=True),
+    Column("given", BigInteger, nullable=False),
 )
 
 codes: Final = Table(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from broker.domain.account import Account, Link
+from broker.domain.account import Account, AccountStatus, Link
 from broker.domain.consent import ConsentReceipt
 from broker.domain.disclosure import DisclosureRow
 from broker.domain.grant import AuthorizationCode, Grant, RefreshFamily
-from broker.domain.ports import Delivery
+from broker.domain.ports import Clock, Delivery
 from broker.domain.posting import Posting, PostState
 from broker.domain.provider import UpstreamTokens
 from broker.domain.values import AccountId, ClientId, GrantId, ProviderId, Sid
@@ -23,9 +23,10 @@ from broker.stores.vault import KeyRing
 class SqlUnitOfWork:
     """`ports.UnitOfWork`. Sealing happens while queuing, so that the transaction itself is as short as can be."""
 
-    def __init__(self, driver: Driver, ring: KeyRing) -> None:
+    def __init__(self, driver: Driver, ring: KeyRing, clock: Clock) -> None:
         self._driver = driver
         self._ring = ring
+        self._clock = clock
         self._steps: list[Step] = []
 
     def add_account(self, account: Account) -> None:
@@ -33,6 +34,8 @@ class SqlUnitOfWork:
 
     def save_account(self, account: Account) -> None:
         self._queue(accounts.SAVE, accounts.account_params(account, self._ring), conflict="account")
+        if account.status is not AccountStatus.ACTIVE:
+            self._queue(grants.HOLD_STATUSES, {"p_account": account.id, "p_now": micros(self._clock.now())})
 
     def erase_account(self, account: AccountId, now: datetime) -> None:
         params: Params = {"p_account": account, "p_now": micros(now), "p_erased_at": micros(now)}
@@ -40,6 +43,7 @@ class SqlUnitOfWork:
         for statement in (
             accounts.LOCK,
             grants.REVOKE_GRANTS[False, False, False],
+            grants.END_STATUSES,
             grants.ERASE_FAMILIES,
             grants.ERASE_CODES,
             grants.ERASE_GRANTS,
@@ -92,6 +96,7 @@ class SqlUnitOfWork:
     ) -> None:
         params = {"p_account": account, "p_client": client, "p_sid": sid, "p_now": micros(now)}
         self._queue(grants.REVOKE_GRANTS[client is not None, sid is not None, keep_offline], params)
+        self._queue(grants.END_STATUSES, params)
         self._queue(grants.REVOKE_DEAD_FAMILIES, params)
         self._queue(grants.USE_UP_DEAD_CODES, params)
 

@@ -1,0 +1,103 @@
+"""Give grants their places in the status lists, and make the lists that say which of them have ended.
+
+A place costs a round trip once in a few hundred grants, and nothing when tokens are refreshed: it stays in the grant.
+The lists are made from what this process remembers; it asks the store for what is new, at most every few seconds, and
+only while somebody asks for a list.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from broker.domain.client import SigningAlgorithm
+from broker.domain.grant import CLOCK_SKEW, StatusPlace
+from broker.domain.ports import Clock, Signer, Statuses
+from broker.domain.status import KEEP, RENEW, STATUS_LIST_TYPE, list_claims, list_name, lists_for, place_of
+
+BLOCK: Final = 256
+"""Numbers taken at once. What a process has left when it stops is never used, and costs 32 bytes of zeros."""
+LOOK_EVERY: Final = timedelta(seconds=3)
+"""How old what a list says may be: the store is asked no more often than this."""
+OVERLAP: Final = CLOCK_SKEW + timedelta(seconds=15)
+"""How far back each look goes behind the last: what was written by a slower clock, or committed late, is not missed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusList:
+    """One signed list, ready to send."""
+
+    token: bytes = field(repr=False)
+    etag: str
+    indexes: frozenset[int] = field(repr=False)
+    made_at: datetime
+
+
+@dataclass(slots=True, kw_only=True)
+class StatusLists:
+    """All lists of this house, as one process knows them."""
+
+    statuses: Statuses
+    signer: Signer
+    clock: Clock
+    issuer: str
+    key: bytes = field(repr=False)
+    _next: int = 0
+    _end: int = 0
+    _looked_at: datetime | None = None
+    _names: dict[str, int] = field(default_factory=dict)
+    _ended: dict[str, dict[int, datetime]] = field(default_factory=dict)
+    _made: dict[str, StatusList] = field(default_factory=dict, repr=False)
+    _drawing: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+    _looking: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+
+    async def draw(self) -> StatusPlace:
+        """A place for a new grant: nobody had it before, and nobody gets it again."""
+        if self._next == self._end:
+            async with self._drawing:
+                if self._next == self._end:
+                    self._next = await self.statuses.reserve(BLOCK)
+                    self._end = self._next + BLOCK
+        number = self._next
+        self._next += 1
+        return place_of(number, self.key)
+
+    async def current(self, name: str) -> StatusList | None:
+        """The list of this name as it is now; `None` if there is none."""
+        now = self.clock.now()
+        await self._look(now)
+        if name not in self._names:
+            return None
+        indexes = frozenset(self._ended.get(name, ()))
+        made = self._made.get(name)
+        if made is None or made.indexes != indexes or now - made.made_at >= RENEW:
+            made = self._made[name] = self._make(name, indexes, now)
+        return made
+
+    def _make(self, name: str, indexes: frozenset[int], now: datetime) -> StatusList:
+        claims = list_claims(issuer=self.issuer, name=name, indexes=indexes, now=now)
+        token = self.signer.sign(claims, typ=STATUS_LIST_TYPE, algorithm=SigningAlgorithm.RS256).encode("ascii")
+        etag = f'"{hashlib.sha256(token).hexdigest()[:32]}"'
+        return StatusList(token=token, etag=etag, indexes=indexes, made_at=now)
+
+    async def _look(self, now: datetime) -> None:
+        """Ask the store for what has ended since the last look; whoever comes meanwhile waits for that one."""
+        async with self._looking:
+            if self._looked_at is not None and now - self._looked_at < LOOK_EVERY:
+                return
+            oldest = now - KEEP
+            after = oldest if self._looked_at is None else max(oldest, self._looked_at - OVERLAP)
+            self._take(await self.statuses.ended(after, now + CLOCK_SKEW), oldest)
+            for which in range(len(self._names), lists_for(await self.statuses.reserved())):
+                self._names[list_name(which, self.key)] = which
+            self._looked_at = now
+
+    def _take(self, found: Iterable[tuple[StatusPlace, datetime]], oldest: datetime) -> None:
+        for place, at in found:
+            self._ended.setdefault(place.list, {})[place.index] = at
+        for name, ended in self._ended.items():
+            self._ended[name] = {index: at for index, at in ended.items() if at > oldest}
