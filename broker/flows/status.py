@@ -33,7 +33,8 @@ class StatusList:
 
     token: bytes = field(repr=False)
     etag: str
-    indexes: frozenset[int] = field(repr=False)
+    version: int
+    """Goes up whenever other bits are set."""
     made_at: datetime
 
 
@@ -51,6 +52,7 @@ class StatusLists:
     _looked_at: datetime | None = None
     _names: dict[str, int] = field(default_factory=dict)
     _ended: dict[str, dict[int, datetime]] = field(default_factory=dict)
+    _versions: dict[str, int] = field(default_factory=dict)
     _made: dict[str, StatusList] = field(default_factory=dict, repr=False)
     _drawing: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
     _looking: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
@@ -72,17 +74,16 @@ class StatusLists:
         await self._look(now)
         if name not in self._names:
             return None
-        indexes = frozenset(self._ended.get(name, ()))
-        made = self._made.get(name)
-        if made is None or made.indexes != indexes or now - made.made_at >= RENEW:
-            made = self._made[name] = self._make(name, indexes, now)
+        made, version = self._made.get(name), self._versions.get(name, 0)
+        if made is None or made.version != version or now - made.made_at >= RENEW:
+            made = self._made[name] = self._make(name, version, now)
         return made
 
-    def _make(self, name: str, indexes: frozenset[int], now: datetime) -> StatusList:
-        claims = list_claims(issuer=self.issuer, name=name, indexes=indexes, now=now)
+    def _make(self, name: str, version: int, now: datetime) -> StatusList:
+        claims = list_claims(issuer=self.issuer, name=name, indexes=self._ended.get(name, {}), now=now)
         token = self.signer.sign(claims, typ=STATUS_LIST_TYPE, algorithm=SigningAlgorithm.RS256).encode("ascii")
         etag = f'"{hashlib.sha256(token).hexdigest()[:32]}"'
-        return StatusList(token=token, etag=etag, indexes=indexes, made_at=now)
+        return StatusList(token=token, etag=etag, version=version, made_at=now)
 
     async def _look(self, now: datetime) -> None:
         """Ask the store for what has ended since the last look; whoever comes meanwhile waits for that one."""
@@ -97,7 +98,12 @@ class StatusLists:
             self._looked_at = now
 
     def _take(self, found: Iterable[tuple[StatusPlace, datetime]], oldest: datetime) -> None:
+        new: dict[str, dict[int, datetime]] = {}
         for place, at in found:
-            self._ended.setdefault(place.list, {})[place.index] = at
-        for name, ended in self._ended.items():
-            self._ended[name] = {index: at for index, at in ended.items() if at > oldest}
+            new.setdefault(place.list, {})[place.index] = at
+        for name in self._ended.keys() | new.keys():
+            before = self._ended.get(name, {})
+            after = {index: at for index, at in (before | new.get(name, {})).items() if at > oldest}
+            if after.keys() != before.keys():
+                self._versions[name] = self._versions.get(name, 0) + 1
+            self._ended[name] = after

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import ast
 import re
+from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
-from doorward_verify import Session, SessionError, SignInKit
+from doorward_verify import Session, SessionError, SignInKit, Verifier
 from doorward_verify.errors import STATUS
+from doorward_verify.status_list import FRESH, MOST_BYTES, PAUSE, STALE
+from doorward_verify.verifier import Mode
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from stub_op import CLIENT_SECRET, StubOP
 from verify_servers import Browser, free_socket, serving
+
+from broker.domain.status import KEEP, SIZE
+from broker.flows.status import BLOCK, LOOK_EVERY
 
 README = (Path(__file__).parents[2] / "broker" / "verify" / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -133,3 +139,22 @@ def test_every_code_stands_in_the_table_with_its_status() -> None:
 def test_the_command_in_the_readme_is_the_command() -> None:
     assert "python -m doorward_verify testvectors FOLDER" in README
     assert (Path(__file__).parents[2] / "broker" / "verify" / "examples" / "node" / "verify.mjs").is_file()
+
+
+def test_every_mode_stands_in_the_table_and_can_be_chosen() -> None:
+    modes = re.findall(r'^\| `"([a-z]+)"` \|', README, re.MULTILINE)
+    assert modes == list(get_args(Mode))
+    for mode in modes:
+        assert Verifier("https://login.example.org", "forum", mode=mode, client_secret=CLIENT_SECRET).mode == mode
+
+
+def test_the_page_about_status_lists_says_what_the_code_does() -> None:
+    """Minutes, seconds, megabytes: the same numbers in both."""
+    page = " ".join((Path(__file__).parents[2] / "broker" / "verify" / "STATUS.md").read_text(encoding="utf-8").split())
+    assert (FRESH, STALE, PAUSE, MOST_BYTES) == (60, 600, 10, 2 * 1024 * 1024)
+    assert "for ten minutes since it was good, then 503; tried every ten seconds" in page
+    assert "unpacks to more than 2 MB" in page
+    assert f"{SIZE:,} places, which is {SIZE // 8 // 1024} KB" in page
+    assert timedelta(minutes=12) == KEEP and "set for twelve minutes" in page
+    assert timedelta(seconds=3) == LOOK_EVERY and "most every three seconds" in page
+    assert f"one write in {BLOCK}" in page

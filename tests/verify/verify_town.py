@@ -100,5 +100,7 @@ class KitSite:
         return "ok"
 
     def forget(self) -> None:
-        """What was asked is asked again, as it is half a minute later."""
+        """What was asked is asked again, as it is a minute later."""
         self.kit.verifier._asked.clear()
+        for copy in self.kit.verifier.statuses._copies.values():
+            copy.good_at -= 60

@@ -16,7 +16,7 @@ from urllib.parse import urlencode, urlsplit
 
 from .errors import ConfigurationError
 
-__all__ = ["Fetcher", "Reply", "Unreachable", "check_url"]
+__all__ = ["Document", "Fetcher", "Reply", "Unreachable", "check_url"]
 
 TIMEOUT: Final = 5.0
 LARGEST: Final = 1_000_000
@@ -32,6 +32,14 @@ class Reply:
 
     status: int
     body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What is at an address, as text; ``None`` if it is still the copy with that ``etag``."""
+
+    text: str | None
+    etag: str
 
 
 def _is_loopback(host: str) -> bool:
@@ -72,6 +80,19 @@ class Fetcher:
         """GET a JSON document. Raises `Unreachable`."""
         return self._send(urllib.request.Request(url, headers=self._headers({})))
 
+    def load_text(self, url: str, *, accept: str, etag: str = "") -> Document:
+        """GET a document unless it is still the one with this ``etag``. Raises `Unreachable`."""
+        headers = {**self._headers({"Accept": accept}), **({"If-None-Match": etag} if etag else {})}
+        status, kind, found, raw = self._send_raw(urllib.request.Request(url, headers=headers))
+        if status == 304 and etag:
+            return Document(None, etag)
+        if status != 200 or kind != accept:
+            raise Unreachable
+        try:
+            return Document(raw.decode("ascii"), found)
+        except UnicodeDecodeError:
+            raise Unreachable from None
+
     def post(self, url: str, form: Mapping[str, str], headers: Mapping[str, str]) -> Reply:
         """POST a form, read JSON. Raises `Unreachable`."""
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -93,6 +114,23 @@ class Fetcher:
         return {"Accept": "application/json", "User-Agent": "doorward-verify", **more}
 
     def _send(self, request: urllib.request.Request) -> Reply:
+        status, _kind, _etag, raw = self._send_raw(request)
+        if 300 <= status < 400:
+            raise Unreachable
+        try:
+            body = json.loads(raw) if raw else {}
+        except (ValueError, RecursionError):
+            if status < 300:
+                raise Unreachable from None
+            body = {}
+        if not isinstance(body, dict):
+            if status < 300:
+                raise Unreachable
+            body = {}
+        return Reply(status, body)
+
+    def _send_raw(self, request: urllib.request.Request) -> tuple[int, str, str, bytes]:
+        """Status, media type, entity tag and body."""
         deadline = time.monotonic() + self._timeout
         try:
             check_url(request.full_url, "the broker's address")
@@ -106,7 +144,7 @@ class Fetcher:
             # The cause may quote the address or the body: it is dropped.
             raise Unreachable from None
 
-    def _read(self, answer: Any, status: int, deadline: float) -> Reply:
+    def _read(self, answer: Any, status: int, deadline: float) -> tuple[int, str, str, bytes]:
         """Read at most the cap, and not longer than the deadline (a drip is an outage too)."""
         chunks, size = [], 0
         while chunk := answer.read1(65536):
@@ -114,17 +152,6 @@ class Fetcher:
             if size > LARGEST or time.monotonic() > deadline:
                 raise Unreachable
             chunks.append(chunk)
-        if status >= 500 or 300 <= status < 400 or status == 429:
+        if status >= 500 or status == 429:
             raise Unreachable
-        raw = b"".join(chunks)
-        try:
-            body = json.loads(raw) if raw else {}
-        except (ValueError, RecursionError):
-            if status < 300:
-                raise Unreachable from None
-            body = {}
-        if not isinstance(body, dict):
-            if status < 300:
-                raise Unreachable
-            body = {}
-        return Reply(status, body)
+        return status, answer.headers.get_content_type(), answer.headers.get("ETag", ""), b"".join(chunks)

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 
 from .errors import SessionError
 
-__all__ = ["MAX_TOKEN", "Key", "Parsed", "check_signature", "parse", "read_json"]
+__all__ = ["MAX_TOKEN", "Key", "Parsed", "check_signature", "decode_segment", "parse", "read_json"]
 
 MAX_TOKEN: Final = 8192
 """Longer input is refused before anything is decoded (CVE-2025-61920, CVE-2025-65015)."""
@@ -58,7 +58,7 @@ def _malformed() -> NoReturn:
     raise SessionError("malformed") from None
 
 
-def _decode(segment: str) -> bytes:
+def decode_segment(segment: str) -> bytes:
     """base64url without padding; RFC 7515 §2. A non-canonical last character is refused."""
     spare = len(segment) % 4
     if spare == 1:
@@ -102,7 +102,7 @@ def _header(segment: str) -> dict[str, Any]:
     known = _HEADER_CACHE.get(segment)
     if known is not None:
         return known
-    header = read_json(_decode(segment))
+    header = read_json(decode_segment(segment))
     if len(segment) <= 256:
         if len(_HEADER_CACHE) >= _HEADER_CACHE_SIZE:
             _HEADER_CACHE.clear()
@@ -110,7 +110,7 @@ def _header(segment: str) -> dict[str, Any]:
     return header
 
 
-def parse(token: str) -> Parsed:
+def parse(token: str, *, longest: int = MAX_TOKEN) -> Parsed:
     """Take a compact JWS apart. ``jku``, ``jwk``, ``x5u`` and ``x5c`` are never looked at: keys come
     from the issuer alone (RFC 8725 §3.10); ``crit`` is refused since no extension is known here
     (RFC 7515 §4.1.11).
@@ -119,7 +119,7 @@ def parse(token: str) -> Parsed:
     """
     if not token:
         raise SessionError("missing")
-    if len(token) > MAX_TOKEN or not token.isascii() or not _ALPHABET.issuperset(token):
+    if len(token) > longest or not token.isascii() or not _ALPHABET.issuperset(token):
         _malformed()
     parts = token.split(".")
     if len(parts) != 3 or not all(parts):
@@ -133,11 +133,11 @@ def parse(token: str) -> Parsed:
     if typ is not None and not isinstance(typ, str):
         _malformed()
     try:
-        payload = _decode(parts[1]).decode("utf-8")
+        payload = decode_segment(parts[1]).decode("utf-8")
     except UnicodeDecodeError:
         _malformed()
     signing_input = token[: len(parts[0]) + len(parts[1]) + 1].encode("ascii")
-    return Parsed(alg, kid, typ, signing_input, _decode(parts[2]), payload)
+    return Parsed(alg, kid, typ, signing_input, decode_segment(parts[2]), payload)
 
 
 def check_signature(parsed: Parsed, key: Key) -> None:

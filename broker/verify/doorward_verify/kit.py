@@ -21,7 +21,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from hashlib import sha256
-from typing import Any, Final, Literal
+from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
 from .errors import ConfigurationError, SessionError
@@ -33,7 +33,7 @@ from .renewal import Renewals
 from .revocation import MemoryRegister, RevocationRegister
 from .sealing import Sealer
 from .site_cookies import SiteCookies
-from .verifier import Verifier
+from .verifier import Mode, Verifier
 from .visit import identify
 from .wire import Answer, Request, Visit, page, problem, read_form, redirect
 
@@ -74,7 +74,7 @@ class SignInKit:
         register: RevocationRegister | None = None,
         on_declined: Callable[[str], str | None] | None = None,
         accept_bearer: bool = True,
-        mode: Literal["local", "online"] = "local",
+        mode: Mode = "local",
         ssl_context: ssl.SSLContext | None = None,
         timeout: float = 5.0,
     ) -> None:

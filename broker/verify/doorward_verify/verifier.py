@@ -16,8 +16,12 @@ from .fetch import Fetcher, Unreachable
 from .jws import MAX_TOKEN, Parsed, check_signature, parse, read_json, time_claim
 from .keys import KeySource, Metadata, read_keys
 from .session import Session
+from .status_list import TYP as LIST_TYP
+from .status_list import StatusLists, read_reference
 
-__all__ = ["Verifier"]
+__all__ = ["Mode", "Verifier"]
+
+Mode = Literal["local", "status", "online"]
 
 INTROSPECTION_CACHE: Final = 30.0
 SEEN: Final = 4096
@@ -26,7 +30,9 @@ SEEN: Final = 4096
 class Verifier:
     """Checks session tokens of one issuer for one site.
 
-    ``mode="local"`` (default) makes no call per request. ``mode="online"`` also asks the broker
+    ``mode="local"`` (default) makes no call per request. ``mode="status"`` makes one a minute for
+    all tokens together and sees what ended before its time (`doorward_verify.status_list` says what
+    happens when the broker does not answer). ``mode="online"`` also asks the broker
     (RFC 7662, answer kept 30 s) and needs ``client_secret``; whatever ends a session ends it here
     within that time. ``is_revoked`` is asked for every token, also for one seen before. ``keys`` is a JWK set to
     use instead of the one at the issuer. ``clock`` gives seconds since 1970; tests may stop it.
@@ -40,7 +46,7 @@ class Verifier:
         audience: str,
         *,
         keys: Mapping[str, Any] | Iterable[Mapping[str, Any]] | None = None,
-        mode: Literal["local", "online"] = "local",
+        mode: Mode = "local",
         client_secret: str | None = None,
         is_revoked: Callable[[Session], bool] | None = None,
         ssl_context: ssl.SSLContext | None = None,
@@ -49,12 +55,15 @@ class Verifier:
     ) -> None:
         if not issuer or not audience:
             raise ConfigurationError("issuer and audience are both needed")
+        if mode not in ("local", "status", "online"):
+            raise ConfigurationError('mode must be "local", "status" or "online"')
         if mode == "online" and client_secret is None:
             raise ConfigurationError('mode="online" needs client_secret')
         self.issuer, self.audience, self.mode = issuer, audience, mode
         self.fetcher = Fetcher(timeout=timeout, ssl_context=ssl_context)
         self.metadata = Metadata(issuer, self.fetcher)
         self.keys = KeySource(self.metadata, self.fetcher, fixed=read_keys(keys) if keys is not None else None)
+        self.statuses = StatusLists(issuer, self.fetcher, self._check_list, wall=clock)
         self._client_secret = client_secret
         self._is_revoked = is_revoked
         self._clock = clock
@@ -83,6 +92,8 @@ class Verifier:
         if known.name in self._given_up:
             raise SessionError("revoked")
         if self._is_revoked is not None and self._is_revoked(known.session):
+            raise SessionError("revoked")
+        if self.mode == "status" and known.status and self.statuses.is_ended(known.status, network=network):
             raise SessionError("revoked")
         if self.mode == "online" and not self._is_active(token, known, network=network):
             raise SessionError("revoked")
@@ -124,10 +135,21 @@ class Verifier:
             raise SessionError("wrong_type")
         check_signature(parsed, self.keys.find(parsed.kid, network=network))
         session = read_session(read_json(parsed.payload), issuer=self.issuer, audience=self.audience, now=self._clock())
+        status = read_reference(session.claims, self.issuer) if self.mode == "status" else None
         if len(self._seen) >= SEEN:
             self._forget_oldest()
-        known = self._seen[digest] = _Seen(session, self.keys.generation, _name_of(parsed))
+        known = self._seen[digest] = _Seen(session, self.keys.generation, _name_of(parsed), status)
         return known
+
+    def _check_list(self, parsed: Parsed) -> dict[str, Any]:
+        """The claims of a status list token of this issuer; the rest is the list's own."""
+        if parsed.typ != LIST_TYP:
+            raise SessionError("wrong_type")
+        check_signature(parsed, self.keys.find(parsed.kid))
+        claims = read_json(parsed.payload)
+        check_issuer(claims, self.issuer)
+        self.check_times(claims)
+        return claims
 
     def _forget_oldest(self) -> None:
         """Dictionaries keep their order: the first entries are the oldest tokens."""
@@ -169,6 +191,7 @@ class _Seen:
     session: Session
     generation: int
     name: bytes
+    status: tuple[str, int] | None
 
 
 def _digest(token: str) -> bytes:
