@@ -307,6 +307,7 @@ class Supervisor:
         """Check everything, then replace one worker after another. On any error the old ones stay."""
         self._reload_wanted = False
         notify(*reloading())
+        self._log.event("reload_begun", pid=os.getpid())
         try:
             settings = self._read()
             listener = self._listener_for(settings)

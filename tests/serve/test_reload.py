@@ -29,6 +29,19 @@ def test_a_changed_configuration_is_taken_over_without_stopping(start: Start) ->
     assert not set(before) & set(server.children)
 
 
+def test_a_reload_is_one_line_at_its_start_and_one_at_its_end(start: Start) -> None:
+    """Whoever sent the signal sees at once that it was heard, and later what came of it."""
+    server = start()
+    server.reload()
+    server.folder.write(more='colour = "red"')
+    server.hang_up()
+    server.wait_for_log("reload_refused")
+    counts = [len(server.events(name)) for name in ("reload_begun", "reloaded", "reload_refused")]
+    assert counts == [2, 1, 1]
+    order = [name for line in server.lines for name in ("reload_begun", "reloaded", "reload_refused") if f'"{name}"' in line]
+    assert order == ["reload_begun", "reloaded", "reload_begun", "reload_refused"]
+
+
 def test_a_wrong_configuration_changes_nothing_and_is_named(start: Start) -> None:
     server = start(workers=2)
     before = server.children
