@@ -72,19 +72,25 @@ class Log:
 
 
 class LibraryHandler(logging.Handler):
-    """Passes on what libraries log: the sentence without what they filled into it, which could be anything."""
+    """Passes on what libraries log: the sentence without what they filled into it, which could be anything.
+
+    A sentence that came without values may have been filled in before, as asyncio does with callbacks and what they were
+    called with: of such a line only where it was written is said.
+    """
 
     def __init__(self, log: Log) -> None:
         super().__init__(logging.WARNING)
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        message = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
+        said: dict[str, Fact] = {"library": record.name, "file": record.filename, "line": record.lineno}
+        if record.args and isinstance(record.msg, str):
+            said["message"] = record.msg
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:
-            self._log.fault("library", error, library=record.name, message=message)
+            self._log.fault("library", error, **said)
         else:
-            self._log.warn("library", library=record.name, message=message)
+            self._log.warn("library", **said)
 
 
 class NoMetrics:

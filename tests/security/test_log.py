@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -154,6 +155,32 @@ def test_a_library_is_quoted_without_what_it_filled_in(message: object, argument
     [event] = events(write)
     assert SECRET not in json.dumps(event)
     assert event["library"] == "asyncpg.pool"
+    assert (event["file"], event["line"]) == ("x.py", 1)
+
+
+async def test_what_asyncio_says_of_a_broken_callback_names_nobody() -> None:
+    """It fills in its sentence before it logs it, with what the callback was called with (catalogue 152)."""
+    stream = io.BytesIO()
+    logger, handler = logging.getLogger("asyncio"), LibraryHandler(Log(stream))
+
+    def greet(person: str) -> None:
+        raise ValueError(person)
+
+    logger.addHandler(handler)
+    try:
+        loop = asyncio.get_running_loop()
+        before = loop.get_exception_handler()
+        loop.set_exception_handler(None)
+        loop.call_soon(greet, "Ana Marković of ana@people.test")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        loop.set_exception_handler(before)
+    finally:
+        logger.removeHandler(handler)
+    [event] = [json.loads(line) for line in stream.getvalue().decode().splitlines()]
+    assert (event["library"], event["error"]) == ("asyncio", "ValueError")
+    assert "message" not in event
+    assert "Ana" not in json.dumps(event, ensure_ascii=False)
 
 
 def test_a_librarys_exception_is_its_class_and_place() -> None:
