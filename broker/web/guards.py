@@ -181,12 +181,20 @@ async def authenticate(call: Call, form: Form) -> Client:
             return client
         if not client.is_public and secret is not None and call.world.secret_matches(secret, client.secret_digests):
             return client
+    call.client = client  # for the log alone: which of our sites was tried; nothing else reads it after an error
     wait = await call.world.limits.hit(
         f"client:{call.address}", limit=call.world.failures_per_minute, window=60, now=call.world.clock.now()
     )
     if wait:
         raise TooManyAttempts(wait, detail="client authentication")
-    raise InvalidClient(detail="client unknown, disabled, or secret wrong")
+    raise InvalidClient(detail=_why_refused(client))
+
+
+def _why_refused(client: Client | None) -> str:
+    """For the log; the site hears one refusal for all of them."""
+    if client is None:
+        return "client unknown"
+    return "client secret wrong or missing" if client.enabled else "client disabled"
 
 
 def _basic(header: str) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote_plus, urlencode
 
 import httpx2
+import orjson
 import pytest
 from starlette.requests import Request
 from tests.support.house import Browser, House, Sandboxes, Site, peek, site_secret
@@ -105,6 +106,21 @@ async def test_nobody_else_is_answered(house: House, forum: Site, ana: Browser) 
         assert answer.json()["error_description"] == "Client authentication failed."
         assert answer.headers["www-authenticate"].startswith("Basic ")
     assert (await forum.token(arrival)).status_code == 200
+
+
+async def test_the_log_says_which_of_our_sites_was_refused(house: House) -> None:
+    """A site's admin finds out why nobody can sign in; a name we do not know and a secret are never written down."""
+    for name, secret in (("forum", "wrong-secret-of-the-forum"), ("forum\n; nobody's", "x"), ("ana@people.test", "x")):
+        await post(house, "/token", {"grant_type": "x"}, Authorization=basic(name, secret))
+    problems = [line for line in map(orjson.loads, house.log.splitlines()) if line["event"] == "problem"]
+    assert [(line["client"], line["check"]) for line in problems] == [
+        ("forum", "client secret wrong or missing"),
+        (None, "client unknown"),
+        (None, "client unknown"),
+    ]
+    assert "wrong-secret" not in house.log
+    assert "nobody" not in house.log
+    assert "ana@" not in house.log
 
 
 async def test_two_proofs_are_no_proof(house: House, forum: Site) -> None:
