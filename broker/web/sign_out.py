@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlencode
 
 from starlette.responses import Response
 
@@ -18,6 +20,15 @@ from broker.web.forms import FORM, parse_pairs, read_body
 from broker.web.steps import leave
 
 SEALED = "end-session request"
+MOST: Final[Mapping[str, int]] = {
+    "id_token_hint": 4096,
+    "logout_hint": 255,
+    "client_id": 64,
+    "post_logout_redirect_uri": 2000,
+    "state": 1024,
+    "ui_locales": 255,
+}
+"""Every parameter there is (RP-Initiated Logout §2) and how long it may be: all of them travel on in an address of ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +65,8 @@ async def end_session_post(call: Call) -> Response:
     """The same by POST, which comes without our Lax cookie: on as a GET of our own, sealed (decision 5)."""
     if call.request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
         raise BadRequest(detail="content type is not a form")
-    body = (await read_body(call.request)).decode("ascii", "replace")
-    return see_other(f"/end-session?sealed={call.world.box.seal_text(body, SEALED)}")
+    params = _known(parse_pairs(await read_body(call.request)))
+    return see_other(f"/end-session?sealed={call.world.box.seal_text(urlencode(params), SEALED)}")
 
 
 async def confirm(call: Call) -> Response:
@@ -126,8 +137,25 @@ def _params(call: Call) -> tuple[str, dict[str, str]]:
     """The request's parameters, and a sealed copy for the page's form."""
     sealed = call.request.query_params.get("sealed")
     query = call.request.url.query if sealed is None else call.world.box.open_text(sealed, SEALED) or ""
-    pairs = parse_pairs(query)
-    params = dict(pairs)
-    if len(params) != len(pairs):
-        raise InvalidRedirectURI(detail="parameter repeated")
-    return (sealed or call.world.box.seal_text(query, SEALED) if query else ""), params
+    params = _known(parse_pairs(query))
+    return (sealed or call.world.box.seal_text(urlencode(params), SEALED) if query else ""), params
+
+
+def _known(pairs: list[tuple[str, str]]) -> dict[str, str]:
+    """What a request to sign out may hold; whatever else was sent goes no further.
+
+    Raises `InvalidRedirectURI` for one that is repeated or too long: then nobody can say where the person wanted to go.
+    """
+    params: dict[str, str] = {}
+    for name, value in pairs:
+        if name not in MOST:
+            continue
+        if name in params:
+            raise InvalidRedirectURI(detail=f"{name} repeated", public=_MALFORMED)
+        if len(value) > MOST[name]:
+            raise InvalidRedirectURI(detail=f"{name} too long", public=_MALFORMED)
+        params[name] = value
+    return params
+
+
+_MALFORMED: Final = "The site sent a sign-out request that repeats something or is too long."

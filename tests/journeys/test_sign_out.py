@@ -10,6 +10,9 @@ from tests.journeys.ear import listening
 from tests.support.house import ISSUER, Arrival, Browser, House, Sandboxes, Shown, open_house, peek
 
 
+from broker.web.sign_out import MOST
+
+
 async def signed_in_at_both(house: House) -> tuple[Browser, dict[str, str], dict[str, str]]:
     """Somebody at forum and wiki, and what the two sites hold."""
     forum, wiki, browser = house.site("forum"), house.site("wiki"), house.browser()
@@ -226,6 +229,31 @@ async def test_a_posted_request_comes_back_as_our_own_page(house: House) -> None
     end = await browser.press("what=forum")
     assert isinstance(end, Arrival)
     assert end.url == "https://forum.test/bye?state=s"
+
+
+@pytest.mark.parametrize("name", list(MOST))
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_request_to_sign_out_holds_only_so_much(house: House, method: str, name: str) -> None:
+    """All of it travels on in an address of ours: what is too long is refused in words (catalogue 17)."""
+    browser, forum_has, _ = await signed_in_at_both(house)
+    sent = {name: "x" * (MOST[name] + 1)}
+    answer = (
+        await browser.send("GET", ISSUER + end_session(**sent))
+        if method == "GET"
+        else await browser.send("POST", f"{ISSUER}/end-session", data=list(sent.items()))
+    )
+    assert answer.status_code == 400
+    assert "repeats something or is too long" in answer.text or "sent us here the wrong way" in answer.text or "We do not know the site" in answer.text
+    assert "location" not in answer.headers
+    assert (await house.site("forum").userinfo(forum_has["access_token"])).status_code == 200
+
+
+async def test_what_no_request_to_sign_out_has_goes_no_further(house: House) -> None:
+    """The largest body that is read at all leaves a short address (catalogue 17)."""
+    async with house.client() as client:
+        answer = await client.post("/end-session", data={"junk": "x" * 60_000, "client_id": "forum", "state": "s" * 1024})
+    assert answer.status_code == 303
+    assert len(answer.headers["location"]) < 2000
 
 
 async def test_what_the_form_carries_back_cannot_be_made_up(house: House) -> None:
