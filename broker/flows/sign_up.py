@@ -124,11 +124,12 @@ class SignUpFlow:
     async def create(self, carried: Carried, form: SignUpForm, *, session: Session | None, user_agent: str) -> SignedIn:
         """Account, link and receipt in one unit of work; then the session.
 
-        Raises `FormInvalid` per field (`missing`, `bad_value`, `taken` or a code of `user_name_problem`). If the same
-        identity was signed up meanwhile, the person lands in that account: there is never a second (catalogue 176).
+        Raises `FormInvalid` per field (`missing`, `bad_value`, `taken` or a code of `user_name_problem`), and
+        `ProviderOff` if the way that vouched for the person was switched off since. If the same identity was signed up meanwhile, the person lands in that account: there is never a second (catalogue 176).
         """
         transaction = carried.transaction
         identity, decision = self._identity(transaction), self._decision(transaction)
+        self.sign_in.provider(identity.provider)  # one that was switched off meanwhile makes no accounts any more
         if not self.sign_in.knows_age(transaction):
             raise BadRequest(detail="sign-up without an answer to the age question")
         profile = self._profile(decision, form)

@@ -15,7 +15,7 @@ from broker.domain.claims import EMAIL, LOCALE, NAME, PICTURE, PREFERRED_USERNAM
 from broker.domain.consent import Purpose
 from broker.domain.session import needs_fresh_sign_in
 from broker.domain.values import ClaimName, IdentityKey
-from broker.errors import AccountExists, Conflict, FormInvalid, SignInExpired
+from broker.errors import AccountExists, Conflict, FormInvalid, ProviderOff, SignInExpired
 from broker.flows.sign_in import SignedIn
 from broker.flows.transactions import Carried
 
@@ -265,6 +265,16 @@ async def test_twenty_sign_ups_of_one_identity_make_one_account(front: Front) ->
     outcomes = await asyncio.gather(*(create(front, one, f"ana-{number}") for number, one in enumerate(carried)))
     assert len({outcome.started.session.account for outcome in outcomes}) == 1
     assert len(front.accounts) == len(front.links) == len(front.durable.tables.receipts) == 1
+
+
+async def test_a_way_that_was_switched_off_meanwhile_makes_no_account(front: Front) -> None:
+    """catalogue 52: who came from it and decided already is refused all the same; another way is theirs to choose."""
+    carried = await decided(front)
+    without = replace(front.sign_in, providers={OPENID: front.openid})
+    with pytest.raises(ProviderOff):
+        await replace(front.sign_up, sign_in=without).create(carried, front.form("ana"), session=None, user_agent=AGENT)
+    assert front.accounts == {}
+    assert front.memory.sessions.rows == {}
 
 
 async def test_creating_twice_makes_one_account(front: Front) -> None:

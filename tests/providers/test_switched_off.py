@@ -62,6 +62,27 @@ async def test_who_is_on_the_way_is_refused_when_they_come_back(
     ]
 
 
+async def test_who_is_filling_in_the_last_page_gets_no_account(tmp_path: Path, sandboxes: Sandboxes) -> None:
+    """catalogue 52: also the step that asks the provider nothing any more looks whether it is still switched on."""
+    database = f"sqlite:///{tmp_path / 'house.db'}"
+    await sandboxes.facebook.order(auto=True)
+    async with open_house(tmp_path / "before", sandboxes, database_url=database) as before:
+        browser = before.browser()
+        await browser.open(before.site("forum").request_url())
+        await browser.choose()
+        finish = await browser.press("Continue with these")
+        assert isinstance(finish, Shown)
+        assert finish.path.endswith("/finish")
+    async with open_house(tmp_path / "after", sandboxes, database_url=database, providers=OFF) as after:
+        refused = await moved(browser, after).press("Create my account", fill={"preferred_username": "zoe"})
+        assert_off(refused)
+        assert isinstance(refused, Shown)
+        assert [text for text, _ in refused.links if "another way" in text]
+    async with open_house(tmp_path / "again", sandboxes, database_url=database) as again:
+        names = again.world.durable.accounts
+        assert await names.is_user_name_free("zoe")
+
+
 async def test_a_known_person_is_not_let_in_through_a_way_that_is_off(tmp_path: Path, sandboxes: Sandboxes) -> None:
     """catalogue 52: the link stays, for the day it is switched on again, and opens nothing until then."""
     database = f"sqlite:///{tmp_path / 'house.db'}"
