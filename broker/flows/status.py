@@ -61,12 +61,16 @@ class StatusLists:
         """A place for a new grant: nobody had it before, and nobody gets it again."""
         if self._next == self._end:
             async with self._drawing:
-                if self._next == self._end:
-                    self._next = await self.statuses.reserve(BLOCK)
-                    self._end = self._next + BLOCK
+                await self._refill()
         number = self._next
         self._next += 1
         return place_of(number, self.key)
+
+    async def _refill(self) -> None:
+        """Take numbers; whoever waited for another that did finds them there."""
+        if self._next == self._end:
+            self._next = await self.statuses.reserve(BLOCK)
+            self._end = self._next + BLOCK
 
     async def current(self, name: str) -> StatusList | None:
         """The list of this name as it is now; `None` if there is none."""

@@ -243,6 +243,25 @@ async def test_a_code_on_earlier_consent_names_the_earlier_receipt(op: Op, ana: 
     assert len(await op.durable.ledger.receipts(ana.account)) == 1
 
 
+@pytest.mark.parametrize(("end", "error"), [("sign-out", "login_required"), ("withdrawal", "consent_required")])
+async def test_a_code_that_was_overtaken_never_leaves(op: Op, ana: Session, end: str, error: str) -> None:
+    """The grant is written, looked at once more, and taken back (catalogue 83, 110)."""
+    await op.share(ana)
+    situation = await op.look(ana)
+    if end == "sign-out":
+        await op.memory.sessions.end(ana.sid)
+    else:
+        (given,) = await op.durable.ledger.receipts(ana.account)
+        unit = op.durable.unit()
+        op.ledger.withdraw(unit, given, sid=None, locale="en", notice_version="n")
+        unit.revoke_grants(ana.account, op.clock.now())
+        await unit.commit()
+    before = {grant.id for grant in await op.durable.grants.of_account(ana.account)}
+    told = answered(await op.authorize.issue(situation))
+    assert (told["error"], "code" in told) == (error, False)
+    assert {grant.id for grant in await op.durable.grants.of_account(ana.account)} == before
+
+
 async def test_no_code_without_session_account_and_receipt(op: Op, ana: Session) -> None:
     """A handler that lost its way makes no token."""
     for situation in (await op.look(None), await op.look(ana)):

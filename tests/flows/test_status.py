@@ -83,6 +83,9 @@ async def test_signing_out_marks_the_place_and_nothing_else(op: Op, ana: Session
     assert await bits(op.statuses, mine.list) == set(), "what was just looked at is good for three seconds"
     op.clock.move(LOOK_EVERY)
     assert await bits(op.statuses, mine.list) == {mine.index}
+    same = await op.statuses.current(mine.list)
+    op.clock.move(LOOK_EVERY)
+    assert await op.statuses.current(mine.list) is same, "looked again, and nothing was new"
     op.clock.move(LOOK_EVERY)
     await sign_out(op, ben)
     assert await bits(op.statuses, theirs.list) == {mine.index, theirs.index}
