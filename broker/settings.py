@@ -116,7 +116,7 @@ class Newsletter:
 
     id: str
     label: Mapping[str, str]
-    rhythm: str
+    rhythm: Mapping[str, str]
     sender: str
 
 

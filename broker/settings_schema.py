@@ -191,7 +191,7 @@ POLICY: Final = (
 
 NEWSLETTER: Final = (
     _words("label", "What the newsletter is called.", needed=True),
-    _text("rhythm", "How often it comes.", needed=True),
+    _words("rhythm", "How often it comes.", needed=True),
     _text("sender", "Who sends it.", needed=True),
 )
 

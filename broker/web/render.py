@@ -244,8 +244,10 @@ def clip(value: object, limit: int = SHOWN) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
-def bdi(value: object, limit: int = SHOWN) -> Markup:
-    """Somebody's text, kept from reordering what stands around it."""
+def bdi(value: object, limit: int = SHOWN, lang: str = "") -> Markup:
+    """Somebody's text, kept from reordering what stands around it; `lang` where it is not the page's language."""
+    if lang:
+        return Markup('<bdi lang="{}">{}</bdi>').format(lang, clip(value, limit))
     return Markup(f"<bdi>{escape(clip(value, limit))}</bdi>")  # noqa: S704 - escaped here; `format` is slow
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.journeys.ear import listening
-from tests.support.house import Arrival, Browser, House, Sandboxes, Shown, open_house, peek
+from tests.support.house import DOORWARD_TOML, Arrival, Browser, House, Sandboxes, Shown, open_house, peek
 
 
 async def add_openid(browser: Browser, house: House, persona: str = "lucas") -> Shown | Arrival:
@@ -360,6 +360,21 @@ async def test_this_device_can_sign_itself_out(house: House) -> None:
     assert isinstance(shown, Shown)
     assert shown.path == "/signed-out"
     assert (await browser.open("/me")).path.endswith("/sign-in")
+
+
+async def test_what_a_list_is_called_and_when_it_comes_are_in_the_pages_language(
+    tmp_path: Path, sandboxes: Sandboxes
+) -> None:
+    """Where a language is missing, English stands in and says that it is English."""
+    english = DOORWARD_TOML.replace('{ en = "once a month", fr = "une fois par mois" }', '"once a month"')
+    for doorward, said in (
+        (DOORWARD_TOML, "<bdi>Nouvelles du club</bdi>, <bdi>une fois par mois</bdi>, par <bdi>The Club</bdi>"),
+        (english, '<bdi>Nouvelles du club</bdi>, <bdi lang="en">once a month</bdi>, par <bdi>The Club</bdi>'),
+    ):
+        async with open_house(tmp_path, sandboxes, doorward=doorward) as house:
+            browser = house.browser()
+            await browser.sign_up(house.site("forum"), user_name="ana")
+            assert said in (await browser.open("/me/news?lang=fr")).response.text
 
 
 async def test_news_are_exactly_what_is_ticked(house: House) -> None:

@@ -206,7 +206,7 @@ effective_from = 2026-11-02
 
 [newsletters.club]
 label = { en = "Club news", fr = "Nouvelles du club" }
-rhythm = "once a month"
+rhythm = { en = "once a month", fr = "une fois par mois" }
 sender = "The Club"
 """
 

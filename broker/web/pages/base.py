@@ -67,7 +67,9 @@ class NewsletterTick:
     sender: str
     is_ticked: bool = False
     lang: str = ""
-    """The language of label and rhythm where it is not the page's."""
+    """The language of the label where it is not the page's."""
+    rhythm_lang: str = ""
+    """The same of the rhythm."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -95,6 +95,11 @@ def leaving(to: str, url: str) -> pages.Leaving:
     return pages.Leaving(to=to, url=url, host=urlsplit(url).netloc)
 
 
+def post_back(to: str, action: str, params: Mapping[str, str]) -> pages.PostBack:
+    """The answer to a site that wants it posted."""
+    return pages.PostBack(to=to, action=action, fields=tuple(params.items()), host=urlsplit(action).netloc)
+
+
 def preview(
     call: Call,
     transaction: SignInTransaction,
@@ -213,9 +218,16 @@ def newsletters(call: Call, ticked: frozenset[str]) -> tuple[pages.NewsletterTic
     out = []
     for one in call.world.settings.newsletters:
         label, lang = in_language(one.label, call.locale)
+        rhythm, rhythm_lang = in_language(one.rhythm, call.locale)
         out.append(
             pages.NewsletterTick(
-                id=one.id, label=label, rhythm=one.rhythm, sender=one.sender, is_ticked=one.id in ticked, lang=lang
+                id=one.id,
+                label=label,
+                rhythm=rhythm,
+                sender=one.sender,
+                is_ticked=one.id in ticked,
+                lang=lang,
+                rhythm_lang=rhythm_lang,
             )
         )
     return tuple(out)
