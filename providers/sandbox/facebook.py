@@ -99,6 +99,7 @@ def _routes(sandbox: Sandbox) -> list[Route]:
         Route("/", _home, methods=["GET"]),
         Route("/privacy", _privacy, methods=["GET"]),
         Route("/sandbox.css", web.stylesheet, methods=["GET"]),
+        Route("/favicon.ico", web.icon, methods=["GET"]),
         Route("/sandbox/sign-out", _sign_out, methods=["POST"]),
         Route("/__emu__", control, methods=["GET", "POST"]),
         Route("/__emu__/log", sandbox.log.endpoint, methods=["GET", "DELETE"]),

@@ -52,6 +52,7 @@ def create_app(clients: Sequence[Client], *, issuer: str | None = None, require_
         Route("/", pages.home, methods=["GET"]),
         Route("/privacy", _privacy, methods=["GET"]),
         Route("/sandbox.css", web.stylesheet, methods=["GET"]),
+        Route("/favicon.ico", web.icon, methods=["GET"]),
         Route("/sandbox/sign-out", pages.sign_out, methods=["POST"]),
         Route("/__emu__", control, methods=["GET", "POST"]),
         Route("/__emu__/log", sandbox.log.endpoint, methods=["GET", "DELETE"]),

@@ -84,6 +84,17 @@ async def stylesheet(request: Request) -> Response:
     return Response((_HERE / "sandbox.css").read_bytes(), media_type="text/css")
 
 
+_ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#b45309"/>'
+    '<path fill="#fff" d="M6 19h20l-3 6H9zM15 6h2v11h-2zM18 8l6 8h-6z"/></svg>'
+)
+
+
+async def icon(request: Request) -> Response:
+    """A mark of no provider's own: browsers ask for one at this address whatever a page says."""
+    return Response(_ICON, media_type="image/svg+xml", headers={"cache-control": "public, max-age=86400"})
+
+
 def redirect(url: str, params: Iterable[tuple[str, str]], *, fragment: str = "") -> RedirectResponse:
     """302 to `url` with `params` after an existing query, and `fragment` (no `#`) when the URL has none."""
     parts = urlsplit(url)

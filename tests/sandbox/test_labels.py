@@ -79,6 +79,16 @@ def test_every_page_says_that_it_is_a_sandbox(shown: tuple[str, httpx2.Response]
     assert 'type="password"' not in answer.text
 
 
+@pytest.mark.parametrize("which", ["facebook", "openid"])
+async def test_what_browsers_ask_for_by_themselves_is_there(which: str) -> None:
+    """No line of a missing icon in anybody's console or log; and the icon is no provider's mark."""
+    transport = httpx2.ASGITransport(app=made(which))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://sandbox.test") as browser:
+        answer = await browser.get("/favicon.ico")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/svg+xml")
+    assert "<script" not in answer.text
+
+
 def test_no_page_can_be_made_without_the_label() -> None:
     """One template holds it and all others fill that one; pages come from one function only."""
     for page in PAGES.glob("*.html"):
