@@ -177,6 +177,14 @@ class SignInExpired(InteractionError):
     public = "This sign-in took too long or is no longer known. Nothing was saved."
 
 
+class SignInElsewhere(InteractionError):
+    """A page of a sign-in that this browser does not carry."""
+
+    code = "sign_in_elsewhere"
+    status = 410
+    public = "This sign-in is not open in this browser."
+
+
 class SignInFinished(InteractionError):
     code = "sign_in_finished"
     status = 409
@@ -241,6 +249,18 @@ class PostingNotPermitted(InteractionError):
     code = "posting_not_permitted"
     status = 403
     public = "Posting is off."
+
+
+class WayMissing(PostingNotPermitted):
+    """Posting through a provider that is no way to sign in of the account."""
+
+    code = "way_missing"
+    status = 403
+    public = "Posting is off."
+
+    def __init__(self, provider: str, detail: str = "") -> None:
+        super().__init__(detail)
+        self.provider = provider
 
 
 class UserNameTaken(InteractionError):

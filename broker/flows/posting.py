@@ -51,6 +51,7 @@ from broker.errors import (
     PostingNotPermitted,
     TooManyAttempts,
     UpstreamError,
+    WayMissing,
 )
 from broker.flows.ledger import LedgerWriter
 
@@ -159,12 +160,14 @@ class PostingGate:
         return tuple(one for one in found if one is not None)
 
     async def check_may_opt_in(self, account: AccountId, provider: ProviderId, client: ClientId) -> Client:
-        """The site, if there is anything to opt in to. Raises `PostingNotPermitted`."""
+        """The site, if there is anything to opt in to. Raises `PostingNotPermitted`, and `WayMissing` if all that is
+        missing is that the person signs in that way, too.
+        """
         self._publisher(provider)
         found = self._client(client)
         links = await self.durable.accounts.links(account)
         if not any(link.provider == provider for link in links):
-            raise PostingNotPermitted(detail="provider is not linked")
+            raise WayMissing(provider, detail="provider is not linked")
         return found
 
     async def allow(

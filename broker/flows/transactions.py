@@ -66,6 +66,14 @@ class TransactionBox:
         """An id fit for a path and a cookie name; ids sort by age, so that the oldest tab's is known."""
         return f"{int(self.clock.now().timestamp()):09x}{self.entropy.token(9)}"
 
+    @staticmethod
+    def born(transaction_id: str) -> datetime | None:
+        """When an id was made; `None` for what is no id of ours."""
+        try:
+            return datetime.fromtimestamp(int(transaction_id[:9], 16), UTC)
+        except (ValueError, OverflowError, OSError):
+            return None
+
     async def open(self, transaction_id: str, cookie: str | None) -> Carried:
         """The transaction this browser carries under that id.
 
@@ -129,7 +137,7 @@ class TransactionBox:
     def _gone(self, transaction_id: str, now: datetime) -> SignInExpired | SignInFinished:
         """Why the store has it no more: younger than half an hour it cannot have run out."""
         detail = "transaction is gone from the store"
-        born = _born(transaction_id)
+        born = self.born(transaction_id)
         young = born is not None and now < born + SLIDING
         return SignInFinished(detail=detail) if young else SignInExpired(detail=detail)
 
@@ -158,11 +166,3 @@ class TransactionBox:
 
 def _site_purpose(transaction_id: str) -> str:
     return f"site of {transaction_id}"
-
-
-def _born(transaction_id: str) -> datetime | None:
-    """When an id was made; see `new_id`."""
-    try:
-        return datetime.fromtimestamp(int(transaction_id[:9], 16), UTC)
-    except (ValueError, OverflowError, OSError):
-        return None

@@ -12,20 +12,13 @@ from starlette.responses import Response
 
 from broker.domain.client import Client
 from broker.domain.session import Session
+from broker.flows.answers import AnswerTo
 from broker.flows.transactions import Carried
 from broker.web.forms import Form
 
 if TYPE_CHECKING:
     from broker.web.pages import Page
     from broker.web.world import World
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerTo:
-    """Where an authorization error may be sent: only ever set once client and address are verified."""
-
-    redirect_uri: str = field(repr=False)
-    state: str | None = field(repr=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,6 +35,8 @@ class Call:
     answer_to: AnswerTo | None = field(default=None, repr=False)
     carried: Carried | None = field(default=None, repr=False)
     """The sign-in transaction of an `/f/<id>/…` page."""
+    back_to: str = field(default="", repr=False)
+    """Where the site wants the person back, checked; nothing: its home page."""
     reference: str = ""
     """What the person can read out so that the log line is found."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 from urllib.parse import unquote_plus
@@ -19,6 +20,7 @@ from broker.errors import (
     InvalidClient,
     InvalidRequest,
     InvalidToken,
+    SignInElsewhere,
     SignInExpired,
     SignInFinished,
     SignInRequired,
@@ -77,12 +79,22 @@ async def _transaction(call: Call) -> None:
     """The page belongs to a sign-in that this very browser carries (catalogue 98)."""
     cookie = call.world.cookies.transaction(call.request, call.transaction_id)
     if cookie is None:
-        if not call.world.cookies.has_any(call.request):
-            raise CookiesOff(detail="transaction page without any cookie")
-        raise SignInExpired(detail="no cookie for this transaction")
+        raise _not_carried(call)
     await _browser(call)
     call.carried = await open_transaction(call, call.transaction_id, cookie)
     call.locale = call.world.renderer.choose_locale(call.request, begun_in=call.carried.transaction.locale)
+
+
+JUST_BEGUN: Final = timedelta(minutes=2)
+"""A browser that was sent to a page this young and brought nothing back keeps no cookies of ours."""
+
+
+def _not_carried(call: Call) -> CookiesOff | SignInElsewhere:
+    """Why this browser has no part in the sign-in, as far as anybody can know."""
+    born, now = call.world.box.born(call.transaction_id), call.world.clock.now()
+    if call.world.cookies.has_any(call.request) or born is None or now - born > JUST_BEGUN:
+        return SignInElsewhere(detail="no cookie for this transaction")
+    return CookiesOff(detail="transaction page without any cookie")
 
 
 async def open_transaction(call: Call, transaction_id: str, cookie: str) -> Carried:

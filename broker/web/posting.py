@@ -131,6 +131,15 @@ def _open(call: Call, sealed: str) -> OptIn:
     return OptIn(client=ClientId(client), provider=ProviderId(provider), return_to=return_to)
 
 
+def _wanted(call: Call, sealed: str) -> OptIn:
+    """What an opt-in page is about, and from here on the way back to the site, whatever comes of it."""
+    wanted = _open(call, sealed)
+    call.client = call.world.clients.get(wanted.client)
+    if call.client is not None:
+        call.back_to = _site_url(call.client, wanted.return_to, "not_permitted")
+    return wanted
+
+
 def _opt_in_path(sealed: str) -> str:
     return f"/posting/opt-in?request={sealed}"
 
@@ -138,7 +147,7 @@ def _opt_in_path(sealed: str) -> str:
 async def opt_in(call: Call) -> Response:
     """Let this site offer posts there? On a page of its own, off, after a fresh sign-in."""
     sealed = call.request.query_params.get("request", "")
-    wanted = _open(call, sealed)
+    wanted = _wanted(call, sealed)
     client = await call.world.posting.check_may_opt_in(call.signed_in.account, wanted.provider, wanted.client)
     if needs_fresh_sign_in(call.signed_in, call.world.clock.now()):
         return see_other(f"/sign-in/again?next={quote(_opt_in_path(sealed))}&for=posting")
@@ -148,7 +157,7 @@ async def opt_in(call: Call) -> Response:
 async def decide_opt_in(call: Call) -> Response:
     """Turn it on for this site, after the network's own question where it has one; or leave it off."""
     sealed = call.form.get("request", "")
-    wanted = _open(call, sealed)
+    wanted = _wanted(call, sealed)
     gate = call.world.posting
     client = await gate.check_may_opt_in(call.signed_in.account, wanted.provider, wanted.client)
     match call.form.get("decision"):

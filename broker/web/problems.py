@@ -26,11 +26,12 @@ from broker.errors import (
     SignInRequired,
     StoreUnavailable,
     TooManyAttempts,
+    WayMissing,
 )
-from broker.flows.authorize import answer_url
 from broker.web import pages
 from broker.web.call import Call, answer_json, see_other
 from broker.web.forms import is_local_path
+from broker.web.steps import send
 from broker.web.views.common import provider_label, site_card
 
 if TYPE_CHECKING:
@@ -111,14 +112,9 @@ def _redirect(call: Call, problem: ProtocolError) -> Response:
     if call.answer_to is None:
         msg = "nothing verified to redirect to"
         raise TypeError(msg)
-    world = call.world
-    params = {
-        "error": problem.code,
-        "error_description": problem.public,
-        "state": call.answer_to.state,
-        "iss": world.settings.broker.public_url,
-    }
-    return see_other(answer_url(call.answer_to.redirect_uri, params))
+    params = {"error": problem.code, "error_description": problem.public}
+    answer = call.world.authorize.answer(call.answer_to, params)
+    return send(call, answer, call.client.name if call.client else "")
 
 
 def _page(call: Call, problem: BrokerError) -> Response:
@@ -128,7 +124,7 @@ def _page(call: Call, problem: BrokerError) -> Response:
         problem.code,
         reference=call.reference,
         at=now,
-        provider=_provider(call),
+        provider=_provider(call, problem),
         site=site_card(call.client),
         urls=_urls(call, problem),
         retry_at=retry_at,
@@ -148,8 +144,10 @@ def _retry_after(response: Response, problem: BrokerError) -> None:
         response.headers["Retry-After"] = str(RETRY_AFTER)
 
 
-def _provider(call: Call) -> str:
+def _provider(call: Call, problem: BrokerError) -> str:
     named = call.request.path_params.get("provider") or call.form.get("provider")
+    if isinstance(problem, WayMissing):
+        named = problem.provider
     if named is None and call.carried is not None:
         named = call.carried.transaction.provider
     return provider_label(call, named) if named and ProviderId(named) in call.world.faces else ""
@@ -169,6 +167,8 @@ def _urls(call: Call, problem: BrokerError) -> dict[str, str]:
         urls["try_again"] = call.request.url.path
     if call.client is not None:
         urls["start_again"] = call.client.url
+    if call.back_to:
+        urls["back_to_site"] = call.back_to
     if isinstance(problem, FreshSignInRequired):
         path = call.request.url.path
         page = path.rsplit("/", 1)[0] if path.count("/") > 2 else path

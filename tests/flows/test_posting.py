@@ -40,6 +40,7 @@ from broker.errors import (
     TooManyAttempts,
     UpstreamRejected,
     UpstreamUnavailable,
+    WayMissing,
 )
 from broker.flows.account import AccountFlow
 from broker.flows.ledger import LedgerWriter
@@ -286,8 +287,9 @@ async def test_there_is_nothing_to_opt_in_to_where_posting_cannot_be(room: Room,
         client = ClientId("nobody")
     else:
         provider = OTHER if why == "no network" else FACEBOOK
-    with pytest.raises(PostingNotPermitted):
+    with pytest.raises(PostingNotPermitted) as refusal:
         await room.allow(ana, provider, client)
+    assert isinstance(refusal.value, WayMissing) is (why == "not linked")
     assert await room.receipts(ana) == []
 
 

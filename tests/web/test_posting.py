@@ -57,6 +57,20 @@ async def house(tmp_path: Path, sandboxes: Sandboxes) -> AsyncIterator[House]:
         yield opened
 
 
+async def test_who_has_not_added_the_network_hears_what_to_add_and_finds_the_way_back(house: House) -> None:
+    """Sharing there needs it as a way to sign in: a page says so, links to where it is added, and back to the topic."""
+    ana = await Member.join(house, "facebook")
+    refused = await ana.ask("openid")
+    assert refused.json()["error"] == "posting_not_permitted", "the site hears one refusal for every reason"
+    shown = await ana.browser.open(refused.json()["opt_in_url"])
+    assert (shown.status, shown.headings[0]) == (403, "Add Club OpenID to your account first")
+    assert "Nothing was posted." in shown.text
+    assert ("Add a way to sign in", "/me/ways") in shown.links
+    back = dict(shown.links)["Back to Forum"]
+    assert back == f"{TOPIC}?posting=not_permitted"
+    assert "Club OpenID" in (await ana.browser.open("/me/ways")).text
+
+
 class Member:
     """A person with an account, connected to the forum."""
 

@@ -48,6 +48,13 @@ async def cookies_off(house: House) -> Shown:
     return await browser.open(chooser.url)
 
 
+async def elsewhere(house: House) -> Shown:
+    """An address that another browser had, opened in one that was never here."""
+    chooser = await house.browser().open(house.site("forum").request_url())
+    house.clock.move(minutes=5)
+    return await house.browser().open(chooser.url)
+
+
 async def too_many(house: House) -> Shown:
     browser = house.browser()
     chooser = await browser.open(house.site("forum").request_url())
@@ -192,6 +199,7 @@ STATES: list[State] = [
     (expired, 410, "You took longer than 30 minutes", "Nothing was saved.", "Start again"),
     (finished, 409, "You already did this step", "nothing more to do", "Continue to Forum"),
     (cookies_off, 400, "Your browser is blocking our cookie", "It is not for ads.", "Try again"),
+    (elsewhere, 410, "This sign-in is not open in this browser", "begun in another browser", "Start again"),
     (too_many, 429, "Too many tries", "You can try again at", "Back to Forum"),
     (provider_down, 503, "Facebook is not answering", "Your account is safe.", "Choose another way to sign in"),
     (provider_untrusted, 503, "We could not trust what Facebook sent", "Nothing was saved.", "Choose another way"),
@@ -240,6 +248,29 @@ async def test_every_state_has_its_page_its_words_and_its_way_out(house: House, 
     assert logged[0]["reason"], logged
 
 
+@pytest.mark.parametrize(
+    ("minutes", "came", "is_blamed"),
+    [(0, None, True), (1, "cross-site", True), (0, "none", True), (3, None, False), (45, "cross-site", False)],
+)
+async def test_cookies_are_blamed_only_where_one_should_have_come_back(
+    house: House, minutes: int, came: str | None, is_blamed: bool
+) -> None:
+    """Just sent here, and nothing came back: blocked. Of a while ago: begun elsewhere or over (catalogue 98, 109)."""
+    chooser = await house.browser().open(house.site("forum").request_url())
+    house.clock.move(minutes=minutes)
+    headers = {"Sec-Fetch-Site": came} if came else {}
+    answer = await house.browser().send("GET", chooser.url, headers=headers)
+    assert ("Your browser is blocking our cookie" in answer.text) is is_blamed
+    assert ("This sign-in is not open in this browser" in answer.text) is not is_blamed
+
+
+async def test_an_address_that_is_no_sign_ins_at_all_is_nobodys_cookie_trouble(house: House) -> None:
+    """(catalogue 98)"""
+    for path in ("/f/nonsense/sign-in", "/f/zzzzzzzzzAAAA/finish"):
+        shown = await house.browser().open(path)
+        assert (shown.status, shown.headings[0]) == (410, "This sign-in is not open in this browser")
+
+
 def errors() -> set[type[BrokerError]]:
     found: set[type[BrokerError]] = set()
     waiting: list[type[BrokerError]] = [InteractionError, UpstreamError, ProtocolError]
@@ -260,14 +291,14 @@ def test_every_error_a_person_can_meet_has_words_of_its_own() -> None:
 def test_no_state_is_reached_by_nobody() -> None:
     """Each page of the catalogue is either walked to above or by a test of what it is about."""
     walked = {
-        "sign_in_expired", "sign_in_finished", "cookies_off", "too_many_attempts", "upstream_unavailable",
+        "sign_in_expired", "sign_in_elsewhere", "sign_in_finished", "cookies_off", "too_many_attempts", "upstream_unavailable",
         "upstream_invalid", "sign_in_cancelled", "wrong_browser", "site_misconfigured", "unknown_client", "account_held",
         "identity_taken", "fresh_sign_in_required", "sign_in_required", "forbidden", "not_found", "method_not_allowed",
         "bad_request", "too_large", "provider_off", "unavailable", "server_fault",
         "upstream_needs_visit",
     }  # fmt: skip
-    elsewhere = {"last_link", "account_exists", "posting_not_permitted", "form_invalid", "upstream_rejected"}
-    assert set(WORDS) == walked | elsewhere
+    others = {"way_missing", "last_link", "account_exists", "posting_not_permitted", "form_invalid", "upstream_rejected"}
+    assert set(WORDS) == walked | others
 
 
 @pytest.mark.parametrize(

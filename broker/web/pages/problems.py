@@ -61,6 +61,14 @@ WORDS: Final[Mapping[str, _Words]] = {
         title=N_("You took longer than 30 minutes"),
         paragraphs=(N_("To keep you safe we threw away what %(provider)s sent. Nothing was saved."),),
     ),
+    "sign_in_elsewhere": _Words(
+        title=N_("This sign-in is not open in this browser"),
+        paragraphs=(
+            N_("This page belongs to a sign-in that was begun in another browser, or that is over: finished, ended or too old."),
+            N_("Nothing was saved. You can begin a new one here."),
+        ),
+        ways=("start_again", "home"),
+    ),
     "sign_in_finished": _Words(
         title=N_("You already did this step"),
         paragraphs=(N_("There is nothing more to do on this page."),),
@@ -80,7 +88,10 @@ WORDS: Final[Mapping[str, _Words]] = {
     ),
     "cookies_off": _Words(
         title=N_("Your browser is blocking our cookie"),
-        paragraphs=(N_("We need one small cookie to remember you between two pages. It is not for ads."),),
+        paragraphs=(
+            N_("We need one small cookie to remember you between two pages. It is not for ads."),
+            N_("If you began to sign in in another browser, go on there instead."),
+        ),
         ways=("try_again", "back_to_site"),
     ),
     "too_many_attempts": _Words(
@@ -168,6 +179,14 @@ WORDS: Final[Mapping[str, _Words]] = {
         paragraphs=(N_("Nothing was posted. Nothing is ever posted unless you turn it on and say yes to each post."),),
         ways=("posting", "back_to_site"),
     ),
+    "way_missing": _Words(
+        title=N_("Add %(provider)s to your account first"),
+        paragraphs=(
+            N_("Posting to %(provider)s needs it as one of your ways to sign in, and it is not one yet. Nothing was posted."),
+            N_("Add it, then go back to the site and share once more."),
+        ),
+        ways=("add_way", "back_to_site"),
+    ),
     "form_invalid": _Words(
         title=N_("There is a problem"),
         paragraphs=(N_("Something in the form could not be used. Nothing was changed."),),
@@ -246,6 +265,7 @@ _PLACES: Final[Mapping[str, str]] = {
     "sign_in_again": "/sign-in/again",
     "my_account": "/me",
     "ways": "/me/ways",
+    "add_way": "/me/ways",
     "posting": "/me/posting",
     "home": "/",
     "back": "/me",

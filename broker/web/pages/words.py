@@ -119,6 +119,7 @@ WAYS: Final[Mapping[str, str]] = {
     "continue_to_site": N_("Continue to %(site)s"),
     "my_account": N_("My account"),
     "ways": N_("Ways to sign in"),
+    "add_way": N_("Add a way to sign in"),
     "posting": N_("Posting"),
     "home": N_("Home page"),
     "back": N_("Back"),
