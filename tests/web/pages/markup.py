@@ -16,9 +16,10 @@ class Element:
 
     tag: str
     attributes: dict[str, str]
-    parent: Element | None = None
-    children: list[Element] = field(default_factory=list)
-    texts: list[tuple[str, Element]] = field(default_factory=list)
+    # Out of repr: a failing test would print the whole tree many times over.
+    parent: Element | None = field(default=None, repr=False)
+    children: list[Element] = field(default_factory=list, repr=False)
+    texts: list[tuple[str, Element]] = field(default_factory=list, repr=False)
     """Every text inside, with the innermost element it stands in."""
 
     def all(self, *tags: str) -> list[Element]:
