@@ -21,13 +21,16 @@ import providers
 from broker import hashing, paths
 from broker.chance import SystemClock, SystemEntropy
 from broker.domain.ports import Clock, Entropy
+from broker.domain.values import ProviderId
 from broker.egress import Egress, Exemption
 from broker.errors import ConfigurationError, Problem, StoreUnavailable
 from broker.flows.account import AccountFlow
+from broker.flows.address import AddressFlow
 from broker.flows.authorize import AuthorizeFlow
 from broker.flows.exchange import ExchangeFlow
 from broker.flows.keys import KeyFlow
 from broker.flows.ledger import LedgerWriter
+from broker.flows.letters import LetterWriter
 from broker.flows.posting import PostingGate
 from broker.flows.release import Releaser
 from broker.flows.session import SessionFlow
@@ -36,6 +39,7 @@ from broker.flows.sign_up import SignUpFlow
 from broker.flows.status import StatusLists
 from broker.flows.transactions import TransactionBox
 from broker.handles import KeyedHandles
+from broker.mail import Mailer, MailServer
 from broker.outbox import Deliverer
 from broker.providers_health import ProviderHealth
 from broker.sealing import TransactionSeal
@@ -47,6 +51,7 @@ from broker.web.cookies import Cookies
 from broker.web.edge import Edge
 from broker.web.endpoint import endpoint, unmatched
 from broker.web.headers import SecurityHeaders
+from broker.web.letters import Letters
 from broker.web.oidc.metadata import build_metadata
 from broker.web.render import Renderer
 from broker.web.routes import ROUTES
@@ -158,6 +163,17 @@ def _compose(
         lifetime=settings.broker.session_lifetime,
         idle_lifetime=settings.broker.session_idle,
     )
+    letters = LetterWriter(clock=clock, entropy=entropy, is_on=settings.mail.is_on)
+    address = AddressFlow(
+        durable=durable,
+        proofs=memory.transactions,
+        seal=box.seal,
+        limits=memory.limits,
+        letters=letters,
+        sessions=sessions,
+        clock=clock,
+        entropy=entropy,
+    )
     sign_in = SignInFlow(
         durable=durable,
         replay=memory.replay,
@@ -170,6 +186,7 @@ def _compose(
         entropy=entropy,
         callback_base=f"{issuer}/callback/",
         age=settings.age,
+        letters=letters,
     )
     posting = PostingGate(
         durable=durable,
@@ -281,7 +298,9 @@ def _compose(
             newsletters=newsletters,
             clock=clock,
             posting=posting,
+            address=address,
         ),
+        address=address,
         posting=posting,
     )
     deliverer = Deliverer(
@@ -295,6 +314,7 @@ def _compose(
         issuer=issuer,
         subject_key=subject_key,
         sid_key=sid_key,
+        letters=_mailer(settings, world, loaded.presets),
     )
     keys = KeyFlow(keys=durable.keys, box=key_box, clock=clock, entropy=entropy)
     return Opened(world=world, keys=keys, deliverer=deliverer, health=health, stores=stores)
@@ -315,6 +335,33 @@ class _Forms:
             body=urlencode(form).encode(),
         )
         return answer.status
+
+
+def _mailer(settings: Settings, world: World, presets: Mapping[ProviderId, Preset]) -> Mailer:
+    mail = settings.mail
+    server = MailServer(
+        host=mail.host,
+        port=mail.port,
+        security=mail.security,
+        user_name=mail.user_name,
+        password=mail.password,
+        ca_file=mail.ca_file,
+    )
+    words = Letters(
+        renderer=world.renderer,
+        public_url=settings.broker.public_url,
+        brand=settings.broker.brand,
+        labels={id_: preset.label for id_, preset in presets.items()},
+    )
+    return Mailer(
+        server=server if mail.host else None,
+        folder=mail.folder,
+        sender=mail.sender,
+        sender_name=mail.sender_name,
+        compose=words.compose,
+        clock=world.clock,
+        entropy=world.entropy,
+    )
 
 
 def _face(preset: Preset) -> ProviderFace:

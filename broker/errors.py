@@ -281,6 +281,12 @@ class FormInvalid(InteractionError):
         self.fields = fields
 
 
+class LetterOver(InteractionError):
+    code = "letter_over"
+    status = 410
+    public = "This link does not work any more. Nothing was changed."
+
+
 class Forbidden(InteractionError):
     code = "forbidden"
     status = 403

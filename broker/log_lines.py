@@ -24,7 +24,7 @@ Event = MutableMapping[str, Any]
 ALLOWED: Final = frozenset(
     {
         "attempts", "check", "client", "count", "error", "event", "exit_code", "file", "grant_type", "host", "key", "kid",
-        "level", "library", "line", "message", "method", "ms", "outcome", "pid", "port", "provider", "reason", "reference",
+        "letter", "level", "library", "line", "message", "method", "ms", "outcome", "pid", "port", "provider", "reason", "reference",
         "route", "seconds", "signal", "status", "step", "table", "timestamp", "via", "where", "worker", "workers",
     }
 )  # fmt: skip

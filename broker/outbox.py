@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from broker.domain import tokens
 from broker.domain.client import Client
+from broker.domain.letters import LETTER
 from broker.domain.ports import Clock, Delivery, Durable, Entropy, Signer
 from broker.domain.session import sid_for
 from broker.domain.values import AccountId, ClientId, Sid
 from broker.errors import BrokerError, StoreUnavailable
+from broker.mail import NotSent
 
 RETRIES: Final = tuple(
     timedelta(seconds=seconds) for seconds in (2, 10, 30, 120, 600, 1800, 3600, 3600 * 4, 3600 * 12, 3600 * 24)
@@ -32,13 +34,24 @@ class Post(Protocol):
         ...
 
 
+class Letters(Protocol):
+    """Sends one letter; see `broker.mail`."""
+
+    async def send(self, payload: Mapping[str, str]) -> None:
+        """Raises `broker.mail.NotSent`."""
+        ...
+
+
 class Log(Protocol):
     def event(self, name: str, /, **facts: str | float | None) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deliverer:
-    """Sends logout tokens (OpenID Connect Back-Channel Logout §2.5). Signs when it sends, so nothing waits stale."""
+    """Sends logout tokens (OpenID Connect Back-Channel Logout §2.5) and letters.
+
+    Signs when it sends, so nothing waits stale.
+    """
 
     durable: Durable
     clients: Mapping[ClientId, Client]
@@ -50,6 +63,8 @@ class Deliverer:
     issuer: str
     subject_key: bytes
     sid_key: bytes
+    letters: Letters | None = None
+    """`None`: nobody is written to."""
 
     async def run(self) -> None:
         """Until cancelled. A database that is away is waited for, and no delivery that breaks stops the others."""
@@ -77,6 +92,9 @@ class Deliverer:
         return len(claimed)
 
     async def _deliver(self, delivery: Delivery) -> None:
+        if delivery.kind == LETTER:
+            await self._letter(delivery)
+            return
         client = self.clients.get(delivery.client)
         if client is None or client.backchannel_logout_uri is None:
             await self.durable.outbox.give_up(delivery.id, "site is gone")
@@ -94,6 +112,28 @@ class Deliverer:
             self.log.event(
                 "logout_token_delayed", client=client.client_id, reason=error, attempts=delivery.attempts + 1
             )
+
+    async def _letter(self, delivery: Delivery) -> None:
+        """One letter; one that is late is of no use any more."""
+        name, now = delivery.payload.get("letter", ""), self.clock.now()
+        error, is_final = "too late", True
+        if self.letters is not None and now < datetime.fromisoformat(delivery.payload["until"]):
+            try:
+                await self.letters.send(delivery.payload)
+            except NotSent as problem:
+                error, is_final = problem.reason, problem.is_final
+            except Exception as problem:  # a bug of ours, or of a library: this one waits, the others go out
+                error, is_final = type(problem).__name__, False
+            else:
+                await self.durable.outbox.done(delivery.id)
+                self.log.event("letter_sent", letter=name, attempts=delivery.attempts + 1)
+                return
+        if is_final or delivery.attempts >= len(RETRIES):
+            await self.durable.outbox.give_up(delivery.id, error)
+            self.log.event("letter_given_up", letter=name, reason=error)
+        else:
+            await self.durable.outbox.retry(delivery.id, now + RETRIES[delivery.attempts], error)
+            self.log.event("letter_delayed", letter=name, reason=error, attempts=delivery.attempts + 1)
 
     async def _send(self, delivery: Delivery, client: Client, address: str) -> str:
         """What went wrong, in a word or two; nothing if the site has it."""

@@ -24,6 +24,7 @@ from broker.domain.policy import Audience, FieldPolicy, Policies, PolicyVersion,
 from broker.domain.values import ClaimName, ClientId, ProviderId, Secret
 from broker.errors import ConfigurationError, Problem
 from broker.locator import Path as Key
+from broker.settings_mail import MailSettings, read_mail
 from broker.settings_reader import Reader
 from broker.settings_schema import AGE, BROKER, DOORWARD, LIMITS, PROVIDER, Kind, option_at
 from broker.settings_sites import is_loopback, read_sites
@@ -138,6 +139,7 @@ class Settings:
     policies: Policies
     newsletters: tuple[Newsletter, ...] = ()
     providers: tuple[ProviderTable, ...] = ()
+    mail: MailSettings = field(default_factory=MailSettings)
     age: AgeRule | None = None
     """`None`: nobody is asked how old they are."""
     clients: Mapping[ClientId, Client]
@@ -232,6 +234,14 @@ class _Loader:
         policies = Policies(terms=self._policy("terms"), privacy=self._policy("privacy"))
         newsletters = self._newsletters()
         minimum = self.reader.table(("age",), self.tree.get("age", {}), AGE)["minimum"]
+        mail = read_mail(
+            self.reader,
+            self.tree.get("mail", {}),
+            brand=broker.brand,
+            public_host=urlsplit(broker.public_url).hostname or "localhost",
+            data_dir=broker.data_dir,
+            development=development,
+        )
         self._emptiness(fields)
         return Settings(
             broker=broker,
@@ -239,6 +249,7 @@ class _Loader:
             policies=policies,
             newsletters=newsletters,
             providers=providers,
+            mail=mail,
             age=AgeRule(minimum=minimum) if minimum else None,
             clients=clients,
             folder=self.draft.folder,

@@ -171,6 +171,27 @@ AGE: Final = (
     ),
 )
 
+MAIL: Final = (
+    _text("host", "The mail server that takes our letters. Nothing: nobody is written to."),
+    _number("port", "Its port: 587 with starttls, 465 with tls, 25 for a relay on this machine.", 587, 1, 65535),
+    _choice(
+        "security",
+        "How the way there is protected. none: only for a relay on this machine.",
+        ("starttls", "tls", "none"),
+        "starttls",
+    ),
+    _text("user_name", "What we sign in to it as. Nothing: it asks for no name."),
+    _secret("password", "And with which password."),
+    _text("sender", "The address that letters come from."),
+    _text("sender_name", "The name beside it. Nothing: the brand."),
+    Option(
+        name="ca_file",
+        kind=Kind.FILE,
+        doc="Certificates to check the mail server's TLS against, instead of the system's.",
+        default="",
+    ),
+)
+
 FIELD: Final = (
     _words("purpose", "What the field is for, in words that people read.", needed=True),
     Option(name="audience", kind=Kind.CHOICE, doc="Who sees it.", choices=AUDIENCES, needed=True),
@@ -277,6 +298,7 @@ DOORWARD: Final = (
     Option(name="broker", kind=Kind.TABLE, doc="The service itself.", inside=BROKER),
     Option(name="limits", kind=Kind.TABLE, doc="How often things may be tried.", inside=LIMITS),
     Option(name="age", kind=Kind.TABLE, doc="Who may make an account.", inside=AGE),
+    Option(name="mail", kind=Kind.TABLE, doc="Who carries our letters to people.", inside=MAIL),
     Option(name="fields", kind=Kind.TABLE, doc="What is kept about people, and why.", inside=FIELD, by_name=CLAIMS),
     Option(name="terms", kind=Kind.TABLE, doc="Published versions of the terms.", inside=POLICY, by_name=()),
     Option(name="privacy", kind=Kind.TABLE, doc="Published versions of the privacy notice.", inside=POLICY, by_name=()),

@@ -13,14 +13,16 @@ from broker.domain.account import (
     check_may_unlink,
     user_name_problem,
 )
-from broker.domain.claims import PREFERRED_USERNAME, read_typed
+from broker.domain.claims import EMAIL, PREFERRED_USERNAME, read_typed
 from broker.domain.client import Client
 from broker.domain.consent import ConsentReceipt, Purpose, Standing, standing
+from broker.domain.letters import Letter
 from broker.domain.policy import FieldPolicy, Policies, Use, needs_agreement, notice_version
 from broker.domain.ports import Clock, Durable, UnitOfWork
 from broker.domain.session import Session, needs_fresh_sign_in
 from broker.domain.values import AccountId, ClaimName, ClientId, ProviderId, Sid
 from broker.errors import Conflict, FormInvalid, FreshSignInRequired, LastLink, NotFound, SignInRequired
+from broker.flows.address import AddressFlow
 from broker.flows.ledger import LedgerWriter
 from broker.flows.posting import Ended, PostingGate
 from broker.flows.session import SessionFlow
@@ -44,6 +46,8 @@ class AccountFlow:
     policies: Policies
     newsletters: frozenset[str]
     clock: Clock
+    address: AddressFlow | None = None
+    """Tells an address that an account does not use it any more; `None` where nobody is written to."""
     posting: PostingGate | None = None
     """Ends what posting hung on a link, a site or the account; `None` where nothing can be posted anyway."""
 
@@ -93,6 +97,8 @@ class AccountFlow:
             profile[claim] = ProfileValue(value=value, source=Source.PERSON)
         unit = self.durable.unit()
         unit.save_account(replace(account, profile=profile))
+        if claim == EMAIL and self.address is not None and value != account.claims.get(EMAIL):
+            self.address.changed(unit, account, value or "")
         try:
             await unit.commit()
         except Conflict as conflict:
@@ -132,6 +138,9 @@ class AccountFlow:
         unit.drop_upstream_tokens(session.account, link.provider)
         unit.cancel_postings(session.account, self.clock.now(), provider=link.provider)
         ended = await self._end_posting(unit, session, provider=link.provider)
+        if self.address is not None:
+            account = await self.load(session.account)
+            self.address.letters.tell(unit, account, Letter.WAY_REMOVED, {"provider": link.provider})
         try:
             await unit.commit()
         except Conflict as conflict:

@@ -18,6 +18,7 @@ from typing import Final
 from broker.domain.account import Account, AccountStatus, Link
 from broker.domain.age import AgeAnswer, AgeRule
 from broker.domain.consent import Purpose
+from broker.domain.letters import Letter
 from broker.domain.policy import Policies, notice_version
 from broker.domain.ports import Clock, Durable, Entropy, Replay
 from broker.domain.provider import Attempt, Identified, Identity, Provider, UpstreamTokens
@@ -36,6 +37,7 @@ from broker.errors import (
     WrongBrowser,
 )
 from broker.flows.ledger import LedgerWriter
+from broker.flows.letters import LetterWriter
 from broker.flows.session import SessionFlow, Started
 from broker.flows.transactions import Carried, TransactionBox
 
@@ -109,6 +111,8 @@ class SignInFlow:
     entropy: Entropy
     callback_base: str
     """`https://login.example.org/callback/`; the provider's id follows: one address each (mix-up, RFC 9700 §4.4.2)."""
+    letters: LetterWriter | None = None
+    """Tells people of a new way into their account; `None` where nobody is written to."""
     age: AgeRule | None = None
     """Who may make an account (decision 24); `None` where nobody is asked."""
 
@@ -358,6 +362,9 @@ class SignInFlow:
             hint=await self._known_hint(current.account, identity.account_hint),
         )
         unit.add_link(link)
+        account = await self.durable.accounts.load(current.account)
+        if account is not None and self.letters is not None:
+            self.letters.tell(unit, account, Letter.WAY_ADDED, {"provider": identity.provider})
         try:
             await unit.commit()
         except Conflict as conflict:

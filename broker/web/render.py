@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextvars import ContextVar
 from datetime import date, datetime
 from pathlib import Path
@@ -93,6 +93,11 @@ class Renderer:
         finally:
             _LANGUAGE.reset(token)
         return text.encode("utf-8", "replace")
+
+    def plain(self, text: str, locale: str, values: Mapping[str, str]) -> str:
+        """A sentence of the catalogue with its values, without markup: for letters."""
+        language = self.languages.all.get(locale, self.languages.default)
+        return language.catalogue.gettext(text) % values
 
     def warm(self) -> None:
         """Compile every template now, so that no visitor waits for it."""

@@ -9,7 +9,7 @@ from typing import Final, Literal
 from starlette.responses import Response
 
 from broker.web import age, authorize, documents, health, posting, share, sign_in, sign_out, sign_up
-from broker.web.account import close, devices, profile, sites, ways
+from broker.web.account import address, close, devices, profile, sites, ways
 from broker.web.call import Call
 from broker.web.guards import Guard
 from broker.web.oidc import metadata, status, tokens
@@ -74,6 +74,9 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/me", profile.overview, Guard.SIGNED_IN),
     Route("GET", "/me/details", profile.details, Guard.SIGNED_IN),
     Route("POST", "/me/details", profile.change_details, Guard.SIGNED_IN),
+    Route("GET", "/me/address", address.address, Guard.SIGNED_IN),
+    Route("POST", "/me/address", address.confirm, Guard.SIGNED_IN),
+    Route("POST", "/me/address/send", address.send, Guard.SIGNED_IN),
     Route("GET", "/me/ways", ways.ways, Guard.SIGNED_IN),
     Route("POST", "/me/ways/add", ways.add, Guard.FRESH),
     Route("POST", "/me/ways/remove", ways.remove, Guard.FRESH),
@@ -89,6 +92,12 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", "/me/news", profile.change_news, Guard.SIGNED_IN),
     Route("GET", "/me/close", close.close, Guard.SIGNED_IN),
     Route("POST", "/me/close", close.confirm, Guard.FRESH),
+    # links of our letters
+    Route("GET", "/mail/check", address.link, Guard.BROWSER),
+    Route("POST", "/mail/check", address.confirm_link, Guard.BROWSER),
+    Route("GET", "/mail/changed", address.undo, Guard.BROWSER),
+    Route("POST", "/mail/changed", address.confirm_undo, Guard.BROWSER),
+    Route("GET", "/mailbox", address.mailbox, Guard.BROWSER),
     # posting
     Route("POST", "/posting/requests", posting.ask, Guard.PROTOCOL, "json"),
     Route("GET", "/posting/opt-in", posting.opt_in, Guard.SIGNED_IN),

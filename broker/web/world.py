@@ -12,6 +12,7 @@ from broker.domain.ports import BrowserMemory, Clock, Durable, Entropy, Limits, 
 from broker.domain.provider import Provider
 from broker.domain.values import ClaimName, ClientId, ProviderId
 from broker.flows.account import AccountFlow
+from broker.flows.address import AddressFlow
 from broker.flows.authorize import AuthorizeFlow
 from broker.flows.exchange import ExchangeFlow
 from broker.flows.posting import PostingGate
@@ -96,6 +97,7 @@ class World:
     statuses: StatusLists
     releaser: Releaser
     account: AccountFlow
+    address: AddressFlow
     posting: PostingGate
 
     @property

@@ -14,14 +14,14 @@ import pytest
 from tests.config.folder import KEY, SECRET, problems
 from tests.support.source import ROOT
 
-from broker.settings_schema import AGE, ASK, BROKER, EGRESS, FIELD, LIMITS, NEWSLETTER, POLICY, PROVIDER, SITE, Kind, Option, json_schema
+from broker.settings_schema import AGE, ASK, BROKER, EGRESS, FIELD, LIMITS, MAIL, NEWSLETTER, POLICY, PROVIDER, SITE, Kind, Option, json_schema
 
 CONFIG = ROOT / "config"
 FILES = ("doorward.toml", "providers.toml", "sites.toml")
 PRESET = {"label", "brand", "fields", "order", "privacy_policy_url"}
 """What a provider's preset has ready to use; its default is of no use to anybody."""
 PLACES = {
-    "doorward.toml": (*BROKER, *LIMITS, *AGE, *FIELD, *POLICY, *NEWSLETTER, *EGRESS),
+    "doorward.toml": (*BROKER, *LIMITS, *AGE, *MAIL, *FIELD, *POLICY, *NEWSLETTER, *EGRESS),
     "providers.toml": (*PROVIDER, *next(option for option in PROVIDER if option.name == "posting").inside),
     "sites.toml": (*SITE, *ASK),
 }

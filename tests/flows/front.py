@@ -28,9 +28,11 @@ from broker.domain.transaction import SignInTransaction, TransactionPurpose
 from broker.domain.values import AccountId, ClaimName, ClientId, IdentityKey, ProviderId, Scope
 from broker.errors import SignInCancelled, UpstreamUnavailable
 from broker.flows.account import AccountFlow
+from broker.flows.address import AddressFlow
 from broker.flows.ledger import LedgerWriter
+from broker.flows.letters import LetterWriter
 from broker.flows.posting import PostingGate
-from broker.flows.session import SessionFlow
+from broker.flows.session import LOGOUT_TOKEN, SessionFlow
 from broker.flows.sign_in import Leaving, Outcome, SignedIn, SignInFlow
 from broker.flows.sign_up import SignUpFlow, SignUpForm
 from broker.flows.transactions import Carried, TransactionBox
@@ -148,6 +150,17 @@ class Front:
             clock=self.clock,
             entropy=self.entropy,
         )
+        self.letters = LetterWriter(clock=self.clock, entropy=self.entropy, is_on=True)
+        self.address = AddressFlow(
+            durable=self.durable,
+            proofs=self.memory.transactions,
+            seal=self.seal,
+            limits=self.memory.limits,
+            letters=self.letters,
+            sessions=self.sessions,
+            clock=self.clock,
+            entropy=self.entropy,
+        )
         self.sign_in = SignInFlow(
             durable=self.durable,
             replay=self.memory.replay,
@@ -159,6 +172,7 @@ class Front:
             clock=self.clock,
             entropy=self.entropy,
             callback_base=CALLBACKS,
+            letters=self.letters,
         )
         self.sign_up = SignUpFlow(
             durable=self.durable,
@@ -195,6 +209,7 @@ class Front:
             newsletters=frozenset({"club", "events"}),
             clock=self.clock,
             posting=self.gate,
+            address=self.address,
         )
 
     # --- attempts -------------------------------------------------------------------------------------
@@ -295,7 +310,7 @@ class Front:
     def told(self) -> list[tuple[str, str]]:
         """Site and session of every logout token on its way."""
         deliveries = self.durable.tables.deliveries.values()
-        return sorted((delivery.client, delivery.payload["sid"]) for delivery in deliveries)
+        return sorted((one.client, one.payload["sid"]) for one in deliveries if one.kind == LOGOUT_TOKEN)
 
 
 def state_of(left: Leaving) -> str:

@@ -233,6 +233,8 @@ async def test_the_store_has_the_last_word_on_the_last_way(front: Front) -> None
     await front.account.unlink(session, seen[0].id)
 
     class Behind:
+        load = staticmethod(front.durable.accounts.load)
+
         async def links(self, _account: AccountId) -> Any:
             return seen
 

@@ -30,6 +30,8 @@ class Overview(AccountPage):
     devices: int = 1
     has_email: bool = False
     is_email_checked: bool = False
+    can_check_email: bool = False
+    """Whether we can write to anybody."""
     last_sign_in: datetime | None = None
     last_sign_in_with: str = ""
     """The provider's label."""
@@ -56,9 +58,56 @@ class AccountField:
     is_needed: bool = False
     sites: tuple[str, ...] = ()
     """Names of the sites that get it."""
+    can_check: bool = False
+    """An e-mail address that is not checked, where we can write to anybody."""
     picture_url: str = ""
     typed: str | None = field(default=None, repr=False)
     problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckAddress(AccountPage):
+    """Where the code of a letter is typed: posts `code`. Another letter: posts to `send_action`."""
+
+    template: ClassVar[str] = "account/address.html"
+    tab: ClassVar[str] = "details"
+    address: str = field(repr=False)
+    """Nothing: there is no address to check."""
+    is_sent: bool = False
+    problem: str = ""
+    """`wrong`, `over` or `anothers`."""
+    action: str = "/me/address"
+    send_action: str = "/me/address/send"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterLink(Page):
+    """The page behind a link of a letter. `what` is `check` or `undo`; posts `token`."""
+
+    template: ClassVar[str] = "letters/link.html"
+    what: str
+    token: str = field(default="", repr=False)
+    is_done: bool = False
+    problem: str = ""
+    is_signed_in: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptLetter:
+    """A letter in the development mailbox."""
+
+    to: str
+    subject: str
+    at: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mailbox(Page):
+    """Development without a mail server: every letter we would have sent, newest first."""
+
+    template: ClassVar[str] = "letters/mailbox.html"
+    letters: tuple[KeptLetter, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

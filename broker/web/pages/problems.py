@@ -154,6 +154,14 @@ WORDS: Final[Mapping[str, _Words]] = {
         ),
         ways=("sign_in", "start_again"),
     ),
+    "letter_over": _Words(
+        title=N_("This link does not work any more"),
+        paragraphs=(
+            N_("It was used already, a newer one was sent, or too much time went by. Nothing was changed."),
+            N_("You can ask for another one under My account, Details."),
+        ),
+        ways=("my_account", "home"),
+    ),
     "identity_taken": _Words(
         title=N_("This way to sign in cannot be added"),
         paragraphs=(N_("It is already in use. Nothing was changed."),),

@@ -33,6 +33,12 @@ PROBLEMS: Final[Mapping[str, str]] = {
     "needed_missing": N_("%(field)s: the site needs this. Fill it in, or choose not to share"),
 }
 
+CODE_PROBLEMS: Final[Mapping[str, str]] = {
+    "wrong": N_("This is not the code we sent last. Check the numbers"),
+    "over": N_("This code does not work any more. Send another letter"),
+    "anothers": N_("Another account proved this address before. Sign in to that one, or use another address"),
+}
+
 NOTICES: Final[Mapping[str, str]] = {
     "kept_nothing": N_("Done. We kept nothing."),
     "another": N_("Choose the way that belongs to your other account."),
@@ -47,6 +53,7 @@ DONE: Final[Mapping[str, str]] = {
     "disconnected": N_(
         "Disconnected. The site gets nothing more and was told. It keeps what it already has; ask it to delete that."
     ),
+    "checked": N_("Your e-mail address is checked."),
     "ended": N_("Signed out there."),
     "off": N_("Posting is off for that site."),
     "allowed": N_("Posting is on for that site. It will still ask you each time."),

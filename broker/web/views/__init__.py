@@ -2,8 +2,10 @@
 
 from broker.web.views.common import provider_label
 from broker.web.views.ending import sign_out, signed_out
+from broker.web.views.letters import letter_link, letter_link_done, mailbox, undo_link, undo_link_done
 from broker.web.views.my_account import (
     account_details,
+    address,
     close,
     closed,
     devices,
@@ -20,6 +22,7 @@ from broker.web.views.texts import accessibility, cookies, help_page, home, priv
 __all__ = [
     "accessibility",
     "account_details",
+    "address",
     "age",
     "chooser",
     "close",
@@ -32,6 +35,9 @@ __all__ = [
     "home",
     "kept_nothing",
     "leaving",
+    "letter_link",
+    "letter_link_done",
+    "mailbox",
     "news",
     "overview",
     "policy",
@@ -47,5 +53,7 @@ __all__ = [
     "sites",
     "terms",
     "too_young",
+    "undo_link",
+    "undo_link_done",
     "ways",
 ]

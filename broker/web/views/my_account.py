@@ -50,6 +50,7 @@ async def overview(call: Call) -> pages.Overview:
         devices=len(devices),
         has_email=email is not None,
         is_email_checked=bool(email and email.verified),
+        can_check_email=world.address.is_on,
         last_sign_in=session.auth_time,
         last_sign_in_with=provider_label(call, session.provider),
         is_posting_on=bool(await world.posting.switches(session.account)),
@@ -87,6 +88,7 @@ def _field(
         source=kind,
         source_name=provider_label(call, provider) if provider else "",
         is_verified=bool(held and held.verified),
+        can_check=claim == EMAIL and held is not None and not held.verified and call.world.address.is_on,
         audience=policy.audience if policy else "everyone",
         purpose=purpose,
         purpose_lang=lang,
@@ -94,6 +96,18 @@ def _field(
         is_needed=claim == PREFERRED_USERNAME or (policy is not None and policy.use is Use.NEEDED),
         sites=tuple(site.client.name for site in sites if claim in site.standing.granted),
         typed=form.get(f"v-{claim}") if form is not None else None,
+        problem=problem,
+    )
+
+
+async def address(call: Call, *, problem: str = "") -> pages.CheckAddress:
+    """Where the code is typed."""
+    account = await _account(call)
+    held = account.profile.get(EMAIL)
+    return pages.CheckAddress(
+        name=name_of(account),
+        address=held.value if held is not None and not held.verified else "",
+        is_sent="sent" in call.request.query_params,
         problem=problem,
     )
 

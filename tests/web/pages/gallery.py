@@ -166,6 +166,7 @@ def _account() -> dict[str, Page]:
             replace(field, claim="family_name", value="M", source="made"),
         ),
     )  # fmt: skip
+    address = pages.CheckAddress(name=ana, address="ana@example.com")
     way = pages.LinkedWay(id="l1", provider="Facebook", brand="facebook", hint="ana@example.com", linked_at=NOW, last_used_at=NOW)
     ways = pages.Ways(
         name=ana, ways=(way, replace(way, id="l2", provider="OpenID", brand="openid", is_this_session=True)), addable=(GOOGLE,)
@@ -192,10 +193,26 @@ def _account() -> dict[str, Page]:
     out: dict[str, Page] = {
         "me": overview,
         "me-good": replace(overview, ways=2, is_email_checked=True, picture_url="/static/x.png", failing_way="", is_posting_on=True, last_sign_in_with=""),
+        "me-unchecked": replace(overview, can_check_email=True),
         "me-no-email": replace(overview, has_email=False, last_sign_in=None),
         "details": details,
         "details-empty": replace(details, fields=()),
         "details-error": replace(details, fields=(replace(field, typed="ana@", problem="bad_value"),)),
+        "details-unchecked": replace(details, fields=(replace(field, can_check=True),)),
+        "address": address,
+        "address-sent": replace(address, is_sent=True),
+        "address-wrong": replace(address, problem="wrong"),
+        "address-anothers": replace(address, problem="anothers"),
+        "address-none": replace(address, address=""),
+        "letter-check": pages.LetterLink(what="check", token="t"),
+        "letter-check-done": pages.LetterLink(what="check", is_done=True, is_signed_in=True),
+        "letter-check-anothers": pages.LetterLink(what="check", token="t", problem="anothers"),
+        "letter-undo": pages.LetterLink(what="undo", token="t"),
+        "letter-undo-done": pages.LetterLink(what="undo", is_done=True),
+        "mailbox": pages.Mailbox(
+            letters=(pages.KeptLetter(to="ana@example.com", subject="482 913", at="1", text="11 <b>"),)
+        ),
+        "mailbox-empty": pages.Mailbox(letters=()),
         "ways": ways,
         "ways-one": replace(ways, ways=(replace(way, hint=""),), is_fresh=True),
         "sites": pages.Sites(name=ana, sites=(site, replace(site, client="old", name="Old Map", is_gone=True, url="", shared=(), needed=()))),

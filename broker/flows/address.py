@@ -1,0 +1,182 @@
+"""Prove that an e-mail address is the person's: a code for the page that asked, or a link for any browser.
+
+Neither signs anybody in, and neither links anything (decision 18; catalogue 120). One proof stands for each account:
+asking again ends the one before, and changing the address ends it too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from broker.domain.account import Account, AccountStatus, ProfileValue, Source
+from broker.domain.claims import EMAIL, email_key
+from broker.domain.letters import Letter
+from broker.domain.ports import Clock, Durable, Entropy, Limits, Transactions, UnitOfWork
+from broker.domain.session import Session
+from broker.domain.values import AccountId
+from broker.errors import Conflict, FormInvalid, LetterOver, TooManyAttempts
+from broker.flows.letters import LetterWriter
+from broker.flows.session import SessionFlow
+from broker.flows.transactions import Seal
+
+GOOD_FOR: Final = timedelta(hours=1)
+UNDO_WITHIN: Final = timedelta(days=7)
+LETTERS_PER_HOUR: Final = 5
+"""To one address and for one account: nobody's letter box is filled through us."""
+TRIES_PER_HOUR: Final = 10
+"""Of a million codes."""
+CODE: Final = "code"
+"""The field of the page where a code is typed."""
+_PROOF: Final = "proof of an address"
+_LINK: Final = "link that proves an address"
+_UNDO: Final = "link that takes a changed address back"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressFlow:
+    durable: Durable
+    proofs: Transactions
+    """Where a proof waits, sealed."""
+    seal: Seal
+    limits: Limits
+    letters: LetterWriter
+    sessions: SessionFlow
+    clock: Clock
+    entropy: Entropy
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anybody can be written to at all."""
+        return self.letters.is_on
+
+    async def send(self, account: Account, session: Session) -> None:
+        """Write to the account's address. Raises `FormInvalid` (nothing to prove), `TooManyAttempts`."""
+        email = account.profile.get(EMAIL)
+        if email is None or email.verified or not self.is_on:
+            raise FormInvalid({EMAIL: "nothing_to_check"})
+        now = self.clock.now()
+        for key in (f"letters:{account.id}", f"letters to:{email_key(email.value)}"):
+            wait = await self.limits.hit(key, limit=LETTERS_PER_HOUR, window=3600, now=now)
+            if wait:
+                raise TooManyAttempts(wait, detail="letters that prove an address")
+        end = now + GOOD_FOR
+        code = f"{int.from_bytes(self.entropy.bytes(8), 'big') % 1_000_000:06}"
+        proof = {"account": account.id, "to": email.value, "code": code, "sid": session.sid, "id": self.entropy.token(12)}
+        await self.proofs.save(_place(account.id), self.seal.seal_text(json.dumps(proof), _PROOF).encode(), end)
+        link = {"account": account.id, "id": proof["id"]}
+        unit = self.durable.unit()
+        self.letters.write(
+            unit,
+            Letter.CHECK_ADDRESS,
+            email.value,
+            locale=account.locale or "",
+            until=end,
+            values={"code": code, "token": self.seal.seal_text(json.dumps(link), _LINK)},
+        )
+        await unit.commit()
+
+    async def confirm(self, session: Session, typed: str) -> None:
+        """The code, in the session that asked. Raises `FormInvalid` on `code` (`wrong`, `over`), `TooManyAttempts`."""
+        wait = await self.limits.hit(
+            f"address code:{session.account}", limit=TRIES_PER_HOUR, window=3600, now=self.clock.now()
+        )
+        if wait:
+            raise TooManyAttempts(wait, detail="codes that prove an address")
+        proof = await self._proof(session.account)
+        if proof is None or proof["sid"] != session.sid:
+            raise FormInvalid({CODE: "over"})
+        digits = "".join(ch for ch in typed if ch.isdigit())
+        if not hmac.compare_digest(digits.encode(), proof["code"].encode()):
+            raise FormInvalid({CODE: "wrong"})
+        if not await self._settle(session.account, proof["to"]):
+            raise FormInvalid({CODE: "over"})
+
+    async def confirm_link(self, token: str) -> None:
+        """The link, in whatever browser it is opened. Raises `LetterOver`, `FormInvalid` (the address is another's)."""
+        link = self._opened(token, _LINK)
+        account = AccountId(link["account"])
+        proof = await self._proof(account)
+        if proof is None or proof["id"] != link["id"] or not await self._settle(account, proof["to"]):
+            raise LetterOver(detail="proof of an address is over")
+
+    async def is_link_good(self, token: str) -> bool:
+        """Whether the link still proves something: for the page before the button."""
+        try:
+            link = self._opened(token, _LINK)
+        except LetterOver:
+            return False
+        proof = await self._proof(AccountId(link["account"]))
+        return proof is not None and proof["id"] == link["id"]
+
+    # --- a changed address ----------------------------------------------------------------------------
+
+    def changed(self, unit: UnitOfWork, before: Account, new: str) -> None:
+        """In the unit of work that changes it: tell the address that was known to be theirs, with a way back."""
+        old = before.profile.get(EMAIL)
+        if old is None or not old.verified:
+            return
+        end = self.clock.now() + UNDO_WITHIN
+        undo = {"account": before.id, "old": old.value, "new": new, "until": end.isoformat()}
+        token = self.seal.seal_text(json.dumps(undo), _UNDO)
+        self.letters.tell(unit, before, Letter.ADDRESS_CHANGED, {"token": token})
+
+    async def undo_change(self, token: str) -> None:
+        """Take a change back and sign everybody out: whoever changed it was in the account. Raises `LetterOver`."""
+        undo = self._opened(token, _UNDO)
+        account = await self.durable.accounts.load(AccountId(undo["account"]))
+        if account is None or self.clock.now() >= datetime.fromisoformat(undo["until"]):
+            raise LetterOver(detail="taking a change back is over")
+        held = account.profile.get(EMAIL)
+        if (held.value if held is not None else "") != undo["new"]:
+            raise LetterOver(detail="address changed again meanwhile")
+        restored = ProfileValue(value=undo["old"], source=Source.PERSON, verified=True)
+        await self._save(account, restored)
+        await self.sessions.sign_out_everywhere(account.id)
+
+    # --- inside ---------------------------------------------------------------------------------------
+
+    async def _proof(self, account: AccountId) -> Mapping[str, str] | None:
+        sealed = await self.proofs.load(_place(account), self.clock.now())
+        text = self.seal.open_text(sealed.decode(), _PROOF) if sealed is not None else None
+        return json.loads(text) if text is not None else None
+
+    def _opened(self, token: str, purpose: str) -> Mapping[str, str]:
+        text = self.seal.open_text(token, purpose)
+        if text is None:
+            raise LetterOver(detail="link is not ours")
+        opened: Mapping[str, str] = json.loads(text)
+        return opened
+
+    async def _settle(self, account_id: AccountId, address: str) -> bool:
+        """Use the proof up, once; whether it proved the address that the account still has."""
+        if not await self.proofs.delete(_place(account_id)):
+            return False
+        account = await self.durable.accounts.load(account_id)
+        if account is None or account.status is not AccountStatus.ACTIVE:
+            return False
+        held = account.profile.get(EMAIL)
+        if held is None or held.value != address:
+            return False
+        await self._save(account, replace(held, verified=True))
+        return True
+
+    async def _save(self, account: Account, email: ProfileValue) -> None:
+        """Raises `FormInvalid` if another account proved the same address before (decision 18)."""
+        unit = self.durable.unit()
+        unit.save_account(replace(account, profile={**account.profile, EMAIL: email}))
+        try:
+            await unit.commit()
+        except Conflict as conflict:
+            if conflict.what != "email":
+                raise
+            raise FormInvalid({CODE: "anothers"}) from conflict
+
+
+def _place(account: AccountId) -> str:
+    return f"address-{hashlib.sha256(account.encode()).hexdigest()[:32]}"

@@ -1,0 +1,131 @@
+"""What we write to people, in words: a subject, a few sentences, at most one code and one link."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from broker.domain.letters import Letter
+from broker.web.pages.base import Page
+from broker.web.pages.words import N_
+from broker.web.render import Renderer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Composed:
+    """A letter ready to send."""
+
+    subject: str
+    text: str = field(repr=False)
+    html: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterPage(Page):
+    """The HTML part. `code` and `link` stand between `before` and `after`."""
+
+    template = "email/letter.html"
+    subject: str
+    before: tuple[str, ...]
+    code: str = ""
+    link: str = ""
+    link_text: str = ""
+    after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Words:
+    subject: str
+    before: tuple[str, ...]
+    link: str = ""
+    """The path of the link; the letter's token follows."""
+    link_text: str = ""
+    after: tuple[str, ...] = ()
+
+
+WORDS: Final[Mapping[Letter, _Words]] = {
+    Letter.CHECK_ADDRESS: _Words(
+        subject=N_("%(code)s is your %(brand)s code"),
+        before=(
+            N_("You asked us to check that this address is yours. Type this code on the page that asked for it, or open the link below."),
+        ),
+        link="/mail/check?token=",
+        link_text=N_("Yes, this address is mine"),
+        after=(
+            N_("The code and the link work for 1 hour, once. Nobody is signed in by them."),
+            N_("If you did not ask for this, do nothing: nobody can use your address then."),
+        ),
+    ),
+    Letter.ADDRESS_CHANGED: _Words(
+        subject=N_("The address of your %(brand)s account was changed"),
+        before=(
+            N_("Your account uses another e-mail address from now on."),
+            N_("If that was not you, open the link below within 7 days. Your account gets this address back, and everybody is signed out of it."),
+        ),
+        link="/mail/changed?token=",
+        link_text=N_("That was not me: take it back"),
+    ),
+    Letter.WAY_ADDED: _Words(
+        subject=N_("A way to sign in was added to your %(brand)s account"),
+        before=(
+            N_("From now on, %(provider)s opens your account too."),
+            N_("If that was not you, sign in, remove that way, and sign out of everything."),
+        ),
+        link="/me/ways",
+        link_text=N_("Ways to sign in"),
+    ),
+    Letter.WAY_REMOVED: _Words(
+        subject=N_("A way to sign in was removed from your %(brand)s account"),
+        before=(
+            N_("%(provider)s does not open your account any more."),
+            N_("If that was not you, sign in another way and look at your ways to sign in."),
+        ),
+        link="/me/ways",
+        link_text=N_("Ways to sign in"),
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letters:
+    """Words for the outbox's letters. `public_url` is where their links lead."""
+
+    renderer: Renderer
+    public_url: str
+    brand: str
+    labels: Mapping[str, str]
+    """What providers are called, by id."""
+
+    def compose(self, payload: Mapping[str, str]) -> Composed:
+        """In the language of the account, which the payload names; raises `KeyError` for a letter we do not know."""
+        words = WORDS[Letter(payload["letter"])]
+        code = payload.get("code", "")
+        provider = payload.get("provider", "")
+        values = {"brand": self.brand, "code": _spaced(code), "provider": self.labels.get(provider, provider)}
+        locale = payload["locale"]
+
+        def say(text: str) -> str:
+            return self.renderer.plain(text, locale, values)
+
+        page = LetterPage(
+            subject=say(words.subject),
+            before=tuple(say(line) for line in words.before),
+            code=_spaced(code),
+            link=f"{self.public_url}{words.link}{payload.get('token', '')}" if words.link else "",
+            link_text=say(words.link_text) if words.link_text else "",
+            after=tuple(say(line) for line in words.after),
+        )
+        html = self.renderer.page(page, locale=locale, csrf_token="", request_path="/").decode()
+        return Composed(subject=page.subject, text=_text(page, self.public_url), html=html)
+
+
+def _text(page: LetterPage, public_url: str) -> str:
+    link = f"{page.link_text}:\n{page.link}" if page.link else ""
+    parts = [*page.before, page.code, link, *page.after, f"-- \n{public_url}"]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _spaced(code: str) -> str:
+    """`482 913`: easier to read and to keep in mind."""
+    return f"{code[:3]} {code[3:]}".strip()

@@ -1,0 +1,333 @@
+"""Whose address it is: proved by a code or a link, once, for one account; and what an account's address is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.flows.front import OPENID, Front, identity
+
+from broker.domain.account import Account, AccountStatus
+from broker.domain.claims import EMAIL
+from broker.domain.letters import Letter
+from broker.domain.policy import Use
+from broker.domain.ports import Delivery
+from broker.domain.session import Session
+from broker.domain.transaction import TransactionPurpose
+from broker.domain.values import AccountId
+from broker.errors import Conflict, FormInvalid, LetterOver, TooManyAttempts
+from broker.flows.address import CODE, GOOD_FOR, LETTERS_PER_HOUR, TRIES_PER_HOUR, UNDO_WITHIN
+from broker.flows.letters import LetterWriter
+
+NEW = "new-address@mail.test"
+
+
+@pytest.fixture
+def front() -> Front:
+    return Front()
+
+
+async def letters(front: Front) -> list[Delivery]:
+    """What waits to be sent, oldest first."""
+    found = [one for letter in Letter for one in await front.durable.outbox.pending("letter", letter)]
+    return sorted(found, key=lambda one: one.created_at)
+
+
+async def unproved(front: Front, name: str = "ana", address: str = NEW) -> tuple[Account, Session]:
+    """Somebody who typed an address that nobody has checked."""
+    front.facebook.people[name] = identity(name, verified=frozenset())
+    session = (await front.person(name)).started.session
+    await front.account.change(session.account, EMAIL, address)
+    return await front.account.load(session.account), session
+
+
+async def is_proved(front: Front, account: AccountId) -> bool:
+    return (await front.account.load(account)).profile[EMAIL].verified
+
+
+async def sent(front: Front, account: Account, session: Session) -> Delivery:
+    """Ask for a letter; it."""
+    await front.address.send(account, session)
+    return (await letters(front))[-1]
+
+
+async def test_the_code_proves_the_address(front: Front) -> None:
+    """Spaces are how it is written, not part of it."""
+    account, session = await unproved(front)
+    letter = await sent(front, account, session)
+    assert letter.payload["to"] == NEW
+    code = letter.payload["code"]
+    await front.address.confirm(session, f" {code[:3]} {code[3:]}")
+    assert await is_proved(front, account.id)
+    with pytest.raises(FormInvalid) as again:
+        await front.address.confirm(session, code)
+    assert again.value.fields == {CODE: "over"}
+
+
+async def test_the_link_proves_the_address_in_any_browser_once(front: Front) -> None:
+    """It needs no session and makes none (catalogue 120)."""
+    account, session = await unproved(front)
+    token = (await sent(front, account, session)).payload["token"]
+    assert await front.address.is_link_good(token)
+    await front.address.confirm_link(token)
+    assert await is_proved(front, account.id)
+    assert len(await front.memory.sessions.of_account(account.id, front.clock.now())) == 1
+    assert not await front.address.is_link_good(token)
+    with pytest.raises(LetterOver):
+        await front.address.confirm_link(token)
+
+
+async def test_a_wrong_code_proves_nothing_and_leaves_the_right_one(front: Front) -> None:
+    account, session = await unproved(front)
+    code = (await sent(front, account, session)).payload["code"]
+    for wrong in ("", "abc", "1" * 7, f"{(int(code) + 1) % 1_000_000:06}"):
+        with pytest.raises(FormInvalid) as refused:
+            await front.address.confirm(session, wrong)
+        assert refused.value.fields == {CODE: "wrong"}
+    await front.address.confirm(session, code)
+    assert await is_proved(front, account.id)
+
+
+async def test_codes_are_not_guessed(front: Front) -> None:
+    """A million codes, ten tries in an hour."""
+    account, session = await unproved(front)
+    await sent(front, account, session)
+    for _ in range(TRIES_PER_HOUR):
+        with pytest.raises(FormInvalid):
+            await front.address.confirm(session, "x")
+    with pytest.raises(TooManyAttempts):
+        await front.address.confirm(session, "x")
+
+
+async def test_a_code_is_for_the_session_that_asked(front: Front) -> None:
+    """Bound to browser, account and address (catalogue 120)."""
+    account, session = await unproved(front)
+    code = (await sent(front, account, session)).payload["code"]
+    with pytest.raises(FormInvalid) as elsewhere:
+        await front.address.confirm(replace(session, sid="another"), code)  # type: ignore[arg-type]
+    assert elsewhere.value.fields == {CODE: "over"}
+    assert not await is_proved(front, account.id)
+
+
+async def test_asking_again_ends_the_letter_before(front: Front) -> None:
+    account, session = await unproved(front)
+    first = await sent(front, account, session)
+    second = await sent(front, account, session)
+    assert not await front.address.is_link_good(first.payload["token"])
+    with pytest.raises(LetterOver):
+        await front.address.confirm_link(first.payload["token"])
+    await front.address.confirm_link(second.payload["token"])
+    assert await is_proved(front, account.id)
+
+
+async def test_a_proof_ends_after_an_hour(front: Front) -> None:
+    account, session = await unproved(front)
+    letter = await sent(front, account, session)
+    front.clock.move(GOOD_FOR)
+    with pytest.raises(FormInvalid):
+        await front.address.confirm(session, letter.payload["code"])
+    with pytest.raises(LetterOver):
+        await front.address.confirm_link(letter.payload["token"])
+    assert not await is_proved(front, account.id)
+
+
+@pytest.mark.parametrize("instead", ["other@mail.test", ""])
+async def test_a_letter_proves_only_the_address_it_went_to(front: Front, instead: str) -> None:
+    """Changed or removed meanwhile: neither is proved (catalogue 118)."""
+    front.fields[EMAIL] = replace(front.fields[EMAIL], use=Use.OPTIONAL)
+    account, session = await unproved(front)
+    letter = await sent(front, account, session)
+    await front.account.change(account.id, EMAIL, instead)
+    with pytest.raises(FormInvalid) as refused:
+        await front.address.confirm(session, letter.payload["code"])
+    assert refused.value.fields == {CODE: "over"}
+    held = (await front.account.load(account.id)).profile.get(EMAIL)
+    assert held is None or not held.verified
+
+
+@pytest.mark.parametrize("state", ["closed", "held"])
+async def test_an_account_that_is_not_active_proves_nothing(front: Front, state: str) -> None:
+    account, session = await unproved(front)
+    letter = await sent(front, account, session)
+    if state == "closed":
+        await front.account.close(session)
+    else:
+        unit = front.durable.unit()
+        unit.save_account(replace(account, status=AccountStatus.HELD))
+        await unit.commit()
+    with pytest.raises(LetterOver):
+        await front.address.confirm_link(letter.payload["token"])
+
+
+async def test_an_address_that_another_account_proved_is_not_proved_twice(front: Front) -> None:
+    """Unique once verified, and nothing is merged or linked (decision 18)."""
+    first = await front.person("ana")
+    ana = (await front.account.load(first.started.session.account)).profile[EMAIL]
+    assert ana.verified
+    account, session = await unproved(front, "mallory", ana.value)
+    letter = await sent(front, account, session)
+    with pytest.raises(FormInvalid) as refused:
+        await front.address.confirm(session, letter.payload["code"])
+    assert refused.value.fields == {CODE: "anothers"}
+    assert not await is_proved(front, account.id)
+
+
+async def test_any_other_conflict_is_no_word_about_the_address(front: Front) -> None:
+    account, session = await unproved(front)
+    letter = await sent(front, account, session)
+    flow = replace(front.address, durable=Breaking(front.durable))  # type: ignore[arg-type]
+    with pytest.raises(Conflict):
+        await flow.confirm(session, letter.payload["code"])
+
+
+class Breaking:
+    """A store whose every write breaks on something else."""
+
+    def __init__(self, durable: object) -> None:
+        self.accounts = durable.accounts  # type: ignore[attr-defined]
+
+    def unit(self) -> Breaking:
+        return self
+
+    def save_account(self, account: Account) -> None:
+        """Queued."""
+
+    async def commit(self) -> None:
+        raise Conflict("account")
+
+
+async def test_letters_fill_nobodys_box(front: Front) -> None:
+    """So many an hour for one account, and to one address whoever asks."""
+    account, session = await unproved(front)
+    for _ in range(LETTERS_PER_HOUR):
+        await front.address.send(account, session)
+    with pytest.raises(TooManyAttempts):
+        await front.address.send(account, session)
+    other, other_session = await unproved(front, "bob")
+    with pytest.raises(TooManyAttempts):
+        await front.address.send(other, other_session)
+
+
+async def test_there_is_nothing_to_check_where_nothing_is_unproved(front: Front) -> None:
+    proved = await front.person("ana")
+    account = await front.account.load(proved.started.session.account)
+    bare = replace(account, profile={})
+    unproved_one, session = await unproved(front, "bob")
+    off = replace(front.address, letters=replace(front.letters, is_on=False))
+    assert front.address.is_on
+    assert not off.is_on
+    for flow, who in ((front.address, account), (front.address, bare), (off, unproved_one)):
+        with pytest.raises(FormInvalid):
+            await flow.send(who, session)
+    assert await letters(front) == []
+
+
+@pytest.mark.parametrize("token", ["", "x", "a" * 200])
+async def test_a_link_that_is_not_ours_opens_nothing(front: Front, token: str) -> None:
+    assert not await front.address.is_link_good(token)
+    for use in (front.address.confirm_link, front.address.undo_change):
+        with pytest.raises(LetterOver):
+            await use(token)
+
+
+async def test_a_link_is_good_for_its_own_deed_only(front: Front) -> None:
+    account, session = await unproved(front)
+    token = (await sent(front, account, session)).payload["token"]
+    with pytest.raises(LetterOver):
+        await front.address.undo_change(token)
+
+
+# --- what an address is told --------------------------------------------------------------------------
+
+
+async def changed(front: Front, to: str = NEW) -> tuple[Session, str, Delivery]:
+    """Somebody whose proved address is changed: session, the old address, the letter to it."""
+    session = (await front.person("ana")).started.session
+    old = (await front.account.load(session.account)).profile[EMAIL].value
+    front.fields[EMAIL] = replace(front.fields[EMAIL], use=Use.OPTIONAL)
+    await front.account.change(session.account, EMAIL, to)
+    return session, old, (await letters(front))[-1]
+
+
+async def test_the_old_address_is_told_and_can_take_the_change_back(front: Front) -> None:
+    """And everybody is signed out: whoever changed it was in the account (catalogue 118)."""
+    session, old, letter = await changed(front)
+    assert (letter.payload["letter"], letter.payload["to"]) == ("address_changed", old)
+    assert NEW not in letter.payload.values()
+    await front.address.undo_change(letter.payload["token"])
+    email = (await front.account.load(session.account)).profile[EMAIL]
+    assert (email.value, email.verified) == (old, True)
+    assert await front.memory.sessions.of_account(session.account, front.clock.now()) == ()
+
+
+async def test_a_removed_address_can_be_taken_back_too(front: Front) -> None:
+    session, old, letter = await changed(front, "")
+    await front.address.undo_change(letter.payload["token"])
+    assert (await front.account.load(session.account)).profile[EMAIL].value == old
+
+
+async def test_taking_back_ends_after_a_week_or_when_it_changed_again(front: Front) -> None:
+    session, _, letter = await changed(front)
+    await front.account.change(session.account, EMAIL, "third@mail.test")
+    with pytest.raises(LetterOver):
+        await front.address.undo_change(letter.payload["token"])
+    await front.account.change(session.account, EMAIL, NEW)
+    front.clock.move(UNDO_WITHIN)
+    with pytest.raises(LetterOver):
+        await front.address.undo_change(letter.payload["token"])
+
+
+async def test_an_account_that_is_gone_takes_nothing_back(front: Front) -> None:
+    session, _, letter = await changed(front)
+    await front.account.close(session)
+    with pytest.raises(LetterOver):
+        await front.address.undo_change(letter.payload["token"])
+
+
+async def test_an_address_nobody_proved_is_told_nothing(front: Front) -> None:
+    """It may be a stranger's."""
+    account, _ = await unproved(front)
+    await front.account.change(account.id, EMAIL, "third@mail.test")
+    assert await letters(front) == []
+
+
+async def test_the_same_address_again_is_no_change(front: Front) -> None:
+    session = (await front.person("ana")).started.session
+    old = (await front.account.load(session.account)).profile[EMAIL].value
+    await front.account.change(session.account, EMAIL, old)
+    assert await letters(front) == []
+
+
+async def test_a_new_way_in_and_one_less_are_told(front: Front) -> None:
+    """To the address that is known to be theirs, by the provider's name only."""
+    session = (await front.person("ana")).started.session
+    outcome = await front.back(
+        await front.leave(OPENID, TransactionPurpose.LINK, session), "ana", session=session, provider=OPENID
+    )
+    added = await letters(front)
+    assert [(one.payload["letter"], one.payload["provider"]) for one in added] == [("way_added", OPENID)]
+    await front.account.unlink(session, outcome.link.id)  # type: ignore[union-attr]
+    told = {one.payload["letter"] for one in await letters(front)}
+    assert told == {"way_added", "way_removed"}
+
+
+async def test_without_a_mail_server_nothing_is_written(front: Front) -> None:
+    """And nothing else changes."""
+    front.sign_in = replace(front.sign_in, letters=None)
+    front.account = replace(front.account, address=None)
+    session = (await front.person("ana")).started.session
+    outcome = await front.back(
+        await front.leave(OPENID, TransactionPurpose.LINK, session), "ana", session=session, provider=OPENID
+    )
+    await front.account.change(session.account, EMAIL, NEW)
+    await front.account.unlink(session, outcome.link.id)  # type: ignore[union-attr]
+    assert await letters(front) == []
+
+
+async def test_a_writer_that_is_off_writes_nothing(front: Front) -> None:
+    off = LetterWriter(clock=front.clock, entropy=front.entropy, is_on=False)
+    account = await front.account.load((await front.person("ana")).started.session.account)
+    unit = front.durable.unit()
+    off.tell(unit, account, "way_added")  # type: ignore[arg-type]
+    await unit.commit()
+    assert await letters(front) == []

@@ -1,0 +1,169 @@
+"""An e-mail address that somebody typed becomes one we vouch for, and an address that was changed comes back."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from tests.support.house import ISSUER, Arrival, Browser, House, Shown
+
+
+async def member(house: House, *, user_name: str = "petra", address: str = "Petra@Mail.test") -> Browser:
+    """Somebody whose provider told no address, with one typed at sign-up, connected to the forum."""
+    browser = house.browser()
+    end = await browser.sign_up(
+        house.site("forum"),
+        persona="declines-email",
+        user_name=user_name,
+        fill={"v-email": address},
+        share=("name", "email"),
+    )
+    assert isinstance(end, Arrival)
+    return browser
+
+
+async def letter(house: House) -> str:
+    """The newest letter in the development mailbox, as the page shows it."""
+    await house.opened.deliverer.once()
+    page = await house.browser().open("/mailbox")
+    assert page.status == 200
+    return page.text
+
+
+def code_in(text: str) -> str:
+    found = re.search(r"\b(\d{3}) (\d{3})\b", text)
+    assert found is not None, text
+    return found[1] + found[2]
+
+
+def link_in(text: str) -> str:
+    found = re.search(r"https://login\.test(/mail/\w+\?token=[\w-]+)", text)
+    assert found is not None, text
+    return found[1]
+
+
+async def email_of(house: House, browser: Browser) -> dict[str, object]:
+    forum = house.site("forum")
+    claims = await forum.claims((await forum.redeem(await browser.arrive(forum)))["access_token"])
+    return {name: claims.get(name) for name in ("email", "email_verified")}
+
+
+async def test_a_typed_address_is_proved_by_its_code(house: House) -> None:
+    """The site hears that we vouch for it from then on, and not a moment before (catalogue 119)."""
+    browser = await member(house)
+    assert (await email_of(house, browser))["email_verified"] is False
+    overview = await browser.open("/me")
+    assert "Your e-mail address is not checked." in overview.text
+    await browser.open("/me/address")
+    shown = await browser.press("Send me a code")
+    assert isinstance(shown, Shown)
+    assert "We sent a code and a link to" in shown.text
+    code = code_in(await letter(house))
+    assert code not in house.log
+    wrong = await browser.press("Check the code", fill={"code": "x"})
+    assert isinstance(wrong, Shown)
+    assert wrong.status == 422
+    assert "This is not the code we sent last" in wrong.text
+    done = await browser.press("Check the code", fill={"code": code})
+    assert isinstance(done, Shown)
+    assert "Your e-mail address is checked." in done.text
+    assert await email_of(house, browser) == {"email": "Petra@mail.test", "email_verified": True}
+    assert "Your e-mail address is checked." in (await browser.open("/me")).text
+
+
+async def test_the_link_proves_it_elsewhere_and_signs_nobody_in(house: House) -> None:
+    """Opening it does nothing: programs open every link. The button does, in any browser (catalogue 120)."""
+    browser = await member(house)
+    await browser.open("/me/details")
+    await browser.press("Check this address")
+    link = link_in(await letter(house))
+    other = house.browser()
+    page = await other.open(link)
+    assert "Is this address yours?" in page.text
+    assert (await email_of(house, browser))["email_verified"] is False
+    done = await other.press("Yes, this address is mine")
+    assert isinstance(done, Shown)
+    assert "Nobody was signed in by this." in done.text
+    assert (await other.open("/me")).path.endswith("/sign-in")
+    assert (await email_of(house, browser))["email_verified"] is True
+    again = await other.go(link)
+    assert isinstance(again, Shown)
+    assert again.status == 410
+    assert "This link does not work any more" in again.text
+
+
+async def test_an_address_of_another_account_links_nothing(house: House) -> None:
+    """Said to whoever reads that box, and to nobody else (decision 18; catalogue 113)."""
+    await member(house)
+    first = await member_with(house, "petra-two", "openid", "Petra@Mail.test")
+    await prove(house, first)
+    second = await member_with(house, "petra-three", "openid-two", "Petra@Mail.test")
+    await second.open("/me/address")
+    await second.press("Send me a code")
+    link = link_in(await letter(house))
+    other = house.browser()
+    await other.open(link)
+    told = await other.press("Yes, this address is mine")
+    assert isinstance(told, Shown)
+    assert told.status == 422
+    assert "Another account proved this address before" in told.text
+
+
+async def member_with(house: House, user_name: str, persona: str, address: str) -> Browser:
+    """Somebody with an account of their own and this address, typed later."""
+    personas = {"openid": ("openid", "ana"), "openid-two": ("facebook", "normal")}
+    provider, who = personas[persona]
+    browser = house.browser()
+    await browser.sign_up(provider=provider, persona=who, user_name=user_name)
+    await browser.open("/me/details")
+    await browser.press("Save: E-mail address", fill={"v-email": address})
+    return browser
+
+
+async def prove(house: House, browser: Browser) -> None:
+    await browser.open("/me/address")
+    await browser.press("Send me a code")
+    await browser.open("/me/address")
+    code = code_in(await letter(house))
+    await browser.press("Check the code", fill={"code": code})
+
+
+async def test_a_changed_address_is_taken_back_by_its_owner(house: House) -> None:
+    """Whoever sat at the open account is out, and the old address is vouched for as before (catalogue 118)."""
+    browser = await member(house)
+    await prove(house, browser)
+    await browser.open("/me/details")
+    await browser.press("Save: E-mail address", fill={"v-email": "thief@mail.test"})
+    text = await letter(house)
+    assert "thief@mail.test" not in text
+    owner = house.browser()
+    page = await owner.open(link_in(text))
+    assert "Take the change back?" in page.text
+    done = await owner.press("That was not me: take it back")
+    assert isinstance(done, Shown)
+    assert "everybody is signed out of it" in done.text
+    assert (await browser.open("/me")).path.endswith("/sign-in")
+    back = house.browser()
+    await back.sign_in(persona="declines-email")
+    details = await back.open("/me/details")
+    assert "Petra@mail.test" in details.text
+    assert "thief@mail.test" not in details.text
+
+
+async def test_there_is_nothing_to_send_where_nothing_is_to_check(house: House) -> None:
+    """A second press in another tab changes nothing."""
+    browser = await member(house)
+    await browser.open("/me/details")
+    form, _ = browser.page.find("Check this address")
+    await prove(house, browser)
+    shown = await browser.submit("post", f"{ISSUER}{form.action}", list(form.fields))
+    assert isinstance(shown, Shown)
+    assert shown.path.endswith("/me/details")
+
+
+@pytest.mark.parametrize("path", ["/mail/check?token=x", "/mail/check"])
+async def test_a_link_that_is_not_ours_says_so(house: House, path: str) -> None:
+    shown = await house.browser().go(path)
+    assert isinstance(shown, Shown)
+    assert shown.status == 410
+    assert "This link does not work any more" in shown.text
