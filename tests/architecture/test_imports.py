@@ -23,6 +23,7 @@ BREACHES = {
     "Only the composition root knows": ("broker/web/health.py", "import providers"),
     "Only the composition root reaches": ("providers/facebook.py", "import providers.publishing"),
     "Starlette lives in": ("broker/flows/keys.py", "import starlette.requests"),
+    "aiosmtplib lives in": ("broker/outbox.py", "import aiosmtplib"),
     "Authlib lives in": ("providers/facebook.py", "import authlib"),
     "joserfc lives in": ("broker/web/health.py", "import joserfc"),
     "itsdangerous lives in": ("broker/web/health.py", "import itsdangerous"),

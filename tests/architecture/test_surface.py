@@ -49,7 +49,10 @@ def test_templates_post_forms_with_their_token_and_escape_everything() -> None:
             wants = 'method="post"' in form[0]
             assert form[1].startswith("{{ csrf }}") == wants, f"{path.name}: {form[0]}"
         assert not re.search(r"\|\s*safe\b|autoescape\s+false|Markup\(", text), path.name
-        assert not re.search(r"<style|\son[a-z]+=|style=|javascript:|<script(?![^>]*\bsrc=)", text), path.name
+        forbidden = r"<style|\son[a-z]+=|javascript:|<script(?![^>]*\bsrc=)"
+        if path.parent.name != "email":  # letters have no policy, and mail programs know no other style
+            forbidden += "|style="
+        assert not re.search(forbidden, text), path.name
 
 
 def test_no_posting_scope_is_asked_at_sign_in() -> None:
