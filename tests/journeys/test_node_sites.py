@@ -5,7 +5,9 @@ Also the example site that stands beside the sign-in kit, as it is.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,6 +16,9 @@ from tests.journeys.node_sites import FLOW, SITE, Town, on_the_wire
 from tests.support.house import Arrival, Sandboxes
 from tests.support.source import ROOT
 from tests.support.tls import Authority
+
+from broker.domain import status
+from broker.flows.status import LOOK_EVERY
 
 
 @pytest.fixture
@@ -88,6 +93,32 @@ async def test_the_example_site_signs_in_and_out(town: Town) -> None:
         assert isinstance(home, Arrival)
         assert home.url == f"{site.outside}/"
         assert "not signed in" in (await site.ask("GET", "/")).text
+
+
+async def test_the_example_site_sees_in_the_list_who_signed_out_elsewhere(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody tells it: it reads the status list (catalogue 83). Here a copy is good for a second instead of a minute."""
+    monkeypatch.setattr(status, "TTL", timedelta(seconds=1))
+    ana, ben = await town.visitor("ana"), await town.visitor("ben")
+    async with town.site() as site:
+        seen = {}
+        for name, visitor in (("ana", ana), ("ben", ben)):
+            site.cookies = {}
+            await visitor.open((await site.ask("GET", "/sign-in")).headers["location"])
+            end = await visitor.press("decision=share")
+            assert isinstance(end, Arrival)
+            await site.ask("GET", end.url)
+            assert f"Signed in as {name}." in (await site.ask("GET", "/")).text
+            seen[name] = site.cookies
+        await ana.open(f"{town.base}/signout")
+        await ana.press("what=everything")
+        town.house.clock.move(LOOK_EVERY)
+        await asyncio.sleep(1.1)
+        site.cookies = seen["ana"]
+        assert "not signed in" in (await site.ask("GET", "/")).text
+        site.cookies = seen["ben"]
+        assert "Signed in as ben." in (await site.ask("GET", "/")).text
 
 
 async def test_the_example_site_takes_no_for_an_answer(town: Town) -> None:

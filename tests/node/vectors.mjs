@@ -4,11 +4,19 @@ import { pathToFileURL } from "node:url";
 
 const example = process.env.DOORWARD_NODE_EXAMPLE ?? new URL("../../broker/verify/examples/node/", import.meta.url).pathname;
 const { createVerifier } = await import(pathToFileURL(`${example}/verify.mjs`));
-const { issuer, audience, now, jwks, vectors } = JSON.parse(readFileSync(`${process.argv[2]}/vectors.json`, "utf8"));
+const { createStatusLists } = await import(pathToFileURL(`${example}/status.mjs`));
+const { issuer, audience, now, jwks, vectors, status } = JSON.parse(readFileSync(`${process.argv[2]}/vectors.json`, "utf8"));
 const verify = createVerifier({ issuer, audience, keys: jwks });
+const load = async (uri) => {
+  if (!status.lists[uri]) throw new Error("not there");
+  return { text: status.lists[uri] };
+};
+const reading = createVerifier({ issuer, audience, keys: jwks, statuses: createStatusLists({ issuer, load }) });
 const differing = {};
-for (const { name, token, accept } of vectors) {
-  const got = await verify(token, { currentDate: new Date(now * 1000) }).then(() => "ok", (error) => error.code);
-  if (!accept.includes(got)) differing[name] = [accept, got];
+for (const [judge, given] of [[verify, vectors], [reading, vectors], [reading, status.vectors]]) {
+  for (const { name, token, accept } of given) {
+    const got = await judge(token, { currentDate: new Date(now * 1000) }).then(() => "ok", (error) => error.code);
+    if (!accept.includes(got)) differing[name] = [accept, got];
+  }
 }
 process.stdout.write(`${JSON.stringify(differing)}\n`);

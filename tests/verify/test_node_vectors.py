@@ -25,6 +25,18 @@ def test_the_node_example_agrees_about_every_vector(tmp_path: Path) -> None:
     assert run_node(tmp_path) == {}
 
 
+def test_a_list_with_another_bit_would_be_noticed(tmp_path: Path) -> None:
+    """The lists are really read: with none at its address, a token is neither good nor ended."""
+    path = write_vectors(tmp_path)
+    found = json.loads(path.read_text(encoding="utf-8"))
+    found["status"]["lists"][found["issuer"] + "/status/good"] = None
+    path.write_text(json.dumps(found), encoding="utf-8")
+    differing = run_node(tmp_path)
+    assert differing["revoked"] == [["revoked"], "keys_unavailable"]
+    assert differing["its bit is not set"] == [["ok"], "keys_unavailable"]
+    assert "names no list" not in differing
+
+
 def test_a_vector_with_another_code_would_be_noticed(tmp_path: Path) -> None:
     path = write_vectors(tmp_path)
     found = json.loads(path.read_text(encoding="utf-8"))

@@ -14,7 +14,9 @@ import pytest
 from doorward_verify import ConfigurationError, SessionError, Verifier
 from doorward_verify.errors import NeedsNetwork
 from doorward_verify.status_list import FRESH, MOST_BYTES, MOST_LISTS, PAUSE, STALE
+from doorward_verify.testvectors import build_vectors
 from joserfc.jwk import ECKey
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -331,6 +333,26 @@ def test_a_crowd_in_an_outage_waits_for_one_try(lists: Lists) -> None:
     lists.fault, lists.delay = "down", 0.2
     assert at_once(verifier, [lists.session(place) for place in range(12)]) == ["keys_unavailable"] * 12
     assert len(lists.asked) == 1
+
+
+async def from_the_vectors(request: Request) -> Response:
+    found = request.app.state.lists.get(f"{request.app.state.issuer}{request.url.path}")
+    return Response(found, media_type="application/statuslist+jwt") if found else Response(status_code=404)
+
+
+def test_each_vector_with_a_list_gets_its_code() -> None:
+    """The same that other languages are given, over a real socket."""
+    app, listener = Starlette(routes=[Route("/status/{name}", from_the_vectors)]), free_socket()
+    with serving(app, listener) as url:
+        found = build_vectors(issuer=url)
+        app.state.issuer, app.state.lists = url, found["status"]["lists"]
+        verifier = Verifier(url, found["audience"], keys=found["jwks"], mode="status", clock=lambda: found["now"])
+        given = {one["name"]: one["expect"] for one in found["status"]["vectors"]}
+        assert {one["name"]: code(verifier, one["token"]) for one in found["status"]["vectors"]} == given
+        assert {"ok", "revoked", "malformed", "keys_unavailable"} == set(given.values())
+        assert {one["name"]: code(verifier, one["token"]) for one in found["vectors"]} == {
+            one["name"]: one["expect"] for one in found["vectors"]
+        }
 
 
 def test_a_token_seen_before_costs_microseconds_with_a_list_too(lists: Lists) -> None:

@@ -1,7 +1,8 @@
 """Tokens with the code each must be given, for sites written in any language.
 
 `write_vectors(folder)` writes ``vectors.json``: the issuer, the audience, a fixed time ``now``, a JWK
-set, and a list of ``{name, token, expect, accept}``. ``expect`` is ``ok`` or a code of
+set, and a list of ``{name, token, expect, accept}``; under ``status`` the same for verifiers that
+read status lists (`doorward_verify.status_vectors`). ``expect`` is ``ok`` or a code of
 ``errors.STATUS``; ``accept`` lists it and what a library that checks in another order may say instead.
 The keys are new each time and worth nothing.
 """
@@ -17,6 +18,8 @@ from typing import Any, Final
 
 from joserfc import jws
 from joserfc.jwk import ECKey, RSAKey
+
+from .status_vectors import build_status_vectors
 
 __all__ = ["build_vectors", "write_vectors"]
 
@@ -36,12 +39,12 @@ def _b64(value: object) -> str:
 class _Maker:
     """Signs whatever it is told to, right or wrong."""
 
-    def __init__(self, now: int) -> None:
+    def __init__(self, now: int, issuer: str) -> None:
         self.rsa = RSAKey.generate_key(2048, {"kid": "rsa-1"})
         self.ec = ECKey.generate_key("P-256", {"kid": "ec-1"})
         self.stranger = RSAKey.generate_key(2048, {"kid": "rsa-1"})
         self.claims: dict[str, Any] = {
-            "iss": ISSUER,
+            "iss": issuer,
             "aud": AUDIENCE,
             "sub": "a1B2c3D4e5F6g7H8",
             "sid": "s1S2s3S4s5S6",
@@ -80,10 +83,10 @@ class _Maker:
         return f"{_b64({'alg': alg, 'kid': 'rsa-1', 'typ': 'session+jwt'})}.{_b64(self.claims)}."
 
 
-def build_vectors(now: int | None = None) -> dict[str, Any]:
+def build_vectors(now: int | None = None, issuer: str = ISSUER) -> dict[str, Any]:
     """All vectors as one object. ``now`` in seconds since 1970; default: the present."""
     at = int(time.time()) if now is None else now
-    make = _Maker(at)
+    make = _Maker(at, issuer)
     good = make.token()
     head, body, signature = good.split(".")
     flipped = ("B" if signature[5] == "A" else "A").join((signature[:5], signature[6:]))
@@ -129,7 +132,7 @@ def build_vectors(now: int | None = None) -> dict[str, Any]:
         "two audiences": (make.token(aud=[AUDIENCE, "wiki"]), "wrong_audience"),
         "no aud": (make.token(aud=None), "wrong_audience"),
         "wrong iss": (make.token(iss="https://login.example.com"), "wrong_issuer"),
-        "iss with a slash": (make.token(iss=ISSUER + "/"), "wrong_issuer"),
+        "iss with a slash": (make.token(iss=issuer + "/"), "wrong_issuer"),
         "no sub": (make.token(sub=None), "malformed"),
         "no sid": (make.token(sid=None), "malformed"),
         "no exp": (make.token(exp=None), "malformed"),
@@ -150,7 +153,7 @@ def build_vectors(now: int | None = None) -> dict[str, Any]:
         "empty": ("", "missing"),
     }
     return {
-        "issuer": ISSUER,
+        "issuer": issuer,
         "audience": AUDIENCE,
         "now": at,
         "jwks": {"keys": [make.rsa.as_dict(private=False), make.ec.as_dict(private=False)]},
@@ -158,6 +161,7 @@ def build_vectors(now: int | None = None) -> dict[str, Any]:
             {"name": name, "token": token, "expect": code, "accept": [code, *ALSO.get(name, ())]}
             for name, (token, code) in cases.items()
         ],
+        "status": build_status_vectors(issuer, at, make.token, make.stranger),
     }
 
 

@@ -6,6 +6,7 @@
 import { randomBytes } from "node:crypto";
 import { createServer } from "node:http";
 import { begin, connect, finish, renew, signOutUrl } from "./client.mjs";
+import { createStatusLists } from "./status.mjs";
 import { createVerifier } from "./verify.mjs";
 
 const { ISSUER = "http://localhost:8000", CLIENT_ID = "node", CLIENT_SECRET, PORT = "8004" } = process.env;
@@ -15,7 +16,7 @@ const cookieName = `${secure ? "__Host-" : ""}${encodeURIComponent(CLIENT_ID)}_i
 
 // Everything about a browser stays here; it holds only a random number. A real site keeps this in its database.
 const browsers = new Map();
-const verify = createVerifier({ issuer: ISSUER, audience: CLIENT_ID });
+const verify = createVerifier({ issuer: ISSUER, audience: CLIENT_ID, statuses: createStatusLists({ issuer: ISSUER }) });
 let config;
 
 const escape = (text) => String(text).replace(/[&<>"']/g, (letter) => `&#${letter.charCodeAt(0)};`);
@@ -41,6 +42,7 @@ async function sessionOf(browser) {
   try {
     return await verify(browser.sessionToken);
   } catch (error) {
+    if (error.code === "revoked") return void browsers.delete(browser.id);
     if (error.code !== "expired" || !browser.refreshToken) throw error;
   }
   browser.renewal ??= renew(config, browser.refreshToken).finally(() => (browser.renewal = undefined));

@@ -30,7 +30,8 @@ function codeOf(error) {
 }
 
 // `keys` may be a key set of your own; by default it is loaded from the issuer and cached for ten minutes.
-export function createVerifier({ issuer, audience, keys, jwksUri }) {
+// `statuses` (see status.mjs) also refuses what ended before its time; without it a token is good for its ten minutes.
+export function createVerifier({ issuer, audience, keys, jwksUri, statuses }) {
   let source = keys ? jose.createLocalJWKSet(keys) : undefined;
   return async function verify(token, { currentDate } = {}) {
     if (!token) throw new SessionError("missing");
@@ -50,6 +51,7 @@ export function createVerifier({ issuer, audience, keys, jwksUri }) {
       checkShape(payload);
       const latest = (currentDate ?? new Date()).getTime() / 1000 + 60;
       if (payload.iat > latest || payload.auth_time > latest) throw new SessionError("not_yet_valid");
+      await statuses?.(payload, { source, currentDate });
       return payload;
     } catch (error) {
       throw error instanceof SessionError ? error : new SessionError(codeOf(error));
