@@ -21,7 +21,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from stub_op import StubOP
+from test_websocket import SITE, opened
 from verify_servers import free_socket, serving
+from verify_sites import build_kit
 
 PLACES = 4096
 
@@ -302,6 +304,19 @@ def test_nothing_blocks_where_the_caller_may_not_wait(lists: Lists) -> None:
     with pytest.raises(NeedsNetwork):
         verifier.verify(token, network=False)
     assert len(lists.asked) == 1
+
+
+def test_a_socket_opened_when_a_list_is_due_waits_for_it(lists: Lists) -> None:
+    """Once a minute somebody opens one at that moment: they are not nobody."""
+    kit = build_kit(lists.op, SITE, mode="status")
+    kit.verifier.statuses = lists.verifier().statuses
+    token = lists.session()
+    assert opened(kit, token) is not None
+    lists.ahead = FRESH
+    assert opened(kit, token) is not None
+    lists.ended, lists.ahead = {7}, 2 * FRESH
+    assert opened(kit, token) is None
+    assert len(lists.asked) == 3
 
 
 def at_once(verifier: Verifier, tokens: list[str]) -> list[str]:

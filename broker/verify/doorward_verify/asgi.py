@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 from .errors import NeedsNetwork, SessionError
@@ -95,11 +96,14 @@ class SignInMiddleware:
         visit = Visit()
         if request.one("origin") == self._kit.origin:
             try:
-                found = self._kit.identify(request, network=False)
-                visit = Visit() if found.answer else found
+                visit = self._kit.identify(request, network=False)
             except NeedsNetwork:
-                visit = Visit()
-        await self._app(_with_state(scope, visit), receive, send)
+                # Keys, a list or an answer have to be asked for; a renewal would lose the new cookies.
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(self._threads, self._kit.look_up, request)
+                with suppress(NeedsNetwork):
+                    visit = self._kit.identify(request, network=False)
+        await self._app(_with_state(scope, Visit() if visit.answer else visit), receive, send)
 
 
 def _read_request(scope: Scope) -> Request:

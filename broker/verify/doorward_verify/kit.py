@@ -58,6 +58,7 @@ class SignInKit:
     cookie_secret  seals the kit's cookies; default: derived from ``client_secret``
     previous_secrets  older cookie secrets that still open cookies, while one is being changed
     on_declined    called with the remembered page when a person refuses; may give another page
+    mode           how what ended before its time is seen: ``"local"``, ``"status"`` or ``"online"``, see `Verifier`
     """
 
     def __init__(
@@ -150,6 +151,13 @@ class SignInKit:
     def identify(self, request: Request, *, network: bool = True) -> Visit:
         """Who is there? Renews an expired session first. See `doorward_verify.visit`."""
         return identify(self, request, network=network)
+
+    def look_up(self, request: Request) -> None:
+        """Ask the broker for whatever `identify` needs to judge the token that is there; renews nothing."""
+        _scheme, _space, bearer = request.one("authorization").partition(" ")
+        for token in (*request.cookies(self.cookies.session)[:1], bearer.strip(" ")):
+            with suppress(SessionError):
+                self.verifier.verify(token)
 
     def handle(self, request: Request, body: bytes = b"") -> Answer:
         """Answer a request for one of the kit's own paths."""
