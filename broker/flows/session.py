@@ -113,6 +113,7 @@ class SessionFlow:
         The session goes first: what a request of it still adds is seen below, or by that request itself (catalogue 110).
         `keep_offline` spares what the person let a site have while they are away.
         """
+        await self.durable.ping()  # what could not be finished is not begun
         await self.sessions.end(session.sid)
         grants = await self.durable.grants.of_account(session.account)
         ours = tuple(grant for grant in grants if grant.sid == session.sid)
@@ -137,6 +138,7 @@ class SessionFlow:
         Who asks for this wants somebody out: a permission given from their browser does not outlive it (catalogue 110).
         The sessions go first, as in `sign_out`.
         """
+        await self.durable.ping()  # what could not be finished is not begun
         await self.sessions.end_all(account, keep=keep)
         now = self.clock.now()
         others = [grant for grant in await self.durable.grants.of_account(account) if grant.sid != keep]
