@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from broker import __version__
+from broker.cli.accounts import account
 from broker.cli.common import (
     DONE,
     REFUSED,
@@ -134,5 +135,5 @@ def demo() -> None:
     click.echo("In a checkout of Doorward, run `make demo`: it starts the server, three sites and two providers of its own.")
 
 
-for command in (keys, migrate, provider, site):
+for command in (account, keys, migrate, provider, site):
     main.add_command(command)

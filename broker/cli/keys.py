@@ -46,7 +46,7 @@ def list_keys(config: Path, *, as_json: bool) -> None:
     """
     from broker.chance import SystemClock
 
-    rows = [_row(record) for record in _run(_records(_ready(config)))]
+    rows = [_row(record) for record in run(_records(_ready(config)))]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     elif not rows:
@@ -81,10 +81,10 @@ def rotate(config: Path, *, data: bool, resume: bool) -> None:
         fail("--resume belongs to --data.", code=2)
     settings = _ready(config)
     if not data:
-        for record in _run(_rotate_signing(settings)):
+        for record in run(_rotate_signing(settings)):
             click.echo(f"{record.kid} ({record.algorithm.value}) signs from {record.signs_from.isoformat(timespec='seconds')}.")
         return
-    count = _run(_rotate_data(settings, new=not resume))
+    count = run(_rotate_data(settings, new=not resume))
     click.echo(f"{count} stored values are encrypted under the {'newest' if resume else 'new'} data key.")
 
 
@@ -99,9 +99,9 @@ def migrate(config: Path) -> None:
     from broker.stores.sql import schema
 
     url = _ready(config).broker.database_url
-    before = _run(schema.revision(url))
-    _run(schema.migrate(url))
-    after = _run(schema.revision(url))
+    before = run(schema.revision(url))
+    run(schema.migrate(url))
+    after = run(schema.revision(url))
     click.echo(f"The database is at {after}, the newest." if before == after else f"The database went from {before or 'empty'} to {after}.")
 
 
@@ -158,7 +158,7 @@ async def _open(settings: Settings) -> Any:
     )
 
 
-def _run(work: Coroutine[Any, Any, Result]) -> Result:
+def run(work: Coroutine[Any, Any, Result]) -> Result:
     """Do it; a database that is away, or another one's master key, is the operator's to know, in a sentence."""
     import asyncio
 

@@ -374,6 +374,10 @@ class MemoryAccounts:
         ours = [link for link in self._store.open_tables().links.values() if link.account == account]
         return tuple(sorted(ours, key=lambda link: (link.linked_at, link.id)))
 
+    async def by_user_name(self, name_key: str) -> Account | None:
+        accounts = self._store.open_tables().accounts.values()
+        return next((account for account in accounts if _name_key(account) == name_key), None)
+
     async def is_user_name_free(self, name_key: str) -> bool:
         tables = self._store.open_tables()
         return name_key not in tables.erased.values() and all(

@@ -25,6 +25,7 @@ from broker import __version__
 from broker.chance import SystemClock
 from broker.cli import main
 from broker.domain.account import Account
+from broker.domain.claims import PREFERRED_USERNAME
 from broker.domain.values import AccountId
 from broker.stores import open_stores
 from broker.stores.sql.schema import HEAD
@@ -339,3 +340,38 @@ def _dump(config: Path) -> list[str]:
         return list(database.iterdump())
     finally:
         database.close()
+
+
+# --- accounts -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_an_account_is_held_and_released_by_its_user_name(config: Path, database: str, request: pytest.FixtureRequest) -> None:
+    """What people keep is not shown: numbers and names of things."""
+    environ = ENVIRON if database == "sqlite" else request.getfixturevalue("postgres")
+    url = environ.get("DOORWARD__BROKER__DATABASE_URL", f"sqlite:///{config}/data/doorward.db")
+    assert doorward("migrate", "-c", str(config), environ=environ).returncode == 0
+    owner = account("account-77")
+    asyncio.run(_save(url, owner))
+    name = owner.profile[PREFERRED_USERNAME].value
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return doorward("account", *words, "-c", str(config), environ=environ)
+
+    shown = json.loads(run("show", name, "--json").stdout)
+    assert (shown["id"], shown["state"], shown["devices"]) == ("account-77", "active", "0")
+    assert not [held.value for held in owner.profile.values() if held.value in str(shown)]
+    assert f"{name} is on hold and signed out everywhere." in run("hold", name).stdout
+    assert json.loads(run("show", "account-77", "--json").stdout)["state"] == "held"
+    assert "was on hold already" in run("hold", name).stdout
+    assert run("release", name).stdout == f"{name} can sign in again.\n"
+    assert run("release", name).stdout == f"{name} was not on hold.\n"
+    assert asyncio.run(_read(url)) == owner
+    assert "account-77" in run("show", name).stdout
+
+
+@pytest.mark.parametrize("command", ["show", "hold", "release"])
+def test_an_account_that_is_not_there_is_said_in_a_sentence(config: Path, command: str) -> None:
+    done = doorward("account", command, "nobody", "-c", str(config))
+    assert done.returncode == 1
+    assert done.stderr.endswith("There is no account nobody: neither a user name nor an id.\n")

@@ -184,6 +184,16 @@ class AccountsContract:
         unit.add_account(make.account(profile=make.profile("R0bin_Smith", verified=False)))
         assert await conflict_of(unit.commit()) == "user_name"
 
+    async def test_an_account_is_found_by_its_user_name(self, durable: Durable) -> None:
+        """As it is now, look-alikes included; not once it is erased."""
+        account, _ = await kept_account(durable, profile=make.profile("Robin-Smith"))
+        assert await durable.accounts.by_user_name(user_name_key("r0bin.smith")) == account
+        assert await durable.accounts.by_user_name(user_name_key("robin")) is None
+        unit = durable.unit()
+        unit.erase_account(account.id, NOW)
+        await unit.commit()
+        assert await durable.accounts.by_user_name(user_name_key("Robin-Smith")) is None
+
     async def test_a_user_name_given_up_is_free_for_others(self, durable: Durable) -> None:
         account, _ = await kept_account(durable, profile=make.profile("firstname"))
         unit = durable.unit()

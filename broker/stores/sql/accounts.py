@@ -53,6 +53,11 @@ _LINKS: Final = define(
     select(*_LINK_COLUMNS).where(links.c.account == parameter(links.c.account)).order_by(links.c.linked_at, links.c.id)
 )
 _NAME_TAKEN: Final = define(select(accounts.c.id).where(accounts.c.name_key == parameter(accounts.c.name_key)))
+_BY_USER_NAME: Final = define(
+    select(accounts.c.id, accounts.c.sealed).where(
+        accounts.c.name_key == parameter(accounts.c.name_key), accounts.c.sealed.is_not(None)
+    )
+)
 # One statement for what every authorization needs: the account's row first, then its receipts in order.
 _WITH_RECEIPTS: Final = define(
     union_all(
@@ -192,6 +197,13 @@ class SqlAccounts:
     async def links(self, account: AccountId) -> tuple[Link, ...]:
         rows = await self._driver.read(_LINKS, {"p_account": account})
         return await self._ring.reading(lambda: tuple(_open_link(row, self._ring) for row in rows))
+
+    async def by_user_name(self, name_key: str) -> Account | None:
+        rows = await self._driver.read(_BY_USER_NAME, {"p_name_key": name_blind(self._ring, name_key)})
+        if not rows:
+            return None
+        account, sealed = rows[0]
+        return await self._ring.reading(lambda: open_account(sealed, account, self._ring))
 
     async def is_user_name_free(self, name_key: str) -> bool:
         return not await self._driver.read(_NAME_TAKEN, {"p_name_key": name_blind(self._ring, name_key)})

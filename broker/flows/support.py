@@ -1,0 +1,46 @@
+"""What the people who run the service do about an account: look at it, put it on hold, let it go on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from broker.domain.account import Account, AccountStatus, user_name_key
+from broker.domain.ports import Durable
+from broker.domain.values import AccountId
+from broker.errors import NotFound
+from broker.flows.session import SessionFlow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountSupport:
+    durable: Durable
+    sessions: SessionFlow
+
+    async def find(self, name: str) -> Account:
+        """By user name, or by the account's id. Raises `NotFound`."""
+        found = await self.durable.accounts.by_user_name(user_name_key(name))
+        found = found or await self.durable.accounts.load(AccountId(name))
+        if found is None:
+            raise NotFound(detail="no such account")
+        return found
+
+    async def hold(self, account: Account) -> bool:
+        """Nobody signs in to it, every browser and site is signed out; nothing of it is lost. Whether it was not on hold.
+
+        The state is changed first: a sign-in that is on its way meets either the state or the end of its session.
+        """
+        changed = await self._set(account, AccountStatus.HELD)
+        await self.sessions.sign_out_everywhere(account.id)
+        return changed
+
+    async def release(self, account: Account) -> bool:
+        """Let its owner sign in again. Whether it was on hold."""
+        return await self._set(account, AccountStatus.ACTIVE)
+
+    async def _set(self, account: Account, status: AccountStatus) -> bool:
+        if account.status is status:
+            return False
+        unit = self.durable.unit()
+        unit.save_account(replace(account, status=status))
+        await unit.commit()
+        return True

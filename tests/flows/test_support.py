@@ -1,0 +1,50 @@
+"""What the people who run the service can do to an account, and cannot."""
+
+from __future__ import annotations
+
+import pytest
+from tests.flows.front import Front
+from tests.flows.op import FORUM
+
+from broker.domain.account import AccountStatus
+from broker.errors import AccountHeld, NotFound
+from broker.flows.support import AccountSupport
+
+
+@pytest.fixture
+def front() -> Front:
+    return Front()
+
+
+def support(front: Front) -> AccountSupport:
+    return AccountSupport(durable=front.durable, sessions=front.sessions)
+
+
+async def test_an_account_is_found_by_its_name_however_spelled_or_by_its_id(front: Front) -> None:
+    session = (await front.person("anna")).started.session
+    for name in ("anna", "ANNA", str(session.account)):
+        assert (await support(front).find(name)).id == session.account
+    for name in ("ann", ""):
+        with pytest.raises(NotFound):
+            await support(front).find(name)
+
+
+async def test_on_hold_nobody_is_signed_in_or_signs_in_and_nothing_is_lost(front: Front) -> None:
+    """Sessions, sites' tokens and new sign-ins; the site is told."""
+    session = (await front.person("anna")).started.session
+    grant = await front.connect(session, FORUM)
+    before = await front.account.load(session.account)
+    assert await support(front).hold(before)
+    assert await front.memory.sessions.of_account(session.account, front.clock.now()) == ()
+    assert not await front.is_standing(grant)
+    assert front.told() == [(FORUM, session.sid)]
+    with pytest.raises(AccountHeld):
+        await front.back(await front.leave(), "anna")
+    held = await support(front).find("anna")
+    assert held.status is AccountStatus.HELD
+    assert held.profile == before.profile
+    assert not await support(front).hold(held)
+    assert await support(front).release(held)
+    assert await support(front).find("anna") == before
+    assert not await support(front).release(before)
+    await front.back(await front.leave(), "anna")
