@@ -32,7 +32,7 @@ async def test_an_account_is_found_by_its_name_however_spelled_or_by_its_id(fron
 async def test_on_hold_nobody_is_signed_in_or_signs_in_and_nothing_is_lost(front: Front) -> None:
     """Sessions, sites' tokens and new sign-ins; the site is told."""
     session = (await front.person("anna")).started.session
-    grant = await front.connect(session, FORUM)
+    grant = await front.grant(session, FORUM)
     before = await front.account.load(session.account)
     assert await support(front).hold(before)
     assert await front.memory.sessions.of_account(session.account, front.clock.now()) == ()
