@@ -251,6 +251,15 @@ SITE: Final = (
     _flag("may_post", "Whether people can let it post for them.", default=False),
     _texts("post_logout_redirect_uris", "Where people may come back to after signing out.", kind=Kind.ADDRESSES),
     _address("backchannel_logout_uri", "Where it hears that somebody signed out."),
+    _address(
+        "frontchannel_logout_uri",
+        "Where a browser that signs out is sent in a hidden frame. For software that knows no backchannel_logout_uri.",
+    ),
+    _flag(
+        "frontchannel_logout_session_required",
+        "Whether that address is called with the issuer and the session, so that a forged call ends nothing.",
+        default=True,
+    ),
     _text("run_by", "Who runs the site."),
     _address("policy_uri", "Its privacy notice."),
     _address("tos_uri", "Its terms."),

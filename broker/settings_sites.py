@@ -59,6 +59,7 @@ class _Sites:
         self._proof(key, table, secrets)
         self._schemes(key, table)
         self._sector(key, table)
+        self._frame(key, table)
         self._scopes(key, table["scopes"])
         self.clients[ClientId(name)] = Client(
             client_id=ClientId(name),
@@ -69,6 +70,7 @@ class _Sites:
             subject_type=SubjectType(table["subject_type"]),
             signing_algorithm=SigningAlgorithm(table["signing_algorithm"]),
             backchannel_logout_uri=table["backchannel_logout_uri"] or None,
+            frontchannel_logout_uri=table["frontchannel_logout_uri"] or None,
             **{option: table[option] for option in _AS_GIVEN},
         )
 
@@ -125,7 +127,7 @@ class _Sites:
         places = [((*key, "url"), table["url"]), ((*key, "backchannel_logout_uri"), table["backchannel_logout_uri"])]
         for name in ("redirect_uris", "post_logout_redirect_uris"):
             places += [((*key, name, str(number)), uri) for number, uri in enumerate(table[name])]
-        for name in ("policy_uri", "tos_uri", "logo_uri"):
+        for name in ("frontchannel_logout_uri", "policy_uri", "tos_uri", "logo_uri"):
             places.append(((*key, name), table[name]))
         for place, uri in places:
             parts = urlsplit(uri)
@@ -139,6 +141,19 @@ class _Sites:
                 (*key, "redirect_uris"),
                 "have several hosts, so it is open over which one people's numbers are made.",
                 'Write sector = "…" with the host that stays.',
+            )
+
+    def _frame(self, key: Key, table: dict[str, Any]) -> None:
+        """The site's own address, so that no page of ours frames anybody else (Front-Channel Logout 1.0 §2)."""
+        uri = table["frontchannel_logout_uri"]
+        if not uri:
+            return
+        origins = {_origin(address) for address in table["redirect_uris"]}
+        if _origin(uri) not in origins:
+            self.draft.problem(
+                (*key, "frontchannel_logout_uri"),
+                "has another scheme, host or port than the site's redirect_uris.",
+                "Use an address of the site itself.",
             )
 
     def _scopes(self, key: Key, scopes: tuple[str, ...]) -> None:
@@ -161,7 +176,13 @@ class _Sites:
                     )
 
 
+def _origin(address: str) -> tuple[str, str]:
+    parts = urlsplit(address)
+    return parts.scheme, parts.netloc.lower()
+
+
 _AS_GIVEN: Final = (
     "name", "url", "redirect_uris", "post_logout_redirect_uris", "sector", "claims_in_id_token", "session_token",
     "pkce_required", "may_post", "run_by", "logo_uri", "policy_uri", "tos_uri", "enabled",
+    "frontchannel_logout_session_required",
 )  # fmt: skip

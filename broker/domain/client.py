@@ -70,6 +70,9 @@ class Client:
     scopes: frozenset[Scope] = frozenset(SCOPES)
     post_logout_redirect_uris: tuple[str, ...] = ()
     backchannel_logout_uri: str | None = None
+    frontchannel_logout_uri: str | None = None
+    frontchannel_logout_session_required: bool = True
+    """Whether its address is called with the issuer and the session it knows."""
     subject_type: SubjectType = SubjectType.PAIRWISE
     sector: str = ""
     """Sites with one sector see one subject; empty means the host of the redirect addresses."""

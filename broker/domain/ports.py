@@ -269,7 +269,15 @@ class Outbox(Protocol):
     async def retry(self, delivery_id: str, due_at: datetime, error: str) -> None: ...
     async def give_up(self, delivery_id: str, error: str) -> None: ...
     async def pending(self, payload_key: str, payload_value: str) -> tuple[Delivery, ...]:
-        """What is still on its way, for "told, waiting"."""
+        """What is still on its way."""
+        ...
+
+    async def traces(self, payload_key: str, payload_value: str) -> tuple[tuple[Delivery, bool], ...]:
+        """What is still on its way or was given up, oldest first, and whether it was given up; what arrived is gone."""
+        ...
+
+    async def failing(self, limit: int) -> tuple[tuple[Delivery, bool], ...]:
+        """What failed at least once and has not arrived, whoever it is for: oldest first, and whether it was given up."""
         ...
 
 

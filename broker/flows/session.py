@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from broker.domain.client import Client
 from broker.domain.grant import Grant
@@ -35,6 +36,32 @@ class ToldSite:
 
     client: ClientId
     will_be_told: bool
+    """By us, through the outbox; a site with a front-channel address is told by the browser, too."""
+
+
+class Telling(StrEnum):
+    """How far a site was told."""
+
+    DONE = "done"
+    """It has confirmed."""
+    WAITING = "waiting"
+    """On its way for the first time."""
+    LATE = "late"
+    """It did not confirm yet, and is asked again."""
+    FAILED = "failed"
+    """It never confirmed, and is not asked again."""
+    CANNOT = "cannot"
+    """It has no address for that."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """One site, and how far telling it has come."""
+
+    client: ClientId
+    state: Telling
+    due_at: datetime | None = None
+    """`LATE`: when it is asked again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +134,11 @@ class SessionFlow:
         grants = await self.durable.grants.of_account(session.account)
         return self._told(grant for grant in grants if grant.sid == session.sid)
 
+    async def told(self, sid: Sid, sites: Iterable[ToldSite]) -> tuple[Told, ...]:
+        """How far each of these sites was told by now that the session is over there."""
+        traces = {delivery.client: (delivery, over) for delivery, over in await self.durable.outbox.traces("sid", sid)}
+        return tuple(_how_far(site, traces.get(site.client)) for site in sites)
+
     async def sign_out(self, session: Session, *, keep_offline: bool = True) -> tuple[ToldSite, ...]:
         """End one session; then its tokens die and its sites' logout tokens are on their way, in one unit of work.
 
@@ -175,3 +207,16 @@ class SessionFlow:
             for id_ in ids
             if id_ in self.clients
         )
+
+
+def _how_far(site: ToldSite, trace: tuple[Delivery, bool] | None) -> Told:
+    if not site.will_be_told:
+        return Told(client=site.client, state=Telling.CANNOT)
+    if trace is None:
+        return Told(client=site.client, state=Telling.DONE)
+    delivery, is_over = trace
+    if is_over:
+        return Told(client=site.client, state=Telling.FAILED)
+    if delivery.attempts:
+        return Told(client=site.client, state=Telling.LATE, due_at=delivery.due_at)
+    return Told(client=site.client, state=Telling.WAITING)

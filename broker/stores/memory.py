@@ -573,6 +573,20 @@ class MemoryOutbox:
         ]
         return tuple(sorted(found, key=lambda held: (held.created_at, held.id)))
 
+    async def traces(self, payload_key: str, payload_value: str) -> tuple[tuple[Delivery, bool], ...]:
+        """Oldest first."""
+        return tuple(held for held in self._all() if held[0].payload.get(payload_key) == payload_value)
+
+    async def failing(self, limit: int) -> tuple[tuple[Delivery, bool], ...]:
+        """Oldest first."""
+        return tuple(held for held in self._all() if held[0].attempts)[:limit]
+
+    def _all(self) -> list[tuple[Delivery, bool]]:
+        tables = self._store.open_tables()
+        waiting = [(held, False) for held in tables.deliveries.values()]
+        given_up = [(held, True) for held in tables.given_up.values()]
+        return sorted([*waiting, *given_up], key=lambda held: (held[0].created_at, held[0].id))
+
 
 class MemorySigningKeys:
     """`ports.SigningKeys`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from starlette.responses import Response
@@ -31,6 +31,7 @@ class SecurityHeaders:
         if secure:
             base["Strict-Transport-Security"] = "max-age=63072000; includeSubDomains"
             policy += "; upgrade-insecure-requests"
+        self._policy = policy
         page = base | {"Content-Security-Policy": policy, "Cross-Origin-Opener-Policy": "same-origin"}
         self._page = _raw(page | {"Referrer-Policy": "same-origin"})
         self._callback_page = _raw(page | {"Referrer-Policy": "no-referrer"})
@@ -49,12 +50,18 @@ class SecurityHeaders:
         headers = response.raw_headers
         present = {name for name, _ in headers}
         is_page = (response.media_type or "").startswith("text/html")
-        if is_page:
+        if b"content-security-policy" in present:  # a page with a policy of its own
+            headers += [pair for pair in self._callback_page if pair[0] not in present]
+        elif is_page:
             headers += self._callback_page if is_callback else self._page
         else:
             headers += self._open if b"access-control-allow-origin" in present else self._bare
         if b"cache-control" not in present:
             headers.append(self._no_store)
+
+    def framing(self, response: Response, origins: Sequence[str]) -> None:
+        """Let this one page hold frames of exactly these origins."""
+        response.headers["Content-Security-Policy"] = f"{self._policy}; frame-src {' '.join(dict.fromkeys(origins))}"
 
 
 def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:

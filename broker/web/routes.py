@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from starlette.responses import Response
 
-from broker.web import age, authorize, documents, health, posting, share, sign_in, sign_out, sign_up
+from broker.web import age, authorize, documents, health, posting, share, sign_in, sign_out, sign_up, signed_out
 from broker.web.account import address, close, devices, profile, sites, ways
 from broker.web.call import Call
 from broker.web.guards import Guard
@@ -67,7 +67,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     # signing out
     Route("GET", "/signout", sign_out.sign_out, Guard.BROWSER),
     Route("POST", "/signout", sign_out.confirm, Guard.BROWSER),
-    Route("GET", "/signed-out", sign_out.signed_out, Guard.BROWSER),
+    Route("GET", "/signed-out", signed_out.signed_out, Guard.BROWSER),
     Route("GET", "/end-session", sign_out.end_session, Guard.BROWSER),
     Route("POST", "/end-session", sign_out.end_session_post, Guard.PROTOCOL),
     # my account

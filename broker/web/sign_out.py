@@ -17,6 +17,7 @@ from broker.flows.authorize import answer_url
 from broker.web import views
 from broker.web.call import Call, see_other
 from broker.web.forms import FORM, parse_pairs, read_body
+from broker.web.signed_out import Ended, address_of, frames
 from broker.web.steps import leave
 
 SEALED = "end-session request"
@@ -45,7 +46,7 @@ class EndRequest:
 async def sign_out(call: Call) -> Response:
     """Sign out of: one site, everything."""
     if call.session is None:
-        return call.page(views.signed_out(call, ()))
+        return call.page(views.signed_out())
     return call.page(await views.sign_out(call, EndRequest(), ""))
 
 
@@ -57,7 +58,7 @@ async def end_session(call: Call) -> Response:
     if call.session is None:
         if request.return_url is not None:
             return see_other(request.return_url)
-        return call.page(views.signed_out(call, ()))
+        return call.page(views.signed_out())
     return call.page(await views.sign_out(call, request, sealed))
 
 
@@ -79,26 +80,31 @@ async def confirm(call: Call) -> Response:
     if sealed:
         request = read_end_request(call, dict(parse_pairs(call.world.box.open_text(sealed, SEALED) or "")))
     what = call.form.get("what")
-    if what == "everything":
-        told = await call.world.sessions.sign_out(session)
+    is_everything = what == "everything"
+    if is_everything:
+        sites = await call.world.sessions.sign_out(session)
     elif what is not None and ClientId(what) in call.world.clients:
-        told = tuple(site for site in await call.world.sessions.sites_of(session) if site.client == what)
+        sites = tuple(site for site in await call.world.sessions.sites_of(session) if site.client == what)
         await call.world.sessions.sign_out_of(session, ClientId(what))
     else:
         raise BadRequest(detail="nothing chosen")
-    if request.return_url is not None and request.client is not None:
+    ended = Ended(
+        at=call.world.clock.now(),
+        sid=session.sid,
+        is_everything=is_everything,
+        provider=session.provider if is_everything else None,
+        sites=sites,
+        client=request.client.client_id if request.client is not None and request.return_url else None,
+        return_url=request.return_url or "",
+    )
+    if request.return_url is not None and request.client is not None and not frames(call, ended):
         response = leave(call, request.return_url, request.client.name)
     else:
-        response = call.page(views.signed_out(call, told, everything=what == "everything"))
-    if what == "everything":
+        response = see_other(address_of(call, ended))
+    if is_everything:
         call.world.cookies.clear_all(call.request, response)
         response.headers["Clear-Site-Data"] = '"cache"'
     return response
-
-
-async def signed_out(call: Call) -> Response:
-    """A plain "you are signed out"."""
-    return call.page(views.signed_out(call, ()))
 
 
 def read_end_request(call: Call, params: Mapping[str, str]) -> EndRequest:

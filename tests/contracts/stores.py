@@ -956,6 +956,12 @@ class OutboxContract:
         await durable.outbox.give_up(never.id, "gone")
         retried = replace(later, due_at=NOW + 5 * SECOND, attempts=4, last_error="http_500")
         assert await durable.outbox.pending("sub", "pairwise-1") == (retried,)
+        given_up = replace(never, attempts=4, last_error="gone")
+        assert sorted(await durable.outbox.traces("sub", "pairwise-1"), key=lambda one: one[1]) == [
+            (retried, False),
+            (given_up, True),
+        ]
+        assert await durable.outbox.traces("sub", "pairwise-2") == ()
         assert await durable.outbox.claim(NOW + 5 * SECOND, 10) == (retried,)
         assert await durable.outbox.claim(NOW + timedelta(days=1), 10) == (retried,)
 
@@ -970,6 +976,27 @@ class OutboxContract:
         assert await durable.outbox.pending("sid", "pairwise-2") == ()
         await durable.outbox.done(first.id)
         assert await durable.outbox.pending("sub", "pairwise-1") == ()
+
+
+    async def test_what_fails_is_found_whoever_it_is_for(self, durable: Durable) -> None:
+        fine = make.delivery(attempts=0, last_error="")
+        first = make.delivery(attempts=0, last_error="", created_at=NOW - 2 * SECOND)
+        second = make.delivery(attempts=0, last_error="", payload={"sub": "x"}, created_at=NOW - SECOND)
+        unit = durable.unit()
+        for delivery in (fine, second, first):
+            unit.enqueue(delivery)
+        await unit.commit()
+        assert await durable.outbox.failing(10) == ()
+        await durable.outbox.retry(second.id, NOW + SECOND, "status 500")
+        await durable.outbox.give_up(first.id, "status 404")
+        failing = (
+            (replace(first, attempts=1, last_error="status 404"), True),
+            (replace(second, attempts=1, last_error="status 500", due_at=NOW + SECOND), False),
+        )
+        assert await durable.outbox.failing(10) == failing
+        assert await durable.outbox.failing(1) == failing[:1]
+        await durable.outbox.done(second.id)
+        assert await durable.outbox.failing(10) == failing[:1]
 
 
 class SigningKeysContract:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -11,7 +12,7 @@ from tests.flows.op import FORUM, WIKI
 from broker.domain.grant import OFFLINE_ACCESS
 from broker.domain.session import IDLE_LIFETIME, LIFETIME, TOUCH_EVERY, Session
 from broker.domain.values import AccountId, ClientId, IdentityKey, ProviderId, Scope
-from broker.flows.session import Started, digest_of
+from broker.flows.session import Started, Telling, Told, ToldSite, digest_of
 
 MOMENT = timedelta(microseconds=1)
 
@@ -213,3 +214,34 @@ async def test_the_list_says_who_cannot_be_told(front: Front) -> None:
     await front.grant(started.session)
     sites = await front.sessions.sites_of(started.session)
     assert [(site.client, site.will_be_told) for site in sites] == [(FORUM, True), (WIKI, False)]
+
+
+async def test_how_far_each_site_was_told_is_known_when_the_session_is_gone(front: Front) -> None:
+    """Confirmed, on its way, late, given up, or without an address for it: by the session's id alone (catalogue 105)."""
+    ana = await front.person("ana")
+    sid = ana.started.session.sid
+    for client in (FORUM, WIKI):
+        front.clients[client] = replace(front.clients[client], backchannel_logout_uri=f"https://{client}.test/out")
+        await front.grant(ana.started.session, client)
+    sites = await front.sessions.sign_out(ana.started.session)
+    assert sites == (ToldSite(client=FORUM, will_be_told=True), ToldSite(client=WIKI, will_be_told=True))
+    other = ToldSite(client=ClientId("app"), will_be_told=False)
+
+    async def states() -> list[Told]:
+        return list(await front.sessions.told(sid, (*sites, other)))
+
+    cannot = Told(client=ClientId("app"), state=Telling.CANNOT)
+    waiting = Told(client=WIKI, state=Telling.WAITING)
+    assert await states() == [Told(client=FORUM, state=Telling.WAITING), waiting, cannot]
+    forum, wiki = await front.durable.outbox.pending("sid", sid)
+    assert (forum.client, wiki.client) == (FORUM, WIKI)
+    later = front.clock.now() + timedelta(seconds=2)
+    await front.durable.outbox.retry(forum.id, later, "status 500")
+    assert await states() == [Told(client=FORUM, state=Telling.LATE, due_at=later), waiting, cannot]
+    await front.durable.outbox.give_up(forum.id, "status 404")
+    await front.durable.outbox.done(wiki.id)
+    assert await states() == [
+        Told(client=FORUM, state=Telling.FAILED),
+        Told(client=WIKI, state=Telling.DONE),
+        cannot,
+    ]

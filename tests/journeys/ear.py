@@ -25,6 +25,8 @@ class Ear:
 
     url: str = ""
     heard: list[str] = field(default_factory=list)
+    answers: list[int] = field(default_factory=list)
+    """What it answers next; 200 when there is nothing here."""
 
     @property
     def doorward(self) -> str:
@@ -68,7 +70,7 @@ def listening() -> Iterator[Ear]:
     async def hear(request: Request) -> Response:
         form = await request.form()
         ear.heard.append(str(form["logout_token"]))
-        return Response(status_code=200)
+        return Response(status_code=ear.answers.pop(0) if ear.answers else 200)
 
     with serve(Starlette(routes=[Route("/backchannel", hear, methods=["POST"])])) as url:
         ear.url = url

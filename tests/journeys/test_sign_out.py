@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from tests.journeys.ear import listening
-from tests.support.house import ISSUER, Arrival, Browser, House, Sandboxes, Shown, open_house, peek
+from tests.support.house import ISSUER, SITES_TOML, Arrival, Browser, House, Sandboxes, Shown, open_house, peek
 
 
+from broker.domain.ports import Delivery
 from broker.web.sign_out import MOST
 
 
@@ -61,7 +64,9 @@ async def test_one_can_sign_out_of_everything(tmp_path: Path, sandboxes: Sandbox
             assert "You are signed out" in after.headings
             assert "Wiki: can't be told" in after.text
             assert "You are still signed in at Facebook." in after.text
-            assert after.response.headers["clear-site-data"] == '"cache"'
+            cleared = [one.headers.get("clear-site-data") for one in browser.history]
+            assert '"cache"' in cleared
+            assert after.path.startswith("/signed-out")
             assert not [name for name in browser.cookies if name.endswith("_session") or "_tx_" in name]
             for site, held in (("forum", forum_has), ("wiki", wiki_has)):
                 assert (await house.site(site).userinfo(held["access_token"])).status_code == 401
@@ -70,6 +75,153 @@ async def test_one_can_sign_out_of_everything(tmp_path: Path, sandboxes: Sandbox
             silent = await browser.go(house.site("wiki").request_url(prompt="none"))
             assert isinstance(silent, Arrival)
             assert silent.params["error"] == "login_required"
+
+
+async def test_the_page_says_anew_who_has_confirmed_when_it_is_loaded_again(
+    tmp_path: Path, sandboxes: Sandboxes
+) -> None:
+    """Without a script and without the session: its address knows which sign-out it is about (catalogue 105)."""
+    with listening() as ear:
+        async with open_house(tmp_path, sandboxes, doorward=ear.doorward, sites=ear.sites) as house:
+            browser, _, _ = await signed_in_at_both(house)
+            await browser.open("/signout")
+            after = await browser.press("what=everything")
+            assert isinstance(after, Shown)
+            again = dict(after.links)["Look again who has answered"]
+            assert "Forum: told, no answer yet" in (await browser.open(again)).text
+            ear.answers = [503]
+            await house.opened.deliverer.once()
+            late = await browser.open(again)
+            assert "Forum: did not answer. We try again at" in late.text
+            house.clock.move(seconds=3)
+            await ear.tokens(house, 2)
+            done = await browser.open(again)
+            assert "Forum: signed out" in done.text
+            assert "Look again who has answered" not in dict(done.links)
+            assert "Wiki: can't be told" in done.text
+            assert "You are still signed in at Facebook." in done.text
+            house.clock.move(minutes=31)
+            old = await browser.open(again)
+            assert "You are signed out" in old.headings
+            assert "Forum" not in old.text
+
+
+async def test_a_site_that_never_confirms_is_said_so(tmp_path: Path, sandboxes: Sandboxes) -> None:
+    """What was given up is not shown as signed out (catalogue 105)."""
+    with listening() as ear:
+        async with open_house(tmp_path, sandboxes, doorward=ear.doorward, sites=ear.sites) as house:
+            browser, _, _ = await signed_in_at_both(house)
+            await browser.open("/signout")
+            after = await browser.press("what=everything")
+            assert isinstance(after, Shown)
+            [waiting] = pending(house)
+            await house.world.durable.outbox.give_up(waiting.id, "status 404")
+            shown = await browser.open(after.url)
+            assert "Forum: could not be told. Sign out there too" in shown.text
+
+
+def pending(house: House) -> list[Delivery]:
+    return list(house.world.durable.tables.deliveries.values())  # type: ignore[attr-defined]
+
+
+async def test_the_pages_address_tells_nobody_anything_and_cannot_be_made_up(house: House) -> None:
+    """No name, account or session is readable in it, and what we did not seal for it is worth nothing (catalogue 105)."""
+    browser, forum_has, _ = await signed_in_at_both(house)
+    await browser.open("/signout")
+    after = await browser.press("what=everything")
+    assert isinstance(after, Shown)
+    query = urlsplit(after.url).query
+    for word in ("forum", "facebook", peek(forum_has["id_token"])["sid"], peek(forum_has["id_token"])["sub"]):
+        assert word not in query.lower()
+    forged = house.world.box.seal_text("[]", "end-session request")
+    for seen in ("", "x", forged, "A" * 8 + query.partition("=")[2][8:]):
+        shown = await browser.open(f"/signed-out?seen={seen}")
+        assert (shown.status, "Forum" in shown.text) == (200, False)
+
+
+async def test_who_is_signed_in_is_never_told_that_they_are_not(house: House) -> None:
+    """Without a sign-out to speak of, the page leads to the one that asks what to sign out of."""
+    browser, _, _ = await signed_in_at_both(house)
+    shown = await browser.open("/signed-out")
+    assert shown.path == "/signout"
+    assert "You are signed out" not in shown.headings
+
+
+# --- told by the browser ------------------------------------------------------------------------------
+
+FRAME = 'frontchannel_logout_uri = "https://wiki.test/out?from=us"'
+FRAMED = SITES_TOML.replace('signing_algorithm = "ES256"', f'signing_algorithm = "ES256"\n{FRAME}')
+
+
+def frame_sources(shown: Shown) -> list[str]:
+    return [unescape(found) for found in re.findall(r'<iframe src="([^"]*)"', shown.response.text)]
+
+
+def policy_of(shown: Shown) -> dict[str, str]:
+    parts = [part.strip().partition(" ") for part in shown.response.headers["content-security-policy"].split(";")]
+    return {name: value for name, _, value in parts}
+
+
+async def test_a_site_with_a_front_channel_address_is_called_in_a_frame(tmp_path: Path, sandboxes: Sandboxes) -> None:
+    """With issuer and its own name for the session; this page alone may hold a frame, of that origin alone (catalogue 104)."""
+    async with open_house(tmp_path, sandboxes, sites=FRAMED) as house:
+        browser, _, wiki_has = await signed_in_at_both(house)
+        asked = await browser.open("/signout")
+        assert "frame-src" not in policy_of(asked)
+        after = await browser.press("what=everything")
+        assert isinstance(after, Shown)
+        sid = peek(wiki_has["id_token"])["sid"]
+        [address] = frame_sources(after)
+        assert parse_qs(urlsplit(address).query) == {"from": ["us"], "iss": [ISSUER], "sid": [sid]}
+        assert address.startswith("https://wiki.test/out?")
+        assert policy_of(after)["frame-src"] == "https://wiki.test"
+        assert policy_of(after)["frame-ancestors"] == "'none'"
+        assert "Wiki: your browser tells it from this page. To be sure, look there" in after.text
+        assert "refresh" not in after.response.headers
+        assert not frame_sources(await browser.open("/signed-out"))
+        assert "frame-src" not in policy_of(browser.page)
+
+
+async def test_a_site_that_wants_no_session_is_called_without(tmp_path: Path, sandboxes: Sandboxes) -> None:
+    plain = FRAMED.replace(FRAME, f"{FRAME}\nfrontchannel_logout_session_required = false")
+    async with open_house(tmp_path, sandboxes, sites=plain) as house:
+        browser, _, _ = await signed_in_at_both(house)
+        await browser.open("/signout")
+        after = await browser.press("what=wiki")
+        assert isinstance(after, Shown)
+        assert frame_sources(after) == ["https://wiki.test/out?from=us"]
+        assert "Club Login: still signed in" in after.text
+
+
+async def test_only_the_sites_that_were_left_are_called(tmp_path: Path, sandboxes: Sandboxes) -> None:
+    """Neither one that was not signed in to, nor one that the person stays at (catalogue 104)."""
+    async with open_house(tmp_path, sandboxes, sites=FRAMED) as house:
+        browser, _, _ = await signed_in_at_both(house)
+        await browser.open("/signout")
+        after = await browser.press("what=forum")
+        assert isinstance(after, Shown)
+        assert frame_sources(after) == []
+        assert "frame-src" not in policy_of(after)
+
+
+async def test_frames_get_their_time_before_the_way_back_is_taken(tmp_path: Path, sandboxes: Sandboxes) -> None:
+    """The site's registered address follows after a moment, and by a link for who does not want to wait (catalogue 100)."""
+    async with open_house(tmp_path, sandboxes, sites=FRAMED) as house:
+        browser, forum_has, _ = await signed_in_at_both(house)
+        await browser.open(
+            end_session(id_token_hint=forum_has["id_token"], post_logout_redirect_uri="https://forum.test/bye", state="s")
+        )
+        token = browser.page.value("csrf")
+        request = browser.page.value("request")
+        answer = await browser.send(
+            "POST", f"{ISSUER}/signout", data=[("csrf", token), ("request", request), ("what", "everything")],
+            headers={"Origin": ISSUER, "Sec-Fetch-Site": "same-origin"},
+        )
+        assert answer.status_code == 303
+        page = await browser.send("GET", ISSUER + answer.headers["location"])
+        assert page.headers["refresh"] == "3; url=https://forum.test/bye?state=s"
+        assert '<iframe src="https://wiki.test/out?' in page.text
+        assert 'href="https://forum.test/bye?state=s"' in page.text
 
 
 async def test_the_old_cookie_is_worth_nothing_after_signing_out(house: House) -> None:

@@ -54,6 +54,8 @@ def durable_probes(durable: Durable) -> Mapping[str, Probe]:
         "outbox.retry": lambda: durable.outbox.retry("none", NOW, ""),
         "outbox.give_up": lambda: durable.outbox.give_up("none", ""),
         "outbox.pending": lambda: durable.outbox.pending("sub", "nobody"),
+        "outbox.traces": lambda: durable.outbox.traces("sub", "nobody"),
+        "outbox.failing": lambda: durable.outbox.failing(1),
         "keys.all": durable.keys.all,
         "keys.add": lambda: durable.keys.add(make.signing_key()),
         "keys.retire": lambda: durable.keys.retire("none", NOW),

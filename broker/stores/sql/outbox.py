@@ -12,7 +12,7 @@ from broker.domain.values import ClientId
 from broker.errors import StoreUnavailable
 from broker.stores.records import decode_texts, encode, micros, moment
 from broker.stores.sql.drivers import Driver
-from broker.stores.sql.statements import Params, Row, Script, Step, define, define_insert, parameter
+from broker.stores.sql.statements import Params, Row, Script, Statement, Step, define, define_insert, parameter
 from broker.stores.sql.tables import deliveries, delivery_marks
 from broker.stores.vault import KeyRing
 
@@ -60,6 +60,14 @@ _PENDING: Final = define(
     .join_from(delivery_marks, deliveries, deliveries.c.id == delivery_marks.c.delivery)
     .where(delivery_marks.c.mark == parameter(delivery_marks.c.mark))
     .order_by(deliveries.c.created_at, deliveries.c.id)
+)
+
+
+_FAILING: Final = define(
+    select(*_COLUMNS, deliveries.c.given_up)
+    .where(deliveries.c.attempts > 0)
+    .order_by(deliveries.c.created_at, deliveries.c.id)
+    .limit(bindparam("p_limit", type_=Integer))
 )
 
 
@@ -137,10 +145,23 @@ class SqlOutbox:
 
     async def pending(self, payload_key: str, payload_value: str) -> tuple[Delivery, ...]:
         """Oldest first."""
-        rows = await self._driver.read(_PENDING, {"p_mark": _mark(self._ring, payload_key, payload_value)})
         # Told apart here: in the statement, SQLite would rather look at everything that is not given up.
-        waiting = [row for *row, given_up in rows if not given_up]
-        return await self._ring.reading(lambda: tuple(_delivery(row, self._ring) for row in waiting))
+        traces = await self.traces(payload_key, payload_value)
+        return tuple(delivery for delivery, given_up in traces if not given_up)
+
+    async def traces(self, payload_key: str, payload_value: str) -> tuple[tuple[Delivery, bool], ...]:
+        """Oldest first."""
+        return await self._found(_PENDING, {"p_mark": _mark(self._ring, payload_key, payload_value)})
+
+    async def failing(self, limit: int) -> tuple[tuple[Delivery, bool], ...]:
+        """Oldest first."""
+        return await self._found(_FAILING, {"p_limit": limit})
+
+    async def _found(self, statement: Statement, params: Params) -> tuple[tuple[Delivery, bool], ...]:
+        rows = await self._driver.read(statement, params)
+        return await self._ring.reading(
+            lambda: tuple((_delivery(row, self._ring), bool(given_up)) for *row, given_up in rows)
+        )
 
 
 def _finish(delivery_id: str) -> Script[None]:

@@ -52,6 +52,8 @@ def build_metadata(issuer: str, locales: tuple[str, ...], claims: frozenset[str]
         "authorization_response_iss_parameter_supported": True,
         "backchannel_logout_supported": True,
         "backchannel_logout_session_supported": True,
+        "frontchannel_logout_supported": True,
+        "frontchannel_logout_session_supported": True,
         "ui_locales_supported": list(locales),
         "op_policy_uri": policy,
         "op_tos_uri": terms,

@@ -387,7 +387,9 @@ class ToldSite:
 
     name: str
     state: str
-    """`done`, `waiting` (told, no answer yet) or `cannot` (it cannot be told)."""
+    """`done`, `waiting` (told, no answer yet), `late` (asked again at `at`), `failed` (not asked again), `frame` (told by
+    the browser, in a frame of this page) or `cannot` (it cannot be told)."""
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -398,4 +400,8 @@ class SignedOut(Page):
     sites: tuple[ToldSite, ...] = ()
     provider: str = ""
     """The label of the provider the person is still signed in at."""
+    again: str = field(default="", repr=False)
+    """This page once more, where what it says may change."""
+    frames: tuple[str, ...] = field(default=(), repr=False)
+    """Addresses of sites to load in hidden frames."""
     back: SiteCard | None = None

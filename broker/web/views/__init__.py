@@ -1,7 +1,7 @@
 """From what flows know to what pages show: builds the contexts of `web.pages`. Reads; never changes anything."""
 
 from broker.web.views.common import provider_label
-from broker.web.views.ending import sign_out, signed_out
+from broker.web.views.ending import ended, sign_out, signed_out
 from broker.web.views.letters import letter_link, letter_link_done, mailbox, undo_link, undo_link_done
 from broker.web.views.my_account import (
     account_details,
@@ -29,6 +29,7 @@ __all__ = [
     "closed",
     "cookies",
     "devices",
+    "ended",
     "finish",
     "help_page",
     "history",

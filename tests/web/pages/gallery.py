@@ -249,7 +249,11 @@ def _posting_and_out() -> dict[str, Page]:
         "sign-out-more": pages.SignOut(name="Ana", sites=(("wiki", "Sailing Wiki"),), request="sealed", asked_by=FORUM),
         "sign-out-alone": pages.SignOut(),
         "signed-out": pages.SignedOut(
-            sites=tuple(pages.ToldSite(name=f"Site {state}", state=state) for state in ("done", "waiting", "cannot")),
+            sites=(
+                *(pages.ToldSite(name=f"Site {state}", state=state) for state in ("done", "waiting", "failed", "frame", "cannot")),
+                pages.ToldSite(name="Site late", state="late", at=LATER),
+            ),
+            again="/signed-out?seen=x",
             provider="Facebook", back=FORUM,
         ),
         "signed-out-site": pages.SignedOut(is_everything=False, sites=(pages.ToldSite(name="Sailing Forum", state="done"),)),
