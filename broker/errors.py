@@ -342,6 +342,12 @@ class StoreUnavailable(InteractionError):
     public = "Something we need is not answering. Nothing was lost. Try again in a moment."
 
 
+class Overtaken(StoreUnavailable):
+    """Others saved the same record at the same moment, again and again: nothing of this change was kept."""
+
+    code = "overtaken"
+
+
 class ServerFault(InteractionError):
     code = "server_fault"
     status = 500

@@ -57,6 +57,8 @@ class Account:
     """Lists the person ticked."""
     locale: str | None = None
     """The language the person chose for our pages."""
+    version: int = field(default=0, compare=False)
+    """How often it was saved: what was saved by another since it was loaded is not written over."""
 
     @property
     def claims(self) -> dict[ClaimName, str]:

@@ -79,7 +79,10 @@ class UnitOfWork(Protocol):
         ...
 
     def save_account(self, account: Account) -> None:
-        """Changed profile, status or agreement; same conflicts as `add_account`. Unknown: `Conflict("account")`."""
+        """Changed profile, status or agreement, over what was loaded and nothing else; same conflicts as `add_account`.
+
+        `Conflict("stale")` if it was saved, or erased, since it was loaded: its `version` is not the kept one.
+        """
         ...
 
     def erase_account(self, account: AccountId, now: datetime) -> None:

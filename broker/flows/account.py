@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from broker.domain.account import (
@@ -23,6 +23,7 @@ from broker.domain.session import Session, needs_fresh_sign_in
 from broker.domain.values import AccountId, ClaimName, ClientId, ProviderId, Sid
 from broker.errors import Conflict, FormInvalid, FreshSignInRequired, LastLink, NotFound, SignInRequired
 from broker.flows.address import AddressFlow
+from broker.flows.anew import anew
 from broker.flows.ledger import LedgerWriter
 from broker.flows.posting import Ended, PostingGate
 from broker.flows.session import SessionFlow
@@ -70,10 +71,7 @@ class AccountFlow:
 
     async def agree(self, account_id: AccountId) -> None:
         """The person agreed to the terms and privacy notice now in force."""
-        account = await self.load(account_id)
-        unit = self.durable.unit()
-        unit.save_account(replace(account, agreed_notice=self._notice()))
-        await unit.commit()
+        await self._rewrite(account_id, lambda account: replace(account, agreed_notice=self._notice()))
 
     async def change(self, account_id: AccountId, claim: ClaimName, text: str) -> None:
         """Correct one field; empty text removes an optional one. A typed value is nobody's word but the person's.
@@ -83,6 +81,9 @@ class AccountFlow:
         policy = self.fields.get(claim)
         if claim != PREFERRED_USERNAME and (policy is None or policy.use is Use.NEVER or not policy.editable):
             raise FormInvalid({claim: "not_editable"})
+        await anew(lambda: self._change(account_id, claim, text, policy))
+
+    async def _change(self, account_id: AccountId, claim: ClaimName, text: str, policy: FieldPolicy | None) -> None:
         account = await self.load(account_id)
         profile = dict(account.profile)
         needed = claim == PREFERRED_USERNAME or (policy is not None and policy.use is Use.NEEDED)
@@ -108,17 +109,22 @@ class AccountFlow:
 
     async def set_newsletters(self, account_id: AccountId, chosen: frozenset[str]) -> None:
         """Exactly these lists, of those there are."""
-        account = await self.load(account_id)
-        unit = self.durable.unit()
-        unit.save_account(replace(account, newsletters=tuple(sorted(chosen & self.newsletters))))
-        await unit.commit()
+        lists = tuple(sorted(chosen & self.newsletters))
+        await self._rewrite(account_id, lambda account: replace(account, newsletters=lists))
 
     async def set_locale(self, account_id: AccountId, locale: str) -> None:
         """The language of our pages for this person."""
-        account = await self.load(account_id)
-        unit = self.durable.unit()
-        unit.save_account(replace(account, locale=locale))
-        await unit.commit()
+        await self._rewrite(account_id, lambda account: replace(account, locale=locale))
+
+    async def _rewrite(self, account_id: AccountId, change: Callable[[Account], Account]) -> None:
+        """One change, over whatever else is changed at the same moment."""
+
+        async def once() -> None:
+            unit = self.durable.unit()
+            unit.save_account(change(await self.load(account_id)))
+            await unit.commit()
+
+        await anew(once)
 
     # --- ways to sign in ------------------------------------------------------------------------------
 

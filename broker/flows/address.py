@@ -21,6 +21,7 @@ from broker.domain.ports import Clock, Durable, Entropy, Limits, Transactions, U
 from broker.domain.session import Session
 from broker.domain.values import AccountId
 from broker.errors import Conflict, FormInvalid, LetterOver, TooManyAttempts
+from broker.flows.anew import anew
 from broker.flows.letters import LetterWriter
 from broker.flows.session import SessionFlow
 from broker.flows.transactions import Seal
@@ -129,6 +130,9 @@ class AddressFlow:
     async def undo_change(self, token: str) -> None:
         """Take a change back and sign everybody out: whoever changed it was in the account. Raises `LetterOver`."""
         undo = self._opened(token, _UNDO)
+        await self.sessions.sign_out_everywhere(await anew(lambda: self._undo(undo)))
+
+    async def _undo(self, undo: Mapping[str, str]) -> AccountId:
         account = await self.durable.accounts.load(AccountId(undo["account"]))
         if account is None or self.clock.now() >= datetime.fromisoformat(undo["until"]):
             raise LetterOver(detail="taking a change back is over")
@@ -137,7 +141,7 @@ class AddressFlow:
             raise LetterOver(detail="address changed again meanwhile")
         restored = ProfileValue(value=undo["old"], source=Source.PERSON, verified=True)
         await self._save(account, restored)
-        await self.sessions.sign_out_everywhere(account.id)
+        return account.id
 
     # --- inside ---------------------------------------------------------------------------------------
 
@@ -157,6 +161,9 @@ class AddressFlow:
         """Use the proof up, once; whether it proved the address that the account still has."""
         if not await self.proofs.delete(_place(account_id)):
             return False
+        return await anew(lambda: self._verify(account_id, address))
+
+    async def _verify(self, account_id: AccountId, address: str) -> bool:
         account = await self.durable.accounts.load(account_id)
         if account is None or account.status is not AccountStatus.ACTIVE:
             return False

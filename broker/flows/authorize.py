@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import count
 from urllib.parse import urlencode
 
 from broker.domain import tokens
@@ -25,7 +26,8 @@ from broker.domain.ports import Clock, Durable, Entropy, Sessions, Signer, UnitO
 from broker.domain.session import Session, is_live
 from broker.domain.transaction import Facts, SignInTransaction
 from broker.domain.values import ClaimName, ClientId, GrantId, ReceiptId
-from broker.errors import ConsentRequired, FormInvalid, LoginRequired
+from broker.errors import ConsentRequired, FormInvalid, LoginRequired, SignInRequired
+from broker.flows.anew import anew
 from broker.flows.ledger import LedgerWriter
 from broker.flows.status import StatusLists
 
@@ -281,6 +283,29 @@ class AuthorizeFlow:
 
         Raises `FormInvalid` (`missing`, `bad_value`) when a needed claim has no value.
         """
+        tries = count()
+
+        async def once() -> Answer:
+            now = situation if next(tries) == 0 else await self._reloaded(situation)
+            return await self._share(now, transaction, ticked, typed, locale)
+
+        return await anew(once)
+
+    async def _reloaded(self, situation: Situation) -> Situation:
+        """With the account as it is now: another tab changed it. What was shown stays what is answered."""
+        now = await self.look(situation.client, situation.request, situation.session)
+        if now.account is None:
+            raise SignInRequired(detail="account gone")
+        return replace(situation, account=now.account)
+
+    async def _share(
+        self,
+        situation: Situation,
+        transaction: SignInTransaction,
+        ticked: frozenset[ClaimName],
+        typed: Mapping[ClaimName, str],
+        locale: str,
+    ) -> Answer:
         unit = self.durable.unit()
         situation = self._fill_in(situation, ticked, typed, unit)
         shown = situation.to_show

@@ -8,6 +8,7 @@ from broker.domain.account import Account, AccountStatus, user_name_key
 from broker.domain.ports import Durable
 from broker.domain.values import AccountId
 from broker.errors import NotFound
+from broker.flows.anew import anew
 from broker.flows.session import SessionFlow
 
 
@@ -38,6 +39,12 @@ class AccountSupport:
         return await self._set(account, AccountStatus.ACTIVE)
 
     async def _set(self, account: Account, status: AccountStatus) -> bool:
+        return await anew(lambda: self._set_over(account.id, status))
+
+    async def _set_over(self, account_id: AccountId, status: AccountStatus) -> bool:
+        account = await self.durable.accounts.load(account_id)
+        if account is None:
+            raise NotFound(detail="account gone")
         if account.status is status:
             return False
         unit = self.durable.unit()

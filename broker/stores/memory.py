@@ -135,9 +135,11 @@ class MemoryUnitOfWork:
 
     def save_account(self, account: Account) -> None:
         def step(tables: _Tables) -> None:
-            tables.check_account(account.id)
+            kept = tables.accounts.get(account.id)
+            if kept is None or kept.version != account.version:
+                raise Conflict("stale")
             _check_unique(tables, account)
-            tables.accounts[account.id] = account
+            tables.accounts[account.id] = replace(account, version=account.version + 1)
             if account.status is not AccountStatus.ACTIVE:
                 tables.hold(account.id, self._store.clock.now())
 

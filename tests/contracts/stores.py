@@ -175,7 +175,54 @@ class AccountsContract:
     async def test_saving_an_unknown_account_is_a_conflict(self, durable: Durable) -> None:
         unit = durable.unit()
         unit.save_account(make.account())
-        assert await conflict_of(unit.commit()) == "account"
+        assert await conflict_of(unit.commit()) == "stale"
+
+    async def test_an_account_is_saved_over_what_was_loaded_only(self, durable: Durable) -> None:
+        """Whichever way it was loaded."""
+        account, link = await kept_account(durable)
+        everything = (Purpose.SHARE_WITH_CLIENT, "forum")
+        with_receipts = await durable.accounts.with_receipts(account.id, *everything)
+        by_identity = await durable.accounts.by_identity(link.key)
+        loaded = await durable.accounts.load(account.id)
+        assert with_receipts is not None
+        assert by_identity is not None
+        assert loaded is not None
+        for turn, seen in enumerate((with_receipts[0], by_identity[0], loaded)):
+            now = await durable.accounts.load(account.id)
+            assert now is not None
+            unit = durable.unit()
+            unit.save_account(replace(now, locale=f"x-{turn}"))
+            await unit.commit()
+            unit = durable.unit()
+            receipt = make.receipt(account.id)
+            unit.append_receipt(receipt)
+            unit.save_account(replace(seen, locale="lost"))
+            assert await conflict_of(unit.commit()) == "stale"
+            kept = await durable.accounts.load(account.id)
+            assert kept == replace(account, locale=f"x-{turn}")
+            assert await durable.ledger.receipts(account.id) == ()
+        for turn in range(3):  # whichever way it was loaded, it can be saved again
+            found = await durable.accounts.with_receipts(account.id, *everything)
+            known = await durable.accounts.by_identity(link.key)
+            assert found is not None
+            assert known is not None
+            unit = durable.unit()
+            unit.save_account(replace(found[0] if turn % 2 else known[0], locale=f"y-{turn}"))
+            await unit.commit()
+
+    async def test_of_twenty_that_loaded_the_same_one_saves(self, durable: Durable) -> None:
+        account, _ = await kept_account(durable)
+
+        def save(number: int) -> Callable[[], Awaitable[object]]:
+            unit = durable.unit()
+            unit.save_account(replace(account, locale=f"x-{number}"))
+            return unit.commit
+
+        got = await outcomes([save(number) for number in range(TAKERS)])
+        assert got.count(None) == 1
+        assert {conflict.what for conflict in got if isinstance(conflict, Conflict)} == {"stale"}
+        kept = await durable.accounts.load(account.id)
+        assert kept == replace(account, locale=f"x-{got.index(None)}")
 
     async def test_look_alike_user_names_are_one(self, durable: Durable) -> None:
         await kept_account(durable, profile=make.profile("Robin-Smith"))
@@ -392,12 +439,14 @@ class AccountsContract:
             lambda unit: unit.add_posting(make.posting(account.id)),
             lambda unit: unit.save_upstream_tokens(account.id, FACEBOOK, make.upstream_tokens()),
             lambda unit: unit.add_posting_subject(account.id, FORUM, "a number"),
-            lambda unit: unit.save_account(account),
         )
         for add in adding:
             unit = durable.unit()
             add(unit)
             assert await conflict_of(unit.commit()) == "account"
+        unit = durable.unit()
+        unit.save_account(account)
+        assert await conflict_of(unit.commit()) == "stale"
 
 
 class LedgerContract:
@@ -738,7 +787,7 @@ class StatusesContract:
             account = await durable.accounts.load(mine.account)
             assert account is not None
             unit.save_account(account)
-            unit.save_account(replace(account, status=AccountStatus.HELD))
+            unit.save_account(replace(account, status=AccountStatus.HELD, version=account.version + 1))
         else:
             unit.erase_account(mine.account, NOW)
         await unit.commit()
@@ -918,7 +967,7 @@ class OutboxContract:
         unit = durable.unit()
         unit.enqueue(make.delivery())
         unit.save_account(make.account())
-        assert await conflict_of(unit.commit()) == "account"
+        assert await conflict_of(unit.commit()) == "stale"
         assert await durable.outbox.claim(NOW, 10) == ()
 
     async def test_what_is_claimed_is_claimed_for_a_minute(self, durable: Durable) -> None:

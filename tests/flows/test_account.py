@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, cast
@@ -21,7 +22,9 @@ from broker.domain.posting import PostState
 from broker.domain.session import FRESH, Session
 from broker.domain.transaction import TransactionPurpose
 from broker.domain.values import AccountId, ClaimName, ClientId, Sid
-from broker.errors import Conflict, FormInvalid, FreshSignInRequired, LastLink, NotFound, SignInRequired
+from broker.errors import FormInvalid, FreshSignInRequired, LastLink, NotFound, Overtaken, SignInRequired
+from broker.flows.account import AccountFlow
+from broker.flows.anew import TRIES
 
 
 @pytest.fixture
@@ -173,9 +176,65 @@ async def test_an_account_closed_meanwhile_is_not_changed(front: Front) -> None:
         unit = staticmethod(front.durable.unit)
 
     flow = replace(front.account, durable=cast("Any", Store()))
-    with pytest.raises(Conflict):
+    with pytest.raises(Overtaken):
         await flow.change(session.account, NAME, "Anna")
     assert front.accounts == {}
+    with pytest.raises(SignInRequired):
+        await front.account.change(session.account, NAME, "Anna")
+
+
+class Overtaking:
+    """Accounts of which each is changed by another tab right after it was loaded, a few times."""
+
+    def __init__(self, front: Front, changes: Sequence[Callable[[], Awaitable[None]]]) -> None:
+        self._front = front
+        self._changes = list(changes)
+
+    async def load(self, account: AccountId) -> Any:
+        found = await self._front.durable.accounts.load(account)
+        if self._changes:
+            await self._changes.pop(0)()
+        return found
+
+    def flow(self) -> AccountFlow:
+        class Store:
+            accounts = self
+            unit = staticmethod(self._front.durable.unit)
+
+        return replace(self._front.account, durable=cast("Any", Store()))
+
+
+CHANGES: dict[str, Callable[[AccountFlow, AccountId], Awaitable[None]]] = {
+    "agree": lambda flow, account: flow.agree(account),
+    "language": lambda flow, account: flow.set_locale(account, "fr"),
+    "newsletters": lambda flow, account: flow.set_newsletters(account, frozenset({"club"})),
+    "another field": lambda flow, account: flow.change(account, NAME, "Anna"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_removal_is_never_undone_by_a_change_on_its_way(front: Front, change: str) -> None:
+    """The other tab removed a value between loading and saving."""
+    session = await sign_up(front)
+    before = front.accounts[session.account]
+    removals = [lambda: front.account.change(session.account, PICTURE, "")]
+    await CHANGES[change](Overtaking(front, removals).flow(), session.account)
+    assert PICTURE not in front.accounts[session.account].profile
+    assert front.accounts[session.account].version == before.version + 2
+    removals = [lambda: front.account.set_locale(session.account, "sr")]
+    await Overtaking(front, removals).flow().change(session.account, PICTURE, "")
+    assert (PICTURE in front.accounts[session.account].profile, front.accounts[session.account].locale) == (False, "sr")
+
+
+async def test_a_change_that_is_overtaken_each_time_is_given_up_with_words(front: Front) -> None:
+    session = await sign_up(front)
+    others = [lambda: front.account.set_locale(session.account, "sr")] * TRIES
+    with pytest.raises(Overtaken) as given_up:
+        await Overtaking(front, others).flow().set_newsletters(session.account, frozenset({"club"}))
+    assert "Try again" in given_up.value.public
+    assert front.accounts[session.account].newsletters == ()
+    await Overtaking(front, others[1:]).flow().set_newsletters(session.account, frozenset({"club"}))
+    assert front.accounts[session.account].newsletters == ("club",)
 
 
 async def test_newsletters_are_exactly_the_ticked_ones_there_are(front: Front) -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from tests.flows.op import APP, FORUM, ISSUER, KIT, WIKI, Op, answered
-from tests.support.builders import asked
+from tests.support.builders import NOW, asked
 
 from broker.domain import tokens
 from broker.domain.account import AccountStatus
@@ -16,7 +16,7 @@ from broker.domain.consent import Purpose
 from broker.domain.session import Session
 from broker.domain.transaction import Step, next_step
 from broker.domain.values import ClaimName
-from broker.errors import FormInvalid
+from broker.errors import FormInvalid, SignInRequired
 from broker.flows.authorize import answer_url
 
 
@@ -406,6 +406,37 @@ async def test_a_needed_value_that_nobody_gave_is_typed_on_the_page(op: Op, ana:
     assert account.profile[nickname].value == "Nan"
     assert website not in account.profile
     assert set(list(op.durable.tables.grants.values())[-1].claims) == {nickname}
+
+
+async def test_a_value_typed_while_another_is_removed_brings_nothing_back(op: Op, ana: Session) -> None:
+    """Shown, then changed in another tab before the answer is saved."""
+    nickname = ClaimName("nickname")
+    op.clients[FORUM] = replace(op.clients[FORUM], asks=(asked(NAME, needed=False), asked(nickname, needed=True)))
+    situation = await op.look(ana)
+    await op.change(ana.account, profile={})
+    typed, ticked = {nickname: "Nan"}, frozenset({NAME})
+    answered(await op.authorize.share(situation, op.transaction(), ticked=ticked, typed=typed, locale="en"))
+    account = await op.durable.accounts.load(ana.account)
+    assert account is not None
+    assert set(account.profile) == {nickname}
+    assert set(list(op.durable.tables.grants.values())[-1].claims) == {nickname}
+    (receipt,) = op.durable.tables.receipts.values()
+    assert receipt.accepted == (nickname,)
+
+
+async def test_a_value_typed_into_an_account_that_is_gone_is_nobodys(op: Op, ana: Session) -> None:
+    """(catalogue 130)"""
+    nickname = ClaimName("nickname")
+    op.clients[FORUM] = replace(op.clients[FORUM], asks=(asked(nickname, needed=True),))
+    situation = await op.look(ana)
+    unit = op.durable.unit()
+    unit.erase_account(ana.account, NOW)
+    await unit.commit()
+    with pytest.raises(SignInRequired):
+        await op.authorize.share(
+            situation, op.transaction(), ticked=frozenset(), typed={nickname: "Nan"}, locale="en"
+        )
+    assert not op.durable.tables.grants
 
 
 async def test_acting_while_away_is_only_granted_when_ticked(op: Op, ana: Session) -> None:

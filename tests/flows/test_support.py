@@ -7,6 +7,7 @@ from tests.flows.front import Front
 from tests.flows.op import FORUM
 
 from broker.domain.account import AccountStatus
+from broker.domain.claims import PICTURE
 from broker.errors import AccountHeld, NotFound
 from broker.flows.support import AccountSupport
 
@@ -48,3 +49,15 @@ async def test_on_hold_nobody_is_signed_in_or_signs_in_and_nothing_is_lost(front
     assert await support(front).find("anna") == before
     assert not await support(front).release(before)
     await front.back(await front.leave(), "anna")
+
+
+async def test_a_hold_undoes_no_change_of_the_person(front: Front) -> None:
+    """Looked at, then changed or closed by its owner before the hold."""
+    session = (await front.person("anna")).started.session
+    before = await front.account.load(session.account)
+    await front.account.change(session.account, PICTURE, "")
+    assert await support(front).hold(before)
+    assert PICTURE not in front.accounts[session.account].profile
+    await front.account.close(session)
+    with pytest.raises(NotFound):
+        await support(front).release(before)

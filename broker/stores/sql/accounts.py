@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import Select, bindparam, delete, literal_column, null, select, union_all, update
@@ -43,9 +44,9 @@ def standing_account() -> Select[Any]:
     )
 
 
-_LOAD: Final = define(select(accounts.c.sealed).where(accounts.c.id == parameter(accounts.c.id)))
+_LOAD: Final = define(select(accounts.c.sealed, accounts.c.version).where(accounts.c.id == parameter(accounts.c.id)))
 _BY_IDENTITY: Final = define(
-    select(accounts.c.sealed, *_LINK_COLUMNS)
+    select(accounts.c.sealed, accounts.c.version, *_LINK_COLUMNS)
     .join_from(links, accounts, accounts.c.id == links.c.account)
     .where(links.c.identity_key == parameter(links.c.identity_key), accounts.c.sealed.is_not(None))
 )
@@ -54,17 +55,17 @@ _LINKS: Final = define(
 )
 _NAME_TAKEN: Final = define(select(accounts.c.id).where(accounts.c.name_key == parameter(accounts.c.name_key)))
 _BY_USER_NAME: Final = define(
-    select(accounts.c.id, accounts.c.sealed).where(
+    select(accounts.c.id, accounts.c.sealed, accounts.c.version).where(
         accounts.c.name_key == parameter(accounts.c.name_key), accounts.c.sealed.is_not(None)
     )
 )
 # One statement for what every authorization needs: the account's row first, then its receipts in order.
 _WITH_RECEIPTS: Final = define(
     union_all(
-        select(literal_column("0").label("seq"), accounts.c.sealed.label("cell")).where(
+        select(literal_column("0").label("seq"), accounts.c.sealed.label("cell"), accounts.c.version).where(
             accounts.c.id == bindparam("p_account"), accounts.c.sealed.is_not(None)
         ),
-        select(receipts.c.seq, receipts.c.body).where(
+        select(receipts.c.seq, receipts.c.body, literal_column("0")).where(
             receipts.c.account == bindparam("p_account"),
             receipts.c.purpose == parameter(receipts.c.purpose),
             receipts.c.counterparty == parameter(receipts.c.counterparty),
@@ -75,8 +76,13 @@ _WITH_RECEIPTS: Final = define(
 ADD: Final = define_insert(accounts)
 SAVE: Final = define(
     update(accounts)
-    .where(accounts.c.id == parameter(accounts.c.id), accounts.c.sealed.is_not(None))
+    .where(
+        accounts.c.id == parameter(accounts.c.id),
+        accounts.c.sealed.is_not(None),
+        accounts.c.version == parameter(accounts.c.version, "p_loaded"),
+    )
     .values(
+        version=parameter(accounts.c.version),
         sealed=parameter(accounts.c.sealed),
         name_key=parameter(accounts.c.name_key),
         email_key=parameter(accounts.c.email_key),
@@ -122,7 +128,14 @@ def account_params(account: Account, ring: KeyRing) -> Params:
         "p_name_key": None if name is None else name_blind(ring, user_name_key(name.value)),
         "p_email_key": ring.blind("email", email_key(email.value)) if email is not None and email.verified else None,
         "p_erased_at": None,
+        "p_version": account.version,
     }
+
+
+def saved_params(account: Account, ring: KeyRing) -> Params:
+    """What the account's row holds from now on, and which version of it that is to be written over."""
+    loaded = account.version
+    return {**account_params(replace(account, version=loaded + 1), ring), "p_loaded": loaded}
 
 
 def name_blind(ring: KeyRing, name_key: str) -> bytes:
@@ -153,8 +166,10 @@ def _link_place(link_id: str, account: str) -> str:
     return f"links/{link_id} {account}/sealed"
 
 
-def open_account(sealed: bytes, account: str, ring: KeyRing) -> Account:
-    return decode_account(ring.open(sealed, f"accounts/{account}/sealed"))
+def open_account(sealed: bytes, version: int, account: str, ring: KeyRing) -> Account:
+    """The column says which version it is: an older program may have written the cell, and knew of none."""
+    found = decode_account(ring.open(sealed, f"accounts/{account}/sealed"))
+    return found if found.version == version else replace(found, version=version)
 
 
 def _open_link(row: Row, ring: KeyRing) -> Link:
@@ -183,15 +198,15 @@ class SqlAccounts:
         rows = await self._driver.read(_LOAD, {"p_id": account})
         if not rows or rows[0][0] is None:
             return None
-        return await self._ring.reading(lambda: open_account(rows[0][0], account, self._ring))
+        return await self._ring.reading(lambda: open_account(rows[0][0], rows[0][1], account, self._ring))
 
     async def by_identity(self, key: IdentityKey) -> tuple[Account, Link] | None:
         rows = await self._driver.read(_BY_IDENTITY, {"p_identity_key": identity_blind(self._ring, key)})
         if not rows:
             return None
-        sealed, *link = rows[0]
+        sealed, version, *link = rows[0]
         return await self._ring.reading(
-            lambda: (open_account(sealed, link[1], self._ring), _open_link(link, self._ring))
+            lambda: (open_account(sealed, version, link[1], self._ring), _open_link(link, self._ring))
         )
 
     async def links(self, account: AccountId) -> tuple[Link, ...]:
@@ -202,8 +217,8 @@ class SqlAccounts:
         rows = await self._driver.read(_BY_USER_NAME, {"p_name_key": name_blind(self._ring, name_key)})
         if not rows:
             return None
-        account, sealed = rows[0]
-        return await self._ring.reading(lambda: open_account(sealed, account, self._ring))
+        account, sealed, version = rows[0]
+        return await self._ring.reading(lambda: open_account(sealed, version, account, self._ring))
 
     async def is_user_name_free(self, name_key: str) -> bool:
         return not await self._driver.read(_NAME_TAKEN, {"p_name_key": name_blind(self._ring, name_key)})
@@ -218,7 +233,7 @@ class SqlAccounts:
             return None
         return await self._ring.reading(
             lambda: (
-                open_account(rows[0][1], account, self._ring),
+                open_account(rows[0][1], rows[0][2], account, self._ring),
                 tuple(decode_receipt(bytes(row[1])) for row in rows[1:]),
             )
         )

@@ -47,7 +47,7 @@ _NOW: Final = bindparam("p_now", type_=BigInteger)
 
 _LOAD: Final = define(select(grants.c.body, grants.c.revoked_at).where(grants.c.id == parameter(grants.c.id)))
 _WITH_ACCOUNT: Final = define(
-    select(grants.c.body, grants.c.revoked_at, accounts.c.id, accounts.c.sealed)
+    select(grants.c.body, grants.c.revoked_at, accounts.c.id, accounts.c.sealed, accounts.c.version)
     .join_from(grants, accounts, accounts.c.id == grants.c.account)
     .where(
         grants.c.id == parameter(grants.c.id),
@@ -269,8 +269,10 @@ class SqlGrants:
         rows = await self._driver.read(_WITH_ACCOUNT, {"p_id": grant, "p_token": token_id})
         if not rows:
             return None
-        body, revoked_at, account, sealed = rows[0]
-        return await self._ring.reading(lambda: (_grant(body, revoked_at), open_account(sealed, account, self._ring)))
+        body, revoked_at, account, sealed, version = rows[0]
+        return await self._ring.reading(
+            lambda: (_grant(body, revoked_at), open_account(sealed, version, account, self._ring))
+        )
 
     async def of_account(self, account: AccountId, *, client: ClientId | None = None) -> tuple[Grant, ...]:
         params = {"p_account": account, "p_client": client, "p_now": micros(self._clock.now())}

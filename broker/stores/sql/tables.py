@@ -55,6 +55,7 @@ accounts: Final = Table(
     _bytes("name_key", nullable=True),
     _bytes("email_key", nullable=True),  # of an address we vouch for only
     _time("erased_at", nullable=True),
+    Column("version", BigInteger, nullable=False, server_default="0"),  # of the account in `sealed`
     UniqueConstraint("name_key"),
     UniqueConstraint("email_key"),
 )

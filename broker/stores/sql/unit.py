@@ -33,7 +33,7 @@ class SqlUnitOfWork:
         self._queue(accounts.ADD, accounts.account_params(account, self._ring))
 
     def save_account(self, account: Account) -> None:
-        self._queue(accounts.SAVE, accounts.account_params(account, self._ring), conflict="account")
+        self._queue(accounts.SAVE, accounts.saved_params(account, self._ring), conflict="stale")
         if account.status is not AccountStatus.ACTIVE:
             self._queue(grants.HOLD_STATUSES, {"p_account": account.id, "p_now": micros(self._clock.now())})
 

@@ -250,6 +250,7 @@ ALIASES: Final[Mapping[str, str]] = {
     "user_name_taken": "form_invalid",
     "csrf": "forbidden",
     "store_unavailable": "unavailable",
+    "overtaken": "unavailable",
     "temporarily_unavailable": "unavailable",
     "invalid_redirect_uri": "site_misconfigured",
     "unsupported_response_type": "site_misconfigured",
