@@ -25,6 +25,8 @@ class Ear:
 
     url: str = ""
     heard: list[str] = field(default_factory=list)
+    fields: list[set[str]] = field(default_factory=list)
+    """Names of what each message held."""
     answers: list[int] = field(default_factory=list)
     """What it answers next; 200 when there is nothing here."""
 
@@ -69,6 +71,7 @@ def listening() -> Iterator[Ear]:
 
     async def hear(request: Request) -> Response:
         form = await request.form()
+        ear.fields.append(set(form))
         ear.heard.append(str(form["logout_token"]))
         return Response(status_code=ear.answers.pop(0) if ear.answers else 200)
 
