@@ -22,6 +22,11 @@ REFRESH_RETRY: Final = timedelta(seconds=30)
 
 OFFLINE_ACCESS: Final = Scope("offline_access")
 
+QUERY: Final = "query"
+FORM_POST: Final = "form_post"
+RESPONSE_MODES: Final = (QUERY, FORM_POST)
+"""How an answer may travel to the site. Never behind a `#`: a code has no business in scripts."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthorizationRequest:

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import count
-from urllib.parse import urlencode
 
 from broker.domain import tokens
 from broker.domain.account import Account, AccountStatus, ProfileValue, Source
@@ -28,6 +27,7 @@ from broker.domain.transaction import Facts, SignInTransaction
 from broker.domain.values import ClaimName, ClientId, GrantId, ReceiptId
 from broker.errors import ConsentRequired, FormInvalid, LoginRequired, SignInRequired
 from broker.flows.anew import anew
+from broker.flows.answers import Answer, AnswerTo, answer, to_whom
 from broker.flows.ledger import LedgerWriter
 from broker.flows.status import StatusLists
 
@@ -74,23 +74,10 @@ class Situation:
         return text_version(self.shown_digest, self.session.sid if self.session else "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """Where to send the browser with what."""
-
-    url: str
-
-
 def shown_digest(client: Client, asked: tuple[AskedClaim, ...]) -> str:
     """Names, purposes and versions, never values (decision 15)."""
     rows = [f"{ask.claim}:{ask.version}:{ask.needed}" for ask in asked]
     return text_version(client.client_id, client.version, *rows)
-
-
-def answer_url(redirect_uri: str, params: Mapping[str, str | None]) -> str:
-    """The redirect URI with the answer's parameters behind its own query, each exactly once."""
-    query = urlencode({name: value for name, value in params.items() if value is not None})
-    return f"{redirect_uri}{'&' if '?' in redirect_uri else '?'}{query}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,9 +228,7 @@ class AuthorizeFlow:
             return await self._take_back(grant, request, LoginRequired.code)
         if not await self._is_agreed(situation, claims):
             return await self._take_back(grant, request, ConsentRequired.code)
-        return Answer(
-            url=answer_url(request.redirect_uri, {"code": secret, "state": request.state, "iss": self.issuer})
-        )
+        return self.answer(to_whom(request), {"code": secret})
 
     async def _is_live(self, session: Session) -> bool:
         """Whether it was not ended since this request began.
@@ -332,10 +317,12 @@ class AuthorizeFlow:
         return self.deny(situation.request)
 
     def deny(self, request: AuthorizationRequest, error: str = "access_denied") -> Answer:
-        """An error answer to a verified address, with the site's own state and our name (RFC 9207)."""
-        return Answer(
-            url=answer_url(request.redirect_uri, {"error": error, "state": request.state, "iss": self.issuer})
-        )
+        """An error answer to a verified address."""
+        return self.answer(to_whom(request), {"error": error})
+
+    def answer(self, to: AnswerTo, params: Mapping[str, str]) -> Answer:
+        """What the site hears, with its own state and our name."""
+        return answer(to, params, self.issuer)
 
     async def _decided(
         self,

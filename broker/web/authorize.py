@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from broker.domain.checks.authorization import (
+    answerable_mode,
     answerable_state,
     check_redirect_uri,
     find_client,
@@ -13,9 +14,10 @@ from broker.domain.checks.authorization import (
 )
 from broker.domain.transaction import Step, next_step, without_pages
 from broker.errors import InvalidRequest
-from broker.web.call import AnswerTo, Call, see_other
+from broker.flows.answers import AnswerTo
+from broker.web.call import Call, see_other
 from broker.web.forms import FORM, MAX_BODY, parse_pairs, read_body
-from broker.web.steps import hold, new_transaction, step_url, with_transaction
+from broker.web.steps import hold, new_transaction, send, step_url, with_transaction
 
 SEALED = "authorization request"
 POSTED_FOR = 60
@@ -29,12 +31,12 @@ async def authorize(call: Call) -> Response:
     client = find_client(params, world.clients)
     call.client = client
     redirect_uri = check_redirect_uri(params, client)
-    call.answer_to = AnswerTo(redirect_uri=redirect_uri, state=answerable_state(params))
+    call.answer_to = AnswerTo(redirect_uri=redirect_uri, state=answerable_state(params), mode=answerable_mode(params))
     request = read_request(params, client, redirect_uri)
     situation = await world.authorize.look(client, request, call.session)
     step = next_step(world.authorize.facts(situation, None))
     if step is Step.DONE:
-        return see_other((await world.authorize.issue(situation)).url)
+        return send(call, await world.authorize.issue(situation), client.name)
     if "none" in request.prompt and (error := without_pages(step)) is not None:
         raise error
     call.locale = world.renderer.locale_for(request.ui_locales, call.locale)

@@ -6,10 +6,11 @@ from starlette.responses import Response
 
 from broker.domain.values import ClaimName
 from broker.errors import BadRequest, FormInvalid, SignInExpired
-from broker.flows.authorize import Answer, Situation
+from broker.flows.answers import Answer
+from broker.flows.authorize import Situation
 from broker.web import views
 from broker.web.call import Call
-from broker.web.steps import go_on, leave, opened, situation_of, without_transaction
+from broker.web.steps import go_on, opened, send, situation_of, without_transaction
 
 
 async def share(call: Call) -> Response:
@@ -31,7 +32,7 @@ async def decide_share(call: Call) -> Response:
     except FormInvalid as problem:
         return call.page(views.share(call, situation, form=call.form, problems=problem.fields), problem.status)
     await call.world.box.drop(carried)
-    return without_transaction(call, leave(call, answer.url, situation.client.name), carried.transaction)
+    return without_transaction(call, send(call, answer, situation.client.name), carried.transaction)
 
 
 async def _decide(call: Call, situation: Situation, decision: str | None) -> Answer:

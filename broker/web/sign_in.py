@@ -31,6 +31,7 @@ from broker.web.steps import (
     leave,
     new_transaction,
     opened,
+    send,
     situation_of,
     step_url,
     with_transaction,
@@ -204,7 +205,7 @@ async def cancel(call: Call) -> Response:
     if situation is None:
         return without_transaction(call, see_other("/" if call.session is None else transaction.return_to), transaction)
     answer = call.world.authorize.deny(situation.request)
-    return without_transaction(call, leave(call, answer.url, situation.client.name), transaction)
+    return without_transaction(call, send(call, answer, situation.client.name), transaction)
 
 
 async def step_up(call: Call) -> Response:

@@ -13,7 +13,7 @@ from broker.domain import tokens
 from broker.domain.client import Client
 from broker.domain.values import ClientId
 from broker.errors import BadRequest, InvalidRedirectURI, SignInRequired
-from broker.flows.authorize import answer_url
+from broker.flows.answers import answer_url
 from broker.web import views
 from broker.web.call import Call, see_other
 from broker.web.forms import FORM, parse_pairs, read_body

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from starlette.responses import Response
 
 from broker.domain.client import redirect_matches
-from broker.domain.grant import AuthorizationRequest
+from broker.domain.grant import FORM_POST, AuthorizationRequest
 from broker.domain.transaction import Facts, SignInTransaction, Step, TransactionPurpose, next_step
 from broker.errors import LoginRequired, SignInExpired, TooManyAttempts
+from broker.flows.answers import Answer, to_whom
 from broker.flows.authorize import Situation
 from broker.flows.transactions import Carried
 from broker.web import views
-from broker.web.call import AnswerTo, Call, see_other
+from broker.web.call import Call, see_other
 
 LARGE_PER_MINUTE = 20
 
@@ -80,7 +83,7 @@ async def situation_of(call: Call, transaction: SignInTransaction) -> Situation 
     if client is None or not client.enabled or not redirect_matches(client, request.redirect_uri):
         raise SignInExpired(detail="client changed or disabled meanwhile")
     call.client = client
-    call.answer_to = AnswerTo(redirect_uri=request.redirect_uri, state=request.state)
+    call.answer_to = to_whom(request)
     return await call.world.authorize.look(client, request, call.session)
 
 
@@ -114,7 +117,7 @@ async def go_on(call: Call, carried: Carried, changed: SignInTransaction | None 
     if situation is not None and call.world.authorize.is_somebody_else(situation, transaction):
         await call.world.box.drop(carried)
         answer = call.world.authorize.deny(situation.request, LoginRequired.code)
-        return without_transaction(call, leave(call, answer.url, situation.client.name), transaction)
+        return without_transaction(call, send(call, answer, situation.client.name), transaction)
     step = next_step(await facts_of(call, transaction, situation))
     if step is not Step.DONE:
         if changed is not None:
@@ -124,12 +127,26 @@ async def go_on(call: Call, carried: Carried, changed: SignInTransaction | None 
     if situation is None:
         return without_transaction(call, see_other(transaction.return_to), transaction)
     answer = await call.world.authorize.issue(situation)
-    return without_transaction(call, leave(call, answer.url, situation.client.name), transaction)
+    return without_transaction(call, send(call, answer, situation.client.name), transaction)
 
 
 def without_transaction(call: Call, response: Response, transaction: SignInTransaction) -> Response:
     """It is over: the browser keeps a word that it was."""
     call.world.cookies.set_transaction(call.request, response, transaction.id, call.world.box.over(transaction))
+    return response
+
+
+def send(call: Call, answer: Answer, to: str) -> Response:
+    """Send the browser with the answer to the site called `to`: by its address, or as a form that it posts there.
+
+    The form works without scripts, through its button, and may be submitted to that site's origin and nowhere else
+    (OAuth 2.0 Form Post Response Mode; catalogue 111).
+    """
+    if answer.mode != FORM_POST:
+        return leave(call, answer.url, to)
+    parts = urlsplit(answer.redirect_uri)
+    response = call.page(views.post_back(to, answer.redirect_uri, answer.params))
+    call.world.headers.posting_to(response, parts.scheme, parts.netloc)
     return response
 
 

@@ -17,6 +17,7 @@ for (const form of document.querySelectorAll("form[method=post]")) {
     }, 400);
   });
 }
+document.querySelector("form[data-at-once]")?.requestSubmit();
 addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
 
 const here = Intl.DateTimeFormat().resolvedOptions().timeZone;

@@ -17,7 +17,7 @@ from broker.domain.session import Session
 from broker.domain.transaction import Step, next_step
 from broker.domain.values import ClaimName
 from broker.errors import FormInvalid, SignInRequired
-from broker.flows.authorize import answer_url
+from broker.flows.answers import answer_url
 
 
 @pytest.fixture

@@ -205,7 +205,7 @@ UNSUPPORTED: list[tuple[dict[str, str | None], str]] = [
     ({"response_type": "code token"}, "unsupported_response_type"),
     ({"response_type": None}, "invalid_request"),
     ({"response_mode": "fragment"}, "invalid_request"),
-    ({"response_mode": "form_post"}, "invalid_request"),
+    ({"response_mode": "web_message"}, "invalid_request"),
     ({"response_mode": "jwt"}, "invalid_request"),
     ({"scope": None}, "invalid_scope"),
     ({"scope": "profile"}, "invalid_scope"),

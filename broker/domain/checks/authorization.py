@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from broker.domain.client import Client, redirect_matches
-from broker.domain.grant import AuthorizationRequest
+from broker.domain.grant import QUERY, RESPONSE_MODES, AuthorizationRequest
 from broker.domain.values import ClientId, Scope
 from broker.errors import (
     InvalidRedirectURI,
@@ -109,8 +109,11 @@ def _response_type(params: Params, _client: Client) -> None:
 
 
 def _response_mode(params: Params, _client: Client) -> None:
-    if params.get("response_mode", "query") != "query":
-        raise InvalidRequest(detail="response_mode is not query", public="Only the response mode query is supported.")
+    if params.get("response_mode", QUERY) not in RESPONSE_MODES:
+        raise InvalidRequest(
+            detail="response_mode unknown",
+            public="The response modes are query and form_post, for a code never fragment.",
+        )
 
 
 def _request_objects(params: Params, _client: Client) -> None:
@@ -185,7 +188,7 @@ def read_request(params: Params, client: Client, redirect_uri: str) -> Authoriza
         client_id=client.client_id,
         redirect_uri=redirect_uri,
         response_type="code",
-        response_mode="query",
+        response_mode=params.get("response_mode", QUERY),
         scopes=asked & client.scopes,
         state=params.get("state"),
         nonce=params.get("nonce"),
@@ -208,11 +211,18 @@ def answerable_state(params: Params) -> str | None:
     return None if any(ch < " " or ch == "\x7f" for ch in state) else state
 
 
+def answerable_mode(params: Params) -> str:
+    """How an error answer travels: as the site asked if it asked for a way that there is, else as it does by itself."""
+    mode = params.get("response_mode", QUERY)
+    return mode if mode in RESPONSE_MODES else QUERY
+
+
 __all__ = [
     "CHECKS",
     "KNOWN_PARAMETERS",
     "Params",
     "ProtocolError",
+    "answerable_mode",
     "answerable_state",
     "check_redirect_uri",
     "find_client",

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from broker.domain.checks.authorization import PROMPTS
 from broker.domain.claims import COMPANIONS, SCOPES
+from broker.domain.grant import RESPONSE_MODES
 from broker.flows.keys import CACHED_FOR
 from broker.web.call import Call
 
@@ -32,7 +33,7 @@ def build_metadata(issuer: str, locales: tuple[str, ...], claims: frozenset[str]
         "end_session_endpoint": f"{issuer}/end-session",
         "scopes_supported": [str(scope) for scope in SCOPES],
         "response_types_supported": ["code"],
-        "response_modes_supported": ["query"],
+        "response_modes_supported": list(RESPONSE_MODES),
         "grant_types_supported": ["authorization_code", "refresh_token"],
         "subject_types_supported": ["pairwise", "public"],
         "id_token_signing_alg_values_supported": ["RS256", "ES256"],

@@ -71,6 +71,19 @@ class Leaving(Page):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PostBack(Page):
+    """The answer to a site that wants it posted: a form to send there, by script or by its button."""
+
+    template: ClassVar[str] = "sign_in/post_back.html"
+    to: str
+    """The site's name."""
+    action: str = field(repr=False)
+    fields: tuple[tuple[str, str], ...] = field(repr=False)
+    """Names and values of the answer."""
+    host: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PreviewRow:
     """One field of the preview. Its tick is `use=<claim>`, its text box `v-<claim>`."""
 

@@ -16,7 +16,18 @@ from broker.web.views.my_account import (
     ways,
 )
 from broker.web.views.posting import posting, posting_opt_in, posting_settings
-from broker.web.views.steps import age, chooser, finish, kept_nothing, leaving, policy, preview, share, too_young
+from broker.web.views.steps import (
+    age,
+    chooser,
+    finish,
+    kept_nothing,
+    leaving,
+    policy,
+    post_back,
+    preview,
+    share,
+    too_young,
+)
 from broker.web.views.texts import accessibility, cookies, help_page, home, privacy, terms
 
 __all__ = [
@@ -42,6 +53,7 @@ __all__ = [
     "news",
     "overview",
     "policy",
+    "post_back",
     "posting",
     "posting_opt_in",
     "posting_settings",

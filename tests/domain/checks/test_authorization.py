@@ -197,15 +197,24 @@ def test_the_response_type_is_required() -> None:
         asked(response_type=None)
 
 
-@pytest.mark.parametrize("mode", ["fragment", "form_post", "jwt", "query.jwt", "web_message", "Query"])
-def test_only_the_query_is_answered_in(mode: str) -> None:
-    """Catalogue 12."""
-    with pytest.raises(InvalidRequest):
+@pytest.mark.parametrize("mode", ["fragment", "web_message", "Query", "form_post ", "fragment.jwt"])
+def test_a_code_never_goes_behind_a_fragment(mode: str) -> None:
+    """Nor any other way than those there are; the site hears it as it does by itself (catalogue 12)."""
+    with pytest.raises(InvalidRequest) as raised:
         asked(response_mode=mode)
+    assert raised.value.redirectable
+    assert checks.answerable_mode({"response_mode": mode}) == "query"
 
 
-def test_the_query_may_be_asked_for_by_name() -> None:
-    assert asked(response_mode="query").response_mode == "query"
+@pytest.mark.parametrize("mode", ["query", "form_post"])
+def test_the_answer_goes_the_way_the_site_asked_for(mode: str) -> None:
+    """So does an error (OAuth 2.0 Multiple Response Types §2.1)."""
+    assert asked(response_mode=mode).response_mode == mode
+    assert checks.answerable_mode({"response_mode": mode}) == mode
+
+
+def test_a_site_that_asks_for_no_way_is_answered_in_the_query() -> None:
+    assert asked().response_mode == checks.answerable_mode({}) == "query"
 
 
 @pytest.mark.parametrize(

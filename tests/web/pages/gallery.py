@@ -114,6 +114,12 @@ def _sign_in() -> dict[str, Page]:
         "too-young": pages.TooYoung(site=FORUM),
         "too-young-again": pages.TooYoung(action=f"{F}/age"),
         "leaving": pages.Leaving(to="Facebook", url="https://facebook.example/x?a=1&b=2", host="facebook.example"),
+        "post-back": pages.PostBack(
+            to="Sailing Forum",
+            action="https://forum.example/cb?a=1&b=2",
+            fields=(("code", "dwc_1"), ("state", '"><b>x</b>'), ("iss", "https://login.example")),
+            host="forum.example",
+        ),
         "preview": preview,
         "preview-declined": replace(preview, rows=(ROWS[0], *DECLINED), can_ask_again=True),
         "preview-nothing": replace(preview, rows=(replace(ROWS[0], status="absent", value=""),), provider="Steam"),
