@@ -174,12 +174,15 @@ class _QuietServer(wiki.ThreadingServer):
 
 
 @contextmanager
-def open_town(folder: Path, chromium: Chromium, authority: Authority) -> Iterator[Town]:
-    """Start everything; the first visitor starts the browser."""
+def open_town(folder: Path, chromium: Chromium, authority: Authority, *, more: str = "") -> Iterator[Town]:
+    """Start everything; the first visitor starts the browser. `more`: what else the broker's configuration holds."""
     town = Town(chromium, authority, {name: free_port() for name in HOSTS}, folder)
     chromium.hosts |= {HOSTS[name]: port for name, port in town.ports.items()}
     secrets = {name: f"{name}-secret-0123456789abcdef0123" for name in HOSTS}
     config = _write_config(town, authority, secrets)
+    if more:
+        (config / "conf.d").mkdir()
+        (config / "conf.d" / "50-more.toml").write_text(more)
     with ExitStack() as stack:
         stack.enter_context(names_on_loopback())
 
