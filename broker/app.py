@@ -315,6 +315,7 @@ def _compose(
         subject_key=subject_key,
         sid_key=sid_key,
         letters=_mailer(settings, world, loaded.presets),
+        count=telemetry.metrics.logout_token,
     )
     keys = KeyFlow(keys=durable.keys, box=key_box, clock=clock, entropy=entropy)
     return Opened(world=world, keys=keys, deliverer=deliverer, health=health, stores=stores)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -46,6 +46,10 @@ class Log(Protocol):
     def event(self, name: str, /, **facts: str | float | None) -> None: ...
 
 
+def _count_nothing(_site: str, _outcome: str) -> None:
+    """Nobody asked for numbers."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deliverer:
     """Sends logout tokens (OpenID Connect Back-Channel Logout §2.5) and letters.
@@ -65,6 +69,8 @@ class Deliverer:
     sid_key: bytes
     letters: Letters | None = None
     """`None`: nobody is written to."""
+    count: Callable[[str, str], None] = _count_nothing
+    """Told the site and what became of one try: `delivered`, `delayed` or `given_up`."""
 
     async def run(self) -> None:
         """Until cancelled. A database that is away is waited for, and no delivery that breaks stops the others."""
@@ -102,13 +108,16 @@ class Deliverer:
         error = await self._send(delivery, client, client.backchannel_logout_uri)
         if not error:
             await self.durable.outbox.done(delivery.id)
+            self.count(client.client_id, "delivered")
             self.log.event("logout_token_delivered", client=client.client_id, attempts=delivery.attempts + 1)
         elif delivery.attempts >= len(RETRIES):
             await self.durable.outbox.give_up(delivery.id, error)
+            self.count(client.client_id, "given_up")
             self.log.event("logout_token_given_up", client=client.client_id, reason=error)
         else:
             due = self.clock.now() + RETRIES[delivery.attempts]
             await self.durable.outbox.retry(delivery.id, due, error)
+            self.count(client.client_id, "delayed")
             self.log.event(
                 "logout_token_delayed", client=client.client_id, reason=error, attempts=delivery.attempts + 1
             )

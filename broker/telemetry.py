@@ -20,7 +20,7 @@ from structlog.contextvars import bind_contextvars, clear_contextvars, merge_con
 from broker.log_lines import ALLOWED, LEVELS, Fact, as_json, clean, escape, faults, frames, readable, redact
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+    from prometheus_client import CollectorRegistry, Counter, Histogram
 
     from broker.settings import Settings
 
@@ -100,7 +100,7 @@ class NoMetrics:
     def sign_in(self, provider: str, step: str, outcome: str) -> None: ...
     def token_issued(self, grant_type: str) -> None: ...
     def egress(self, host: str, outcome: str, seconds: float) -> None: ...
-    def outbox_pending(self, count: int) -> None: ...
+    def logout_token(self, site: str, outcome: str) -> None: ...
 
 
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -133,8 +133,8 @@ class Metrics:
         self._egress_seconds: Histogram = histogram(
             "doorward_egress_request_seconds", "Time others took.", ("host",), registry=where, buckets=_BUCKETS
         )
-        self._pending: Gauge = prometheus.Gauge(
-            "doorward_outbox_pending", "Deliveries waiting.", registry=where, multiprocess_mode="livemostrecent"
+        self._logout_tokens: Counter = counter(
+            "doorward_logout_tokens", "Tries to tell a site that a session is over.", ("site", "outcome"), registry=where
         )
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
@@ -155,9 +155,9 @@ class Metrics:
         self._egress.labels(host, outcome).inc()
         self._egress_seconds.labels(host).observe(seconds)
 
-    def outbox_pending(self, count: int) -> None:
-        """How many deliveries wait now."""
-        self._pending.set(count)
+    def logout_token(self, site: str, outcome: str) -> None:
+        """One try to tell a site: `delivered`, `delayed` or `given_up`; sites come from settings."""
+        self._logout_tokens.labels(site, outcome).inc()
 
 
 AnyMetrics = Metrics | NoMetrics

@@ -46,7 +46,7 @@ def list_keys(config: Path, *, as_json: bool) -> None:
     """
     from broker.chance import SystemClock
 
-    rows = [_row(record) for record in run(_records(_ready(config)))]
+    rows = [_row(record) for record in run(_records(ready(config)))]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     elif not rows:
@@ -79,7 +79,7 @@ def rotate(config: Path, *, data: bool, resume: bool) -> None:
     """
     if resume and not data:
         fail("--resume belongs to --data.", code=2)
-    settings = _ready(config)
+    settings = ready(config)
     if not data:
         for record in run(_rotate_signing(settings)):
             click.echo(f"{record.kid} ({record.algorithm.value}) signs from {record.signs_from.isoformat(timespec='seconds')}.")
@@ -98,21 +98,22 @@ def migrate(config: Path) -> None:
     """
     from broker.stores.sql import schema
 
-    url = _ready(config).broker.database_url
+    url = ready(config).broker.database_url
     before = run(schema.revision(url))
     run(schema.migrate(url))
     after = run(schema.revision(url))
     click.echo(f"The database is at {after}, the newest." if before == after else f"The database went from {before or 'empty'} to {after}.")
 
 
-def _ready(config: Path) -> Settings:
+def ready(config: Path) -> Settings:
+    """The settings, and a place for the embedded database."""
     settings = loaded(config)
     make_data_folder(settings)
     return settings
 
 
 async def _records(settings: Settings) -> tuple[SigningKeyRecord, ...]:
-    stores = await _open(settings)
+    stores = await open_durable(settings)
     try:
         records: tuple[SigningKeyRecord, ...] = await stores.durable.keys.all()
         return records
@@ -125,7 +126,7 @@ async def _rotate_signing(settings: Settings) -> tuple[SigningKeyRecord, ...]:
     from broker.flows.keys import KeyFlow
     from broker.signing import KeyBox
 
-    stores = await _open(settings)
+    stores = await open_durable(settings)
     try:
         flow = KeyFlow(keys=stores.durable.keys, box=KeyBox(), clock=SystemClock(), entropy=SystemEntropy())
         await flow.load()
@@ -147,7 +148,7 @@ async def _rotate_data(settings: Settings, *, new: bool) -> int:
     )
 
 
-async def _open(settings: Settings) -> Any:
+async def open_durable(settings: Settings) -> Any:
     """The stores, without Redis: nothing here concerns browsers."""
     from broker.chance import SystemClock
     from broker.stores import open_stores

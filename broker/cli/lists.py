@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from broker.cli.common import config_option, fail, folder_of, loaded, table
+from broker.cli.common import DONE, REFUSED, config_option, fail, folder_of, loaded, table
 
 if TYPE_CHECKING:
     from broker.domain.client import Client
+    from broker.domain.ports import Delivery
     from broker.settings import Settings
 
 SECRET_BYTES: Final = 32
+MOST_UNTOLD: Final = 500
+"""Lines that are shown at most; more of them say nothing new."""
 
 
 @click.group()
@@ -52,6 +55,43 @@ def list_sites(config: Path, *, as_json: bool) -> None:
     """List the sites: where they are, what they ask for, and what is weaker there than it could be."""
     rows = [_site_row(client) for client in loaded(config).clients.values()]
     _show(rows, ("id", "name", "home page", "asks for", "notes"), "There is no site in sites.toml.", as_json=as_json)
+
+
+@site.command("untold")
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def list_untold(config: Path, *, as_json: bool) -> None:
+    """List what sites were to be told, that a session is over, and did not confirm.
+
+    Each line is one session at one site, without who it was: since when, how often it was tried, what went wrong, and
+    when it is tried again. What was given up stays listed for a month. Exit code 1 if there is anything.
+    """
+    from broker.cli.keys import ready, run
+
+    rows = [_untold_row(*one) for one in run(_untold(ready(config)))]
+    _show(rows, ("site", "since", "tries", "went wrong", "next try"), "Every site that was to be told has confirmed.", as_json=as_json)
+    raise SystemExit(REFUSED if rows else DONE)
+
+
+async def _untold(settings: Settings) -> list[tuple[Delivery, bool]]:
+    from broker.cli.keys import open_durable
+    from broker.flows.session import LOGOUT_TOKEN
+
+    stores = await open_durable(settings)
+    try:
+        return [one for one in await stores.durable.outbox.failing(MOST_UNTOLD) if one[0].kind == LOGOUT_TOKEN]
+    finally:
+        await stores.close()
+
+
+def _untold_row(delivery: Delivery, is_given_up: bool) -> dict[str, str]:
+    return {
+        "site": str(delivery.client),
+        "since": delivery.created_at.isoformat(timespec="seconds"),
+        "tries": str(delivery.attempts),
+        "went_wrong": delivery.last_error,
+        "next_try": "given up" if is_given_up else delivery.due_at.isoformat(timespec="seconds"),
+    }
 
 
 def _site_row(client: Client) -> dict[str, str]:

@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 import pytest
 from tests.config.folder import ENVIRON, KEY, PROVIDERS, SITES, write
-from tests.support.builders import account, link, receipt
+from tests.support.builders import account, delivery, link, receipt
 from tests.support.servers import PostgresServer
 from tests.support.source import ROOT
 
@@ -27,7 +27,7 @@ from broker.chance import SystemClock
 from broker.cli import main
 from broker.domain.account import Account, AccountStatus
 from broker.domain.claims import PREFERRED_USERNAME
-from broker.domain.values import AccountId
+from broker.domain.values import AccountId, ClientId
 from broker.stores import open_stores
 from broker.stores.sql.schema import HEAD
 
@@ -287,6 +287,34 @@ def test_sites_are_listed_with_what_is_weaker_there(config: Path) -> None:
     shown = doorward("site", "list", "-c", str(config)).stdout
     assert "without PKCE, may post" in shown
     assert "name?" in shown
+
+
+def test_sites_that_did_not_confirm_a_sign_out_are_listed_without_people(config: Path) -> None:
+    """Since when, how often, why and when next: enough to find out what is wrong there, and no more (catalogue 105)."""
+    assert doorward("keys", "rotate", "-c", str(config)).returncode == 0
+    assert doorward("site", "untold", "-c", str(config)).stdout.strip() == "Every site that was to be told has confirmed."
+
+    async def fail_twice() -> None:
+        url = f"sqlite:///{next(config.rglob('*.db'))}"
+        stores = await open_stores(database_url=url, redis_url=None, master_key=base64.b64decode(KEY), clock=SystemClock())
+        whose = {"client": ClientId("forum"), "payload": {"account": "ana-0", "sid": "sid-0"}}
+        late, lost, fine = (delivery(kind="logout_token", attempts=0, **whose) for _ in range(3))
+        unit = stores.durable.unit()
+        for one in (late, lost, fine):
+            unit.enqueue(one)
+        await unit.commit()
+        await stores.durable.outbox.retry(late.id, SystemClock().now() + timedelta(hours=1), "status 500")
+        await stores.durable.outbox.give_up(lost.id, "upstream_unavailable")
+        await stores.close()
+
+    asyncio.run(fail_twice())
+    done = doorward("site", "untold", "-c", str(config))
+    assert done.returncode == 1
+    assert [word in done.stdout for word in ("forum", "status 500", "upstream_unavailable", "given up")] == [True] * 4
+    assert "ana-0" not in done.stdout
+    assert "sid-0" not in done.stdout
+    rows = json.loads(doorward("site", "untold", "--json", "-c", str(config)).stdout)
+    assert sorted((row["tries"], row["went_wrong"]) for row in rows) == [("1", "status 500"), ("1", "upstream_unavailable")]
 
 
 def test_lists_hold_no_secret(config: Path) -> None:

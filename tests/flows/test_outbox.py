@@ -80,6 +80,7 @@ class Office:
     op: Op = field(default_factory=Op)
     sites: Sites = field(default_factory=Sites)
     events: Events = field(default_factory=Events)
+    counted: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for name in (FORUM, WIKI):
@@ -95,6 +96,7 @@ class Office:
             issuer=ISSUER,
             subject_key=b"s" * 32,
             sid_key=b"i" * 32,
+            count=lambda site, outcome: self.counted.append((site, outcome)),
         )
 
     async def enqueue(self, client: ClientId = FORUM, **more: object) -> Delivery:
@@ -152,6 +154,7 @@ async def test_what_a_site_took_is_sent_once(office: Office, status: int) -> Non
     office.sites.answers[address(FORUM)] = [status]
     await office.enqueue()
     assert [await office.deliverer.once() for _ in range(3)] == [1, 0, 0]
+    assert office.counted == [(FORUM, "delivered")]
     office.op.move(days=3)
     assert await office.deliverer.once() == 0
     assert len(office.sites.got) == 1
@@ -174,6 +177,7 @@ async def test_what_a_site_did_not_take_is_sent_again_later(office: Office, answ
     now = office.op.clock.now()
     assert await office.waiting() == (replace(delivery, attempts=1, last_error=reason, due_at=now + RETRIES[0]),)
     assert office.events.lines == [("logout_token_delayed", {"client": FORUM, "reason": reason, "attempts": 1})]
+    assert office.counted == [(FORUM, "delayed")]
     assert await office.deliverer.once() == 0
     office.op.clock.move(RETRIES[0])
     assert await office.deliverer.once() == 1
@@ -196,6 +200,7 @@ async def test_a_site_is_tried_for_two_days_at_growing_distances_and_then_given_
     assert list(RETRIES) == sorted(RETRIES)
     assert times[-1] > timedelta(days=1, hours=12)
     assert office.events.lines[-1] == ("logout_token_given_up", {"client": FORUM, "reason": "status 503"})
+    assert office.counted[-2:] == [(FORUM, "delayed"), (FORUM, "given_up")]
     assert await office.waiting() == ()
     office.op.move(days=20)
     assert await office.deliverer.once() == 0

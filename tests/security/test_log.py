@@ -209,12 +209,12 @@ def test_metrics_count_without_people_and_strangers_make_no_new_ones() -> None:
         metrics.token_issued(f"{SECRET}-{number}")
     metrics.sign_in("facebook", "callback", "SignedIn")
     metrics.egress("graph.facebook.test", "ok", 0.2)
-    metrics.outbox_pending(3)
+    metrics.logout_token("forum", "delayed")
     told = generate_latest(registry).decode()
     assert SECRET not in told
     assert 'doorward_http_requests_total{method="other",route="token",status="400"} 50.0' in told
     assert 'doorward_tokens_issued_total{grant_type="other"} 50.0' in told
-    assert "doorward_outbox_pending 3.0" in told
+    assert 'doorward_logout_tokens_total{outcome="delayed",site="forum"} 1.0' in told
 
 
 def test_without_a_reader_nothing_is_counted() -> None:
@@ -223,4 +223,4 @@ def test_without_a_reader_nothing_is_counted() -> None:
     nothing.sign_in("facebook", "begin", "ok")
     nothing.token_issued("authorization_code")
     nothing.egress("host", "ok", 0.1)
-    nothing.outbox_pending(1)
+    nothing.logout_token("forum", "delayed")
