@@ -75,7 +75,10 @@ class UnitOfWork(Protocol):
     """
 
     def add_account(self, account: Account) -> None:
-        """New. `commit` raises `Conflict("user_name")` or `Conflict("email")` if those are another account's."""
+        """New. `commit` raises `Conflict("user_name")` or `Conflict("email")` if those are another account's.
+
+        A user name is an account's from when it first took it, even after it took another: nobody else gets it.
+        """
         ...
 
     def save_account(self, account: Account) -> None:
@@ -175,7 +178,7 @@ class Accounts(Protocol):
         ...
 
     async def is_user_name_free(self, name_key: str) -> bool:
-        """`account.user_name_key` of the wanted name; names of closed accounts are never free."""
+        """`account.user_name_key` of the wanted name; one that was given up or whose account is closed is never free."""
         ...
 
     async def with_receipts(

@@ -51,7 +51,8 @@ class _Tables:
     """Everything durable."""
 
     accounts: dict[AccountId, Account] = field(default_factory=dict)
-    erased: dict[AccountId, str | None] = field(default_factory=dict)  # the user name's key stays taken
+    erased: dict[AccountId, datetime] = field(default_factory=dict)  # their ids stay taken
+    user_names: dict[str, AccountId] = field(default_factory=dict)  # every one that was ever taken, and whose
     links: dict[str, Link] = field(default_factory=dict)
     receipts: dict[str, ConsentReceipt] = field(default_factory=dict)
     disclosures: dict[tuple[str, ...], DisclosureRow] = field(default_factory=dict)
@@ -78,6 +79,15 @@ class _Tables:
     def check_account(self, account: AccountId) -> None:
         if account not in self.accounts:
             raise Conflict("account")
+
+    def take_unique(self, account: Account) -> None:
+        """What no two accounts may have: a user name for good, a proved address for as long as it is there."""
+        name, email = _name_key(account), _email_key(account)
+        if name is not None and self.user_names.setdefault(name, account.id) != account.id:
+            raise Conflict("user_name")
+        others = (other for other in self.accounts.values() if other.id != account.id)
+        if email is not None and any(_email_key(other) == email for other in others):
+            raise Conflict("email")
 
     def hold(self, account: AccountId, now: datetime) -> None:
         """The account's grants stand, and nothing of them may be used."""
@@ -128,7 +138,7 @@ class MemoryUnitOfWork:
         def step(tables: _Tables) -> None:
             if account.id in tables.accounts or account.id in tables.erased:
                 raise Conflict("account")
-            _check_unique(tables, account)
+            tables.take_unique(account)
             tables.accounts[account.id] = account
 
         self._steps.append(step)
@@ -138,7 +148,7 @@ class MemoryUnitOfWork:
             kept = tables.accounts.get(account.id)
             if kept is None or kept.version != account.version:
                 raise Conflict("stale")
-            _check_unique(tables, account)
+            tables.take_unique(account)
             tables.accounts[account.id] = replace(account, version=account.version + 1)
             if account.status is not AccountStatus.ACTIVE:
                 tables.hold(account.id, self._store.clock.now())
@@ -147,9 +157,8 @@ class MemoryUnitOfWork:
 
     def erase_account(self, account: AccountId, now: datetime) -> None:
         def step(tables: _Tables) -> None:
-            gone = tables.accounts.pop(account, None)
-            if gone is not None:
-                tables.erased[account] = _name_key(gone)
+            if tables.accounts.pop(account, None) is not None:
+                tables.erased[account] = now
             grants = {grant.id for grant in tables.grants.values() if grant.account == account}
             for grant in grants:
                 tables.revoke(tables.grants[grant], now)
@@ -349,15 +358,6 @@ class MemoryUnitOfWork:
         self._steps.append(step)
 
 
-def _check_unique(tables: _Tables, account: Account) -> None:
-    name, email = _name_key(account), _email_key(account)
-    others = [other for other in tables.accounts.values() if other.id != account.id]
-    if name is not None and (name in tables.erased.values() or any(_name_key(other) == name for other in others)):
-        raise Conflict("user_name")
-    if email is not None and any(_email_key(other) == email for other in others):
-        raise Conflict("email")
-
-
 class MemoryAccounts:
     """`ports.Accounts`."""
 
@@ -381,10 +381,7 @@ class MemoryAccounts:
         return next((account for account in accounts if _name_key(account) == name_key), None)
 
     async def is_user_name_free(self, name_key: str) -> bool:
-        tables = self._store.open_tables()
-        return name_key not in tables.erased.values() and all(
-            _name_key(account) != name_key for account in tables.accounts.values()
-        )
+        return name_key not in self._store.open_tables().user_names
 
     async def with_receipts(
         self, account: AccountId, purpose: Purpose, counterparty: str

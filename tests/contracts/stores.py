@@ -241,13 +241,60 @@ class AccountsContract:
         await unit.commit()
         assert await durable.accounts.by_user_name(user_name_key("Robin-Smith")) is None
 
-    async def test_a_user_name_given_up_is_free_for_others(self, durable: Durable) -> None:
+    async def test_a_user_name_given_up_is_nobody_elses(self, durable: Durable) -> None:
         account, _ = await kept_account(durable, profile=make.profile("firstname"))
+        other, _ = await kept_account(durable, profile=make.profile("somebody-else"))
         unit = durable.unit()
         unit.save_account(replace(account, profile=make.profile("secondname")))
         await unit.commit()
-        assert await durable.accounts.is_user_name_free(user_name_key("firstname"))
-        assert not await durable.accounts.is_user_name_free(user_name_key("secondname"))
+        for name in ("firstname", "secondname"):
+            assert not await durable.accounts.is_user_name_free(user_name_key(name))
+            unit = durable.unit()
+            unit.save_account(replace(other, profile=make.profile(name)))
+            assert await conflict_of(unit.commit()) == "user_name"
+            unit = durable.unit()
+            unit.add_account(make.account(profile=make.profile(name)))
+            assert await conflict_of(unit.commit()) == "user_name"
+        assert await durable.accounts.load(other.id) == other
+
+    async def test_a_user_name_given_up_can_be_taken_back(self, durable: Durable) -> None:
+        account, _ = await kept_account(durable, profile=make.profile("firstname"))
+        for name in ("secondname", "firstname", "f1rstname"):
+            now = await durable.accounts.load(account.id)
+            assert now is not None
+            unit = durable.unit()
+            unit.save_account(replace(now, profile=make.profile(name)))
+            await unit.commit()
+            assert await durable.accounts.by_user_name(user_name_key(name)) == replace(
+                account, profile=make.profile(name)
+            )
+
+    async def test_a_user_name_that_was_wanted_in_a_unit_that_failed_is_free(self, durable: Durable) -> None:
+        account, _ = await kept_account(durable, profile=make.profile("firstname"))
+        unit = durable.unit()
+        unit.save_account(replace(account, profile=make.profile("wanted"), version=account.version + 1))
+        assert await conflict_of(unit.commit()) == "stale"
+        assert await durable.accounts.is_user_name_free(user_name_key("wanted"))
+        await kept_account(durable, profile=make.profile("wanted"))
+
+    async def test_of_twenty_that_want_one_user_name_one_gets_it(self, durable: Durable) -> None:
+        """New ones and ones that take another name, while its owner gives it up."""
+        owner, _ = await kept_account(durable, profile=make.profile("owner"))
+        others = [(await kept_account(durable, profile=make.profile(f"other{n}")))[0] for n in range(TAKERS // 2)]
+        wanting: list[Callable[[], Awaitable[object]]] = []
+        for other in others:
+            for account, is_new in ((make.account(), True), (other, False)):
+                unit = durable.unit()
+                taker = replace(account, profile=make.profile("wanted"))
+                (unit.add_account if is_new else unit.save_account)(taker)
+                wanting.append(unit.commit)
+        unit = durable.unit()
+        unit.save_account(replace(owner, profile=make.profile("renamed")))
+        got = await outcomes([unit.commit, *wanting])
+        assert got[0] is None
+        assert got[1:].count(None) == 1
+        assert {conflict.what for conflict in got if isinstance(conflict, Conflict)} == {"user_name"}
+        assert not await durable.accounts.is_user_name_free(user_name_key("owner"))
 
     async def test_a_verified_address_belongs_to_one_account(self, durable: Durable) -> None:
         """catalogue 121"""

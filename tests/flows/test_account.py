@@ -159,6 +159,18 @@ async def test_a_user_name_can_be_changed_to_a_free_one(front: Front) -> None:
     assert front.accounts[session.account].claims[PREFERRED_USERNAME] == "anna"
 
 
+async def test_a_user_name_given_up_is_kept_for_whoever_had_it(front: Front) -> None:
+    """Nobody becomes who somebody was; they themselves may."""
+    ana, ben = await sign_up(front), await sign_up(front, "ben")
+    await front.account.change(ana.account, PREFERRED_USERNAME, "anna")
+    for name in ("ana", "ANA", "anna"):
+        with pytest.raises(FormInvalid) as refused:
+            await front.account.change(ben.account, PREFERRED_USERNAME, name)
+        assert refused.value.fields == {PREFERRED_USERNAME: "taken"}
+    await front.account.change(ana.account, PREFERRED_USERNAME, "ana")
+    assert front.accounts[ana.account].claims[PREFERRED_USERNAME] == "ana"
+
+
 async def test_an_account_closed_meanwhile_is_not_changed(front: Front) -> None:
     """Loaded in one tab, closed in the other (catalogue 130)."""
     session = await sign_up(front)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import Select, bindparam, delete, literal_column, null, select, union_all, update
+from sqlalchemy.dialects.postgresql import insert
 
 from broker.domain.account import Account, Link, user_name_key
 from broker.domain.claims import EMAIL, PREFERRED_USERNAME, email_key
@@ -21,7 +22,7 @@ from broker.stores.records import (
 )
 from broker.stores.sql.drivers import Driver
 from broker.stores.sql.statements import Params, Row, define, define_insert, insert_if, parameter
-from broker.stores.sql.tables import accounts, links, receipts
+from broker.stores.sql.tables import accounts, links, receipts, user_names
 from broker.stores.vault import KeyRing
 
 _LINK_COLUMNS: Final = (
@@ -53,7 +54,9 @@ _BY_IDENTITY: Final = define(
 _LINKS: Final = define(
     select(*_LINK_COLUMNS).where(links.c.account == parameter(links.c.account)).order_by(links.c.linked_at, links.c.id)
 )
-_NAME_TAKEN: Final = define(select(accounts.c.id).where(accounts.c.name_key == parameter(accounts.c.name_key)))
+_NAME_TAKEN: Final = define(
+    select(user_names.c.account).where(user_names.c.name_key == parameter(user_names.c.name_key))
+)
 _BY_USER_NAME: Final = define(
     select(accounts.c.id, accounts.c.sealed, accounts.c.version).where(
         accounts.c.name_key == parameter(accounts.c.name_key), accounts.c.sealed.is_not(None)
@@ -88,6 +91,16 @@ SAVE: Final = define(
         email_key=parameter(accounts.c.email_key),
     )
     .returning(accounts.c.id)
+)
+_take_name = insert(user_names).values({column: parameter(column) for column in user_names.columns})
+# Taken by whoever had it before, or by the first: whoever comes at the same moment waits here and then gets no row.
+TAKE_NAME: Final = define(
+    _take_name.on_conflict_do_update(
+        index_elements=["name_key"],
+        set_={"account": _take_name.excluded.account},
+        where=user_names.c.account == _take_name.excluded.account,
+    ).returning(user_names.c.account),
+    reads=[user_names],
 )
 LOCK: Final = define(
     select(accounts.c.id).where(accounts.c.id == bindparam("p_account")).with_for_update(), barrier=True

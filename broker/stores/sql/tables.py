@@ -51,13 +51,20 @@ accounts: Final = Table(
     "accounts",
     metadata,
     _text("id", primary_key=True),
-    _bytes("sealed", nullable=True),  # the account; NULL once erased, while id and name_key stay taken
-    _bytes("name_key", nullable=True),
+    _bytes("sealed", nullable=True),  # the account; NULL once erased, while its id stays taken
+    _bytes("name_key", nullable=True),  # of the user name it has now
     _bytes("email_key", nullable=True),  # of an address we vouch for only
     _time("erased_at", nullable=True),
     Column("version", BigInteger, nullable=False, server_default="0"),  # of the account in `sealed`
     UniqueConstraint("name_key"),
     UniqueConstraint("email_key"),
+)
+
+user_names: Final = Table(
+    "user_names",  # every one that was ever taken, and whose: given up or erased, it is nobody else's
+    metadata,
+    _bytes("name_key", primary_key=True),
+    _text("account"),
 )
 
 links: Final = Table(

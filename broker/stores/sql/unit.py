@@ -30,12 +30,22 @@ class SqlUnitOfWork:
         self._steps: list[Step] = []
 
     def add_account(self, account: Account) -> None:
-        self._queue(accounts.ADD, accounts.account_params(account, self._ring))
+        params = accounts.account_params(account, self._ring)
+        self._take_name(params)
+        self._queue(accounts.ADD, params)
 
     def save_account(self, account: Account) -> None:
-        self._queue(accounts.SAVE, accounts.saved_params(account, self._ring), conflict="stale")
+        params = accounts.saved_params(account, self._ring)
+        self._take_name(params)
+        self._queue(accounts.SAVE, params, conflict="stale")
         if account.status is not AccountStatus.ACTIVE:
             self._queue(grants.HOLD_STATUSES, {"p_account": account.id, "p_now": micros(self._clock.now())})
+
+    def _take_name(self, params: Params) -> None:
+        """Before the account itself is written: two who want one name meet here and nowhere else."""
+        if params["p_name_key"] is not None:
+            named = {"p_name_key": params["p_name_key"], "p_account": params["p_id"]}
+            self._queue(accounts.TAKE_NAME, named, conflict="user_name")
 
     def erase_account(self, account: AccountId, now: datetime) -> None:
         params: Params = {"p_account": account, "p_now": micros(now), "p_erased_at": micros(now)}
