@@ -268,9 +268,9 @@ SITE: Final = (
 )  # fmt: skip
 
 PROVIDER: Final = (
-    _text("kind", "How it speaks: facebook, openid_connect, …", needed=True),
-    _text("client_id", "What it knows us as.", needed=True),
-    _secret("client_secret", "What we prove ourselves to it with."),
+    _text("kind", "How it speaks: facebook, openid_connect, steam, …", needed=True),
+    _text("client_id", "What it knows us as. Steam knows us by our address alone."),
+    _secret("client_secret", "What we prove ourselves to it with. Steam: the key of its Web API."),
     _text("label", "What the button says. Nothing: the table's name."),
     _address("issuer", "OpenID Connect: who signs. Compared character by character."),
     _texts("fields", "What it may tell us, in the order to show.", ("name", "email", "picture")),

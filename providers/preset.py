@@ -21,11 +21,14 @@ ALGORITHMS: Final = ("RS256", "ES256", "PS256", "RS384", "RS512", "ES384", "PS38
 DEFAULT_ALGORITHMS: Final = ("RS256", "ES256")
 AUTH_METHODS: Final = ("client_secret_basic", "client_secret_post", "none")
 STATES: Final = ("on", "off")
+NAMELESS: Final = frozenset({"steam"})
+"""Kinds that know us by our address: OpenID 2.0 has neither client ids nor client secrets."""
 ENDPOINTS: Final = (
     "authorization", "token", "userinfo", "jwks", "discovery", "revocation",  # any provider
     "graph", "share",  # Facebook: the base of its API; the share window
 )  # fmt: skip
 
+_HOSTS: Final = {"facebook": "www.facebook.com", "steam": "steamcommunity.com"}
 _ID = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _POSTING_SCOPES = re.compile(
     r"publish_|(?:.*[.:_/])?write(?:$|[:_./])|read_write$|w_|pages_manage_|manage_pages|.*\.manage_posts|repo:|transition:"
@@ -60,7 +63,8 @@ class Preset:
     """A module of `providers`: `openid_connect`, `facebook`, …"""
     label: str
     """What the button says."""
-    client_id: str
+    client_id: str = ""
+    """What it knows us as; empty for `NAMELESS` kinds only."""
     client_secret: Secret = field(default=Secret(""), repr=False)
     issuer: str = ""
     """OpenID Connect: who must have signed. Compared character by character."""
@@ -97,7 +101,7 @@ class Preset:
     def shown_host(self) -> str:
         """The host a person will be sent to."""
         address = self.endpoints.get("authorization") or self.issuer
-        return self.host or urlsplit(address).hostname or {"facebook": "www.facebook.com"}.get(self.kind, "")
+        return self.host or urlsplit(address).hostname or _HOSTS.get(self.kind, "")
 
     @classmethod
     def from_table(cls, id: str, table: Mapping[str, object], where: Where | None = None) -> Preset:  # noqa: A002
@@ -139,8 +143,9 @@ class _Reader:
                 "", "is not usable as an id.", "Use small letters, digits, - and _; at most 32, a letter first."
             )
         out: dict[str, object] = {"id": ProviderId(self.id)}
-        for key in ("kind", "client_id"):
-            out[key] = self.text(key, needed=True)
+        out["kind"] = self.text("kind", needed=True)
+        if self.table.get("kind") not in NAMELESS:
+            out["client_id"] = self.text("client_id", needed=True)
         out["label"] = self.text("label", default=self.id.replace("_", " ").title())
         for key in ("graph_version", "host", "brand"):
             self._keep(out, key, self.text(key))
@@ -222,7 +227,7 @@ class _Reader:
             self.problem("client_secret", "is not text.", "Name a secret source.")
             return
         public = self.table.get("token_endpoint_auth_method") == "none"
-        if not value and not public:
+        if not value and not public and self.table.get("kind") not in NAMELESS:
             self.problem("client_secret", "is missing.", "Name a secret source, or the provider cannot know it is us.")
         out["client_secret"] = value
 

@@ -72,11 +72,22 @@ class UpstreamTokens:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Once:
+    """What must never have been seen before: an answer that can be shown to us by itself, again and again."""
+
+    key: str = field(repr=False)
+    until: datetime
+    """When it is refused anyway, because it is too old."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Identified:
     """The answer of `Provider.identify`."""
 
     identity: Identity
     tokens: UpstreamTokens | None
+    once: Once | None = None
+    """For providers whose answer is not redeemed once over there: it counts only the first time here."""
 
 
 class Provider(Protocol):

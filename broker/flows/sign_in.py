@@ -34,6 +34,7 @@ from broker.errors import (
     SignInFinished,
     SignInRequired,
     UpstreamError,
+    UpstreamInvalid,
     WrongBrowser,
 )
 from broker.flows.ledger import LedgerWriter
@@ -188,6 +189,9 @@ class SignInFlow:
             raise SignInFinished(detail="state used before")
         attempt = self._attempt(transaction, provider, state, scopes=scopes, ask_again=transaction.asked_again)
         identified = await provider.identify(attempt, params)
+        once = identified.once
+        if once is not None and not await self.replay.first_time(once.key, once.until):
+            raise UpstreamInvalid("replayed")
         match transaction.purpose:
             case TransactionPurpose.SIGN_IN:
                 return await self._sign_in(carried, identified, session, user_agent)

@@ -78,7 +78,7 @@ def test_nothing_stands_there_that_does_not_exist() -> None:
 
 @pytest.fixture
 def filled(tmp_path: Path) -> Path:
-    """The folder as somebody has it who filled in what is missing, Google too."""
+    """The folder as somebody has it who filled in what is missing, Google and Steam too."""
     folder = tmp_path / "config"
     shutil.copytree(CONFIG, folder)
     (folder / "secrets").mkdir()
@@ -86,10 +86,11 @@ def filled(tmp_path: Path) -> Path:
         (folder / "secrets" / name).touch(mode=0o600)
         (folder / "secrets" / name).write_text(secret)
     text = (folder / "providers.toml").read_text()
-    start, end = text.index("# [google]"), text.index("# --- every other")
-    google = "\n".join(line.removeprefix("# ") for line in text[start:end].splitlines())
-    text = (text[:start] + google + "\n" + text[end:]).replace('client_id = ""', 'client_id = "1234567890"')
-    (folder / "providers.toml").write_text(text)
+    for first, after in (("# [google]", "# --- Steam"), ("# [steam]", "# --- every other")):
+        start, end = text.index(first), text.index(after)
+        table = "\n".join(line.removeprefix("# ") for line in text[start:end].splitlines())
+        text = text[:start] + table + "\n" + text[end:]
+    (folder / "providers.toml").write_text(text.replace('client_id = ""', 'client_id = "1234567890"'))
     return folder
 
 
@@ -99,7 +100,7 @@ def check(folder: Path, **environ: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_filled_in_it_is_without_fault(filled: Path) -> None:
-    done = check(filled, GOOGLE_CLIENT_SECRET="google-secret-of-somebody")
+    done = check(filled, GOOGLE_CLIENT_SECRET="google-secret-of-somebody", STEAM_WEB_API_KEY="0123456789ABCDEF")
     assert done.returncode == 0, done.stdout
     assert done.stdout.endswith("0 errors, 2 warnings.\n")
     assert "operator_name" in done.stdout
@@ -133,7 +134,7 @@ def test_the_readme_shows_configuration_that_works(filled: Path) -> None:
     (filled / "conf.d" / "50-wiki.toml").write_text(shown)
     (filled / "secrets" / "wiki.secret").touch(mode=0o600)
     (filled / "secrets" / "wiki.secret").write_text("wiki-secret-0123456789abcdef01234")
-    found = problems(filled, {"GOOGLE_CLIENT_SECRET": "x" * 24})
+    found = problems(filled, {"GOOGLE_CLIENT_SECRET": "x" * 24, "STEAM_WEB_API_KEY": "x" * 24})
     assert {problem.key for problem in found} == {"broker.operator_name", "broker.operator_contact"}
 
 

@@ -22,7 +22,7 @@ from broker.domain.client import Client
 from broker.domain.grant import AuthorizationRequest, Grant
 from broker.domain.policy import Audience, FieldPolicy, Policies, PolicyVersion, Use
 from broker.domain.posting import Posting
-from broker.domain.provider import Attempt, Identified, Identity, OfferedField, UpstreamTokens
+from broker.domain.provider import Attempt, Identified, Identity, OfferedField, Once, UpstreamTokens
 from broker.domain.session import Session
 from broker.domain.transaction import SignInTransaction, TransactionPurpose
 from broker.domain.values import AccountId, ClaimName, ClientId, IdentityKey, ProviderId, Scope
@@ -78,6 +78,7 @@ class ScriptedProvider:
     people: dict[str, Identity] = field(default_factory=dict)
     tokens: dict[str, UpstreamTokens] = field(default_factory=dict)
     attempts: list[Attempt] = field(default_factory=list)
+    once: Once | None = None
     identified: list[tuple[Attempt, Mapping[str, str]]] = field(default_factory=list)
     revoked: list[UpstreamTokens] = field(default_factory=list)
     is_down: bool = False
@@ -101,7 +102,8 @@ class ScriptedProvider:
         self.identified.append((attempt, callback))
         name = callback["code"]
         person = self.people.get(name) or identity(name, provider=self.id)
-        return Identified(identity=person, tokens=self.tokens.setdefault(name, upstream_tokens()))
+        tokens = self.tokens.setdefault(name, upstream_tokens())
+        return Identified(identity=person, tokens=tokens, once=self.once)
 
     async def revoke(self, tokens: UpstreamTokens) -> None:
         if self.is_down:

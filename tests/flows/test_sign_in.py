@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import pytest
@@ -19,9 +20,12 @@ from tests.flows.front import (
     request,
     state_of,
 )
+from tests.support import builders
+from tests.support.builders import NOW
 
 from broker.domain.account import AccountStatus
 from broker.domain.claims import EMAIL, NAME
+from broker.domain.provider import Once
 from broker.domain.session import Session
 from broker.domain.transaction import TransactionPurpose
 from broker.domain.values import IdentityKey, ProviderId
@@ -33,10 +37,14 @@ from broker.errors import (
     SignInFinished,
     SignInExpired,
     SignInRequired,
+    StoreUnavailable,
+    UpstreamInvalid,
     UpstreamUnavailable,
+    WayEnded,
     WrongBrowser,
 )
-from broker.flows.sign_in import LINK_TOUCH_EVERY, Linked, NewPerson, PostingAllowed, SignedIn
+from broker.flows.sign_in import LINK_TOUCH_EVERY, Linked, NewPerson, PostingAllowed, SignedIn, SignInFlow
+from broker.flows.support import AccountSupport
 
 
 @pytest.fixture
@@ -205,6 +213,38 @@ async def test_of_twenty_answers_at_once_one_is_taken(front: Front) -> None:
     assert sum(isinstance(outcome, SignInFinished) for outcome in outcomes) == 19
 
 
+async def test_an_answer_that_can_be_shown_by_itself_counts_the_first_time(front: Front) -> None:
+    """(catalogue 60): also in another attempt; when it is too old the provider's own check refuses it."""
+    await front.person("ana")
+    front.facebook.once = Once(key="openid2:https://op.test 2026-01-01T00:00:00Zx", until=NOW + timedelta(minutes=6))
+    assert isinstance(await front.back(await front.leave(), "ana"), SignedIn)
+    sessions = len(front.memory.sessions.rows)
+    with pytest.raises(UpstreamInvalid, match="replayed"):
+        await front.back(await front.leave(), "ana")
+    assert len(front.memory.sessions.rows) == sessions
+    front.facebook.once = Once(key="openid2:https://op.test 2026-01-01T00:00:00Zy", until=NOW + timedelta(minutes=6))
+    assert isinstance(await front.back(await front.leave(), "ana"), SignedIn)
+
+
+async def test_without_its_memory_no_such_answer_counts(front: Front) -> None:
+    """(catalogue 60): fails closed."""
+
+    class Forgetful:
+        async def first_time(self, key: str, expires_at: datetime) -> bool:
+            if key.startswith("openid2:"):
+                raise StoreUnavailable(detail="away")
+            return await front.memory.replay.first_time(key, expires_at)
+
+    await front.person("ana")
+    sessions = len(front.memory.sessions.rows)
+    front.facebook.once = Once(key="openid2:https://op.test 2026-01-01T00:00:00Zx", until=NOW + timedelta(minutes=6))
+    left = await front.leave()
+    front.sign_in = replace(front.sign_in, replay=Forgetful())
+    with pytest.raises(StoreUnavailable):
+        await front.back(left, "ana")
+    assert len(front.memory.sessions.rows) == sessions
+
+
 async def test_an_answer_of_another_provider_is_refused(front: Front) -> None:
     """Started for one, delivered to the other's address (catalogue 35, 39, 40)."""
     left = await front.leave(FACEBOOK)
@@ -332,6 +372,93 @@ async def test_an_account_on_hold_lets_nobody_in(front: Front) -> None:
     with pytest.raises(AccountHeld):
         await front.back(await front.leave(), "ana")
     assert len(front.memory.sessions.rows) == sessions
+
+
+def right_before_the_session(front: Front, what: Callable[[], Awaitable[object]]) -> SignInFlow:
+    """The flow, with something that happens once when everything is checked and no session is there yet."""
+    waiting = [what]
+
+    class Sessions:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(front.sessions.sessions, name)
+
+        async def save(self, session: Session) -> None:
+            if waiting:
+                await waiting.pop()()
+            await front.sessions.sessions.save(session)
+
+    return replace(front.sign_in, sessions=replace(front.sessions, sessions=cast("Any", Sessions())))
+
+
+async def alive(front: Front) -> list[Session]:
+    return [one for account in front.accounts for one in await front.memory.sessions.of_account(account, NOW)]
+
+
+async def with_two_ways(front: Front) -> Session:
+    """Ana, who can also sign in elsewhere, here with her first way."""
+    ana = (await front.person("ana")).started.session
+    await front.back(await front.leave(OPENID, TransactionPurpose.LINK, ana), "ana-elsewhere", session=ana)
+    return ana
+
+
+async def test_a_way_removed_while_somebody_signs_in_with_it_lets_nobody_in(front: Front) -> None:
+    """They are as unknown as any stranger, and the owner stays signed in (catalogue 110)."""
+    ana = await with_two_ways(front)
+    link = next(link for link in front.links if link.provider == OPENID)
+    front.sign_in = right_before_the_session(front, lambda: front.account.unlink(ana, link.id))
+    outcome = await front.back(await front.leave(OPENID), "ana-elsewhere")
+    assert isinstance(outcome, NewPerson)
+    assert await alive(front) == [ana]
+
+
+async def test_a_way_that_went_to_another_account_meanwhile_lets_nobody_into_the_old_one(front: Front) -> None:
+    """Removed here and signed up with anew (catalogue 110, 176)."""
+    ana = await with_two_ways(front)
+    link = next(link for link in front.links if link.provider == OPENID)
+
+    async def move() -> None:
+        await front.account.unlink(ana, link.id)
+        other = builders.account()
+        unit = front.durable.unit()
+        unit.add_account(other)
+        unit.add_link(replace(link, id="moved", account=other.id))
+        await unit.commit()
+
+    front.sign_in = right_before_the_session(front, move)
+    outcome = await front.back(await front.leave(OPENID), "ana-elsewhere")
+    assert isinstance(outcome, NewPerson)
+    assert await alive(front) == [ana]
+
+
+async def test_an_account_closed_while_somebody_signs_in_lets_nobody_in(front: Front) -> None:
+    """(catalogue 130)"""
+    ana = (await front.person("ana")).started.session
+    front.sign_in = right_before_the_session(front, lambda: front.account.close(ana))
+    assert isinstance(await front.back(await front.leave(), "ana"), NewPerson)
+    assert await front.memory.sessions.of_account(ana.account, NOW) == ()
+
+
+async def test_an_account_held_while_somebody_signs_in_lets_nobody_in(front: Front) -> None:
+    ana = (await front.person("ana")).started.session
+    support = AccountSupport(durable=front.durable, sessions=front.sessions)
+    account = front.accounts[ana.account]
+    front.sign_in = right_before_the_session(front, lambda: support.hold(account))
+    with pytest.raises(AccountHeld):
+        await front.back(await front.leave(), "ana")
+    assert await alive(front) == []
+
+
+async def test_a_way_removed_while_it_proves_somebody_anew_proves_nothing(front: Front) -> None:
+    """The session that was to be renewed is over: what was shown for it does not stand any more (catalogue 110)."""
+    await with_two_ways(front)
+    link = next(link for link in front.links if link.provider == OPENID)
+    other = signed_in(await front.back(await front.leave(), "ana")).started.session
+    here = signed_in(await front.back(await front.leave(OPENID), "ana-elsewhere")).started.session
+    front.sign_in = right_before_the_session(front, lambda: front.account.unlink(other, link.id))
+    left = await front.leave(OPENID, TransactionPurpose.FRESHEN, here)
+    with pytest.raises(WayEnded):
+        await front.back(left, "ana-elsewhere", session=here)
+    assert await alive(front) == [other]
 
 
 async def test_last_used_is_written_once_an_hour_at_most(front: Front) -> None:

@@ -13,6 +13,7 @@ import importlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
@@ -88,7 +89,7 @@ class Recording:
 
     def callback(self, **changes: str | None) -> dict[str, str]:
         """What the browser comes back with."""
-        usual = {"code": CODE, "state": self.attempt().state, **self.wire.callback(self), **changes}
+        usual = {"code": self.wire.code, "state": self.attempt().state, **self.wire.callback(self), **changes}
         return {name: value for name, value in usual.items() if value is not None}
 
     def http(self) -> ScriptedHTTP:
@@ -113,11 +114,10 @@ class Recording:
 
     def secrets(self) -> list[str]:
         """What must not show anywhere: ours, the provider's, the person's."""
-        asked = self.attempt()
+        asked, token, who = self.attempt(), self.raw.get("token", {}), self.raw["identity"]
         return [
-            self.preset.client_secret.reveal(), asked.state, asked.nonce, asked.code_verifier, CODE,
-            self.raw["token"]["access_token"], self.raw["identity"]["subject"], *self.raw["identity"]["claims"].values(),
-            *([self.raw["token"]["refresh_token"]] if "refresh_token" in self.raw["token"] else []),
+            self.preset.client_secret.reveal(), asked.state, asked.nonce, asked.code_verifier, CODE, who["subject"],
+            *who["claims"].values(), *(token[name] for name in ("access_token", "refresh_token") if name in token),
         ]  # fmt: skip
 
 
@@ -136,6 +136,8 @@ class Wire:
     people: tuple[str, ...]
     """The recorded answers that say something about the person."""
     faults: tuple[Fault, ...]
+    code: str | None = CODE
+    """What the browser brings to be redeemed; `None` where the answer itself is shown to the provider."""
 
     def script(self, recording: Recording) -> dict[str, Any]:
         raise NotImplementedError
@@ -143,7 +145,12 @@ class Wire:
     def callback(self, recording: Recording) -> dict[str, str]:
         return {}
 
+    def refusal(self, recording: Recording) -> dict[str, str]:
+        """What the browser comes back with when the person said no there."""
+        return recording.callback(code=None, error="access_denied", error_description="Ana said no")
+
     def token_path(self, recording: Recording) -> str:
+        """Where the code is redeemed, or the answer confirmed."""
         raise NotImplementedError
 
     def asking_everything(self, recording: Recording) -> Recording:
@@ -332,7 +339,136 @@ def _check_proof(preset: Preset, asked: Asked) -> None:
     assert asked.query["appsecret_proof"] == proof, asked.path
 
 
-WIRES: Final[Mapping[str, Wire]] = {"openid_connect": OpenIDConnectWire(), "facebook": FacebookWire()}
+# --- OpenID 2.0 ---------------------------------------------------------------------------------------
+
+
+def _answer(**changes: str | None) -> Callable[[Recording], Recording]:
+    """The browser's answer with fields changed (`None`: left out), their names without `openid.`."""
+    return lambda one: one.changed("answer", **{f"openid.{name}": value for name, value in changes.items()})
+
+
+def _verdict(body: str) -> Callable[[Recording], Recording]:
+    return lambda one: replace(one, raw={**one.raw, "verdict": body})
+
+
+def _nonce(seconds: int) -> Callable[[Recording], Recording]:
+    made = NOW + timedelta(seconds=seconds)
+    return _answer(response_nonce=f"{made:%Y-%m-%dT%H:%M:%SZ}x7Yq")
+
+
+def _unsigned(name: str) -> Callable[[Recording], Recording]:
+    def spoil(one: Recording) -> Recording:
+        signed = one.raw["answer"]["openid.signed"].split(",")
+        return _answer(signed=",".join(each for each in signed if each != name))(one)
+
+    return spoil
+
+
+class OpenID2Wire(Wire):
+    """One answer through the browser, and the provider's word, asked directly, that it made it."""
+
+    code = None
+    people: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = (
+        *(
+            Fault(name=f"{name} unsigned", check="signed", spoil=_unsigned(name))
+            for name in ("op_endpoint", "return_to", "response_nonce", "assoc_handle", "claimed_id", "identity")
+        ),
+        Fault(name="nothing signed", check="signed", spoil=_answer(signed=None)),
+        Fault(name="no signature", check="signed", spoil=_answer(sig=None)),
+        Fault(name="nobody named", check="signed", spoil=_answer(claimed_id=None, identity=None)),
+        Fault(name="version 1", check="openid_ns", spoil=_answer(ns=None)),
+        Fault(name="no mode", check="openid_mode", spoil=_answer(mode=None)),
+        Fault(name="another endpoint", check="op_endpoint", spoil=_answer(op_endpoint="https://evil.test/openid")),
+        Fault(name="a site elsewhere", check="return_to", spoil=_answer(return_to="https://evil.test/back")),
+        Fault(name="too old", check="response_nonce", spoil=_nonce(-301)),
+        Fault(name="from the future", check="response_nonce", spoil=_nonce(61)),
+        Fault(name="a nonce without time", check="response_nonce", spoil=_answer(response_nonce="x7Yq")),
+        Fault(name="a day that is none", check="response_nonce", spoil=_answer(response_nonce="2026-02-30T12:00:00Z")),
+        Fault(name="not theirs", check="is_valid", spoil=_verdict("ns:http://specs.openid.net/auth/2.0\nis_valid:false\n")),
+        Fault(name="no word about it", check="is_valid", spoil=_verdict("ns:http://specs.openid.net/auth/2.0\n")),
+        Fault(name="two words about it", check="is_valid", spoil=_verdict("is_valid:false\nis_valid:true\n")),
+        Fault(name="a page instead", check="is_valid", spoil=_verdict("<html>is_valid:true</html>")),
+        Fault(name="too many fields", check="openid_size", spoil=_answer(more="x" * 20_000)),
+    )  # fmt: skip
+
+    def script(self, recording: Recording) -> dict[str, Any]:
+        return {self.token_path(recording): self._confirm(recording)}
+
+    def _confirm(self, recording: Recording) -> Callable[[Asked], Answer]:
+        """The provider knows its own answer again, if it is shown whole."""
+
+        def answer(asked: Asked) -> Answer:
+            if asked.method == "POST":
+                shown = {name: value for name, value in recording.callback().items() if name.startswith("openid.")}
+                assert asked.form == {**shown, "openid.mode": "check_authentication"}
+            body = recording.raw.get("verdict", "ns:http://specs.openid.net/auth/2.0\nis_valid:true\n")
+            return Answer(200, {"content-type": "text/plain;charset=utf-8"}, body.encode())
+
+        return answer
+
+    def callback(self, recording: Recording) -> dict[str, str]:
+        asked = recording.attempt()
+        belongs = {
+            "openid.return_to": f"{asked.redirect_uri}?state={asked.state}",
+            "openid.response_nonce": f"{NOW:%Y-%m-%dT%H:%M:%SZ}x7Yq",
+        }
+        return {name: belongs[name] if value == "*" else value for name, value in recording.raw["answer"].items()}
+
+    def refusal(self, recording: Recording) -> dict[str, str]:
+        return {
+            "state": recording.attempt().state,
+            "openid.ns": recording.raw["answer"]["openid.ns"],
+            "openid.mode": "cancel",
+        }
+
+    def token_path(self, recording: Recording) -> str:
+        return str(urlsplit(recording.raw["answer"]["openid.op_endpoint"]).path)
+
+    def mapped(self, recording: Recording) -> frozenset[str]:
+        return frozenset(recording.module.FIELD_OF.values())
+
+
+class SteamWire(OpenID2Wire):
+    people = ("player",)
+    faults = (
+        *OpenID2Wire.faults,
+        Fault(name="one more field signed", check="signed", spoil=_answer(
+            signed="signed,op_endpoint,claimed_id,identity,return_to,response_nonce,assoc_handle,mode")),
+        *(
+            Fault(name=f"named {name}", check="claimed_id", spoil=_answer(claimed_id=name, identity=name))
+            for name in (
+                "http://steamcommunity.com/openid/id/76561197960287930",
+                "https://steamcommunity.com.evil.test/openid/id/76561197960287930",
+                "https://steamcommunity.com/openid/id/765611979602879301",
+                "https://steamcommunity.com/openid/id/76561197960287930#2",
+                "https://steamcommunity.com/openid/id/../76561197960287930",
+                "https://steamcommunity.com/id/anabrave",
+            )
+        ),
+        Fault(name="two names", check="claimed_id", spoil=_answer(
+            identity="https://steamcommunity.com/openid/id/76561197960287931")),
+    )  # fmt: skip
+
+    def script(self, recording: Recording) -> dict[str, Any]:
+        def summaries(asked: Asked) -> Answer:
+            assert asked.headers["x-webapi-key"] == recording.preset.client_secret.reveal()
+            player = recording.raw["player"]
+            known = [player] if asked.query["steamids"] == player["steamid"] else []
+            return json_answer({"response": {"players": known}})
+
+        return {**super().script(recording), "/ISteamUser/GetPlayerSummaries/v0002/": summaries}
+
+    def with_subject(self, recording: Recording, subject: object) -> Recording:
+        name = None if subject is None else f"https://steamcommunity.com/openid/id/{subject}"
+        return _answer(claimed_id=name, identity=name)(recording)
+
+
+WIRES: Final[Mapping[str, Wire]] = {
+    "openid_connect": OpenIDConnectWire(),
+    "facebook": FacebookWire(),
+    "steam": SteamWire(),
+}
 """Every kind there is. A new kind adds its wire here."""
 
 
