@@ -31,6 +31,7 @@ from broker.domain.grant import (
 )
 from broker.domain.posting import Posting, PostingPermit, PostState
 from broker.domain.provider import UpstreamTokens
+from broker.domain.removal import Removal, RemovalState
 from broker.domain.session import Session
 from broker.domain.values import AccountId, ClientId, GrantId, IdentityKey, ProviderId, Sid
 
@@ -163,6 +164,10 @@ class UnitOfWork(Protocol):
         """Everything asked for and not yet handed over is cancelled."""
         ...
 
+    def put_removal(self, removal: Removal, *, over: RemovalState | None) -> None:
+        """Keep it over the one of the same code. `Conflict("removal")` unless that is in state `over`; `None`: there is none."""
+        ...
+
     def enqueue(self, delivery: Delivery) -> None: ...
     async def commit(self) -> None:
         """Write everything queued. Raises `Conflict(what)` or `StoreUnavailable`; then nothing was written."""
@@ -259,6 +264,15 @@ class Postings(Protocol):
         ...
 
 
+class Removals(Protocol):
+    """Who was said to have left. Outlives the accounts: the person can still look up what became of it."""
+
+    async def load(self, code: str) -> Removal | None: ...
+    async def waiting(self, limit: int = 200) -> tuple[Removal, ...]:
+        """Not decided yet, oldest first."""
+        ...
+
+
 class Vault(Protocol):
     """Upstream tokens, encrypted at rest. Opens with a permit, not with an account id."""
 
@@ -316,6 +330,8 @@ class Durable(Protocol):
     def keys(self) -> SigningKeys: ...
     @property
     def statuses(self) -> Statuses: ...
+    @property
+    def removals(self) -> Removals: ...
     def unit(self) -> UnitOfWork: ...
     async def purge(self, now: datetime, limit: int = 500) -> int:
         """Delete at most `limit` expired rows of each kind; how many went."""

@@ -33,6 +33,7 @@ from broker.domain.grant import (
 from broker.domain.ports import Clock, Delivery, SigningKeyRecord
 from broker.domain.posting import Posting, PostingPermit, PostState
 from broker.domain.provider import UpstreamTokens
+from broker.domain.removal import Removal, RemovalState
 from broker.domain.session import Session, is_live
 from broker.domain.status import KEEP
 from broker.domain.values import AccountId, ClientId, GrantId, IdentityKey, ProviderId, Sid
@@ -69,6 +70,7 @@ class _Tables:
     keys: dict[str, SigningKeyRecord] = field(default_factory=dict)
     ended: dict[StatusPlace, datetime] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
+    removals: dict[str, Removal] = field(default_factory=dict)
 
     def copied(self) -> _Tables:
         tables = copy(self)
@@ -349,6 +351,15 @@ class MemoryUnitOfWork:
 
         self._steps.append(step)
 
+    def put_removal(self, removal: Removal, *, over: RemovalState | None) -> None:
+        def step(tables: _Tables) -> None:
+            kept = tables.removals.get(removal.code)
+            if (kept.state if kept is not None else None) is not over:
+                raise Conflict("removal")
+            tables.removals[removal.code] = removal
+
+        self._steps.append(step)
+
     def enqueue(self, delivery: Delivery) -> None:
         def step(tables: _Tables) -> None:
             if delivery.id in tables.deliveries:
@@ -613,6 +624,20 @@ class MemorySigningKeys:
         self._store.open_tables().keys.pop(kid, None)
 
 
+class MemoryRemovals:
+    """`ports.Removals`."""
+
+    def __init__(self, store: MemoryDurable) -> None:
+        self._store = store
+
+    async def load(self, code: str) -> Removal | None:
+        return self._store.open_tables().removals.get(code)
+
+    async def waiting(self, limit: int = 200) -> tuple[Removal, ...]:
+        found = [one for one in self._store.open_tables().removals.values() if one.state is RemovalState.WAITING]
+        return tuple(sorted(found, key=lambda one: (one.asked_at, one.code))[:limit])
+
+
 class MemoryStatuses:
     """`ports.Statuses`."""
 
@@ -647,6 +672,7 @@ class MemoryDurable:
         self.outbox = MemoryOutbox(self)
         self.keys = MemorySigningKeys(self)
         self.statuses = MemoryStatuses(self)
+        self.removals = MemoryRemovals(self)
 
     def unit(self) -> MemoryUnitOfWork:
         return MemoryUnitOfWork(self)

@@ -8,6 +8,7 @@ import pytest
 
 from broker.stores import Stores, open_stores
 from tests.contracts.conftest import MASTER_KEY
+from tests.contracts.removals import RemovalsContract
 from tests.contracts.stores import (
     AccountsContract,
     GrantsContract,
@@ -50,6 +51,10 @@ class TestStatuses(StatusesContract):
 
 
 class TestPostings(PostingsContract):
+    pass
+
+
+class TestRemovals(RemovalsContract):
     pass
 
 

@@ -47,6 +47,8 @@ def durable_probes(durable: Durable) -> Mapping[str, Probe]:
         "grants.rotate": lambda: durable.grants.rotate("none", 1, FORUM, NOW),
         "postings.load": lambda: durable.postings.load("none"),
         "postings.recent": lambda: durable.postings.recent(NOBODY),
+        "removals.load": lambda: durable.removals.load("none"),
+        "removals.waiting": lambda: durable.removals.waiting(1),
         "vault.open": lambda: durable.vault.open(make.posting_permit(NOBODY)),
         "vault.holds": lambda: durable.vault.holds(NOBODY, FACEBOOK),
         "outbox.claim": lambda: durable.outbox.claim(NOW, 1),

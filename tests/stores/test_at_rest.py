@@ -103,6 +103,7 @@ async def keep_everything(stores: Stores) -> Kept:
     unit.add_posting(posting)
     unit.add_posting_subject(account.id, FORUM, PLANTED["subject at a site"])
     unit.enqueue(delivery)
+    unit.put_removal(make.removal(account=account.id), over=None)
     await unit.commit()
     signing = make.signing_key(private=PLANTED["private key"].encode())
     await stores.durable.keys.add(signing)

@@ -32,6 +32,7 @@ from broker.domain.posting import (
     permit,
 )
 from broker.domain.provider import UpstreamTokens
+from broker.domain.removal import Removal, RemovalKind, RemovalState
 from broker.domain.session import Session
 from broker.domain.values import AccountId, ClaimName, ClientId, GrantId, IdentityKey, ProviderId, ReceiptId, Scope, Sid
 
@@ -238,6 +239,19 @@ def posting(owner: AccountId, **more: Any) -> Posting:
         "settled_at": NOW - timedelta(seconds=5),
     }
     return Posting(**(values | more))
+
+
+def removal(**more: Any) -> Removal:
+    """One person of whom Facebook said that they want everything deleted; not decided yet."""
+    values: dict[str, Any] = {
+        "code": new_id("removal"),
+        "account": AccountId(new_id("account")),
+        "provider": FACEBOOK,
+        "kind": RemovalKind.DELETION,
+        "state": RemovalState.WAITING,
+        "asked_at": NOW,
+    }
+    return Removal(**(values | more))
 
 
 def delivery(**more: Any) -> Delivery:

@@ -17,6 +17,7 @@ from broker.stores.sql.keys import SqlSigningKeys
 from broker.stores.sql.ledger import SqlLedger
 from broker.stores.sql.outbox import DONE_MARKS, SqlOutbox
 from broker.stores.sql.postings import SqlPostings, SqlVault
+from broker.stores.sql.removals import SqlRemovals
 from broker.stores.sql.statements import PING, Script, Statement, Step, define
 from broker.stores.sql.statuses import SqlStatuses
 from broker.stores.sql.tables import codes, deliveries, ended_statuses, families, grants, postings, revoked_tokens
@@ -72,6 +73,7 @@ class SqlDurable:
         self.outbox = SqlOutbox(driver, ring)
         self.keys = SqlSigningKeys(driver, ring)
         self.statuses = SqlStatuses(driver)
+        self.removals = SqlRemovals(driver)
 
     def unit(self) -> SqlUnitOfWork:
         return SqlUnitOfWork(self.driver, self.ring, self._clock)

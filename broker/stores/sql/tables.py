@@ -234,6 +234,20 @@ delivery_marks: Final = Table(
     Index(None, "mark"),
 )
 
+removals: Final = Table(
+    "removals",  # who was said by a provider to have left; kept when the account is erased
+    metadata,
+    _text("code", primary_key=True),  # made of the identity with a key of ours
+    _text("account"),
+    _text("provider"),
+    _text("kind"),
+    _text("state"),
+    _time("asked_at"),
+    _time("decided_at", nullable=True),
+    _text("reason"),
+    Index(None, "state", "asked_at"),
+)
+
 signing_keys: Final = Table(
     "signing_keys",
     metadata,

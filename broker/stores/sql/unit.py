@@ -12,9 +12,10 @@ from broker.domain.grant import AuthorizationCode, Grant, RefreshFamily
 from broker.domain.ports import Clock, Delivery
 from broker.domain.posting import Posting, PostState
 from broker.domain.provider import UpstreamTokens
+from broker.domain.removal import Removal, RemovalState
 from broker.domain.values import AccountId, ClientId, GrantId, ProviderId, Sid
 from broker.stores.records import micros, micros_or_none
-from broker.stores.sql import accounts, grants, ledger, outbox, postings, tokens
+from broker.stores.sql import accounts, grants, ledger, outbox, postings, removals, tokens
 from broker.stores.sql.drivers import Driver
 from broker.stores.sql.statements import Params, Statement, Step
 from broker.stores.vault import KeyRing
@@ -162,6 +163,13 @@ class SqlUnitOfWork:
     ) -> None:
         statement = postings.CANCEL_POSTINGS[client is not None, provider is not None]
         self._queue(statement, postings.cancel_params(account, now, client, provider))
+
+    def put_removal(self, removal: Removal, *, over: RemovalState | None) -> None:
+        params = removals.removal_params(removal)
+        if over is None:
+            self._queue(removals.ADD, params, conflict="removal")
+        else:
+            self._queue(removals.SAVE, {**params, "p_over": over.value}, conflict="removal")
 
     def enqueue(self, delivery: Delivery) -> None:
         self._queue(outbox.ENQUEUE, outbox.delivery_params(delivery, self._ring))
