@@ -268,11 +268,12 @@ SITE: Final = (
 )  # fmt: skip
 
 PROVIDER: Final = (
-    _text("kind", "How it speaks: facebook, openid_connect, steam, …", needed=True),
-    _text("client_id", "What it knows us as. Steam knows us by our address alone."),
+    _text("kind", "How it speaks: facebook, openid_connect, openid2, steam, …", needed=True),
+    _text("client_id", "What it knows us as. OpenID 2.0 and Steam know us by our address alone."),
     _secret("client_secret", "What we prove ourselves to it with. Steam: the key of its Web API."),
     _text("label", "What the button says. Nothing: the table's name."),
     _address("issuer", "OpenID Connect: who signs. Compared character by character."),
+    _texts("identifiers", "OpenID 2.0: how the addresses of people start that it may name."),
     _texts("fields", "What it may tell us, in the order to show.", ("name", "email", "picture")),
     _texts("scopes", "What is asked for at sign-in. Nothing: what the fields need."),
     Option(name="endpoints", kind=Kind.TABLE, doc="Addresses that replace the provider's own.", default={}, by_name=()),

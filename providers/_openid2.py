@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from broker.domain.provider import Attempt, Once
 from broker.errors import SignInCancelled, UpstreamInvalid, UpstreamRejected, UpstreamUnavailable
@@ -27,7 +27,7 @@ MUST_SIGN: Final = frozenset({"op_endpoint", "return_to", "response_nonce", "ass
 NONCE_LIFE: Final = timedelta(minutes=5)
 MAX_ANSWER: Final = 16 * 1024
 """Characters of all fields of an answer together; a browser carries no more."""
-MAX_IDENTIFIER: Final = 1024
+MAX_IDENTIFIER: Final = 255
 MAX_VERDICT: Final = 8 * 1024
 
 _PREFIX: Final = "openid."
@@ -159,6 +159,21 @@ def is_identifier(text: str) -> bool:
         and bool(parts.hostname)
         and "@" not in parts.netloc
     )
+
+
+def normal_form(identifier: str) -> str | None:
+    """The one spelling of an identifier (§7.2, RFC 3986 §6): `None` where dot segments make it mean something else.
+
+    The fragment stays. Scheme and host are small, a standard port is left out, an empty path is `/`; everything after
+    the host means what its server makes of it, so two spellings there are two identifiers.
+    """
+    parts = urlsplit(identifier)
+    host, standard = (parts.hostname or "").lower(), {"https": 443, "http": 80}[parts.scheme]
+    if any(segment.replace("%2e", ".").replace("%2E", ".") in {".", ".."} for segment in parts.path.split("/")):
+        return None
+    where = f"[{host}]" if ":" in host else host
+    netloc = where if parts.port in {None, standard} else f"{where}:{parts.port}"
+    return urlunsplit(parts._replace(netloc=netloc, path=parts.path or "/"))
 
 
 def read_nonce(nonce: str, now: datetime) -> datetime:

@@ -21,7 +21,7 @@ ALGORITHMS: Final = ("RS256", "ES256", "PS256", "RS384", "RS512", "ES384", "PS38
 DEFAULT_ALGORITHMS: Final = ("RS256", "ES256")
 AUTH_METHODS: Final = ("client_secret_basic", "client_secret_post", "none")
 STATES: Final = ("on", "off")
-NAMELESS: Final = frozenset({"steam"})
+NAMELESS: Final = frozenset({"openid2", "steam"})
 """Kinds that know us by our address: OpenID 2.0 has neither client ids nor client secrets."""
 ENDPOINTS: Final = (
     "authorization", "token", "userinfo", "jwks", "discovery", "revocation",  # any provider
@@ -68,6 +68,8 @@ class Preset:
     client_secret: Secret = field(default=Secret(""), repr=False)
     issuer: str = ""
     """OpenID Connect: who must have signed. Compared character by character."""
+    identifiers: tuple[str, ...] = ()
+    """OpenID 2.0: how the addresses of people start that it may name."""
     fields: tuple[ClaimName, ...] = (ClaimName("name"), ClaimName("email"), ClaimName("picture"))
     """Claims it may tell us, in the order to show: what the notice and the preview promise."""
     scopes: tuple[str, ...] = ()
@@ -156,7 +158,7 @@ class _Reader:
         for key in ("pkce", "trusts_email", "can_force_fresh", "sandbox"):
             self._keep(out, key, self.truth(key))
         self._keep(out, "order", self.number("order"))
-        for key in ("scopes", "trusted_audiences"):
+        for key in ("scopes", "trusted_audiences", "identifiers"):
             self._keep(out, key, self.texts(key))
         self._secret(out)
         self._fields(out)

@@ -115,9 +115,10 @@ class Recording:
     def secrets(self) -> list[str]:
         """What must not show anywhere: ours, the provider's, the person's."""
         asked, token, who = self.attempt(), self.raw.get("token", {}), self.raw["identity"]
+        secret = self.preset.client_secret.reveal()
         return [
-            self.preset.client_secret.reveal(), asked.state, asked.nonce, asked.code_verifier, CODE, who["subject"],
-            *who["claims"].values(), *(token[name] for name in ("access_token", "refresh_token") if name in token),
+            asked.state, asked.nonce, asked.code_verifier, CODE, who["subject"], *who["claims"].values(),
+            *([secret] if secret else []), *(token[name] for name in ("access_token", "refresh_token") if name in token),
         ]  # fmt: skip
 
 
@@ -429,6 +430,38 @@ class OpenID2Wire(Wire):
         return frozenset(recording.module.FIELD_OF.values())
 
 
+class PinnedWire(OpenID2Wire):
+    """A provider whose endpoint and people's addresses the operator named. All it says comes in the one answer."""
+
+    people = ("sreg",)
+    faults = (
+        *OpenID2Wire.faults,
+        *(
+            Fault(name=f"named {name}", check="claimed_id", spoil=_answer(claimed_id=name))
+            for name in (
+                "https://people.village.example/", "https://people.village.example", "http://people.village.example/ana",
+                "https://people.village.example:443/ana", "https://PEOPLE.village.example/ana", "=ana",
+                "https://people.village.example.evil.test/ana", "https://people.village.example@evil.test/ana",
+                "https://people.village.example/../ana", "https://people.village.example/%2e%2E/ana", "https://[/ana",
+            )
+        ),
+    )  # fmt: skip
+
+    def callback(self, recording: Recording) -> dict[str, str]:
+        """What is registered of the person travels in the same answer, signed like the rest."""
+        answer, told = super().callback(recording), recording.raw["sreg"]
+        if "openid.signed" in answer:
+            answer["openid.signed"] = ",".join([answer["openid.signed"], *(f"sreg.{name}" for name in told)])
+        return {**answer, **{f"openid.sreg.{name}": str(value) for name, value in told.items()}}
+
+    def mapped(self, recording: Recording) -> frozenset[str]:
+        return frozenset(recording.module.SREG_OF.values())
+
+    def with_subject(self, recording: Recording, subject: object) -> Recording:
+        name = f"https://people.village.example/{subject}" if isinstance(subject, str) else subject and str(subject)
+        return recording.changed("answer", **{"openid.claimed_id": name, "openid.identity": name})
+
+
 class SteamWire(OpenID2Wire):
     people = ("player",)
     faults = (
@@ -467,6 +500,7 @@ class SteamWire(OpenID2Wire):
 WIRES: Final[Mapping[str, Wire]] = {
     "openid_connect": OpenIDConnectWire(),
     "facebook": FacebookWire(),
+    "openid2": PinnedWire(),
     "steam": SteamWire(),
 }
 """Every kind there is. A new kind adds its wire here."""
