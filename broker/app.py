@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 import providers
 from broker import hashing, paths
 from broker.chance import SystemClock, SystemEntropy
+from broker.domain.browser_state import BrowserStates
 from broker.domain.ports import Clock, Entropy
 from broker.domain.values import ProviderId
 from broker.egress import Egress, Exemption
@@ -221,6 +222,7 @@ def _compose(
     statuses = StatusLists(
         statuses=durable.statuses, signer=key_box, clock=clock, issuer=issuer, key=stores.derive("statuses")
     )
+    states = BrowserStates(key=stores.derive("browser states")) if settings.broker.session_management else None
     locales = tuple(settings.broker.locales)
     claims = frozenset(str(ask.claim) for client in settings.clients.values() for ask in client.asks)
     world = World(
@@ -236,12 +238,15 @@ def _compose(
             secure=settings.broker.secure,
             port=urlsplit(issuer).port,
             asks_age=settings.age is not None,
+            keeps_state=states is not None,
         ),
         headers=SecurityHeaders(secure=settings.broker.secure),
         renderer=_renderer(settings),
         log=telemetry.log,
         metrics=telemetry.metrics,
-        metadata=build_metadata(issuer, locales, claims, f"{issuer}/privacy", f"{issuer}/terms"),
+        metadata=build_metadata(
+            issuer, locales, claims, f"{issuer}/privacy", f"{issuer}/terms", watches_sessions=states is not None
+        ),
         clients=settings.clients,
         fields=settings.fields,
         providers=loaded.providers,
@@ -275,8 +280,10 @@ def _compose(
             issuer=issuer,
             subject_key=subject_key,
             statuses=statuses if settings.broker.status_lists else None,
+            states=states,
         ),
         statuses=statuses,
+        states=states,
         exchange=ExchangeFlow(
             durable=durable,
             releaser=releaser,

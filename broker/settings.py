@@ -84,6 +84,7 @@ class BrokerSettings:
     log_format: str = "auto"
     log_requests: bool = False
     status_lists: bool = True
+    session_management: bool = False
     session_idle: timedelta = timedelta(hours=24)
     session_lifetime: timedelta = timedelta(days=14)
     stop_seconds: int = 30
@@ -526,7 +527,7 @@ class _Loader:
 _AS_GIVEN: Final = (
     "mode", "brand", "operator_name", "operator_contact", "host", "port", "workers", "trusted_proxies", "locales",
     "default_locale", "posting_enabled", "metrics_host", "log_level", "log_format", "log_requests", "stop_seconds", "drain_seconds",
-    "status_lists",
+    "status_lists", "session_management",
 )  # fmt: skip
 __all__ = [
     "BrokerSettings", "EgressException", "Limits", "Newsletter", "ProviderTable", "Settings", "collect_problems",

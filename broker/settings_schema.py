@@ -141,6 +141,11 @@ BROKER: Final = (
         "Whether session tokens say where a site finds out that they ended early, without asking for each of them.",
         default=True,
     ),
+    _flag(
+        "session_management",
+        "Whether sites' pages may watch through a frame of ours, which has a cookie of its own, that somebody signed out.",
+        default=False,
+    ),
     _number("session_idle_hours", "Hours without a visit after which a browser is signed out.", 24, 1, 720),
     _number("session_days", "Days after which a browser is signed out in any case.", 14, 1, 90),
     _number("stop_seconds", "Seconds that running requests get to finish when the server stops.", 30, 1, 600),

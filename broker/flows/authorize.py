@@ -9,6 +9,7 @@ from itertools import count
 
 from broker.domain import tokens
 from broker.domain.account import Account, AccountStatus, ProfileValue, Source
+from broker.domain.browser_state import BrowserStates
 from broker.domain.claims import read_typed
 from broker.domain.client import OFFLINE, AskedClaim, Client, asked_claims
 from broker.domain.consent import Purpose, Standing, covers, grantable, standing, undecided
@@ -94,6 +95,8 @@ class AuthorizeFlow:
     subject_key: bytes
     statuses: StatusLists | None = None
     """Where tokens that a site checks by itself are said to have ended; `None`: nowhere."""
+    states: BrowserStates | None = None
+    """What a site's page may watch of the session; `None`: nothing."""
 
     async def look(self, client: Client, request: AuthorizationRequest, session: Session | None) -> Situation:
         """Read what is needed to decide: one round trip for somebody signed in, none for a stranger."""
@@ -228,7 +231,16 @@ class AuthorizeFlow:
             return await self._take_back(grant, request, LoginRequired.code)
         if not await self._is_agreed(situation, claims):
             return await self._take_back(grant, request, ConsentRequired.code)
-        return self.answer(to_whom(request), {"code": secret})
+        return self.answer(to_whom(request), {"code": secret, **self._watched(request, session)})
+
+    def _watched(self, request: AuthorizationRequest, session: Session) -> Mapping[str, str]:
+        """`session_state` where sites may watch it (Session Management 1.0 §2)."""
+        if self.states is None:
+            return {}
+        salt = self.entropy.token(12)
+        return {
+            "session_state": self.states.for_site(request.client_id, request.redirect_uri, session.sid, salt)
+        }
 
     async def _is_live(self, session: Session) -> bool:
         """Whether it was not ended since this request began.

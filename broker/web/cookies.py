@@ -33,13 +33,16 @@ class Cookies:
     Ports share cookies, so plain http names carry the port: two brokers on one machine leave each other alone.
     """
 
-    def __init__(self, *, key: bytes, secure: bool, port: int | None, asks_age: bool = False) -> None:
-        self._secure, self._asks_age = secure, asks_age
+    def __init__(
+        self, *, key: bytes, secure: bool, port: int | None, asks_age: bool = False, keeps_state: bool = False
+    ) -> None:
+        self._secure, self._asks_age, self._keeps_state = secure, asks_age, keeps_state
         prefix = "__Host-doorward" if secure else f"doorward{port or ''}"
         self.session_name: Final = f"{prefix}_session"
         self.last_name: Final = f"{prefix}_last"
         self.locale_name: Final = f"{prefix}_lang"
         self.age_name: Final = f"{prefix}_age"
+        self.state_name: Final = f"{prefix}_state"
         self.transaction_prefix: Final = f"{prefix}_tx_"
         self._signer = Signer(key, salt="doorward.cookie")
         self._stamper = TimestampSigner(key, salt="doorward.csrf")
@@ -65,6 +68,7 @@ class Cookies:
                 lifetime="until you close the browser",
             ),
             *((self._age_notice(),) if self._asks_age else ()),
+            *((self._state_notice(),) if self._keeps_state else ()),
         )
 
     def _age_notice(self) -> CookieNotice:
@@ -72,6 +76,13 @@ class Cookies:
             name=self.age_name,
             purpose="remembers that an account could not be made here yet; holds no date of birth",
             lifetime="24 hours",
+        )
+
+    def _state_notice(self) -> CookieNotice:
+        return CookieNotice(
+            name=self.state_name,
+            purpose="lets sites you signed in to notice that you signed out; says nothing about you",
+            lifetime="until you close the browser",
         )
 
     # --- session --------------------------------------------------------------------------------------
@@ -88,6 +99,25 @@ class Cookies:
 
     def clear_session(self, response: Response) -> None:
         self._clear(response, self.session_name)
+        self._clear_state(response)
+
+    def set_state(self, response: Response, value: str) -> None:
+        """What the frame for sites compares with: readable by its script, also inside another site's page.
+
+        The one cookie of ours that goes along to other sites' pages, and the least of all: it opens nothing (decision 5).
+        """
+        response.set_cookie(
+            self.state_name,
+            value,
+            path="/",
+            secure=self._secure,
+            httponly=False,
+            samesite="none" if self._secure else "lax",
+        )
+
+    def _clear_state(self, response: Response) -> None:
+        if self._keeps_state:
+            self._clear(response, self.state_name)
 
     # --- transactions ---------------------------------------------------------------------------------
 
@@ -151,6 +181,7 @@ class Cookies:
     def clear_all(self, request: Request, response: Response, *, memories: bool = False) -> None:
         """Expire the session and every sign-in by name (decision 7); with `memories` whatever else we set, too."""
         ours = {self.session_name, self.last_name, self.locale_name} if memories else {self.session_name}
+        self._clear_state(response)
         for name in request.cookies:
             if name in ours or name.startswith(self.transaction_prefix):
                 self._clear(response, name)

@@ -51,7 +51,9 @@ class SecurityHeaders:
         present = {name for name, _ in headers}
         is_page = (response.media_type or "").startswith("text/html")
         if b"content-security-policy" in present:  # a page with a policy of its own
-            headers += [pair for pair in self._callback_page if pair[0] not in present]
+            is_framable = "frame-ancestors 'none'" not in response.headers["content-security-policy"]
+            without = present | {b"x-frame-options"} if is_framable else present
+            headers += [pair for pair in self._callback_page if pair[0] not in without]
         elif is_page:
             headers += self._callback_page if is_callback else self._page
         else:
@@ -71,6 +73,11 @@ class SecurityHeaders:
     def framing(self, response: Response, origins: Sequence[str]) -> None:
         """Let this one page hold frames of exactly these origins."""
         response.headers["Content-Security-Policy"] = f"{self._policy}; frame-src {' '.join(dict.fromkeys(origins))}"
+
+    def framable(self, response: Response, origins: Sequence[str]) -> None:
+        """Let pages of exactly these origins hold this one in a frame; it may run our script and nothing else."""
+        policy = "default-src 'none'; script-src 'self'; base-uri 'none'; form-action 'none'"
+        response.headers["Content-Security-Policy"] = f"{policy}; frame-ancestors {' '.join(origins)}"
 
 
 def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:

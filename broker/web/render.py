@@ -138,6 +138,10 @@ class Renderer:
     def _static_url(self, name: str) -> str:
         return f"/static/{self._hashed[name]}"
 
+    def static_url(self, name: str) -> str:
+        """Where a static file is, by its plain name."""
+        return self._static_url(name)
+
     def static(self, name: str) -> Response:
         """A static file by its hashed name. Raises `NotFound`."""
         if name not in self.files:

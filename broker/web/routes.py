@@ -8,7 +8,19 @@ from typing import Final, Literal
 
 from starlette.responses import Response
 
-from broker.web import age, authorize, documents, health, posting, share, sign_in, sign_out, sign_up, signed_out
+from broker.web import (
+    age,
+    authorize,
+    documents,
+    health,
+    posting,
+    session_check,
+    share,
+    sign_in,
+    sign_out,
+    sign_up,
+    signed_out,
+)
 from broker.web.account import address, close, devices, profile, sites, ways
 from broker.web.call import Call
 from broker.web.guards import Guard
@@ -70,6 +82,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/signed-out", signed_out.signed_out, Guard.BROWSER),
     Route("GET", "/end-session", sign_out.end_session, Guard.BROWSER),
     Route("POST", "/end-session", sign_out.end_session_post, Guard.PROTOCOL),
+    Route("GET", "/session/check", session_check.check, Guard.PUBLIC),
     # my account
     Route("GET", "/me", profile.overview, Guard.SIGNED_IN),
     Route("GET", "/me/details", profile.details, Guard.SIGNED_IN),

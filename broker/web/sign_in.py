@@ -171,6 +171,8 @@ async def signed_in(call: Call, carried: Carried, outcome: SignedIn) -> Response
     else:
         response = await go_on(call, carried, outcome.transaction)
     call.world.cookies.set_session(response, outcome.started.secret)
+    if call.world.states is not None:
+        call.world.cookies.set_state(response, call.world.states.of(outcome.started.session.sid))
     return response
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from broker.domain.browser_state import BrowserStates
 from broker.domain.client import Client
 from broker.domain.policy import FieldPolicy
 from broker.domain.ports import BrowserMemory, Clock, Durable, Entropy, Limits, Signer
@@ -95,6 +96,8 @@ class World:
     authorize: AuthorizeFlow
     exchange: ExchangeFlow
     statuses: StatusLists
+    states: BrowserStates | None
+    """What sites' pages may watch of sessions; `None`: nothing."""
     releaser: Releaser
     account: AccountFlow
     address: AddressFlow

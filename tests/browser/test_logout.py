@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 from playwright.sync_api import expect
@@ -22,11 +22,22 @@ from tests.support.tls import Authority
 pytestmark = pytest.mark.browser
 
 
+WATCH = """<!doctype html><html lang="en"><title>Watching</title><h1>Watching</h1><p id="said">nothing yet</p>
+<iframe id="op" src="OP/session/check" hidden></iframe>
+<script>
+addEventListener("message", (event) => { said.textContent = event.origin === "OP" ? event.data : "somebody else"; });
+op.onload = () => op.contentWindow.postMessage(decodeURIComponent(location.hash.slice(1)), "OP");
+</script></html>"""
+"""A site's page as Session Management 1.0 §3.1 describes it."""
+
+
 @dataclass
 class Club:
     """A site of its own that hears of a sign-out through a frame, and keeps what it heard."""
 
     url: str
+    login: str = ""
+    """Where Doorward is, for the page that watches the session."""
     refuses_frames: bool = False
     called: list[dict[str, list[str]]] = field(default_factory=list)
 
@@ -39,7 +50,10 @@ class Club:
         async def page(_request: Request) -> Response:
             return HTMLResponse('<!doctype html><html lang="en"><title>Club</title><h1>Club</h1></html>')
 
-        return Starlette(routes=[Route("/front", front), Route("/{path:path}", page)])
+        async def watch(_request: Request) -> Response:
+            return HTMLResponse(WATCH.replace("OP", self.login))
+
+        return Starlette(routes=[Route("/front", front), Route("/watch", watch), Route("/{path:path}", page)])
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +71,10 @@ def town(
     """The town, with the club as one more site."""
     secret = tmp_path_factory.mktemp("club") / "club.secret"
     secret.write_text("club-secret-0123456789abcdef0123")
-    more = f"""[sites.club]
+    more = f"""[broker]
+session_management = true
+
+[sites.club]
 name = "Rowing Club"
 url = "{club.url}/"
 redirect_uris = ["{club.url}/callback"]
@@ -73,6 +90,7 @@ why = "Your boat carries it."
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSL_CERT_FILE", str(authority.ca))
         with open_town(tmp_path_factory.mktemp("town"), chromium, authority, more=more) as opened:
+            club.login = opened.login
             yield opened
 
 
@@ -94,7 +112,7 @@ def test_a_site_hears_in_its_frame_and_cannot_take_the_page_over(town: Town, clu
     club.called.clear()
     club.refuses_frames = False
     with town.visitor(checked=False, javascript=javascript) as visitor:
-        join(town, visitor, club, "normal" if javascript else "id-changes-per-app")
+        join(town, visitor, club, "jonas" if javascript else "amina")
         visitor.open(town.login + "/signout")
         visitor.page.get_by_role("button", name=re.compile("^Sign out of everything")).click()
         visitor.meet("You are signed out", picture="signed-out-frames")
@@ -113,7 +131,7 @@ def test_a_site_that_refuses_frames_holds_nobody_up(town: Town, club: Club) -> N
     club.called.clear()
     club.refuses_frames = True
     with town.visitor(checked=False) as visitor:
-        join(town, visitor, club, "dead-picture")
+        join(town, visitor, club, "normal")
         end = f"{town.login}/end-session?client_id=club&post_logout_redirect_uri={club.url}/bye&state=onwards"
         visitor.open(end)
         visitor.meet("Sign out of what?")
@@ -123,3 +141,52 @@ def test_a_site_that_refuses_frames_holds_nobody_up(town: Town, club: Club) -> N
         assert len(club.called) == 1
         visitor.open(town.login + "/me")
         visitor.meet("Sign in")
+
+
+# --- watching the session -----------------------------------------------------------------------------
+
+
+def heard(visitor: Visitor, club: Club, ask: str) -> str:
+    """What the frame answers the club's page."""
+    visitor.open("about:blank")
+    visitor.open(f"{club.url}/watch#{quote(ask)}")
+    expect(visitor.page.locator("#said")).not_to_have_text("nothing yet")
+    return visitor.page.locator("#said").inner_text()
+
+
+def test_oidcc_session_management_rp_initiated_logout(town: Town, club: Club) -> None:
+    """`unchanged` for as long as the person is signed in; `changed` once the site has signed them out (catalogue 103)."""
+    club.refuses_frames = True
+    with town.ordinary_visitor() as visitor:
+        join(town, visitor, club, "id-changes-per-app")
+        stated = parse_qs(urlsplit(visitor.page.url).query)["session_state"][0]
+        assert heard(visitor, club, f"club {stated}") == "unchanged"
+        visitor.open(town.login + "/me")
+        assert heard(visitor, club, f"club {stated}") == "unchanged"
+        visitor.open(f"{town.login}/end-session?client_id=club&post_logout_redirect_uri={club.url}/bye")
+        visitor.page.get_by_role("button", name=re.compile("^Sign out of everything")).click()
+        visitor.page.wait_for_url(f"{club.url}/bye", timeout=8_000)
+        assert heard(visitor, club, f"club {stated}") == "changed"
+
+
+def test_a_browser_that_keeps_cookies_from_frames_makes_the_site_ask_us(town: Town, club: Club) -> None:
+    """It hears `changed` and no lie; asking without a page then says that the session is still there (catalogue 103)."""
+    with town.visitor(checked=False) as visitor:
+        join(town, visitor, club, "dead-picture")
+        stated = parse_qs(urlsplit(visitor.page.url).query)["session_state"][0]
+        assert heard(visitor, club, f"club {stated}") == "changed"
+        query = f"client_id=club&response_type=code&scope=openid%20profile&prompt=none&redirect_uri={club.url}/callback"
+        visitor.open(f"{town.login}/authorize?{query}")
+        visitor.page.wait_for_url(re.compile(re.escape(f"{club.url}/callback?code=")))
+
+
+def test_the_frame_answers_nobody_else_and_nothing_broken(town: Town, club: Club) -> None:
+    """Another site's name, markup, a state that is none: `error`, and the frame stays as it is (catalogue 103)."""
+    with town.visitor(checked=False) as visitor:
+        good = f"{'a' * 64}.salt-salt"
+        for ask in (f"forum {good}", f"<b>club</b> {good}", "club", f"club {good} more", f"club {'a' * 63}.salt-salt",
+                    "club x.y.z", f"club {good}{'x' * 500}", ""):  # fmt: skip
+            assert heard(visitor, club, ask) == "error", ask
+        assert heard(visitor, club, f"club {good}") == "changed"
+        [frame] = visitor.page.frames[1:]
+        assert frame.locator("body *").count() == 0

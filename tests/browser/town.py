@@ -124,6 +124,12 @@ class Town:
         with self.chromium.person(**settings) as person:
             yield Visitor(person, self.login, javascript=settings.get("javascript", True))
 
+    @contextmanager
+    def ordinary_visitor(self) -> Iterator[Visitor]:
+        """Somebody whose browser gives frames of other sites their cookies."""
+        with self.chromium.ordinary_person() as person:
+            yield Visitor(person, self.login)
+
 
 @contextmanager
 def serve_tls(app: ASGIApp, port: int, leaf: Leaf) -> Iterator[None]:

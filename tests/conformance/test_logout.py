@@ -208,6 +208,16 @@ async def test_oidcc_frontchannel_rp_initiated_logout(framed: Module) -> None:
     await framed.assert_signed_out()
 
 
+# --- session management (the other module needs a real browser: tests/browser/test_logout.py) ----------
+
+
+async def test_oidcc_session_management_discovery_endpoint_verification(tmp_path: Path, sandboxes: Sandboxes) -> None:
+    async with open_house(tmp_path, sandboxes, change={"session_management": True}) as house:
+        module = await Module.begin(house)
+        assert module.metadata["check_session_iframe"].startswith("https://")
+        assert module.metadata["end_session_endpoint"].startswith("https://")
+
+
 # --- back-channel logout ------------------------------------------------------------------------------
 
 

@@ -19,6 +19,7 @@ import json
 import os
 import re
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -154,15 +155,34 @@ class Chromium:
 
     def _start(self) -> Browser:
         if self._browser is None:
-            rules = [f"MAP {name}:443 127.0.0.1:{port}" for name, port in self.hosts.items()]
-            rules += ["MAP *.test 127.0.0.1", "MAP * ~NOTFOUND", "EXCLUDE 127.0.0.1", "EXCLUDE localhost"]
-            self._trust()
-            self._browser = self.playwright.chromium.launch(
-                executable_path=program("chromium"),
-                args=[*FLAGS, f"--host-resolver-rules={', '.join(rules)}"],
-                env={**os.environ, "HOME": str(self.folder), "XDG_CONFIG_HOME": str(self.folder / "config")},
-            )
+            self._browser = self.playwright.chromium.launch(**self._how())
         return self._browser
+
+    def _how(self) -> dict[str, Any]:
+        rules = [f"MAP {name}:443 127.0.0.1:{port}" for name, port in self.hosts.items()]
+        rules += ["MAP *.test 127.0.0.1", "MAP * ~NOTFOUND", "EXCLUDE 127.0.0.1", "EXCLUDE localhost"]
+        self._trust()
+        return {
+            "executable_path": program("chromium"),
+            "args": [*FLAGS, f"--host-resolver-rules={', '.join(rules)}"],
+            "env": {**os.environ, "HOME": str(self.folder), "XDG_CONFIG_HOME": str(self.folder / "config")},
+        }
+
+    @contextmanager
+    def ordinary_person(self) -> Iterator[Person]:
+        """Somebody with a lasting profile whose settings let frames of other sites have their cookies.
+
+        Everybody else is in a window that forgets, where Chromium keeps cookies from such frames. Nothing is checked.
+        """
+        with tempfile.TemporaryDirectory() as profile:
+            (Path(profile) / "Default").mkdir()
+            (Path(profile) / "Default" / "Preferences").write_text('{"profile": {"cookie_controls_mode": 0}}')
+            context = self.playwright.chromium.launch_persistent_context(profile, locale="en-GB", **self._how())
+            context.set_default_timeout(WAIT)
+            try:
+                yield Person(context, context.new_page(), Record((*self.hosts, "127.0.0.1", "localhost")))
+            finally:
+                context.close()
 
     def _trust(self) -> None:
         """A certificate store under the browser's own home folder, with the tests' authority in it."""

@@ -20,7 +20,15 @@ CACHE = {
 """Public documents without credentials: any page may read them (catalogue 145: nothing is reflected)."""
 
 
-def build_metadata(issuer: str, locales: tuple[str, ...], claims: frozenset[str], policy: str, terms: str) -> bytes:
+def build_metadata(
+    issuer: str,
+    locales: tuple[str, ...],
+    claims: frozenset[str],
+    policy: str,
+    terms: str,
+    *,
+    watches_sessions: bool = False,
+) -> bytes:
     """The discovery document. Only what is there is in it."""
     document: dict[str, Any] = {
         "issuer": issuer,
@@ -59,6 +67,8 @@ def build_metadata(issuer: str, locales: tuple[str, ...], claims: frozenset[str]
         "op_policy_uri": policy,
         "op_tos_uri": terms,
     }
+    if watches_sessions:
+        document["check_session_iframe"] = f"{issuer}/session/check"
     return orjson.dumps(document)
 
 

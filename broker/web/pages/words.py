@@ -106,6 +106,7 @@ COOKIES: Final = (
     N_("remembers one sign-in from page to page; sealed, one per tab"),
     N_("remembers which way to sign in you used last, only if you ticked it"),
     N_("remembers the language you chose"),
+    N_("lets sites you signed in to notice that you signed out; says nothing about you"),
     N_("remembers that an account could not be made here yet; holds no date of birth"),
     N_("finds out whether your browser takes cookies"),
     N_("until you close the browser"),
