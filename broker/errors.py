@@ -245,6 +245,10 @@ class SignInRequired(InteractionError):
     public = "Please sign in to see this page."
 
 
+class WayEnded(SignInRequired):
+    """The way somebody was just signing in with was removed, or its account closed, in this very moment."""
+
+
 class PostingNotPermitted(InteractionError):
     code = "posting_not_permitted"
     status = 403

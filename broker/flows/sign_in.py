@@ -35,6 +35,7 @@ from broker.errors import (
     SignInRequired,
     UpstreamError,
     UpstreamInvalid,
+    WayEnded,
     WrongBrowser,
 )
 from broker.flows.ledger import LedgerWriter
@@ -237,16 +238,17 @@ class SignInFlow:
     ) -> SignedIn | NewPerson | AgeUnknown:
         transaction, identity = carried.transaction, identified.identity
         known = await self.durable.accounts.by_identity(identity.key)
-        if known is None and not self.knows_age(transaction):
+        if known is not None:
+            with suppress(WayEnded):  # in this very moment: it is as unknown as any other now
+                return await self.admit(transaction, known[0], known[1], identity, session, user_agent)
+        if not self.knows_age(transaction):
             await self.drop_upstream(identity.provider, identified.tokens)
             unread = replace(transaction, age=AgeAnswer.UNKNOWN_PERSON, nonce=None, code_verifier=None)
             return AgeUnknown(carried=await self.box.hold(unread, carried))
-        if known is None:
-            # The state's digest stays: who comes back with the same answer again is known to have been here already.
-            now = self.clock.now()
-            stripped = replace(transaction, identity=identity, tokens=identified.tokens, answered_at=now, nonce=None)
-            return NewPerson(carried=await self.box.keep(replace(stripped, code_verifier=None)))
-        return await self.admit(transaction, known[0], known[1], identity, session, user_agent)
+        # The state's digest stays: who comes back with the same answer again is known to have been here already.
+        now = self.clock.now()
+        stripped = replace(transaction, identity=identity, tokens=identified.tokens, answered_at=now, nonce=None)
+        return NewPerson(carried=await self.box.keep(replace(stripped, code_verifier=None)))
 
     async def admit(
         self,
@@ -257,7 +259,10 @@ class SignInFlow:
         session: Session | None,
         user_agent: str,
     ) -> SignedIn:
-        """Sign a known person in. What the provider sent about them is dropped unread; so are its tokens."""
+        """Sign a known person in. What the provider sent about them is dropped unread; so are its tokens.
+
+        Raises `AccountHeld`, and `WayEnded` if this is no way to sign in to the account any more.
+        """
         if account.status is not AccountStatus.ACTIVE:
             raise AccountHeld(detail="account not active")
         now = self.clock.now()
@@ -286,7 +291,7 @@ class SignInFlow:
         user_agent: str,
     ) -> Started:
         answered = transaction.answered_at or self.clock.now()
-        return await self.sessions.start(
+        started = await self.sessions.start(
             account=account,
             provider=identity.provider,
             key=identity.key,
@@ -296,6 +301,22 @@ class SignInFlow:
             user_agent=user_agent,
             replaces=session,
         )
+        await self._check_still(started, identity)
+        return started
+
+    async def _check_still(self, started: Started, identity: Identity) -> None:
+        """Whether the way and the account still stand, now that the session can be seen.
+
+        Removing a way, closing and holding an account change that first and end the sessions they find second, so that
+        one of the two sees the other, whichever comes first (catalogue 110).
+        """
+        known = await self.durable.accounts.by_identity(identity.key)
+        if known is not None and known[0].id == started.session.account and known[0].status is AccountStatus.ACTIVE:
+            return
+        await self.sessions.sign_out(started.session)
+        if known is not None and known[0].id == started.session.account:
+            raise AccountHeld(detail="account held meanwhile")
+        raise WayEnded(detail="way to sign in ended meanwhile")
 
     def _proved_at(
         self,

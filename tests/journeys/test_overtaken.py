@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from tests.support.house import Arrival, Browser, House, Site
+from tests.journeys.test_my_account import add_openid
+from tests.support.house import Arrival, Browser, House, Shown, Site
 
 from broker.domain.claims import EMAIL
 from broker.domain.values import ClientId
@@ -170,3 +171,24 @@ async def test_a_wider_decision_meanwhile_does_not_stop_a_request_that_it_covers
 
     after(house.world.durable.accounts, "with_receipts", share_more, monkeypatch)
     assert await lives(forum, await here.go(forum.request_url()))
+
+
+@pytest.mark.parametrize("end", ["the way is removed", "the account is closed"])
+async def test_a_sign_in_overtaken_by_the_end_of_its_way_ends_as_that_of_a_stranger(
+    house: House, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """It had found whose way this is; the way was removed, or the account closed, before it wrote its session."""
+    owner, thief, there = house.browser(), house.browser(), house.world.sessions.sessions
+    await owner.sign_up(user_name="ana")
+    await add_openid(owner, house)
+    account = next(iter(house.world.durable.tables.accounts))  # type: ignore[attr-defined]
+    await owner.open("/me/ways" if end == "the way is removed" else "/me/close")
+    button = "Remove Club OpenID" if end == "the way is removed" else "decision=close"
+    before(there, "save", lambda: owner.press(button), monkeypatch)
+    await thief.open("/sign-in")
+    landed = await thief.choose("openid", "lucas")
+    assert isinstance(landed, Shown)
+    assert landed.path.startswith("/f/"), "the preview of somebody unknown"
+    mine = await there.of_account(account, house.clock.now())
+    assert len(mine) == (1 if end == "the way is removed" else 0)
+    assert (await thief.open("/me")).path.endswith("/sign-in")
