@@ -6,7 +6,8 @@ asks no server. It is there only where the admin switched session management on 
 
 from __future__ import annotations
 
-from markupsafe import Markup
+from html import escape
+
 from starlette.responses import Response
 
 from broker.domain.browser_state import askers, origin_of
@@ -14,7 +15,7 @@ from broker.errors import NotFound
 from broker.web.call import Call
 
 PATH = "/session/check"
-_PAGE = Markup(
+_PAGE = (
     '<!doctype html><html lang="en" data-cookie="{}" data-askers="{}"><head><meta charset="utf-8"><title>Session</title>'
     '<script src="{}" defer></script></head><body></body></html>'
 )
@@ -27,7 +28,7 @@ async def check(call: Call) -> Response:
         raise NotFound(detail="session management is off")
     sites = [client for client in world.clients.values() if client.enabled]
     script = world.renderer.static_url("session.js")
-    page = _PAGE.format(world.cookies.state_name, " ".join(askers(sites)), script)
-    response = Response(str(page), media_type="text/html; charset=utf-8")
+    page = _PAGE.format(*(escape(text) for text in (world.cookies.state_name, " ".join(askers(sites)), script)))
+    response = Response(page, media_type="text/html; charset=utf-8")
     world.headers.framable(response, sorted({origin_of(uri) for client in sites for uri in client.redirect_uris}))
     return response
