@@ -205,9 +205,9 @@ def open_town(folder: Path, chromium: Chromium, authority: Authority, *, more: s
         start("broker", watched)
         context = authority.client_context()
         for name, module in (("forum", forum), ("wiki", wiki), ("tracker", tracker)):
-            more: dict[str, Any] = {"verify": context} if module is tracker else {"ssl_context": context}
+            trust: dict[str, Any] = {"verify": context} if module is tracker else {"ssl_context": context}
             given = {"issuer": town.login, "client_id": name, "client_secret": secrets[name], "public_url": town.url(name)}
-            start(name, module.create_app(**given, **more))
+            start(name, module.create_app(**given, **trust))
         yield town
         watched.end()
 

@@ -29,7 +29,8 @@ from broker.domain.ports import SigningKeyRecord
 from broker.domain.session import Session
 from broker.domain.transaction import SignInTransaction, TransactionPurpose
 from broker.domain.values import AccountId, ClaimName, ClientId, IdentityKey, ProviderId, Sid
-from broker.flows.authorize import Answer, AuthorizeFlow, Situation
+from broker.flows.answers import Answer
+from broker.flows.authorize import AuthorizeFlow, Situation
 from broker.flows.exchange import ExchangeFlow
 from broker.flows.keys import KeyFlow
 from broker.flows.ledger import LedgerWriter
