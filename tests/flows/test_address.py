@@ -237,6 +237,26 @@ async def test_a_link_is_good_for_its_own_deed_only(front: Front) -> None:
         await front.address.undo_change(token)
 
 
+async def test_of_two_who_use_one_proof_at_once_one_does(front: Front) -> None:
+    """The code in one tab and the link in another: the store gives the proof to one of them."""
+    account, session = await unproved(front)
+    letter = await sent(front, account, session)
+
+    class Slow:
+        """Both have read the proof before either takes it."""
+
+        load = staticmethod(front.memory.transactions.load)
+
+        async def delete(self, _place: str) -> bool:
+            return False
+
+    flow = replace(front.address, proofs=Slow())  # type: ignore[arg-type]
+    with pytest.raises(FormInvalid) as late:
+        await flow.confirm(session, letter.payload["code"])
+    assert late.value.fields == {CODE: "over"}
+    assert not await is_proved(front, account.id)
+
+
 # --- what an address is told --------------------------------------------------------------------------
 
 
@@ -309,6 +329,13 @@ async def test_a_new_way_in_and_one_less_are_told(front: Front) -> None:
     await front.account.unlink(session, outcome.link.id)  # type: ignore[union-attr]
     told = {one.payload["letter"] for one in await letters(front)}
     assert told == {"way_added", "way_removed"}
+
+
+async def test_a_new_way_in_is_not_told_to_an_address_nobody_proved(front: Front) -> None:
+    """It may be a stranger's."""
+    _, session = await unproved(front)
+    await front.back(await front.leave(OPENID, TransactionPurpose.LINK, session), "ana", session=session, provider=OPENID)
+    assert await letters(front) == []
 
 
 async def test_without_a_mail_server_nothing_is_written(front: Front) -> None:
