@@ -23,6 +23,7 @@ from tests.support.servers import PostgresServer, RedisServer
 
 from broker.domain.account import Account, Link, ProfileValue, user_name_key
 from broker.domain.claims import EMAIL, NAME, PREFERRED_USERNAME
+from broker.domain.grant import StatusPlace
 from broker.domain.posting import Message
 from broker.domain.values import IdentityKey
 from broker.errors import Conflict, StoreUnavailable
@@ -105,6 +106,14 @@ async def keep_everything(stores: Stores) -> Kept:
     unit.enqueue(delivery)
     unit.put_removal(make.removal(account=account.id), over=None)
     await unit.commit()
+    await stores.durable.statuses.reserve(1)
+    placed = make.grant(account.id, status=StatusPlace(list="list-1", index=5))
+    ending = stores.durable.unit()
+    ending.add_grant(placed)
+    await ending.commit()
+    ending = stores.durable.unit()
+    ending.revoke_grant(placed.id, NOW)
+    await ending.commit()
     signing = make.signing_key(private=PLANTED["private key"].encode())
     await stores.durable.keys.add(signing)
     secret_digest = digest(PLANTED["cookie"])

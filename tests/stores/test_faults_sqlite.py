@@ -30,7 +30,7 @@ READINGS = frozenset(
         "accounts.load", "accounts.links", "accounts.by_identity", "accounts.is_user_name_free", "accounts.with_receipts",
         "ledger.receipts", "ledger.disclosures", "grants.load", "grants.with_account", "grants.of_account",
         "grants.load_family", "postings.load", "postings.recent", "vault.open", "vault.holds", "outbox.claim",
-        "outbox.pending", "outbox.traces", "outbox.failing", "keys.all", "ping",
+        "outbox.pending", "outbox.traces", "outbox.failing", "removals.load", "removals.waiting", "keys.all", "ping",
     }
 )  # fmt: skip
 """What a writer elsewhere never holds up. Claiming looks first, and there is nothing to claim."""
