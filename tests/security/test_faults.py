@@ -104,7 +104,7 @@ def steps(larder: Larder, held: Held, *, redis_away: bool) -> list[Step]:
         Step("introspect", post("/introspect", {"token": held.tokens["access_token"]}, basic), 200 if redis_away else 503, 200),
         Step("wrong secret", post("/introspect", {"token": "x"}, ("authorization", "Basic Zm9ydW06d3Jvbmc=")), redis or 401, 401),
         Step("consent", post("/me/sites/stop", {**own_token, "client": "forum", "claim": "name"}, ("cookie", session)), both, 303),
-        Step("sign out", post("/signout", {**own_token, "what": "everything"}, ("cookie", session)), both, 200),
+        Step("sign out", post("/signout", {**own_token, "what": "everything"}, ("cookie", session)), both, 303),
         Step("ready", get("/readyz"), both, 200),
     ]  # fmt: skip
 
