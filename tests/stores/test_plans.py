@@ -36,6 +36,10 @@ SMALL: Final = frozenset({data_keys.name, signing_keys.name})
 GROWING: Final = tuple(table for table in metadata.sorted_tables if table.name not in SMALL)
 WALKS: Final = frozenset(statement for cells in _CELLS for statement in (cells.find, cells.find_more))
 """A rotation of data keys walks through a table in the order of its primary key, a batch at a time."""
+PARTIAL: Final = frozenset(
+    index.name for table in GROWING for index in table.indexes if index.dialect_options["sqlite"]["where"] is not None
+)
+"""Indexes that hold the wanted rows and no others: SQLite calls it a scan to begin at their start."""
 OWNERS: Final = frozenset({"p_account", "p_grant_id"})
 SIZES: Final = {"p_limit": 20, "p_offset": 0, "p_since": 0, "p_until": ROWS, "p_now": 5, "p_before": 5}
 
@@ -145,7 +149,7 @@ def test_every_statement_on_sqlite_finds_its_rows_by_an_index(many: sqlite3.Conn
         for statement in statements()
         if statement not in WALKS
         for line in plan(many, statement)
-        if line.startswith("SCAN ") and line.split()[1] in tables
+        if line.startswith("SCAN ") and line.split()[1] in tables and line.split()[-1] not in PARTIAL
     ]
     assert scans == []
 

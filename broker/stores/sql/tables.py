@@ -22,6 +22,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    text,
 )
 
 metadata: Final = MetaData(
@@ -223,6 +224,7 @@ deliveries: Final = Table(
     Column("given_up", Boolean, nullable=False),
     _bytes("sealed"),  # the payload
     Index(None, "given_up", "due_at"),
+    Index(None, "created_at", "id", sqlite_where=text("attempts > 0"), postgresql_where=text("attempts > 0")),
 )
 
 delivery_marks: Final = Table(
