@@ -106,43 +106,41 @@ class Deliverer:
             await self.durable.outbox.give_up(delivery.id, "site is gone")
             return
         error = await self._send(delivery, client, client.backchannel_logout_uri)
-        if not error:
-            await self.durable.outbox.done(delivery.id)
-            self.count(client.client_id, "delivered")
-            self.log.event("logout_token_delivered", client=client.client_id, attempts=delivery.attempts + 1)
-        elif delivery.attempts >= len(RETRIES):
-            await self.durable.outbox.give_up(delivery.id, error)
-            self.count(client.client_id, "given_up")
-            self.log.event("logout_token_given_up", client=client.client_id, reason=error)
-        else:
-            due = self.clock.now() + RETRIES[delivery.attempts]
-            await self.durable.outbox.retry(delivery.id, due, error)
-            self.count(client.client_id, "delayed")
-            self.log.event(
-                "logout_token_delayed", client=client.client_id, reason=error, attempts=delivery.attempts + 1
-            )
+        outcome = await self._note(delivery, "logout_token", "delivered", error, client=client.client_id)
+        self.count(client.client_id, outcome)
 
     async def _letter(self, delivery: Delivery) -> None:
         """One letter; one that is late is of no use any more."""
-        name, now = delivery.payload.get("letter", ""), self.clock.now()
         error, is_final = "too late", True
-        if self.letters is not None and now < datetime.fromisoformat(delivery.payload["until"]):
+        if self.letters is not None and self.clock.now() < datetime.fromisoformat(delivery.payload["until"]):
             try:
                 await self.letters.send(delivery.payload)
+                error = ""
             except NotSent as problem:
                 error, is_final = problem.reason, problem.is_final
             except Exception as problem:  # a bug of ours, or of a library: this one waits, the others go out
                 error, is_final = type(problem).__name__, False
-            else:
-                await self.durable.outbox.done(delivery.id)
-                self.log.event("letter_sent", letter=name, attempts=delivery.attempts + 1)
-                return
+        await self._note(delivery, "letter", "sent", error, is_final=is_final, letter=delivery.payload.get("letter", ""))
+
+    async def _note(
+        self, delivery: Delivery, thing: str, done: str, error: str, *, is_final: bool = False, **facts: str
+    ) -> str:
+        """Keep what became of one try, and say so: `done`, `given_up` or `delayed`, which is also the answer.
+
+        `error` is empty where it arrived; `is_final`: trying again would be of no use.
+        """
+        outbox, tries = self.durable.outbox, delivery.attempts + 1
+        if not error:
+            await outbox.done(delivery.id)
+            self.log.event(f"{thing}_{done}", **facts, attempts=tries)
+            return done
         if is_final or delivery.attempts >= len(RETRIES):
-            await self.durable.outbox.give_up(delivery.id, error)
-            self.log.event("letter_given_up", letter=name, reason=error)
-        else:
-            await self.durable.outbox.retry(delivery.id, now + RETRIES[delivery.attempts], error)
-            self.log.event("letter_delayed", letter=name, reason=error, attempts=delivery.attempts + 1)
+            await outbox.give_up(delivery.id, error)
+            self.log.event(f"{thing}_given_up", **facts, reason=error)
+            return "given_up"
+        await outbox.retry(delivery.id, self.clock.now() + RETRIES[delivery.attempts], error)
+        self.log.event(f"{thing}_delayed", **facts, reason=error, attempts=tries)
+        return "delayed"
 
     async def _send(self, delivery: Delivery, client: Client, address: str) -> str:
         """What went wrong, in a word or two; nothing if the site has it."""
