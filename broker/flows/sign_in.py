@@ -376,6 +376,7 @@ class SignInFlow:
             sid=current.sid,
             locale=transaction.locale,
         )
+        account = await self.durable.accounts.load(current.account)
         link = Link(
             id=self.entropy.token(12),
             account=current.account,
@@ -384,10 +385,9 @@ class SignInFlow:
             receipt=receipt.id,
             linked_at=now,
             last_used_at=now,
-            hint=await self._known_hint(current.account, identity.account_hint),
+            hint=_known_hint(account, identity.account_hint),
         )
         unit.add_link(link)
-        account = await self.durable.accounts.load(current.account)
         if account is not None and self.letters is not None:
             self.letters.tell(unit, account, Letter.WAY_ADDED, {"provider": identity.provider})
         try:
@@ -402,12 +402,6 @@ class SignInFlow:
             await unit.commit()
             raise
         return Linked(link=link)
-
-    async def _known_hint(self, account_id: AccountId, hint: str | None) -> str | None:
-        """The name of an identity, if the person gave it to us already: nothing is kept that was not shown."""
-        account = await self.durable.accounts.load(account_id) if hint is not None else None
-        known = account is not None and any(held.value == hint for held in account.profile.values())
-        return hint if known else None
 
     async def _posting(
         self, transaction: SignInTransaction, identified: Identified, session: Session | None
@@ -446,3 +440,9 @@ class SignInFlow:
             return
         with suppress(UpstreamError):
             await provider.revoke(tokens)
+
+
+def _known_hint(account: Account | None, hint: str | None) -> str | None:
+    """The name of an identity, if the person gave it to us already: nothing is kept that was not shown."""
+    known = account is not None and any(held.value == hint for held in account.profile.values())
+    return hint if known else None

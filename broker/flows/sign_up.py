@@ -125,7 +125,8 @@ class SignUpFlow:
         """Account, link and receipt in one unit of work; then the session.
 
         Raises `FormInvalid` per field (`missing`, `bad_value`, `taken` or a code of `user_name_problem`), and
-        `ProviderOff` if the way that vouched for the person was switched off since. If the same identity was signed up meanwhile, the person lands in that account: there is never a second (catalogue 176).
+        `ProviderOff` if the way that vouched for the person was switched off since. If the same identity was signed up
+        meanwhile, the person lands in that account: there is never a second (catalogue 176).
         """
         transaction = carried.transaction
         identity, decision = self._identity(transaction), self._decision(transaction)
