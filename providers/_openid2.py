@@ -18,6 +18,7 @@ from broker.domain.provider import Attempt, Once
 from broker.errors import SignInCancelled, UpstreamInvalid, UpstreamRejected, UpstreamUnavailable
 from providers._http import OK, SERVER_FAULT, TOO_MANY, UpstreamHTTP, UpstreamResponse
 from providers._id_token import SKEW
+from providers.preset import is_address
 
 NS: Final = "http://specs.openid.net/auth/2.0"
 SELECT: Final = f"{NS}/identifier_select"
@@ -146,19 +147,7 @@ def read_assertion(fields: Mapping[str, str], attempt: Attempt, endpoint: str, n
 
 def is_identifier(text: str) -> bool:
     """Whether this is an address that can name a person: http(s), no user name, nothing that is not plain text."""
-    try:
-        parts = urlsplit(text)
-        _ = parts.port
-    except ValueError:
-        return False
-    plain = text.isascii() and all(ch > " " and ch not in '\\"<>^`{|}\x7f' for ch in text)
-    return (
-        plain
-        and len(text) <= MAX_IDENTIFIER
-        and parts.scheme in {"https", "http"}
-        and bool(parts.hostname)
-        and "@" not in parts.netloc
-    )
+    return len(text) <= MAX_IDENTIFIER and is_address(text, fragment=True)
 
 
 def normal_form(identifier: str) -> str | None:

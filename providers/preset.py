@@ -291,8 +291,8 @@ class _Reader:
                 )
 
 
-def is_address(text: str) -> bool:
-    """Whether this is an absolute http(s) address without user name and fragment."""
+def is_address(text: str, *, fragment: bool = False) -> bool:
+    """Whether this is an absolute http(s) address without user name, and without a fragment unless `fragment` lets it."""
     try:
         parts = urlsplit(text)
         _ = parts.port
@@ -304,5 +304,5 @@ def is_address(text: str) -> bool:
         and parts.scheme in {"https", "http"}
         and bool(parts.hostname)
         and "@" not in parts.netloc
-        and "#" not in text
+        and (fragment or "#" not in text)
     )
