@@ -7,20 +7,16 @@ import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from broker.cli.common import config_option, fail, loaded, make_data_folder, table
-from broker.cli.keys import run
+from broker.cli.common import Result, config_option, fail, ready, run, table
 
 if TYPE_CHECKING:
     from broker.app import Opened
     from broker.domain.account import Account
     from broker.flows.support import AccountSupport
-
-Result = TypeVar("Result")
-
 
 @click.group()
 def account() -> None:
@@ -103,8 +99,7 @@ def _run(config: Path, name: str, work: Callable[[_Case], Coroutine[Any, Any, Re
     from broker.flows.support import AccountSupport
     from broker.telemetry import Log, NoMetrics, Telemetry
 
-    settings = loaded(config)
-    make_data_folder(settings)
+    settings = ready(config)
 
     async def work_on_it() -> Result:
         telemetry = Telemetry(log=Log(sys.stderr.buffer, level="warning"), metrics=NoMetrics())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
@@ -18,6 +18,7 @@ REFUSED: Final = 1
 UNREADABLE: Final = 2
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Result = TypeVar("Result")
 
 
 def config_option(command: Command) -> Command:
@@ -82,6 +83,43 @@ def make_data_folder(settings: Settings) -> None:
         fail(f"The folder {folder} cannot be made: {error.strerror}. Set data_dir to a place this account may write to.")
     if not os.access(folder, os.W_OK | os.X_OK):
         fail(f"The folder {folder} cannot be written to by this account. Check its owner, or set data_dir.")
+
+
+def ready(config: Path) -> Settings:
+    """The settings, and a place for the embedded database."""
+    settings = loaded(config)
+    make_data_folder(settings)
+    return settings
+
+
+async def open_durable(settings: Settings) -> Any:
+    """The stores, without Redis: nothing here concerns browsers."""
+    from broker.chance import SystemClock
+    from broker.stores import open_stores
+
+    broker = settings.broker
+    return await open_stores(
+        database_url=broker.database_url, redis_url=None, master_key=broker.master_key_bytes, clock=SystemClock()
+    )
+
+
+def run(work: Coroutine[Any, Any, Result]) -> Result:
+    """Do it; a database that is away, or another one's master key, is the operator's to know, in a sentence."""
+    import asyncio
+
+    from broker.errors import StoreUnavailable
+    from broker.stores import NewerSchema, WrongMasterKey
+
+    try:
+        return asyncio.run(work)
+    except StoreUnavailable as error:
+        fail(f"The database does not answer ({error.detail}). Check database_url, and that the database runs.")
+    except NewerSchema as error:
+        fail(str(error))
+    except WrongMasterKey:
+        fail("The master key is not the one this database was set up with. Put the right key back; nothing was changed.")
+    except ValueError as error:
+        fail(f"What the database holds cannot be used ({error}). Restore it from a backup.")
 
 
 def errors_of(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from broker.cli.common import config_option, fail, loaded, make_data_folder, table
+from broker.cli.common import config_option, fail, open_durable, ready, run, table
 
 if TYPE_CHECKING:
     from broker.domain.ports import SigningKeyRecord
     from broker.settings import Settings
-
-Result = TypeVar("Result")
-
 
 @click.group()
 def keys() -> None:
@@ -105,13 +101,6 @@ def migrate(config: Path) -> None:
     click.echo(f"The database is at {after}, the newest." if before == after else f"The database went from {before or 'empty'} to {after}.")
 
 
-def ready(config: Path) -> Settings:
-    """The settings, and a place for the embedded database."""
-    settings = loaded(config)
-    make_data_folder(settings)
-    return settings
-
-
 async def _records(settings: Settings) -> tuple[SigningKeyRecord, ...]:
     stores = await open_durable(settings)
     try:
@@ -146,33 +135,3 @@ async def _rotate_data(settings: Settings, *, new: bool) -> int:
     return await rotate_data_keys(
         database_url=broker.database_url, master_key=broker.master_key_bytes, clock=SystemClock(), new=new
     )
-
-
-async def open_durable(settings: Settings) -> Any:
-    """The stores, without Redis: nothing here concerns browsers."""
-    from broker.chance import SystemClock
-    from broker.stores import open_stores
-
-    broker = settings.broker
-    return await open_stores(
-        database_url=broker.database_url, redis_url=None, master_key=broker.master_key_bytes, clock=SystemClock()
-    )
-
-
-def run(work: Coroutine[Any, Any, Result]) -> Result:
-    """Do it; a database that is away, or another one's master key, is the operator's to know, in a sentence."""
-    import asyncio
-
-    from broker.errors import StoreUnavailable
-    from broker.stores import NewerSchema, WrongMasterKey
-
-    try:
-        return asyncio.run(work)
-    except StoreUnavailable as error:
-        fail(f"The database does not answer ({error.detail}). Check database_url, and that the database runs.")
-    except NewerSchema as error:
-        fail(str(error))
-    except WrongMasterKey:
-        fail("The master key is not the one this database was set up with. Put the right key back; nothing was changed.")
-    except ValueError as error:
-        fail(f"What the database holds cannot be used ({error}). Restore it from a backup.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from broker.cli.common import DONE, REFUSED, config_option, fail, folder_of, loaded, table
+from broker.cli.common import DONE, REFUSED, config_option, fail, folder_of, loaded, open_durable, ready, run, table
 
 if TYPE_CHECKING:
     from broker.domain.client import Client
@@ -66,15 +66,12 @@ def list_untold(config: Path, *, as_json: bool) -> None:
     Each line is one session at one site, without who it was: since when, how often it was tried, what went wrong, and
     when it is tried again. What was given up stays listed for a month. Exit code 1 if there is anything.
     """
-    from broker.cli.keys import ready, run
-
     rows = [_untold_row(*one) for one in run(_untold(ready(config)))]
     _show(rows, ("site", "since", "tries", "went wrong", "next try"), "Every site that was to be told has confirmed.", as_json=as_json)
     raise SystemExit(REFUSED if rows else DONE)
 
 
 async def _untold(settings: Settings) -> list[tuple[Delivery, bool]]:
-    from broker.cli.keys import open_durable
     from broker.flows.session import LOGOUT_TOKEN
 
     stores = await open_durable(settings)
