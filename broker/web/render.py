@@ -73,7 +73,7 @@ class Renderer:
         self._environment.globals |= {
             "brand": brand,
             "initials": "".join(word[0] for word in brand.split()[:2]).upper() or "D",
-            "static_url": self._static_url,
+            "static_url": self.static_url,
         }
 
     # --- pages ----------------------------------------------------------------------------------------
@@ -135,12 +135,9 @@ class Renderer:
 
     # --- static files ---------------------------------------------------------------------------------
 
-    def _static_url(self, name: str) -> str:
-        return f"/static/{self._hashed[name]}"
-
     def static_url(self, name: str) -> str:
         """Where a static file is, by its plain name."""
-        return self._static_url(name)
+        return f"/static/{self._hashed[name]}"
 
     def static(self, name: str) -> Response:
         """A static file by its hashed name. Raises `NotFound`."""
