@@ -26,6 +26,7 @@ from broker.domain.provider import Attempt, Identified, Identity, OfferedField, 
 from broker.domain.values import ClaimName, IdentityKey, ProviderId
 from broker.errors import Problem, UpstreamInvalid, UpstreamRejected
 from providers._claims import hint, offers_of, read_claims, scopes_for
+from providers._described import Described
 from providers._graph import (
     LATEST,
     TOKEN_NEEDED,
@@ -91,7 +92,7 @@ class Inspection:
     auth_nonce: str | None = field(repr=False)
 
 
-class Facebook:
+class Facebook(Described):
     """Facebook Login for one app."""
 
     def __init__(self, preset: Preset, http: UpstreamHTTP, clock: Clock) -> None:
@@ -113,28 +114,9 @@ class Facebook:
         self._issuer = f"{self._origin}/app/{preset.client_id}"
         self._app_token_in_query = False
 
-    def __repr__(self) -> str:
-        return f"Facebook({self._preset.id!r})"
-
-    @property
-    def id(self) -> ProviderId:
-        return self._preset.id
-
-    @property
-    def label(self) -> str:
-        return self._preset.label
-
-    @property
-    def offers(self) -> tuple[OfferedField, ...]:
-        return self._offers
-
     @property
     def sign_in_scopes(self) -> tuple[str, ...]:
         return self._scopes
-
-    @property
-    def can_force_fresh(self) -> bool:
-        return self._preset.can_force_fresh
 
     async def authorization_url(self, attempt: Attempt) -> str:
         """The login dialog (manual flow, "Invoking the login dialog")."""

@@ -13,10 +13,11 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from broker.domain.ports import Clock
-from broker.domain.provider import Attempt, Identified, Identity, OfferedField, UpstreamTokens
-from broker.domain.values import IdentityKey, ProviderId
+from broker.domain.provider import Attempt, Identified, Identity, UpstreamTokens
+from broker.domain.values import IdentityKey
 from broker.errors import Problem, UpstreamInvalid, UpstreamUnavailable
 from providers._claims import hint, offers_of, read_claims
+from providers._described import Described
 from providers._http import SERVER_FAULT, UpstreamHTTP
 from providers._openid2 import NS, build_request, confirm, is_identifier, normal_form, read_assertion, read_fields
 from providers._openid2_fields import SCOPE_OF, SREG_OF, ask_for, read_authentication, standard
@@ -29,7 +30,7 @@ IGNORED: Final = frozenset({"postcode", "country"})
 """What Simple Registration also knows; it is never asked for."""
 
 
-class OpenID2:
+class OpenID2(Described):
     """One OpenID 2.0 provider, as its preset describes it."""
 
     def __init__(self, preset: Preset, http: UpstreamHTTP, clock: Clock) -> None:
@@ -37,28 +38,9 @@ class OpenID2:
         self._offers = offers_of(preset.fields, SCOPE_OF)
         self._endpoint = preset.endpoints.get("authorization", "")
 
-    def __repr__(self) -> str:
-        return f"OpenID2({self._preset.id!r})"
-
-    @property
-    def id(self) -> ProviderId:
-        return self._preset.id
-
-    @property
-    def label(self) -> str:
-        return self._preset.label
-
-    @property
-    def offers(self) -> tuple[OfferedField, ...]:
-        return self._offers
-
     @property
     def sign_in_scopes(self) -> tuple[str, ...]:
         return ()
-
-    @property
-    def can_force_fresh(self) -> bool:
-        return self._preset.can_force_fresh
 
     async def authorization_url(self, attempt: Attempt) -> str:
         """The provider's page, asked to say who is there."""

@@ -16,9 +16,10 @@ from urllib.parse import urlsplit
 from broker.domain.claims import EMAIL
 from broker.domain.ports import Clock
 from broker.domain.provider import Attempt, Identified, Identity, OfferedField, UpstreamTokens
-from broker.domain.values import ClaimName, IdentityKey, ProviderId
+from broker.domain.values import ClaimName, IdentityKey
 from broker.errors import Problem, UpstreamInvalid
 from providers._claims import SCOPE_OF, hint, is_true, offers_of, read_claims, scopes_for
+from providers._described import Described
 from providers._http import JSON, UpstreamHTTP, UpstreamResponse, post_form, read_success
 from providers._id_token import FRESH, Expected, VerifiedClaims, verify_id_token
 from providers._keys import METADATA_FRESH, Cached, IssuerKeys
@@ -69,7 +70,7 @@ class Metadata:
     """Whether every authorization response carries `iss` (RFC 9207 §3)."""
 
 
-class OpenIDConnect:
+class OpenIDConnect(Described):
     """One OpenID provider, as its preset describes it."""
 
     def __init__(self, preset: Preset, http: UpstreamHTTP, clock: Clock) -> None:
@@ -81,28 +82,9 @@ class OpenIDConnect:
         self._metadata: Cached[Metadata] = Cached(self._discover, self._read_metadata, clock, METADATA_FRESH)
         self._keys = IssuerKeys(http, self._jwks_address, clock)
 
-    def __repr__(self) -> str:
-        return f"OpenIDConnect({self._preset.id!r})"
-
-    @property
-    def id(self) -> ProviderId:
-        return self._preset.id
-
-    @property
-    def label(self) -> str:
-        return self._preset.label
-
-    @property
-    def offers(self) -> tuple[OfferedField, ...]:
-        return self._offers
-
     @property
     def sign_in_scopes(self) -> tuple[str, ...]:
         return self._scopes
-
-    @property
-    def can_force_fresh(self) -> bool:
-        return self._preset.can_force_fresh
 
     async def authorization_url(self, attempt: Attempt) -> str:
         """Where to send the browser (OpenID Connect Core §3.1.2.1)."""

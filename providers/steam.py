@@ -17,10 +17,11 @@ from urllib.parse import urlencode
 
 from broker.domain.claims import NAME, PICTURE
 from broker.domain.ports import Clock
-from broker.domain.provider import Attempt, Identified, Identity, OfferedField, UpstreamTokens
-from broker.domain.values import ClaimName, IdentityKey, ProviderId
+from broker.domain.provider import Attempt, Identified, Identity, UpstreamTokens
+from broker.domain.values import ClaimName, IdentityKey
 from broker.errors import Problem, UpstreamInvalid, UpstreamRejected
 from providers._claims import hint, offers_of, read_claims
+from providers._described import Described
 from providers._http import JSON, TOO_MANY, UpstreamHTTP, read_success
 from providers._openid2 import build_request, confirm, read_assertion, read_fields
 from providers.preset import Preset
@@ -54,7 +55,7 @@ _NO_PICTURE: Final = "fef49e7fa7e1997310d705b2a6158ff8dc1cdfeb"
 _NUMBER = re.compile(r"76561[0-9]{12}")
 
 
-class Steam:
+class Steam(Described):
     """Steam, as an OpenID 2.0 provider with a pinned endpoint."""
 
     def __init__(self, preset: Preset, http: UpstreamHTTP, clock: Clock) -> None:
@@ -63,21 +64,6 @@ class Steam:
         self._login = preset.endpoints.get("authorization", LOGIN)
         self._summaries = preset.endpoints.get("userinfo", SUMMARIES)
         self._issuer = self._login.rpartition("/")[0]
-
-    def __repr__(self) -> str:
-        return f"Steam({self._preset.id!r})"
-
-    @property
-    def id(self) -> ProviderId:
-        return self._preset.id
-
-    @property
-    def label(self) -> str:
-        return self._preset.label
-
-    @property
-    def offers(self) -> tuple[OfferedField, ...]:
-        return self._offers
 
     @property
     def sign_in_scopes(self) -> tuple[str, ...]:
