@@ -127,6 +127,7 @@ def test_what_a_site_gets_can_be_stopped_field_by_field_and_altogether(town: Tow
         visitor.press("Disconnect Sailing Forum")
         visitor.meet("Connected sites")
         expect(page.get_by_text("You have not used any site yet.")).to_be_visible()
+        visitor.wait_until_signed_out_at(town.forum)
         visitor.start_again_at(town.forum, "/t/1")
         visitor.meet("Share these with Sailing Forum?")
 
