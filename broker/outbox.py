@@ -120,7 +120,9 @@ class Deliverer:
                 error, is_final = problem.reason, problem.is_final
             except Exception as problem:  # a bug of ours, or of a library: this one waits, the others go out
                 error, is_final = type(problem).__name__, False
-        await self._note(delivery, "letter", "sent", error, is_final=is_final, letter=delivery.payload.get("letter", ""))
+        await self._note(
+            delivery, "letter", "sent", error, is_final=is_final, letter=delivery.payload.get("letter", "")
+        )
 
     async def _note(
         self, delivery: Delivery, thing: str, done: str, error: str, *, is_final: bool = False, **facts: str

@@ -190,7 +190,9 @@ def collect_problems(settings: Settings, preset_problems: Iterable[Problem]) -> 
 def merged_problems(*lists: Iterable[Problem]) -> tuple[Problem, ...]:
     """All of them in the order they stand in; of several about one key the first, an error before a warning."""
     merged: dict[tuple[str, int, str], Problem] = {}
-    for problem in sorted((problem for problems in lists for problem in problems), key=lambda one: one.severity != "error"):
+    for problem in sorted(
+        (problem for problems in lists for problem in problems), key=lambda one: one.severity != "error"
+    ):
         merged.setdefault((problem.file, problem.line, problem.key), problem)
     return tuple(_in_order(merged.values()))
 

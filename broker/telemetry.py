@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from broker.settings import Settings
 
+
 class Log:
     """Structured events: names, ids and codes."""
 
@@ -134,7 +135,10 @@ class Metrics:
             "doorward_egress_request_seconds", "Time others took.", ("host",), registry=where, buckets=_BUCKETS
         )
         self._logout_tokens: Counter = counter(
-            "doorward_logout_tokens", "Tries to tell a site that a session is over.", ("site", "outcome"), registry=where
+            "doorward_logout_tokens",
+            "Tries to tell a site that a session is over.",
+            ("site", "outcome"),
+            registry=where,
         )
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:

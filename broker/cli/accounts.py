@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from broker.domain.account import Account
     from broker.flows.support import AccountSupport
 
+
 @click.group()
 def account() -> None:
     """People's accounts: by user name, or by id."""

@@ -107,7 +107,12 @@ def check(config: Path, *, as_json: bool, strict: bool) -> None:
 
 
 @main.command()
-@click.option("--file", "name", type=click.Choice(["doorward.toml", "providers.toml", "sites.toml"]), help="Only this file's part.")
+@click.option(
+    "--file",
+    "name",
+    type=click.Choice(["doorward.toml", "providers.toml", "sites.toml"]),
+    help="Only this file's part.",
+)
 def schema(name: str | None) -> None:
     """Print the JSON Schema of the configuration, for editors.
 
@@ -132,7 +137,9 @@ def version() -> None:
 @main.command()
 def demo() -> None:
     """Say how to try everything out on this machine."""
-    click.echo("In a checkout of Doorward, run `make demo`: it starts the server, three sites and two providers of its own.")
+    click.echo(
+        "In a checkout of Doorward, run `make demo`: it starts the server, three sites and two providers of its own."
+    )
 
 
 for command in (account, keys, migrate, provider, site):

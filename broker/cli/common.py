@@ -80,7 +80,9 @@ def make_data_folder(settings: Settings) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        fail(f"The folder {folder} cannot be made: {error.strerror}. Set data_dir to a place this account may write to.")
+        fail(
+            f"The folder {folder} cannot be made: {error.strerror}. Set data_dir to a place this account may write to."
+        )
     if not os.access(folder, os.W_OK | os.X_OK):
         fail(f"The folder {folder} cannot be written to by this account. Check its owner, or set data_dir.")
 
@@ -117,7 +119,9 @@ def run(work: Coroutine[Any, Any, Result]) -> Result:
     except NewerSchema as error:
         fail(str(error))
     except WrongMasterKey:
-        fail("The master key is not the one this database was set up with. Put the right key back; nothing was changed.")
+        fail(
+            "The master key is not the one this database was set up with. Put the right key back; nothing was changed."
+        )
     except ValueError as error:
         fail(f"What the database holds cannot be used ({error}). Restore it from a backup.")
 

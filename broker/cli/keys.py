@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from broker.domain.ports import SigningKeyRecord
     from broker.settings import Settings
 
+
 @click.group()
 def keys() -> None:
     """Signing keys, data keys and the master key."""
@@ -78,7 +79,9 @@ def rotate(config: Path, *, data: bool, resume: bool) -> None:
     settings = ready(config)
     if not data:
         for record in run(_rotate_signing(settings)):
-            click.echo(f"{record.kid} ({record.algorithm.value}) signs from {record.signs_from.isoformat(timespec='seconds')}.")
+            click.echo(
+                f"{record.kid} ({record.algorithm.value}) signs from {record.signs_from.isoformat(timespec='seconds')}."
+            )
         return
     count = run(_rotate_data(settings, new=not resume))
     click.echo(f"{count} stored values are encrypted under the {'newest' if resume else 'new'} data key.")
@@ -98,7 +101,11 @@ def migrate(config: Path) -> None:
     before = run(schema.revision(url))
     run(schema.migrate(url))
     after = run(schema.revision(url))
-    click.echo(f"The database is at {after}, the newest." if before == after else f"The database went from {before or 'empty'} to {after}.")
+    click.echo(
+        f"The database is at {after}, the newest."
+        if before == after
+        else f"The database went from {before or 'empty'} to {after}."
+    )
 
 
 async def _records(settings: Settings) -> tuple[SigningKeyRecord, ...]:

@@ -40,7 +40,12 @@ def list_providers(config: Path, *, as_json: bool) -> None:
         }
         for one in settings.providers
     ]
-    _show(rows, ("id", "kind", "state", "redirect address to enter there"), "There is no provider in providers.toml.", as_json=as_json)
+    _show(
+        rows,
+        ("id", "kind", "state", "redirect address to enter there"),
+        "There is no provider in providers.toml.",
+        as_json=as_json,
+    )
 
 
 @click.group()
@@ -67,7 +72,12 @@ def list_untold(config: Path, *, as_json: bool) -> None:
     when it is tried again. What was given up stays listed for a month. Exit code 1 if there is anything.
     """
     rows = [_untold_row(*one) for one in run(_untold(ready(config)))]
-    _show(rows, ("site", "since", "tries", "went wrong", "next try"), "Every site that was to be told has confirmed.", as_json=as_json)
+    _show(
+        rows,
+        ("site", "since", "tries", "went wrong", "next try"),
+        "Every site that was to be told has confirmed.",
+        as_json=as_json,
+    )
     raise SystemExit(REFUSED if rows else DONE)
 
 

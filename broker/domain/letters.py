@@ -18,4 +18,3 @@ class Letter(StrEnum):
     """Carries `provider`."""
     WAY_REMOVED = "way_removed"
     """Carries `provider`."""
-

@@ -160,7 +160,9 @@ class UnitOfWork(Protocol):
         """Forget it; nothing if it is not there."""
         ...
 
-    def cancel_postings(self, account: AccountId, now: datetime, *, client: ClientId | None = None, provider: ProviderId | None = None) -> None:
+    def cancel_postings(
+        self, account: AccountId, now: datetime, *, client: ClientId | None = None, provider: ProviderId | None = None
+    ) -> None:
         """Everything asked for and not yet handed over is cancelled."""
         ...
 
@@ -203,8 +205,14 @@ class Ledger(Protocol):
         ...
 
     async def disclosures(
-        self, account: AccountId, *, client: ClientId | None = None, since: date | None = None, until: date | None = None,
-        limit: int = 200, offset: int = 0,
+        self,
+        account: AccountId,
+        *,
+        client: ClientId | None = None,
+        since: date | None = None,
+        until: date | None = None,
+        limit: int = 200,
+        offset: int = 0,
     ) -> tuple[DisclosureRow, ...]:
         """Newest first."""
         ...
@@ -450,7 +458,9 @@ class Handles(Protocol):
     HMAC(key, family, generation): a lost answer can be repeated without keeping it (decision 21).
     """
 
-    def access_token(self, grant: GrantId, token_id: str, scopes: frozenset[str], issued_at: datetime, expires_at: datetime) -> str: ...
+    def access_token(
+        self, grant: GrantId, token_id: str, scopes: frozenset[str], issued_at: datetime, expires_at: datetime
+    ) -> str: ...
     def read_access_token(self, token: str) -> AccessToken | None:
         """`None` unless we made it. Expiry is the caller's to check."""
         ...

@@ -68,7 +68,13 @@ class AddressFlow:
                 raise TooManyAttempts(wait, detail="letters that prove an address")
         end = now + GOOD_FOR
         code = f"{int.from_bytes(self.entropy.bytes(8), 'big') % 1_000_000:06}"
-        proof = {"account": account.id, "to": email.value, "code": code, "sid": session.sid, "id": self.entropy.token(12)}
+        proof = {
+            "account": account.id,
+            "to": email.value,
+            "code": code,
+            "sid": session.sid,
+            "id": self.entropy.token(12),
+        }
         await self.proofs.save(_place(account.id), self.seal.seal_text(json.dumps(proof), _PROOF).encode(), end)
         link = {"account": account.id, "id": proof["id"]}
         unit = self.durable.unit()

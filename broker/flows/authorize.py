@@ -238,9 +238,7 @@ class AuthorizeFlow:
         if self.states is None:
             return {}
         salt = self.entropy.token(12)
-        return {
-            "session_state": self.states.for_site(request.client_id, request.redirect_uri, session.sid, salt)
-        }
+        return {"session_state": self.states.for_site(request.client_id, request.redirect_uri, session.sid, salt)}
 
     async def _is_live(self, session: Session) -> bool:
         """Whether it was not ended since this request began.

@@ -90,7 +90,9 @@ def _why_not(host: str, port: int, error: OSError | UnicodeError) -> str:
     if kind == "taken":
         return f"Port {port} on {host} is taken by another program. Stop that one, or choose another port: --port {port + 1}."
     if kind == "forbidden":
-        return f"Port {port} needs rights this account has not got. Choose one above 1023 and let a proxy stand in front."
+        return (
+            f"Port {port} needs rights this account has not got. Choose one above 1023 and let a proxy stand in front."
+        )
     words = error.strerror if isinstance(error, OSError) and error.strerror else "it is no address of this machine"
     return f"Cannot listen on {host} port {port}: {words}. Set host to an address of this machine, such as 127.0.0.1."
 
@@ -141,7 +143,9 @@ class Supervisor:
             listen(broker.metrics_host, broker.metrics_port).close()  # whether it is free, said in words
             self._start_metrics(self._settings)
         first = [self._start_worker(self._settings, patient=True) for _ in range(self._settings.broker.workers)]
-        self._wait(lambda: all(child.state != "starting" or child.exit_code is not None for child in first), LISTENING_WITHIN)
+        self._wait(
+            lambda: all(child.state != "starting" or child.exit_code is not None for child in first), LISTENING_WITHIN
+        )
         for child in first:
             if child.state == "failed":
                 raise CannotServe(*child.reasons)
@@ -327,7 +331,9 @@ class Supervisor:
     def _refused(self, message: str, file: str = "", line: int = 0, key: str = "") -> None:
         """Say why nothing changed. Files by their name in the configuration folder: long paths are withheld from logs."""
         here = f"{self._settings.folder}/"
-        self._log.warn("reload_refused", message=message.replace(here, ""), file=file.replace(here, ""), line=line, key=key)
+        self._log.warn(
+            "reload_refused", message=message.replace(here, ""), file=file.replace(here, ""), line=line, key=key
+        )
 
     def _listener_for(self, settings: Settings) -> socket.socket:
         old, new = self._settings.broker, settings.broker
@@ -350,7 +356,10 @@ class Supervisor:
         self._settings = settings
         if listener is not old_listener:
             old_listener.close()
-        if (before.broker.metrics_host, before.broker.metrics_port) != (settings.broker.metrics_host, settings.broker.metrics_port):
+        if (before.broker.metrics_host, before.broker.metrics_port) != (
+            settings.broker.metrics_host,
+            settings.broker.metrics_port,
+        ):
             self._replace_metrics()
         self._log.event("reloaded", workers=settings.broker.workers)
 
@@ -362,7 +371,9 @@ class Supervisor:
                 self._must_become_ready(self._start_worker(settings, patient=False))
             if number < len(old):
                 self._stop(old[number])
-                patience = old[number].settings.broker.stop_seconds + old[number].settings.broker.drain_seconds + EXTRA_TO_STOP
+                patience = (
+                    old[number].settings.broker.stop_seconds + old[number].settings.broker.drain_seconds + EXTRA_TO_STOP
+                )
                 if not self._wait(lambda gone=old[number]: gone.exit_code is not None, patience):  # type: ignore[misc]
                     self._signal(old[number], signal.SIGKILL)
 

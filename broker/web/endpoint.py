@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 Handler = Callable[[Call], Awaitable[Response]]
 
 
-
 def endpoint(route: Route) -> Callable[[Request], Awaitable[Response]]:
     """The Starlette endpoint of one row of the table. The world is there once the application has started."""
     guard = GUARDS[route.guard]
@@ -53,7 +52,9 @@ async def unmatched(request: Request, error: Exception) -> Response:
     """No route, or not with this method: a page of ours all the same."""
     world: World = request.app.state.world
     call = Call(request=request, world=world, locale=world.renderer.choose_locale(request))
-    kind: type[InteractionError] = {404: NotFound, 405: MethodNotAllowed}.get(getattr(error, "status_code", 400), BadRequest)
+    kind: type[InteractionError] = {404: NotFound, 405: MethodNotAllowed}.get(
+        getattr(error, "status_code", 400), BadRequest
+    )
     response = answer_problem(call, None, kind(detail="no route"))
     world.headers.add(response)
     return response

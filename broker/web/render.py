@@ -167,9 +167,7 @@ class _OursLoader(BaseLoader):
     def __init__(self, ours: FileSystemLoader) -> None:
         self._ours = ours
 
-    def get_source(
-        self, environment: Environment, template: str
-    ) -> tuple[str, str | None, Callable[[], bool] | None]:
+    def get_source(self, environment: Environment, template: str) -> tuple[str, str | None, Callable[[], bool] | None]:
         if not template.startswith("!"):
             raise TemplateNotFound(template)
         return self._ours.get_source(environment, template[1:])

@@ -25,7 +25,9 @@ class Shortcut:
     def __init__(self, app: Starlette, routes: Iterable[Route]) -> None:
         self._app = app
         self._endpoints = {
-            (route.method, route.path): _as_app(route) for route in routes if route.answers == "json" and "{" not in route.path
+            (route.method, route.path): _as_app(route)
+            for route in routes
+            if route.answers == "json" and "{" not in route.path
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

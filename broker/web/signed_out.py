@@ -101,7 +101,9 @@ async def signed_out(call: Call) -> Response:
     addresses = frames(call, ended)
     response = call.page(views.ended(call, ended, told, addresses))
     if addresses:
-        call.world.headers.framing(response, tuple("{0.scheme}://{0.netloc}".format(urlsplit(url)) for url in addresses))
+        call.world.headers.framing(
+            response, tuple("{0.scheme}://{0.netloc}".format(urlsplit(url)) for url in addresses)
+        )
     if ended.return_url:
         response.headers["Refresh"] = f"{FRAMES_GET}; url={ended.return_url}"
     return response

@@ -68,7 +68,11 @@ def serving(box: Box, authority: Authority, security: str) -> Iterator[int]:
     if security == "starttls":
         more = {"tls_context": tls, "require_starttls": True}
     if security != "none":
-        more |= {"authenticator": allow, "auth_required": security == "starttls", "auth_require_tls": security == "starttls"}
+        more |= {
+            "authenticator": allow,
+            "auth_required": security == "starttls",
+            "auth_require_tls": security == "starttls",
+        }
     port = free_port()
     controller = Controller(box, hostname="127.0.0.1", port=port, **more)
     controller.start()
@@ -133,7 +137,11 @@ async def test_a_letter_arrives_in_two_parts(authority: Authority, security: str
 async def test_a_server_that_cannot_be_trusted_gets_nothing(authority: Authority) -> None:
     """A certificate of somebody else; a server that offers no protection where it is wanted."""
     box = Box()
-    for offered, wanted, trusted in (("starttls", "starttls", None), ("tls", "tls", None), ("none", "starttls", authority)):
+    for offered, wanted, trusted in (
+        ("starttls", "starttls", None),
+        ("tls", "tls", None),
+        ("none", "starttls", authority),
+    ):
         with serving(box, authority, offered) as port:
             with pytest.raises(NotSent) as refused:
                 await mailer(port, wanted, trusted).send(payload())
@@ -286,7 +294,9 @@ async def test_the_last_try_is_the_last() -> None:
     deliverer, clock, log = office(post)
     unit = deliverer.durable.unit()
     long = payload() | {"until": (clock.now() + timedelta(days=90)).isoformat()}
-    unit.enqueue(Delivery(id="d1", kind=LETTER, client=ClientId(""), payload=long, created_at=clock.now(), due_at=clock.now()))
+    unit.enqueue(
+        Delivery(id="d1", kind=LETTER, client=ClientId(""), payload=long, created_at=clock.now(), due_at=clock.now())
+    )
     await unit.commit()
     for _ in range(len(RETRIES) + 1):
         await deliverer.once()

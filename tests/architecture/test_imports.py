@@ -39,14 +39,18 @@ BREACHES = {
 
 def check_contracts(folder: Path) -> subprocess.CompletedProcess[str]:
     command = [str(LINTER), "--no-cache", "--config", str(folder / "pyproject.toml")]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(folder)})
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(folder)}
+    )
 
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("breached")
     for top in ("broker", "providers"):
-        shutil.copytree(ROOT / top, folder / top, ignore=shutil.ignore_patterns("__pycache__", "node_modules", "verify"))
+        shutil.copytree(
+            ROOT / top, folder / top, ignore=shutil.ignore_patterns("__pycache__", "node_modules", "verify")
+        )
     shutil.copy(ROOT / "pyproject.toml", folder)
     return folder
 
@@ -75,7 +79,9 @@ def test_a_breach_of_each_contract_is_caught(copy: Path, contract: str) -> None:
 def test_every_contract_has_a_breach_that_it_catches() -> None:
     import tomllib
 
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
     names = [contract["name"] for contract in contracts]
     assert all(any(name.startswith(start) for start in BREACHES) for name in names), names
     assert len(names) == len(BREACHES)

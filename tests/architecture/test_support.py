@@ -48,7 +48,9 @@ def test_a_canary_in_a_database_file_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.database
-async def test_each_test_gets_a_database_of_its_own(new_database: Iterator[str], postgres_server: PostgresServer) -> None:
+async def test_each_test_gets_a_database_of_its_own(
+    new_database: Iterator[str], postgres_server: PostgresServer
+) -> None:
     first, second = new_database(), new_database()  # type: ignore[operator]
     assert first != second
     connection = await asyncpg.connect(first)

@@ -60,7 +60,9 @@ def test_nothing_made_by_running_is_in_the_tree() -> None:
     assert not [path.name for path in tracked() if path.suffix in COMPILED or "__pycache__" in path.parts]
 
 
-@pytest.mark.parametrize("line", [f"see {SLASH}work/x", f"in '{SLASH}root/cache'", f"at {SLASH}home/ann/project", f"{SLASH}Users/ann"])
+@pytest.mark.parametrize(
+    "line", [f"see {SLASH}work/x", f"in '{SLASH}root/cache'", f"at {SLASH}home/ann/project", f"{SLASH}Users/ann"]
+)
 def test_a_path_of_a_machine_would_be_found(line: str) -> None:
     assert MACHINE_PATHS.search(line)
 
@@ -89,7 +91,9 @@ def test_files_and_functions_stay_small() -> None:
     longest = sorted(sizes.items(), key=lambda item: -item[1])[:15]
     largest = sorted(files.items(), key=lambda item: -item[1])[:15]
     report = "\n".join(f"{size:5} {name}" for name, size in (*largest, *longest))
-    print(f"files: median {statistics.median(files.values())}; functions: median {statistics.median(sizes.values())}\n{report}")
+    print(
+        f"files: median {statistics.median(files.values())}; functions: median {statistics.median(sizes.values())}\n{report}"
+    )
     assert statistics.median(files.values()) <= 160, report
     assert statistics.median(sizes.values()) <= 8, report
     assert statistics.quantiles(sizes.values(), n=20)[-1] <= 30, report

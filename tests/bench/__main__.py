@@ -53,7 +53,9 @@ class Row:
         return statistics.median(self.cpu) if self.cpu else float("nan")
 
 
-async def _drive(target: Target, operation: str, workers: int, seconds: float, base: int, signals: Any) -> dict[str, Any]:
+async def _drive(
+    target: Target, operation: str, workers: int, seconds: float, base: int, signals: Any
+) -> dict[str, Any]:
     """Closed loops until the time is over; latencies in seconds."""
     ready, go = signals
     await target.discover()
@@ -90,7 +92,9 @@ async def _drive(target: Target, operation: str, workers: int, seconds: float, b
     return {"taken": taken, "errors": errors, "requests": requests}
 
 
-def _client(target: Target, operation: str, workers: int, seconds: float, base: int, signals: Any, answers: Any) -> None:
+def _client(
+    target: Target, operation: str, workers: int, seconds: float, base: int, signals: Any, answers: Any
+) -> None:
     meter.pin(CLIENT_CORE)
     try:
         import uvloop
@@ -158,7 +162,11 @@ def table(results: Results, options: argparse.Namespace) -> list[str]:
     """The figures, with the ratio to the peer where there is one."""
     against = next((rows for running, rows, _ in results if running.name.startswith("oidc")), None)
     names = [running.name for running, _, _ in results]
-    lines = ["", f"Server CPU, milliseconds for one operation ({options.algorithm}; median of {options.rounds} rounds)", ""]
+    lines = [
+        "",
+        f"Server CPU, milliseconds for one operation ({options.algorithm}; median of {options.rounds} rounds)",
+        "",
+    ]
     lines.append(f"{'':42}" + "".join(f"{name:>30}" for name in names))
     for operation in options.ops:
         cells = []

@@ -38,7 +38,9 @@ def _claims(number: int, now: int) -> dict[str, Any]:
 
 def measure(algorithm: str) -> Local:
     """Tokens never seen before, tokens seen before, and the library's own way, in turn."""
-    key: Key = RSAKey.generate_key(2048, {"kid": "k"}) if algorithm == "RS256" else ECKey.generate_key("P-256", {"kid": "k"})
+    key: Key = (
+        RSAKey.generate_key(2048, {"kid": "k"}) if algorithm == "RS256" else ECKey.generate_key("P-256", {"kid": "k"})
+    )
     now = int(time.time())
     header = {"alg": algorithm, "kid": "k", "typ": "session+jwt"}
     tokens = [jwt.encode(header, _claims(number, now), key, algorithms=[algorithm]) for number in range(TOKENS)]

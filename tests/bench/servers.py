@@ -117,7 +117,9 @@ class Running:
         return list(self.counted.values())
 
 
-def _spawn(command: list[str], log: Path, core: int, more: Mapping[str, str] | None = None, cwd: Path = ROOT) -> subprocess.Popen[bytes]:
+def _spawn(
+    command: list[str], log: Path, core: int, more: Mapping[str, str] | None = None, cwd: Path = ROOT
+) -> subprocess.Popen[bytes]:
     out = log.open("wb")
     try:
         return subprocess.Popen(

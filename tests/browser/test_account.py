@@ -12,7 +12,9 @@ from tests.browser.visitor import Visitor
 pytestmark = pytest.mark.browser
 NARROW = {"javascript": False, "width": 320, "height": 640, "dark": True}
 WIDE = {"javascript": True, "width": 1280}
-WAYS = pytest.mark.parametrize("settings", [WIDE, NARROW], ids=["with scripts, wide", "without scripts, narrow and dark"])
+WAYS = pytest.mark.parametrize(
+    "settings", [WIDE, NARROW], ids=["with scripts, wide", "without scripts, narrow and dark"]
+)
 PAGES = {
     "/me": "My account",
     "/me/details": "Details",
@@ -113,7 +115,12 @@ def test_a_way_that_belongs_to_somebody_else_is_refused_without_naming_them(town
 @WAYS
 def test_what_a_site_gets_can_be_stopped_field_by_field_and_altogether(town: Town, settings: dict[str, object]) -> None:
     with town.visitor(**settings) as visitor:
-        arrive(town, visitor, "same-email-1" if settings is WIDE else "no-last-name", "kim" if settings is WIDE else "suharto")
+        arrive(
+            town,
+            visitor,
+            "same-email-1" if settings is WIDE else "no-last-name",
+            "kim" if settings is WIDE else "suharto",
+        )
         page = visitor.page
         visitor.open(town.login + "/me/sites")
         visitor.meet("Connected sites", picture="sites")
@@ -168,7 +175,9 @@ def test_signing_out_of_one_site_and_of_everything(town: Town, settings: dict[st
 
 
 @WAYS
-def test_a_closed_account_is_gone_everywhere_and_the_same_person_is_new(town: Town, settings: dict[str, object]) -> None:
+def test_a_closed_account_is_gone_everywhere_and_the_same_person_is_new(
+    town: Town, settings: dict[str, object]
+) -> None:
     """Catalogue 130: signed out at the sites too, and the private number is never given again."""
     with town.visitor(**settings) as visitor:
         page = visitor.page

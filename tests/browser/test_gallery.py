@@ -26,7 +26,8 @@ from providers.sandbox.avatar import portrait
 pytestmark = pytest.mark.browser
 
 SAME = (
-    {f"error-{code}" for code in (*WORDS, *ALIASES)} - {"error-sign_in_expired", "error-cookies_off", "error-too_many_attempts"}
+    {f"error-{code}" for code in (*WORDS, *ALIASES)}
+    - {"error-sign_in_expired", "error-cookies_off", "error-too_many_attempts"}
     | {f"problem-{code}" for code in PROBLEMS}
     | {f"done-{code}" for code in DONE} - {"done-stopped"}
     | {f"outcome-{state}" for state in POST_STATES} - {"outcome-posted", "outcome-needs_person"}
@@ -76,7 +77,13 @@ def pages(chromium: Chromium, authority: Authority, sent: list[str]) -> Iterator
             return Response(portrait("ana", 128, 128), media_type="image/png")
         return show.static(request.path_params["name"])
 
-    app = Starlette(routes=[Route("/static/{name}", static), Route("/f/abc123/site", slow, methods=["POST"]), Route("/{locale}/{name}", page)])
+    app = Starlette(
+        routes=[
+            Route("/static/{name}", static),
+            Route("/f/abc123/site", slow, methods=["POST"]),
+            Route("/{locale}/{name}", page),
+        ]
+    )
     leaf = authority.leaf("login.test")
     with serve(app, certificate=leaf.certificate, key=leaf.key) as url:
         chromium.hosts["login.test"] = int(url.rsplit(":", 1)[1])
@@ -144,7 +151,18 @@ def test_every_page_read_aloud_says_what_happens_and_what_each_button_does(chrom
 
 def test_yes_and_no_are_of_equal_weight(chromium: Chromium, pages: str) -> None:
     """Same size, colours, border and letters, measured in the browser, side by side and stacked (promise P8)."""
-    names = ["preview", "preview-declined", "share", "share-more", "opt-in", "opt-in-person", "post", "post-person", "policy", "close"]
+    names = [
+        "preview",
+        "preview-declined",
+        "share",
+        "share-more",
+        "opt-in",
+        "opt-in-person",
+        "post",
+        "post-person",
+        "policy",
+        "close",
+    ]
     for look in ("english-1280", "english-320-dark", "french-320"):
         with looking(chromium, look) as person:
             for name in names:
@@ -178,7 +196,9 @@ def test_pages_stand_text_spacing_zoom_and_forced_colours(chromium: Chromium, pa
         for name in ("chooser", "preview", "share", "me"):
             person.page.goto(f"{pages}/en/{name}")
             person.check_accessibility()
-            borders = person.page.evaluate("[...document.querySelectorAll('.btn')].map(b => getComputedStyle(b).borderTopStyle)")
+            borders = person.page.evaluate(
+                "[...document.querySelectorAll('.btn')].map(b => getComputedStyle(b).borderTopStyle)"
+            )
             assert set(borders) <= {"solid"}, name
 
 
@@ -188,7 +208,9 @@ SPACING = """() => { const sheet = new CSSStyleSheet();
   document.adoptedStyleSheets = [sheet]; }"""
 
 
-def test_the_first_screen_of_the_chooser_holds_every_button_on_a_small_telephone(chromium: Chromium, pages: str) -> None:
+def test_the_first_screen_of_the_chooser_holds_every_button_on_a_small_telephone(
+    chromium: Chromium, pages: str
+) -> None:
     """ux: all buttons without scrolling for up to four providers at 360 x 640."""
     with chromium.person(width=360, height=640) as person:
         person.page.goto(f"{pages}/en/chooser")

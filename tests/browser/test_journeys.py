@@ -85,12 +85,18 @@ def test_a_newcomer_gets_from_the_forum_through_facebook_and_back_and_then_to_ev
     visitor.press("Share and continue")
     page.wait_for_url(town.tracker + "/issues/0")
     rows = shared(visitor, town.tracker)
-    assert (rows["Name"], rows["E-mail address"]) == (full_name, f"{full_name.lower().replace(' ', '.')}@people.test".replace("ć", "c"))
+    assert (rows["Name"], rows["E-mail address"]) == (
+        full_name,
+        f"{full_name.lower().replace(' ', '.')}@people.test".replace("ć", "c"),
+    )
 
     # What was refused on the way is nowhere in the account.
     visitor.open(town.login + "/me/details")
     visitor.meet("Details", picture="my-details")
-    kept = {row.get_by_role("heading").inner_text().split("\n")[0]: row.inner_text() for row in page.locator("li.field").all()}
+    kept = {
+        row.get_by_role("heading").inner_text().split("\n")[0]: row.inner_text()
+        for row in page.locator("li.field").all()
+    }
     assert full_name.split()[0] in kept["First name"]
     assert "Nothing" in kept["Last name"]
     assert "Nothing" in kept["Profile picture"]
@@ -258,4 +264,6 @@ def test_choosing_to_be_remembered_puts_that_way_first_and_can_be_taken_back(tow
         visitor.press("Forget this")
         visitor.meet("Sign in to Sailing Forum")
         expect(visitor.page.get_by_text("You used this last time")).to_have_count(0)
-        assert not [cookie for cookie in visitor.person.context.cookies(town.login) if str(cookie["name"]).endswith("_last")]
+        assert not [
+            cookie for cookie in visitor.person.context.cookies(town.login) if str(cookie["name"]).endswith("_last")
+        ]

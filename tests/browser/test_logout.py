@@ -45,7 +45,9 @@ class Club:
         async def front(request: Request) -> Response:
             self.called.append(parse_qs(request.url.query))
             headers = {"X-Frame-Options": "DENY"} if self.refuses_frames else {}
-            return HTMLResponse("<!doctype html><title>Club</title><script>top.location = '/stolen'</script>", headers=headers)
+            return HTMLResponse(
+                "<!doctype html><title>Club</title><script>top.location = '/stolen'</script>", headers=headers
+            )
 
         async def page(_request: Request) -> Response:
             return HTMLResponse('<!doctype html><html lang="en"><title>Club</title><h1>Club</h1></html>')

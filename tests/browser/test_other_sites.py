@@ -161,7 +161,9 @@ def test_where_people_were_is_told_to_nobody(town: Town, evil: Evil, visitor: Vi
     """Decision 6: no referrer leaves our pages; at most their own origin hears from them."""
     visitor.open(town.login + "/me?secret=1")
     evil.asked.clear()
-    visitor.page.evaluate("url => { const a = document.createElement('a'); a.href = url; document.body.append(a); a.click() }", evil.url)
+    visitor.page.evaluate(
+        "url => { const a = document.createElement('a'); a.href = url; document.body.append(a); a.click() }", evil.url
+    )
     visitor.page.wait_for_url(evil.url + "/")
     assert "referer" not in evil.asked[0]
     asked: list[Any] = []
@@ -198,7 +200,16 @@ def test_a_cookie_planted_before_signing_in_is_not_kept(town: Town, evil: Evil) 
     with town.visitor() as visitor:
         name = "__Host-doorward_session"
         visitor.person.context.add_cookies(
-            [{"name": name, "value": "planted.value", "url": town.login, "secure": True, "httpOnly": True, "sameSite": "Lax"}]
+            [
+                {
+                    "name": name,
+                    "value": "planted.value",
+                    "url": town.login,
+                    "secure": True,
+                    "httpOnly": True,
+                    "sameSite": "Lax",
+                }
+            ]
         )
         visitor.open(town.login + "/me")
         visitor.meet("Sign in")
@@ -269,7 +280,14 @@ def test_a_form_that_leads_away_is_answered_with_a_page_and_nothing_breaks_the_p
         def note(answer: Answer) -> None:
             if answer.url.startswith(town.login) and answer.request.is_navigation_request():
                 headers = answer.headers
-                seen.append((answer.request.method, answer.status, headers.get("content-security-policy", ""), headers.get("refresh", "")))
+                seen.append(
+                    (
+                        answer.request.method,
+                        answer.status,
+                        headers.get("content-security-policy", ""),
+                        headers.get("refresh", ""),
+                    )
+                )
 
         visitor.page.on("response", note)
         visitor.start_at(town.forum, "/t/1", "Sailing Forum")
@@ -279,7 +297,10 @@ def test_a_form_that_leads_away_is_answered_with_a_page_and_nothing_breaks_the_p
         visitor.press("Share and continue")
         visitor.page.wait_for_url(re.compile(re.escape(town.forum) + "/t/1"))
         away = [refresh for method, status, _, refresh in seen if method == "POST" and status == 200 and refresh]
-        assert [re.sub(r":\d+/.*", "", refresh) for refresh in away] == ["0; url=https://facebook.test", "0; url=https://forum.test"]
+        assert [re.sub(r":\d+/.*", "", refresh) for refresh in away] == [
+            "0; url=https://facebook.test",
+            "0; url=https://forum.test",
+        ]
         shown = [policy for _, status, policy, _ in seen if status == 200]
         assert all("form-action 'self'; base-uri 'none'; frame-ancestors 'none'" in policy for policy in shown)
         assert not [policy for policy in shown if "unsafe" in policy or "nonce" in policy or "*" in policy]

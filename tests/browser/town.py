@@ -206,7 +206,12 @@ def open_town(folder: Path, chromium: Chromium, authority: Authority, *, more: s
         context = authority.client_context()
         for name, module in (("forum", forum), ("wiki", wiki), ("tracker", tracker)):
             trust: dict[str, Any] = {"verify": context} if module is tracker else {"ssl_context": context}
-            given = {"issuer": town.login, "client_id": name, "client_secret": secrets[name], "public_url": town.url(name)}
+            given = {
+                "issuer": town.login,
+                "client_id": name,
+                "client_secret": secrets[name],
+                "public_url": town.url(name),
+            }
             start(name, module.create_app(**given, **trust))
         yield town
         watched.end()
@@ -246,7 +251,9 @@ def _write_config(town: Town, authority: Authority, secrets: dict[str, str]) -> 
             for name in HOSTS:
                 head = f'[egress."{values[f"{name}_host"]}"]'
                 text = text.replace(head, f'{head}\nca_file = "{authority.ca}"')
-            text = text.replace('default_locale = "en"', 'default_locale = "en"\nlocales = ["en", "fr", "qps", "qps-rtl"]')
+            text = text.replace(
+                'default_locale = "en"', 'default_locale = "en"\nlocales = ["en", "fr", "qps", "qps-rtl"]'
+            )
         (config / source.name).write_text(text)
     return config
 

@@ -16,7 +16,9 @@ from playwright.sync_api import Error, Locator, Page, expect
 from tests.support.chromium import ARTEFACTS, WAIT, Person
 
 COOKIES: Final = re.compile(r"__Host-doorward_(?:session|state|last|lang|tx_[\w-]+)")
-BARE: Final = frozenset({"ok", "yes", "no", "submit", "send", "go", "next", "continue", "cancel", "agree", "accept", "done", "save"})
+BARE: Final = frozenset(
+    {"ok", "yes", "no", "submit", "send", "go", "next", "continue", "cancel", "agree", "accept", "done", "save"}
+)
 """Words that do not say what a button does."""
 PROVIDERS: Final = re.compile(r"^https://(?:facebook|openid)\.test:")
 
@@ -53,7 +55,9 @@ class Visitor:
     def press(self, name: str, *, within: Locator | None = None) -> None:
         """Press the button or link of this name."""
         place = within or self.page.locator("body")
-        target = place.get_by_role("button", name=name, exact=True).or_(place.get_by_role("link", name=name, exact=True))
+        target = place.get_by_role("button", name=name, exact=True).or_(
+            place.get_by_role("link", name=name, exact=True)
+        )
         try:
             target.first.click()
         except Error as missing:
@@ -166,7 +170,9 @@ def check_spoken(spoken: str, where: str) -> None:
     roles = [role for role, _ in found]
     first = next(number for number, line in enumerate(lines) if re.search(r"- '?heading .*\[level=1\]", line))
     before = [line for line in lines[:first] if re.match(r"^  - ", line)]
-    assert all(re.match(r"^  - (alert|status|paragraph: Step|paragraph: )", line) for line in before), f"{where}\n{spoken}"
+    assert all(re.match(r"^  - (alert|status|paragraph: Step|paragraph: )", line) for line in before), (
+        f"{where}\n{spoken}"
+    )
     assert any(re.search(r"(paragraph|text|listitem|cell|term|definition|status)\b", line) for line in lines[first:]), (
         f"{where} says nothing but its heading\n{spoken}"
     )

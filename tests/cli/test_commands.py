@@ -32,7 +32,9 @@ from broker.stores import open_stores
 from broker.stores.sql.schema import HEAD
 
 
-def doorward(*words: str, environ: Mapping[str, str] = ENVIRON, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+def doorward(
+    *words: str, environ: Mapping[str, str] = ENVIRON, folder: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run the command; no traceback, whatever it says."""
     command = [sys.executable, "-m", "broker", *words]
     own = {name: value for name, value in os.environ.items() if not name.startswith("DOORWARD")}
@@ -127,7 +129,9 @@ def test_warnings_alone_are_no_failure_unless_asked_for(config: Path) -> None:
 
 
 def test_check_judges_what_only_the_providers_code_knows(config: Path) -> None:
-    (config / "providers.toml").write_text('[facebook]\nkind = "facebook"\nclient_id = "1"\nclient_secret = { env = "IDP" }\ngraph_version = "v1"\n')
+    (config / "providers.toml").write_text(
+        '[facebook]\nkind = "facebook"\nclient_id = "1"\nclient_secret = { env = "IDP" }\ngraph_version = "v1"\n'
+    )
     done = doorward("check", "-c", str(config))
     assert done.returncode == 1
     assert f"{config}/providers.toml:5: error: facebook.graph_version" in done.stdout
@@ -279,7 +283,9 @@ def test_providers_are_listed_with_the_address_to_enter_there(config: Path) -> N
     shown = doorward("provider", "list", "-c", str(config)).stdout
     assert "https://login.example.org/callback/idp" in shown
     rows = json.loads(doorward("provider", "list", "--json", "-c", str(config)).stdout)
-    assert rows == [{"id": "idp", "kind": "openid_connect", "state": "on", "redirect_uri": "https://login.example.org/callback/idp"}]
+    assert rows == [
+        {"id": "idp", "kind": "openid_connect", "state": "on", "redirect_uri": "https://login.example.org/callback/idp"}
+    ]
 
 
 def test_sites_are_listed_with_what_is_weaker_there(config: Path) -> None:
@@ -292,11 +298,15 @@ def test_sites_are_listed_with_what_is_weaker_there(config: Path) -> None:
 def test_sites_that_did_not_confirm_a_sign_out_are_listed_without_people(config: Path) -> None:
     """Since when, how often, why and when next: enough to find out what is wrong there, and no more (catalogue 105)."""
     assert doorward("keys", "rotate", "-c", str(config)).returncode == 0
-    assert doorward("site", "untold", "-c", str(config)).stdout.strip() == "Every site that was to be told has confirmed."
+    assert (
+        doorward("site", "untold", "-c", str(config)).stdout.strip() == "Every site that was to be told has confirmed."
+    )
 
     async def fail_twice() -> None:
         url = f"sqlite:///{next(config.rglob('*.db'))}"
-        stores = await open_stores(database_url=url, redis_url=None, master_key=base64.b64decode(KEY), clock=SystemClock())
+        stores = await open_stores(
+            database_url=url, redis_url=None, master_key=base64.b64decode(KEY), clock=SystemClock()
+        )
         whose = {"client": ClientId("forum"), "payload": {"account": "ana-0", "sid": "sid-0"}}
         late, lost, fine = (delivery(kind="logout_token", attempts=0, **whose) for _ in range(3))
         unit = stores.durable.unit()
@@ -314,12 +324,19 @@ def test_sites_that_did_not_confirm_a_sign_out_are_listed_without_people(config:
     assert "ana-0" not in done.stdout
     assert "sid-0" not in done.stdout
     rows = json.loads(doorward("site", "untold", "--json", "-c", str(config)).stdout)
-    assert sorted((row["tries"], row["went_wrong"]) for row in rows) == [("1", "status 500"), ("1", "upstream_unavailable")]
+    assert sorted((row["tries"], row["went_wrong"]) for row in rows) == [
+        ("1", "status 500"),
+        ("1", "upstream_unavailable"),
+    ]
 
 
 def test_lists_hold_no_secret(config: Path) -> None:
     """(catalogue 152)"""
-    text = "".join(doorward(kind, "list", *more, "-c", str(config)).stdout for kind in ("provider", "site") for more in ((), ("--json",)))
+    text = "".join(
+        doorward(kind, "list", *more, "-c", str(config)).stdout
+        for kind in ("provider", "site")
+        for more in ((), ("--json",))
+    )
     assert not [secret for secret in ENVIRON.values() if secret in text]
 
 
@@ -375,7 +392,9 @@ def _dump(config: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_an_account_is_held_and_released_by_its_user_name(config: Path, database: str, request: pytest.FixtureRequest) -> None:
+def test_an_account_is_held_and_released_by_its_user_name(
+    config: Path, database: str, request: pytest.FixtureRequest
+) -> None:
     """What people keep is not shown: numbers and names of things."""
     environ = ENVIRON if database == "sqlite" else request.getfixturevalue("postgres")
     url = environ.get("DOORWARD__BROKER__DATABASE_URL", f"sqlite:///{config}/data/doorward.db")

@@ -19,7 +19,16 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder / "dist")]
     subprocess.run(build, cwd=ROOT, capture_output=True, check=True)
     (wheel,) = (folder / "dist").glob("doorward-*.whl")
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--disable-pip-version-check"]
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+        "--disable-pip-version-check",
+    ]
     subprocess.run([*install, "--target", str(folder / "site"), str(wheel)], check=True, timeout=LIMIT * 3)
     return folder / "site"
 
@@ -33,7 +42,9 @@ def doorward(installed: Path, *words: str, cwd: Path) -> subprocess.CompletedPro
 def test_the_command_is_there_and_finds_its_configuration(installed: Path, tmp_path: Path) -> None:
     assert doorward(installed, "version", cwd=tmp_path).stdout.startswith("doorward ")
     where = [sys.executable, "-c", "import broker; print(broker.__file__)"]
-    found = subprocess.run(where, cwd=tmp_path, capture_output=True, text=True, env={"PYTHONPATH": str(installed)}, check=True)
+    found = subprocess.run(
+        where, cwd=tmp_path, capture_output=True, text=True, env={"PYTHONPATH": str(installed)}, check=True
+    )
     assert found.stdout.startswith(str(installed))
     shipped = installed / "broker" / "_shipped" / "config"
     done = doorward(installed, "check", "--config", str(shipped), cwd=tmp_path)

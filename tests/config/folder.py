@@ -58,7 +58,9 @@ why = "Shown beside your posts."
 ENVIRON: Final = {"MASTER": KEY, "IDP": "idp-secret-0123456789abcdef01234", "FORUM": SECRET}
 
 
-def write(folder: Path, *, doorward: str = DOORWARD, providers: str = PROVIDERS, sites: str = SITES, **more: str) -> Path:
+def write(
+    folder: Path, *, doorward: str = DOORWARD, providers: str = PROVIDERS, sites: str = SITES, **more: str
+) -> Path:
     """The files; `more` are files of `conf.d` by name, without their ending."""
     for name, text in (("doorward", doorward), ("providers", providers), ("sites", sites)):
         (folder / f"{name}.toml").write_text(text, encoding="utf-8")

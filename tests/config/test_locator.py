@@ -67,7 +67,9 @@ def paths(value: Any, at: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
 
 NAMES = st.text(st.sampled_from("abcé '\"\\#=.[]{}\n"), min_size=1, max_size=5)
 LEAVES = st.one_of(st.integers(-9, 9), st.booleans(), NAMES)
-VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3), max_leaves=8)
+VALUES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3), max_leaves=8
+)
 
 
 def quoted(text: str) -> str:
@@ -86,7 +88,9 @@ def written(value: Any) -> str:
 def test_whatever_the_text_every_key_is_found_on_a_line_that_exists(tree: dict[str, dict[str, Any]]) -> None:
     text = ""
     for table, values in tree.items():
-        text += f"[{quoted(table)}] # [x]\n" + "".join(f"{quoted(name)} = {written(value)}\n" for name, value in values.items())
+        text += f"[{quoted(table)}] # [x]\n" + "".join(
+            f"{quoted(name)} = {written(value)}\n" for name, value in values.items()
+        )
     assert tomllib.loads(text) == tree
     found = locate(text)
     assert set(found) == paths(tree)

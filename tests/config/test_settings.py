@@ -14,7 +14,9 @@ from broker.errors import ConfigurationError, Problem
 from broker.settings import collect_problems, load_settings, merged_problems, read_master_key
 from broker.settings_schema import EVERYTHING, Kind, Option, json_schema, option_at
 
-DEVELOPMENT = DOORWARD.replace("https://login.example.org", "http://localhost:8000").replace("[broker]", '[broker]\nmode = "development"')
+DEVELOPMENT = DOORWARD.replace("https://login.example.org", "http://localhost:8000").replace(
+    "[broker]", '[broker]\nmode = "development"'
+)
 
 
 def broker_with(line: str) -> str:
@@ -60,7 +62,9 @@ def test_looking_makes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
-@pytest.mark.parametrize("key", ["short", "A" * 44, "0" * 64, base64.b64encode(b"x" * 31).decode(), base64.b64encode(b"ab" * 16).decode()])
+@pytest.mark.parametrize(
+    "key", ["short", "A" * 44, "0" * 64, base64.b64encode(b"x" * 31).decode(), base64.b64encode(b"ab" * 16).decode()]
+)
 def test_a_weak_master_key_is_refused(tmp_path: Path, key: str) -> None:
     """(catalogue 167)"""
     found = only_problem(write(tmp_path), {**ENVIRON, "MASTER": key})
@@ -68,7 +72,9 @@ def test_a_weak_master_key_is_refused(tmp_path: Path, key: str) -> None:
     assert key not in str(found)
 
 
-@pytest.mark.parametrize("text", [bytes(range(32)).hex(), base64.urlsafe_b64encode(bytes(range(32))).decode().rstrip("=")])
+@pytest.mark.parametrize(
+    "text", [bytes(range(32)).hex(), base64.urlsafe_b64encode(bytes(range(32))).decode().rstrip("=")]
+)
 def test_a_master_key_may_be_written_in_hex_or_base64(tmp_path: Path, text: str) -> None:
     assert load(write(tmp_path), {**ENVIRON, "MASTER": text}).broker.master_key_bytes == bytes(range(32))
 
@@ -168,7 +174,9 @@ def site_with(line: str) -> str:
     ],
 )  # fmt: skip
 def test_a_site_that_would_be_weak_is_refused(tmp_path: Path, line: str, key: str) -> None:
-    errors = [problem.key for problem in problems(write(tmp_path, sites=site_with(line))) if problem.severity == "error"]
+    errors = [
+        problem.key for problem in problems(write(tmp_path, sites=site_with(line))) if problem.severity == "error"
+    ]
     assert key in errors
 
 
@@ -216,7 +224,9 @@ def test_pkce_off_is_a_warning_and_without_a_secret_an_error(tmp_path: Path) -> 
 
 
 def test_a_pairwise_site_with_several_hosts_names_its_sector(tmp_path: Path) -> None:
-    several = SITES.replace('"https://forum.example.org/callback"', '"https://forum.example.org/cb", "https://old.example.org/cb"')
+    several = SITES.replace(
+        '"https://forum.example.org/callback"', '"https://forum.example.org/cb", "https://old.example.org/cb"'
+    )
     assert only_problem(write(tmp_path, sites=several)).key == "forum.redirect_uris"
     load(write(tmp_path, sites=several.replace("[forum]\n", '[forum]\nsector = "forum.example.org"\n')))
 

@@ -14,7 +14,22 @@ import pytest
 from tests.config.folder import KEY, SECRET, problems
 from tests.support.source import ROOT
 
-from broker.settings_schema import AGE, ASK, BROKER, EGRESS, FIELD, LIMITS, MAIL, NEWSLETTER, POLICY, PROVIDER, SITE, Kind, Option, json_schema
+from broker.settings_schema import (
+    AGE,
+    ASK,
+    BROKER,
+    EGRESS,
+    FIELD,
+    LIMITS,
+    MAIL,
+    NEWSLETTER,
+    POLICY,
+    PROVIDER,
+    SITE,
+    Kind,
+    Option,
+    json_schema,
+)
 
 CONFIG = ROOT / "config"
 FILES = ("doorward.toml", "providers.toml", "sites.toml")
@@ -41,15 +56,21 @@ def documented(text: str, option: Option) -> bool:
     for number, line in enumerate(lines):
         if line != f"# {option.doc}":
             continue
-        block = "\n".join(lines[number : next((n for n in range(number, len(lines)) if not lines[n].strip()), len(lines))])
-        if re.search(rf"^(# )?(\[[\w.]+\.)?{option.name}( = |: none|\])", block, re.MULTILINE) is None and option.kind is not Kind.TABLE:
+        block = "\n".join(
+            lines[number : next((n for n in range(number, len(lines)) if not lines[n].strip()), len(lines))]
+        )
+        if (
+            re.search(rf"^(# )?(\[[\w.]+\.)?{option.name}( = |: none|\])", block, re.MULTILINE) is None
+            and option.kind is not Kind.TABLE
+        ):
             return False
         return not option.choices or f"# One of: {', '.join(option.choices)}." in block
     return False
 
 
 @pytest.mark.parametrize(
-    ("file", "option"), [pytest.param(file, option, id=f"{file}-{option.name}") for file in FILES for option in PLACES[file]]
+    ("file", "option"),
+    [pytest.param(file, option, id=f"{file}-{option.name}") for file in FILES for option in PLACES[file]],
 )
 def test_every_option_stands_there_with_its_meaning(file: str, option: Option) -> None:
     assert documented((CONFIG / file).read_text(), option)
@@ -82,7 +103,11 @@ def filled(tmp_path: Path) -> Path:
     folder = tmp_path / "config"
     shutil.copytree(CONFIG, folder)
     (folder / "secrets").mkdir()
-    for name, secret in (("master.key", KEY), ("facebook.secret", "0123456789abcdef0123456789abcdef"), ("forum.secret", SECRET)):
+    for name, secret in (
+        ("master.key", KEY),
+        ("facebook.secret", "0123456789abcdef0123456789abcdef"),
+        ("forum.secret", SECRET),
+    ):
         (folder / "secrets" / name).touch(mode=0o600)
         (folder / "secrets" / name).write_text(secret)
     text = (folder / "providers.toml").read_text()

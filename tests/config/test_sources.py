@@ -95,7 +95,9 @@ def test_a_secret_comes_from_a_file_and_loses_one_newline(tmp_path: Path) -> Non
 def test_a_secret_comes_from_a_credential_of_systemd(tmp_path: Path) -> None:
     write(tmp_path, doorward=with_key('{ credential = "secret" }'))
     secret_file(tmp_path, KEY)
-    assert load(tmp_path, {**ENVIRON, "CREDENTIALS_DIRECTORY": str(tmp_path)}).broker.master_key_bytes == bytes(range(32))
+    assert load(tmp_path, {**ENVIRON, "CREDENTIALS_DIRECTORY": str(tmp_path)}).broker.master_key_bytes == bytes(
+        range(32)
+    )
     assert "nobody handed any over" in only_problem(tmp_path).what
 
 
@@ -199,6 +201,11 @@ def test_a_folder_without_the_main_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_table_in_the_place_of_a_value_is_named(tmp_path: Path) -> None:
-    write(tmp_path, doorward=DOORWARD + "\n[limits]\nposts_per_hour = { a = 1 }\n", providers="idp = 7\n", sites='forum = "x"\n')
+    write(
+        tmp_path,
+        doorward=DOORWARD + "\n[limits]\nposts_per_hour = { a = 1 }\n",
+        providers="idp = 7\n",
+        sites='forum = "x"\n',
+    )
     keys = {problem.key for problem in problems(tmp_path)}
     assert {"limits.posts_per_hour", "idp", "forum"} <= keys

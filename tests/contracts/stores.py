@@ -1073,7 +1073,6 @@ class OutboxContract:
         await durable.outbox.done(first.id)
         assert await durable.outbox.pending("sub", "pairwise-1") == ()
 
-
     async def test_what_fails_is_found_whoever_it_is_for(self, durable: Durable) -> None:
         fine = make.delivery(attempts=0, last_error="")
         first = make.delivery(attempts=0, last_error="", created_at=NOW - 2 * SECOND)

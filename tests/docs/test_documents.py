@@ -152,7 +152,9 @@ def test_versions_agree() -> None:
 
 
 def test_the_readmes_pictures_are_small_enough_to_load() -> None:
-    pictures = [target for target in LINK.findall((ROOT / "README.md").read_text()) if target.endswith((".png", ".svg"))]
+    pictures = [
+        target for target in LINK.findall((ROOT / "README.md").read_text()) if target.endswith((".png", ".svg"))
+    ]
     assert pictures
     for picture in pictures:
         assert (ROOT / picture).stat().st_size < 300_000

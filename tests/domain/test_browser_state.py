@@ -59,6 +59,8 @@ def test_whom_the_frame_answers_is_known_by_digests_of_enabled_sites() -> None:
     forum = site(FORUM, redirect_uris=("https://forum.test/a", "https://forum.test/b", "https://m.forum.test/a"))
     known = askers([forum])
     assert known == tuple(
-        sorted(hashlib.sha256(f"forum {o}".encode()).hexdigest() for o in ("https://forum.test", "https://m.forum.test"))
+        sorted(
+            hashlib.sha256(f"forum {o}".encode()).hexdigest() for o in ("https://forum.test", "https://m.forum.test")
+        )
     )
     assert askers([replace(forum, enabled=False)]) == ()

@@ -215,7 +215,9 @@ def test_a_time_zone_is_kept_as_it_is_spelled(text: str) -> None:
     assert normalise(ZONEINFO, text) == text
 
 
-@pytest.mark.parametrize("text", ["<b>x</b>", "\u202eEurope/Paris", "Europe/Paris<br>", "a/b/c/d", "Europe/", "", "Zürich"])
+@pytest.mark.parametrize(
+    "text", ["<b>x</b>", "\u202eEurope/Paris", "Europe/Paris<br>", "a/b/c/d", "Europe/", "", "Zürich"]
+)
 def test_what_is_no_time_zone_is_not_kept(text: str) -> None:
     """Sites get the value as it is, so only what can be a name of the database gets in."""
     kept = read_typed(ZONEINFO, text)

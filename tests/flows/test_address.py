@@ -334,7 +334,9 @@ async def test_a_new_way_in_and_one_less_are_told(front: Front) -> None:
 async def test_a_new_way_in_is_not_told_to_an_address_nobody_proved(front: Front) -> None:
     """It may be a stranger's."""
     _, session = await unproved(front)
-    await front.back(await front.leave(OPENID, TransactionPurpose.LINK, session), "ana", session=session, provider=OPENID)
+    await front.back(
+        await front.leave(OPENID, TransactionPurpose.LINK, session), "ana", session=session, provider=OPENID
+    )
     assert await letters(front) == []
 
 

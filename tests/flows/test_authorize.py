@@ -433,9 +433,7 @@ async def test_a_value_typed_into_an_account_that_is_gone_is_nobodys(op: Op, ana
     unit.erase_account(ana.account, NOW)
     await unit.commit()
     with pytest.raises(SignInRequired):
-        await op.authorize.share(
-            situation, op.transaction(), ticked=frozenset(), typed={nickname: "Nan"}, locale="en"
-        )
+        await op.authorize.share(situation, op.transaction(), ticked=frozenset(), typed={nickname: "Nan"}, locale="en")
     assert not op.durable.tables.grants
 
 

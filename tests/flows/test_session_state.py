@@ -21,7 +21,10 @@ async def test_every_answer_states_the_session_with_a_salt_of_its_own(op: Op) ->
     """(catalogue 103)"""
     ana = await op.person("ana")
     op.authorize = replace(op.authorize, states=STATES)
-    stated = [(await op.share(ana)).params["session_state"], (await op.authorize.issue(await op.look(ana))).params["session_state"]]
+    stated = [
+        (await op.share(ana)).params["session_state"],
+        (await op.authorize.issue(await op.look(ana))).params["session_state"],
+    ]
     assert stated[0] != stated[1]
     for one in stated:
         salt = one.partition(".")[2]

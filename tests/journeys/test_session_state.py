@@ -49,7 +49,11 @@ async def test_a_site_can_tell_that_the_session_is_another(tmp_path: Path, sandb
         again = await browser.arrive(forum)
         states = [one.params["session_state"] for one in (first, second, again)]
         assert len(set(states)) == 3, "each with a salt of its own"
-        watched = (("forum", "https://forum.test", states[0]), ("wiki", "https://wiki.test", states[1]), ("forum", "https://forum.test", states[2]))
+        watched = (
+            ("forum", "https://forum.test", states[0]),
+            ("wiki", "https://wiki.test", states[1]),
+            ("forum", "https://forum.test", states[2]),
+        )
         assert all(stated(browser, *one) for one in watched)
         assert not stated(browser, "wiki", "https://wiki.test", states[0])
         await browser.open("/signout")
@@ -69,11 +73,17 @@ async def test_the_cookie_can_do_nothing_but_be_compared(tmp_path: Path, sandbox
         browser = house.browser()
         await browser.sign_up(house.site("forum"), user_name="ana")
         [line] = [
-            line for answer in browser.history for line in answer.headers.get_list("set-cookie") if line.startswith(COOKIE)
+            line
+            for answer in browser.history
+            for line in answer.headers.get_list("set-cookie")
+            if line.startswith(COOKIE)
         ]
         assert re.fullmatch(rf"{COOKIE}=[0-9a-f]{{32}}; Path=/; SameSite=none; Secure", line)
         others = [
-            one for answer in browser.history for one in answer.headers.get_list("set-cookie") if not one.startswith(COOKIE)
+            one
+            for answer in browser.history
+            for one in answer.headers.get_list("set-cookie")
+            if not one.startswith(COOKIE)
         ]
         assert all("HttpOnly" in one and "SameSite=lax" in one for one in others)
         value = browser.cookies[COOKIE]

@@ -209,12 +209,16 @@ async def test_frames_get_their_time_before_the_way_back_is_taken(tmp_path: Path
     async with open_house(tmp_path, sandboxes, sites=FRAMED) as house:
         browser, forum_has, _ = await signed_in_at_both(house)
         await browser.open(
-            end_session(id_token_hint=forum_has["id_token"], post_logout_redirect_uri="https://forum.test/bye", state="s")
+            end_session(
+                id_token_hint=forum_has["id_token"], post_logout_redirect_uri="https://forum.test/bye", state="s"
+            )
         )
         token = browser.page.value("csrf")
         request = browser.page.value("request")
         answer = await browser.send(
-            "POST", f"{ISSUER}/signout", data=[("csrf", token), ("request", request), ("what", "everything")],
+            "POST",
+            f"{ISSUER}/signout",
+            data=[("csrf", token), ("request", request), ("what", "everything")],
             headers={"Origin": ISSUER, "Sec-Fetch-Site": "same-origin"},
         )
         assert answer.status_code == 303
@@ -395,7 +399,11 @@ async def test_a_request_to_sign_out_holds_only_so_much(house: House, method: st
         else await browser.send("POST", f"{ISSUER}/end-session", data=list(sent.items()))
     )
     assert answer.status_code == 400
-    assert "repeats something or is too long" in answer.text or "sent us here the wrong way" in answer.text or "We do not know the site" in answer.text
+    assert (
+        "repeats something or is too long" in answer.text
+        or "sent us here the wrong way" in answer.text
+        or "We do not know the site" in answer.text
+    )
     assert "location" not in answer.headers
     assert (await house.site("forum").userinfo(forum_has["access_token"])).status_code == 200
 
@@ -403,7 +411,9 @@ async def test_a_request_to_sign_out_holds_only_so_much(house: House, method: st
 async def test_what_no_request_to_sign_out_has_goes_no_further(house: House) -> None:
     """The largest body that is read at all leaves a short address (catalogue 17)."""
     async with house.client() as client:
-        answer = await client.post("/end-session", data={"junk": "x" * 60_000, "client_id": "forum", "state": "s" * 1024})
+        answer = await client.post(
+            "/end-session", data={"junk": "x" * 60_000, "client_id": "forum", "state": "s" * 1024}
+        )
     assert answer.status_code == 303
     assert len(answer.headers["location"]) < 2000
 

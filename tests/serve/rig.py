@@ -1,8 +1,8 @@
 """A real `doorward serve` in production mode, its processes, its log, and what may stand between it and its stores.
 
-    def test_…(start: Start) -> None:
-        server = start(workers=2)
-        assert server.get("/readyz").status == 200
+def test_…(start: Start) -> None:
+    server = start(workers=2)
+    assert server.get("/readyz").status == 200
 """
 
 from __future__ import annotations
@@ -153,7 +153,9 @@ class Server:
         try:
             connection.request(method, path, body, {"Host": HOST, **(headers or {})})
             response = connection.getresponse()
-            return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read())
+            return Answer(
+                response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
+            )
         except http.client.HTTPException as error:  # not an OSError, although nothing else means it
             raise OSError(f"no whole answer: {type(error).__name__}") from error
         finally:
@@ -270,7 +272,11 @@ def starter(folder: Folder) -> Iterator[Start]:
         *, ready: bool = True, words: tuple[str, ...] = (), environ: Mapping[str, str] | None = None, **changes: Any
     ) -> Server:
         folder.write(**changes)
-        own = {name: value for name, value in os.environ.items() if not name.startswith(("DOORWARD", "NOTIFY", "CREDENTIALS"))}
+        own = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("DOORWARD", "NOTIFY", "CREDENTIALS"))
+        }
         process = subprocess.Popen(
             [program("setpriv"), "--pdeathsig", "TERM", *command("serve", "--config", str(folder.path), *words)],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, env={**own, **(environ or {})},
@@ -296,7 +302,9 @@ def starter(folder: Folder) -> Iterator[Start]:
 
 
 def token_form(**form: str) -> str:
-    return "&".join(f"{name}={value}" for name, value in ({"grant_type": "refresh_token", "refresh_token": "none"} | form).items())
+    return "&".join(
+        f"{name}={value}" for name, value in ({"grant_type": "refresh_token", "refresh_token": "none"} | form).items()
+    )
 
 
 def token_headers(secret: str = FORUM_SECRET) -> dict[str, str]:

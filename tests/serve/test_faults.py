@@ -176,7 +176,10 @@ def test_a_body_that_is_too_large_is_refused_before_it_has_come(start: Start) ->
     server = start()
     started = time.monotonic()
     answer = server.ask(
-        "POST", "/token", body=b"x", headers={"Content-Type": "application/x-www-form-urlencoded", "Content-Length": "1000000000"}
+        "POST",
+        "/token",
+        body=b"x",
+        headers={"Content-Type": "application/x-www-form-urlencoded", "Content-Length": "1000000000"},
     )
     assert answer.status == 413
     assert time.monotonic() - started < 10

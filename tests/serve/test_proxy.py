@@ -47,7 +47,9 @@ class Front:
         try:
             connection.request(method, path, body, {"Host": host, **(headers or {})})
             response = connection.getresponse()
-            return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read())
+            return Answer(
+                response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
+            )
         finally:
             connection.close()
 
@@ -62,7 +64,10 @@ def adapted(folder: Path, authority: Authority, *, server: int, https: int, http
     leaf = authority.leaf("login.test")
     text = RECIPE.read_text()
     for old, new in (
-        ("login.example.org;\n    return 301 https://login.example.org", f"login.test;\n    return 301 https://login.test:{https}"),
+        (
+            "login.example.org;\n    return 301 https://login.example.org",
+            f"login.test;\n    return 301 https://login.test:{https}",
+        ),
         ("/etc/letsencrypt/live/login.example.org/fullchain.pem", str(leaf.certificate)),
         ("/etc/letsencrypt/live/login.example.org/privkey.pem", str(leaf.key)),
         ("login.example.org", "login.test"),
@@ -91,7 +96,9 @@ def front(start: Start, tmp_path: Path, authority: Authority) -> Iterator[Front]
     command = [program("nginx", "usr/sbin"), "-c", str(folder / "nginx.conf"), "-p", str(folder)]
     checked = subprocess.run([*command, "-t"], capture_output=True, text=True)
     assert checked.returncode == 0, checked.stderr
-    running = subprocess.Popen([program("setpriv"), "--pdeathsig", "TERM", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    running = subprocess.Popen(
+        [program("setpriv"), "--pdeathsig", "TERM", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         _wait_for(https)
         yield Front(server, folder, https, plain, ssl.create_default_context(cafile=str(authority.ca)))

@@ -38,7 +38,9 @@ def test_a_reload_is_one_line_at_its_start_and_one_at_its_end(start: Start) -> N
     server.wait_for_log("reload_refused")
     counts = [len(server.events(name)) for name in ("reload_begun", "reloaded", "reload_refused")]
     assert counts == [2, 1, 1]
-    order = [name for line in server.lines for name in ("reload_begun", "reloaded", "reload_refused") if f'"{name}"' in line]
+    order = [
+        name for line in server.lines for name in ("reload_begun", "reloaded", "reload_refused") if f'"{name}"' in line
+    ]
     assert order == ["reload_begun", "reloaded", "reload_begun", "reload_refused"]
 
 
@@ -60,7 +62,9 @@ def test_a_wrong_configuration_changes_nothing_and_is_named(start: Start) -> Non
 def test_what_only_a_provider_can_judge_is_judged_before_anything_changes(start: Start) -> None:
     server = start()
     before = server.children
-    (server.folder.path / "providers.toml").write_text('[facebook]\nkind = "facebook"\nclient_id = "no app id"\nclient_secret = { file = "idp.secret" }\n')
+    (server.folder.path / "providers.toml").write_text(
+        '[facebook]\nkind = "facebook"\nclient_id = "no app id"\nclient_secret = { file = "idp.secret" }\n'
+    )
     server.hang_up()
     refused = server.wait_for_log("reload_refused")
     assert (refused["file"], refused["line"], refused["key"]) == ("providers.toml", 3, "facebook.client_id")

@@ -57,7 +57,9 @@ def test_an_empty_folder_is_enough_to_start_in(start: Start, folder: Folder) -> 
 def test_all_that_is_wrong_is_said_at_once_and_nothing_starts(folder: Folder) -> None:
     folder.template = None
     folder.write(more='colour = "red"\nlog_level = "loud"')
-    (folder.path / "providers.toml").write_text('[x]\nkind = "telepathy"\nclient_id = "a"\nclient_secret = { env = "NOWHERE" }\n')
+    (folder.path / "providers.toml").write_text(
+        '[x]\nkind = "telepathy"\nclient_id = "a"\nclient_secret = { env = "NOWHERE" }\n'
+    )
     (folder.path / "sites.toml").write_text('[forum]\nname = "Forum"\n')
     done = subprocess.run(command("serve", "--config", str(folder.path)), cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1

@@ -156,7 +156,8 @@ def _listens_on(pid: int, port: int) -> bool:
         if line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A"
     }
     try:
-        return any(os.readlink(fd) in {f"socket:[{inode}]" for inode in inodes} for fd in Path(f"/proc/{pid}/fd").iterdir())
+        return any(
+            os.readlink(fd) in {f"socket:[{inode}]" for inode in inodes} for fd in Path(f"/proc/{pid}/fd").iterdir()
+        )
     except OSError:
         return False
-

@@ -98,7 +98,9 @@ class Person:
         shown = page or self.page
         shown.evaluate(AXE.read_text(encoding="utf-8"))
         tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-        found = shown.evaluate("tags => axe.run(document, {runOnly: {type: 'tag', values: tags}, resultTypes: ['violations']})", tags)
+        found = shown.evaluate(
+            "tags => axe.run(document, {runOnly: {type: 'tag', values: tags}, resultTypes: ['violations']})", tags
+        )
         problems = [
             f"{item['id']} ({item['impact']}): {item['help']}: {[node['target'] for node in item['nodes']]}"
             for item in found["violations"]

@@ -1,8 +1,8 @@
 """A certificate authority of the tests' own, and a leaf certificate for each name, made when the tests start.
 
-    def test_…(authority: Authority)
-        authority.ca                       the CA certificate (PEM file), for whoever must trust it
-        authority.leaf("login.test")       certificate and key files of one server
+def test_…(authority: Authority)
+    authority.ca                       the CA certificate (PEM file), for whoever must trust it
+    authority.leaf("login.test")       certificate and key files of one server
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ class Authority:
     """Signs leaf certificates for test names; nobody outside the tests trusts it."""
 
     folder: Path
-    _key: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()), repr=False)
+    _key: ec.EllipticCurvePrivateKey = field(
+        default_factory=lambda: ec.generate_private_key(ec.SECP256R1()), repr=False
+    )
     _leaves: dict[tuple[str, ...], Leaf] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -95,9 +97,7 @@ class Authority:
         return {"SSL_CERT_FILE": str(self.ca), "NODE_EXTRA_CA_CERTS": str(self.ca)}
 
 
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey
-) -> x509.CertificateBuilder:
+def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()
@@ -142,8 +142,6 @@ def names_on_loopback() -> Iterator[None]:
 
     with mock.patch.object(socket, "getaddrinfo", answer):
         yield
-
-
 
 
 @pytest.fixture(scope="session")

@@ -116,7 +116,12 @@ async def test_an_error_is_posted_too(house: House, forum: Site, changes: dict[s
 
 async def test_a_state_cannot_break_out_of_the_page(house: House, forum: Site) -> None:
     """Catalogue 111."""
-    for state in ('"><script>alert(1)</script>', "'><img src=x onerror=x>", "</form><form action=//evil.test>", "{{ 7*7 }}"):
+    for state in (
+        '"><script>alert(1)</script>',
+        "'><img src=x onerror=x>",
+        "</form><form action=//evil.test>",
+        "{{ 7*7 }}",
+    ):
         shown = await house.browser().open(forum.request_url(response_mode="form_post", prompt="none", state=state))
         assert posted(shown, forum)["state"] == state
         assert state.strip("{} ") == "7*7" or state not in shown.response.text

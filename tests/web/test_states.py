@@ -303,7 +303,14 @@ def test_no_state_is_reached_by_nobody() -> None:
         "bad_request", "too_large", "provider_off", "unavailable", "server_fault",
         "upstream_needs_visit",
     }  # fmt: skip
-    others = {"way_missing", "last_link", "account_exists", "posting_not_permitted", "form_invalid", "upstream_rejected"}
+    others = {
+        "way_missing",
+        "last_link",
+        "account_exists",
+        "posting_not_permitted",
+        "form_invalid",
+        "upstream_rejected",
+    }
     assert set(WORDS) == walked | others
 
 

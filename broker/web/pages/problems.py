@@ -55,7 +55,6 @@ class _Words:
     ways: tuple[str, ...] = ("start_again",)
 
 
-
 WORDS: Final[Mapping[str, _Words]] = {
     "sign_in_expired": _Words(
         title=N_("You took longer than 30 minutes"),
@@ -64,7 +63,9 @@ WORDS: Final[Mapping[str, _Words]] = {
     "sign_in_elsewhere": _Words(
         title=N_("This sign-in is not open in this browser"),
         paragraphs=(
-            N_("This page belongs to a sign-in that was begun in another browser, or that is over: finished, ended or too old."),
+            N_(
+                "This page belongs to a sign-in that was begun in another browser, or that is over: finished, ended or too old."
+            ),
             N_("Nothing was saved. You can begin a new one here."),
         ),
         ways=("start_again", "home"),
@@ -83,7 +84,9 @@ WORDS: Final[Mapping[str, _Words]] = {
         title=N_("We could not be sure this sign-in was yours"),
         paragraphs=(
             N_("So we stopped. Nothing was saved."),
-            N_("This happens when a sign-in is started in one browser and finished in another, or when a link was passed on."),
+            N_(
+                "This happens when a sign-in is started in one browser and finished in another, or when a link was passed on."
+            ),
         ),
     ),
     "cookies_off": _Words(
@@ -174,7 +177,9 @@ WORDS: Final[Mapping[str, _Words]] = {
     ),
     "fresh_sign_in_required": _Words(
         title=N_("Please sign in again first"),
-        paragraphs=(N_("To keep your account safe, this needs a sign-in from the last 5 minutes. Nothing was changed."),),
+        paragraphs=(
+            N_("To keep your account safe, this needs a sign-in from the last 5 minutes. Nothing was changed."),
+        ),
         ways=("sign_in_again", "my_account"),
     ),
     "sign_in_required": _Words(
@@ -190,7 +195,9 @@ WORDS: Final[Mapping[str, _Words]] = {
     "way_missing": _Words(
         title=N_("Add %(provider)s to your account first"),
         paragraphs=(
-            N_("Posting to %(provider)s needs it as one of your ways to sign in, and it is not one yet. Nothing was posted."),
+            N_(
+                "Posting to %(provider)s needs it as one of your ways to sign in, and it is not one yet. Nothing was posted."
+            ),
             N_("Add it, then go back to the site and share once more."),
         ),
         ways=("add_way", "back_to_site"),

@@ -36,7 +36,10 @@ def _entries() -> Iterator[str | tuple[str, str]]:
     ):
         pattern = "**.html" if method == "jinja2" else "**.py"
         found = extract_from_dir(
-            ROOT / folder, [(pattern, method)], {pattern: options}, keywords={"_": None, "N_": None, "ngettext": (1, 2), "_ngettext": (1, 2), "gettext": None}
+            ROOT / folder,
+            [(pattern, method)],
+            {pattern: options},
+            keywords={"_": None, "N_": None, "ngettext": (1, 2), "_ngettext": (1, 2), "gettext": None},
         )
         for _, _, message, _, _ in found:
             if message and message != ("",):

@@ -173,7 +173,9 @@ def _account() -> dict[str, Page]:
         ),
     )  # fmt: skip
     address = pages.CheckAddress(name=ana, address="ana@example.com")
-    way = pages.LinkedWay(id="l1", provider="Facebook", brand="facebook", hint="ana@example.com", linked_at=NOW, last_used_at=NOW)
+    way = pages.LinkedWay(
+        id="l1", provider="Facebook", brand="facebook", hint="ana@example.com", linked_at=NOW, last_used_at=NOW
+    )
     ways = pages.Ways(
         name=ana, ways=(way, replace(way, id="l2", provider="OpenID", brand="openid", is_this_session=True)), addable=(GOOGLE,)
     )  # fmt: skip
@@ -190,15 +192,46 @@ def _account() -> dict[str, Page]:
         summaries=(pages.HistorySummary(site="Sailing Forum", fields=3, times=41, last_at=NOW),), site="forum",
         newer_url="/me/history?page=1", older_url="/me/history?page=3",
     )  # fmt: skip
-    device = pages.Device(sid="s1", name="Firefox on Linux", first_seen_at=NOW, last_seen_at=NOW, is_this=True, provider="Facebook")
-    devices = pages.Devices(name=ana, devices=(device, replace(device, sid="s2", name="", is_this=False), replace(device, sid="s3", is_this=False, ended_at=NOW)))
-    switch = pages.PostingSwitch(provider="mastodon", provider_label="Mastodon", client="forum", site="Sailing Forum", since=NOW)
-    post = pages.PastPost(id="p1", provider_label="Mastodon", site="Sailing Forum", at=NOW, text="I wrote this", remote_url="https://m.example/1", undo_action="/posting/p1/undo")
-    posting = pages.PostingSettings(name=ana, switches=(switch,), posts=tuple(replace(post, state=state, text=f"I wrote\nwhat is {state}") for state in POST_STATES))
+    device = pages.Device(
+        sid="s1", name="Firefox on Linux", first_seen_at=NOW, last_seen_at=NOW, is_this=True, provider="Facebook"
+    )
+    devices = pages.Devices(
+        name=ana,
+        devices=(
+            device,
+            replace(device, sid="s2", name="", is_this=False),
+            replace(device, sid="s3", is_this=False, ended_at=NOW),
+        ),
+    )
+    switch = pages.PostingSwitch(
+        provider="mastodon", provider_label="Mastodon", client="forum", site="Sailing Forum", since=NOW
+    )
+    post = pages.PastPost(
+        id="p1",
+        provider_label="Mastodon",
+        site="Sailing Forum",
+        at=NOW,
+        text="I wrote this",
+        remote_url="https://m.example/1",
+        undo_action="/posting/p1/undo",
+    )
+    posting = pages.PostingSettings(
+        name=ana,
+        switches=(switch,),
+        posts=tuple(replace(post, state=state, text=f"I wrote\nwhat is {state}") for state in POST_STATES),
+    )
     close = pages.CloseAccount(name=ana, user_name="ana", ways=2, devices=1, sites=("Sailing Forum",))
     out: dict[str, Page] = {
         "me": overview,
-        "me-good": replace(overview, ways=2, is_email_checked=True, picture_url="/static/x.png", failing_way="", is_posting_on=True, last_sign_in_with=""),
+        "me-good": replace(
+            overview,
+            ways=2,
+            is_email_checked=True,
+            picture_url="/static/x.png",
+            failing_way="",
+            is_posting_on=True,
+            last_sign_in_with="",
+        ),
         "me-unchecked": replace(overview, can_check_email=True),
         "me-no-email": replace(overview, has_email=False, last_sign_in=None),
         "details": details,
@@ -221,7 +254,10 @@ def _account() -> dict[str, Page]:
         "mailbox-empty": pages.Mailbox(letters=()),
         "ways": ways,
         "ways-one": replace(ways, ways=(replace(way, hint=""),), is_fresh=True),
-        "sites": pages.Sites(name=ana, sites=(site, replace(site, client="old", name="Old Map", is_gone=True, url="", shared=(), needed=()))),
+        "sites": pages.Sites(
+            name=ana,
+            sites=(site, replace(site, client="old", name="Old Map", is_gone=True, url="", shared=(), needed=())),
+        ),
         "sites-empty": pages.Sites(name=ana, sites=()),
         "history": history,
         "history-empty": replace(history, rows=(), summaries=(), sites=(), claims=(), site=""),
@@ -241,9 +277,16 @@ def _account() -> dict[str, Page]:
 
 
 def _posting_and_out() -> dict[str, Page]:
-    opt_in = pages.PostingOptIn(action="/posting/opt-in", provider="Mastodon", site=FORUM, hidden=(("client", "forum"),))
+    opt_in = pages.PostingOptIn(
+        action="/posting/opt-in", provider="Mastodon", site=FORUM, hidden=(("client", "forum"),)
+    )
     preview = pages.PostPreview(
-        action="/posting/p1", provider="Mastodon", site=FORUM, text="I wrote this", url="https://forum.sailing.example/t/1", who="@ana"
+        action="/posting/p1",
+        provider="Mastodon",
+        site=FORUM,
+        text="I wrote this",
+        url="https://forum.sailing.example/t/1",
+        who="@ana",
     )
     out: dict[str, Page] = {
         "opt-in": opt_in,
@@ -307,7 +350,8 @@ def _problems() -> dict[str, Page]:
     out["error-bare"] = pages.error_page("invalid_redirect_uri", reference="K7Q2-91", at=NOW)
     out["error-unknown-code"] = pages.error_page("no_such_code", reference="K7Q2-91", at=NOW)
     out |= {
-        f"problem-{code}": pages.Finish(action=f"{F}/finish", provider="Facebook", user_name_problem=code) for code in PROBLEMS
+        f"problem-{code}": pages.Finish(action=f"{F}/finish", provider="Facebook", user_name_problem=code)
+        for code in PROBLEMS
     }
     return out
 
@@ -320,7 +364,9 @@ def _nasty() -> dict[str, Page]:
         "nasty-share": pages.Share(action=f"{F}/site", site=site, rows=share, shown="x", signed_in_as=NASTY),
         "nasty-chooser": pages.Chooser(action=f"{F}/sign-in", providers=PROVIDERS, site=site, signed_in_as=NASTY),
         "nasty-preview": pages.Preview(
-            action=f"{F}/details", provider="Facebook", rows=tuple(replace(row, value=NASTY, purpose=NASTY) for row in ROWS)
+            action=f"{F}/details",
+            provider="Facebook",
+            rows=tuple(replace(row, value=NASTY, purpose=NASTY) for row in ROWS),
         ),
         "nasty-error": pages.error_page("invalid_redirect_uri", reference="K7Q2-91", at=NOW, site=site, provider=NASTY),
         "nasty-post": pages.PostPreview(action="/posting/p1", provider="Mastodon", site=site, text=NASTY, who=NASTY),

@@ -7,7 +7,9 @@ from html.parser import HTMLParser
 from typing import Final
 
 VOID: Final = frozenset({"meta", "link", "input", "img", "br", "hr", "path", "circle", "rect"})
-_P_ENDS: Final = frozenset({"ul", "dl", "div", "form", "h1", "h2", "h3", "table", "fieldset", "details", "p", "section", "blockquote"})
+_P_ENDS: Final = frozenset(
+    {"ul", "dl", "div", "form", "h1", "h2", "h3", "table", "fieldset", "details", "p", "section", "blockquote"}
+)
 
 
 @dataclass

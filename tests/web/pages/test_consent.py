@@ -67,7 +67,12 @@ def test_needed_fields_have_no_tick_and_optional_ones_do(documents: Documents) -
 
 @pytest.mark.parametrize("name", ["preview", "share"])
 def test_each_field_says_purpose_and_audience(documents: Documents, name: str) -> None:
-    audiences = ("Only you see it.", "Only you and the admins see it.", "Signed-in members see it.", "Everyone can see it.")
+    audiences = (
+        "Only you see it.",
+        "Only you and the admins see it.",
+        "Signed-in members see it.",
+        "Everyone can see it.",
+    )
     rows = [row for row in documents["en", name].all("li") if row.get("class") == "field"]
     rows = [row for row in rows if "private number" not in row.text]
     assert len(rows) >= 5
@@ -79,7 +84,12 @@ def test_each_field_says_purpose_and_audience(documents: Documents, name: str) -
 
 def test_each_field_of_the_preview_says_where_it_came_from(documents: Documents) -> None:
     text = documents["en", "preview"].one("main").text
-    for words in ("From Facebook (sandbox).", "checked by Facebook (sandbox)", "From your browser, not", "did not send one"):
+    for words in (
+        "From Facebook (sandbox).",
+        "checked by Facebook (sandbox)",
+        "From your browser, not",
+        "did not send one",
+    ):
         assert words in text
 
 

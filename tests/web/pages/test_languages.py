@@ -98,7 +98,15 @@ def test_pseudo_languages_are_offered_only_where_the_settings_name_them(two: Ren
 
 @pytest.mark.parametrize(
     ("header", "expected"),
-    [("fr;q=0", ""), ("*", ""), ("en;q=0.1, fr;q=0.9", "fr"), ("fr;q=banana", ""), (",,;=", ""), ("FR_ca", "fr"), ("x" * 5000, "")],
+    [
+        ("fr;q=0", ""),
+        ("*", ""),
+        ("en;q=0.1, fr;q=0.9", "fr"),
+        ("fr;q=banana", ""),
+        (",,;=", ""),
+        ("FR_ca", "fr"),
+        ("x" * 5000, ""),
+    ],
 )
 def test_accept_language_is_read_as_the_rfc_says_and_never_fails(header: str, expected: str) -> None:
     languages = Languages(paths.templates() / "locales", ("en", "fr"), "en")

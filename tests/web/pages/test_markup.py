@@ -20,7 +20,11 @@ _INPUTS = ("input", "select", "textarea")
 def test_every_page_context_is_in_the_gallery() -> None:
     """A page that nobody looks at is a page that breaks."""
     shown = {type(page) for page in gallery().values()}
-    contexts = {item for name in pages.__all__ if isinstance(item := getattr(pages, name), type) and issubclass(item, pages.Page)}
+    contexts = {
+        item
+        for name in pages.__all__
+        if isinstance(item := getattr(pages, name), type) and issubclass(item, pages.Page)
+    }
     assert contexts - {pages.Page, pages.AccountPage} == shown
 
 
@@ -121,7 +125,10 @@ def test_an_error_is_said_in_title_summary_and_beside_the_field(documents: Docum
         assert document.one("title").text.startswith("Error: "), name
         (summary,) = [box for box in document.all("div") if box.get("role") == "alert"]
         for link in summary.all("a"):
-            assert len([err for err in document.all("p") if err.get("class") == "err" and err.text.endswith(link.text)]) == 1
+            assert (
+                len([err for err in document.all("p") if err.get("class") == "err" and err.text.endswith(link.text)])
+                == 1
+            )
         wrong = [box for box in document.all("input") if box.get("aria-invalid") == "true"]
         assert len(wrong) == len(summary.all("a")), name
 
@@ -153,7 +160,11 @@ def test_no_page_is_larger_than_thirty_kilobytes_with_everything_it_loads(
     rendered: Mapping[tuple[str, str], bytes], show: Renderer
 ) -> None:
     loaded = sum(len(body) for body, _ in show.files.values())
-    largest = {key: size for key, html in rendered.items() if (size := len(html) + loaded) > 30 * 1024 and key[1][:5] != "nasty"}
+    largest = {
+        key: size
+        for key, html in rendered.items()
+        if (size := len(html) + loaded) > 30 * 1024 and key[1][:5] != "nasty"
+    }
     assert largest == {}
 
 
@@ -164,11 +175,15 @@ def test_every_language_link_leads_back_to_the_same_page(documents: Documents) -
 
 def test_help_stands_in_the_same_place_everywhere(documents: Documents) -> None:
     """WCAG 3.2.6."""
-    orders = {tuple(link.get("href") for link in document.one("footer").all("a"))[:5] for document in documents.values()}
+    orders = {
+        tuple(link.get("href") for link in document.one("footer").all("a"))[:5] for document in documents.values()
+    }
     assert orders == {("/privacy", "/terms", "/cookies", "/accessibility", "/help")}
 
 
-@pytest.mark.parametrize(("locale", "direction", "lang"), [("en", "ltr", "en"), ("fr", "ltr", "fr"), ("qps-rtl", "rtl", "ar-XB")])
+@pytest.mark.parametrize(
+    ("locale", "direction", "lang"), [("en", "ltr", "en"), ("fr", "ltr", "fr"), ("qps-rtl", "rtl", "ar-XB")]
+)
 def test_pages_say_their_language_and_direction(documents: Documents, locale: str, direction: str, lang: str) -> None:
     html = documents[locale, "chooser"].one("html")
     assert (html.get("dir"), html.get("lang")) == (direction, lang)

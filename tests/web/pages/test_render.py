@@ -93,7 +93,10 @@ def test_every_error_that_a_person_can_meet_has_its_own_page() -> None:
     def leaves(kind: type[errors.BrokerError]) -> set[type[errors.BrokerError]]:
         return {kind}.union(*(leaves(sub) for sub in kind.__subclasses__()))
 
-    heard = (leaves(errors.InteractionError) | leaves(errors.UpstreamError)) - {errors.InteractionError, errors.UpstreamError}
+    heard = (leaves(errors.InteractionError) | leaves(errors.UpstreamError)) - {
+        errors.InteractionError,
+        errors.UpstreamError,
+    }
     assert sorted(kind.code for kind in heard if kind.code not in WORDS and kind.code not in ALIASES) == []
 
 
