@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 from urllib.parse import urlencode
 
 from broker.errors import UpstreamInvalid, UpstreamRejected, UpstreamUnavailable
-from providers._json import read_json
+from broker.strict_json import read_json
 
 JSON: Final = {"Accept": "application/json"}
 FORM: Final = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}

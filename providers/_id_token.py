@@ -1,28 +1,22 @@
 """ID tokens: from text that anybody could have written to claims that the issuer signed for us, now, for this attempt.
 
-joserfc checks the signature. Everything around it is spelled out here, because every library leaves some of it to its
-caller (protocols.md §3.2; catalogue 38, 42-48, 70-76). `VerifiedClaims` cannot be built anywhere else.
+`broker.verification` checks the signature. Everything around it is spelled out here, because every library leaves some
+of it to its caller (protocols.md §3.2; catalogue 38, 42-48, 70-76). `VerifiedClaims` cannot be built anywhere else.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from typing import Any, Final
 
-from joserfc import jws
-from joserfc.errors import JoseError
-
 from broker.errors import UpstreamInvalid
-from providers._json import read_json
-from providers._keys import KeySource, VerificationKey
+from broker.verification import KeySource, verified
 
 _MINT: Final = object()
 
@@ -30,10 +24,6 @@ SKEW: Final = timedelta(seconds=60)
 OLDEST_ISSUE: Final = timedelta(minutes=10)
 FRESH: Final = timedelta(minutes=5)
 """What counts as a fresh sign-in (decision 26)."""
-MAX_TOKEN: Final = 32 * 1024
-"""Looked at before anything is decoded (catalogue 74)."""
-MAX_HEADER: Final = 2048
-MAX_KID: Final = 255
 MAX_SUBJECT: Final = 255
 _LAST_SECOND: Final = 253402300799
 """The end of the year 9999, the last a datetime can hold."""
@@ -79,11 +69,7 @@ async def verify_id_token(token: str, expected: Expected, keys: KeySource, now: 
 
     Raises `UpstreamInvalid(check)`; `UpstreamUnavailable` when the issuer's keys cannot be had at all.
     """
-    header, payload = _parts(token)
-    algorithm = _algorithm(header, expected.algorithms)
-    key_id = _key_id(header)
-    _check_signature(token, algorithm, await keys.candidates(key_id, algorithm))
-    claims = read_json(payload, "id_token_json")
+    algorithm, claims = await verified(token, keys, algorithms=expected.algorithms, types=_TYPES, check="id_token")
     _check_issuer(claims, expected.issuer)
     _check_audience(claims, expected)
     subject = read_subject(claims.get("sub"), "sub")
@@ -99,68 +85,6 @@ async def verify_id_token(token: str, expected: Expected, keys: KeySource, now: 
         acr=_acr(claims.get("acr")),
         mint=_MINT,
     )
-
-
-def _parts(token: str) -> tuple[dict[str, Any], bytes]:
-    """Header and payload of a compact JWS: three parts, small. Five parts would be encrypted, which we never accept."""
-    if len(token) > MAX_TOKEN or not token.isascii():
-        raise UpstreamInvalid("id_token_size")
-    parts = token.split(".")
-    if len(parts) != 3 or not parts[0] or not parts[1] or len(parts[0]) > MAX_HEADER:
-        raise UpstreamInvalid("id_token_form")
-    header = read_json(_decode(parts[0]), "id_token_header")
-    if (
-        "crit" in header or "b64" in header
-    ):  # no extension is understood here, so none may be critical (RFC 7515 §4.1.11)
-        raise UpstreamInvalid("crit")
-    kind = header.get("typ", "JWT")
-    if not isinstance(kind, str) or kind.lower() not in _TYPES:  # an access or logout token is no ID token
-        raise UpstreamInvalid("typ")
-    return header, _decode(parts[1])
-
-
-def _decode(part: str) -> bytes:
-    if not part.replace("-", "").replace("_", "").isalnum():
-        raise UpstreamInvalid("id_token_form")
-    try:
-        return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
-    except (binascii.Error, ValueError):
-        raise UpstreamInvalid("id_token_form") from None
-
-
-def _algorithm(header: Mapping[str, Any], allowed: tuple[str, ...]) -> str:
-    """The algorithm, if the preset allows it. Never what the token or the provider's metadata would like."""
-    algorithm = header.get("alg")
-    if not isinstance(algorithm, str) or algorithm not in allowed:
-        raise UpstreamInvalid("alg")
-    return algorithm
-
-
-def _key_id(header: Mapping[str, Any]) -> str | None:
-    """An opaque name to look up, nothing else. `jwk`, `jku`, `x5u` and `x5c` are never read (catalogue 70, 71)."""
-    key_id = header.get("kid")
-    if key_id is not None and (not isinstance(key_id, str) or not key_id or len(key_id) > MAX_KID):
-        raise UpstreamInvalid("kid")
-    return key_id
-
-
-def _check_signature(token: str, algorithm: str, keys: Sequence[VerificationKey]) -> None:
-    registry = _registry(algorithm)
-    for key in keys:
-        try:
-            jws.deserialize_compact(token, key.key, registry=registry)
-        except (JoseError, ValueError, TypeError):
-            continue
-        return
-    raise UpstreamInvalid("signature")
-
-
-@cache
-def _registry(algorithm: str) -> jws.JWSRegistry:
-    """joserfc's rules for exactly one algorithm, made once."""
-    registry = jws.JWSRegistry(algorithms=[algorithm], strict_check_header=False)
-    registry.max_header_length, registry.max_payload_length = MAX_HEADER, MAX_TOKEN
-    return registry
 
 
 def _check_issuer(claims: Mapping[str, Any], issuer: str) -> None:

@@ -18,11 +18,12 @@ from broker.domain.ports import Clock
 from broker.domain.provider import Attempt, Identified, Identity, OfferedField, UpstreamTokens
 from broker.domain.values import ClaimName, IdentityKey
 from broker.errors import Problem, UpstreamInvalid
+from broker.verification import Cached
 from providers._claims import SCOPE_OF, hint, is_true, offers_of, read_claims, scopes_for
 from providers._described import Described
 from providers._http import JSON, UpstreamHTTP, UpstreamResponse, post_form, read_success
 from providers._id_token import FRESH, Expected, VerifiedClaims, verify_id_token
-from providers._keys import METADATA_FRESH, Cached, IssuerKeys
+from providers._keys import METADATA_FRESH, IssuerKeys
 from providers._oauth import (
     TokenAnswer,
     authenticate,

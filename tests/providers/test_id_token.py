@@ -13,7 +13,8 @@ import pytest
 
 from broker.errors import UpstreamInvalid
 from providers._id_token import Expected, VerifiedClaims, verify_id_token
-from providers._keys import IssuerKeys, VerificationKey
+from broker.verification import VerificationKey
+from providers._keys import IssuerKeys
 from tests.providers.rig import (
     ACCESS_TOKEN,
     CLIENT_ID,
