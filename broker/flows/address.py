@@ -37,6 +37,7 @@ CODE: Final = "code"
 _PROOF: Final = "proof of an address"
 _LINK: Final = "link that proves an address"
 _UNDO: Final = "link that takes a changed address back"
+_UNDONE: Final = "what was taken back"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,31 +124,49 @@ class AddressFlow:
 
     # --- a changed address ----------------------------------------------------------------------------
 
-    def changed(self, unit: UnitOfWork, before: Account, new: str) -> None:
-        """In the unit of work that changes it: tell the address that was known to be theirs, with a way back."""
+    def changed(self, unit: UnitOfWork, before: Account) -> None:
+        """In the unit of work that changes it: tell the address that was known to be theirs, with a way back.
+
+        The way back stays open through further changes: else whoever is in the account would close it by a second one.
+        """
         old = before.profile.get(EMAIL)
         if old is None or not old.verified:
             return
-        end = self.clock.now() + UNDO_WITHIN
-        undo = {"account": before.id, "old": old.value, "new": new, "until": end.isoformat()}
+        undo = {"account": before.id, "old": old.value, "at": self.clock.now().isoformat()}
         token = self.seal.seal_text(json.dumps(undo), _UNDO)
         self.letters.tell(unit, before, Letter.ADDRESS_CHANGED, {"token": token})
 
-    async def undo_change(self, token: str) -> None:
-        """Take a change back and sign everybody out: whoever changed it was in the account. Raises `LetterOver`."""
+    async def undo_change(self, token: str) -> AccountId:
+        """Take a change back and sign everybody out: whoever changed it was in the account. Raises `LetterOver`.
+
+        Returns whose change it was. With it goes whatever was changed after it, and the ways back of those changes.
+        """
         undo = self._opened(token, _UNDO)
-        await self.sessions.sign_out_everywhere(await anew(lambda: self._undo(undo)))
+        account = await anew(lambda: self._undo(undo))
+        await self.sessions.sign_out_everywhere(account)
+        return account
 
     async def _undo(self, undo: Mapping[str, str]) -> AccountId:
+        now, at = self.clock.now(), datetime.fromisoformat(undo["at"])
         account = await self.durable.accounts.load(AccountId(undo["account"]))
-        if account is None or self.clock.now() >= datetime.fromisoformat(undo["until"]):
+        if account is None or now >= at + UNDO_WITHIN:
             raise LetterOver(detail="taking a change back is over")
-        held = account.profile.get(EMAIL)
-        if (held.value if held is not None else "") != undo["new"]:
-            raise LetterOver(detail="address changed again meanwhile")
-        restored = ProfileValue(value=undo["old"], source=Source.PERSON, verified=True)
-        await self._save(account, restored)
+        if await self._is_undone(account.id, at):
+            raise LetterOver(detail="change was taken back already")
+        await self._save(account, ProfileValue(value=undo["old"], source=Source.PERSON, verified=True))
+        undone = json.dumps({"from": at.isoformat(), "to": now.isoformat()})
+        place = _place(account.id, "undone")
+        await self.proofs.save(place, self.seal.seal_text(undone, _UNDONE).encode(), now + UNDO_WITHIN)
         return account.id
+
+    async def _is_undone(self, account: AccountId, at: datetime) -> bool:
+        """Whether a change of that moment is among those taken back last."""
+        sealed = await self.proofs.load(_place(account, "undone"), self.clock.now())
+        text = self.seal.open_text(sealed.decode(), _UNDONE) if sealed is not None else None
+        if text is None:
+            return False
+        undone = json.loads(text)
+        return datetime.fromisoformat(undone["from"]) <= at <= datetime.fromisoformat(undone["to"])
 
     # --- inside ---------------------------------------------------------------------------------------
 
@@ -191,5 +210,5 @@ class AddressFlow:
             raise FormInvalid({CODE: "anothers"}) from conflict
 
 
-def _place(account: AccountId) -> str:
-    return f"address-{hashlib.sha256(account.encode()).hexdigest()[:32]}"
+def _place(account: AccountId, what: str = "address") -> str:
+    return f"{what}-{hashlib.sha256(account.encode()).hexdigest()[:32]}"

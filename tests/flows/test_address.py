@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from tests.flows.front import OPENID, Front, identity
@@ -286,12 +287,50 @@ async def test_a_removed_address_can_be_taken_back_too(front: Front) -> None:
     assert (await front.account.load(session.account)).profile[EMAIL].value == old
 
 
-async def test_taking_back_ends_after_a_week_or_when_it_changed_again(front: Front) -> None:
-    session, _, letter = await changed(front)
+async def test_a_second_change_does_not_close_the_way_back(front: Front) -> None:
+    """Whoever is in the account changes it again, even to one they prove: the first address still wins (catalogue 118)."""
+    session, old, letter = await changed(front)
+    front.clock.move(timedelta(minutes=1))
+    account = await front.account.load(session.account)
+    await front.address.send(account, session)
+    await front.address.confirm(session, (await letters(front))[-1].payload["code"])
+    front.clock.move(timedelta(minutes=1))
     await front.account.change(session.account, EMAIL, "third@mail.test")
+    second = (await letters(front))[-1]
+    assert second.payload["to"] == NEW
+    assert await front.address.undo_change(letter.payload["token"]) == session.account
+    assert (await front.account.load(session.account)).profile[EMAIL].value == old
+    with pytest.raises(LetterOver):  # the stranger's own way back went with the rest
+        await front.address.undo_change(second.payload["token"])
+
+
+async def test_the_first_address_wins_over_the_way_back_of_a_later_one(front: Front) -> None:
+    """The stranger takes back first, to their own address: that does not use up the owner's way."""
+    session, old, letter = await changed(front)
+    front.clock.move(timedelta(minutes=1))
+    await front.address.send(await front.account.load(session.account), session)
+    await front.address.confirm(session, (await letters(front))[-1].payload["code"])
+    front.clock.move(timedelta(minutes=1))
+    await front.account.change(session.account, EMAIL, "third@mail.test")
+    await front.address.undo_change((await letters(front))[-1].payload["token"])
+    assert (await front.account.load(session.account)).profile[EMAIL].value == NEW
+    await front.address.undo_change(letter.payload["token"])
+    assert (await front.account.load(session.account)).profile[EMAIL].value == old
+
+
+async def test_a_change_is_taken_back_once_and_a_later_one_again(front: Front) -> None:
+    session, old, letter = await changed(front)
+    await front.address.undo_change(letter.payload["token"])
+    front.clock.move(timedelta(minutes=1))
+    await front.account.change(session.account, EMAIL, NEW)
     with pytest.raises(LetterOver):
         await front.address.undo_change(letter.payload["token"])
-    await front.account.change(session.account, EMAIL, NEW)
+    await front.address.undo_change((await letters(front))[-1].payload["token"])
+    assert (await front.account.load(session.account)).profile[EMAIL].value == old
+
+
+async def test_taking_back_ends_after_a_week(front: Front) -> None:
+    _, _, letter = await changed(front)
     front.clock.move(UNDO_WITHIN)
     with pytest.raises(LetterOver):
         await front.address.undo_change(letter.payload["token"])

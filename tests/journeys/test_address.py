@@ -151,6 +151,20 @@ async def test_a_changed_address_is_taken_back_by_its_owner(house: House) -> Non
     assert "thief@mail.test" not in details.text
 
 
+async def test_taking_a_change_back_leaves_somebody_else_in_that_browser_signed_in(house: House) -> None:
+    """One computer, two people: the letter's link ends the sessions of its own account only."""
+    browser = await member(house)
+    await prove(house, browser)
+    await browser.open("/me/details")
+    await browser.press("Save: E-mail address", fill={"v-email": "thief@mail.test"})
+    text = await letter(house)
+    other = house.browser()
+    await other.sign_up(house.site("wiki"), persona="emoji", user_name="zoe")
+    await other.open(link_in(text, "changed"))
+    await other.press("That was not me: take it back")
+    assert (await other.open("/me")).path.endswith("/me")
+
+
 async def test_there_is_nothing_to_send_where_nothing_is_to_check(house: House) -> None:
     """A second press in another tab changes nothing."""
     browser = await member(house)

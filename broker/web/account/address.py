@@ -61,11 +61,11 @@ async def undo(call: Call) -> Response:
 async def confirm_undo(call: Call) -> Response:
     """That was not me: take it back."""
     try:
-        await call.world.address.undo_change(call.form.get("token", ""))
+        account = await call.world.address.undo_change(call.form.get("token", ""))
     except FormInvalid as problem:
         raise LetterOver(detail="the old address belongs to another account") from problem
     response = call.page(views.undo_link_done(call))
-    if call.session is not None:
+    if call.session is not None and call.session.account == account:
         call.world.cookies.clear_session(response)
     return response
 
