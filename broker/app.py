@@ -303,6 +303,7 @@ def _compose(
             fields=settings.fields,
             policies=settings.policies,
             newsletters=newsletters,
+            limits=memory.limits,
             clock=clock,
             posting=posting,
             address=address,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from broker.domain.account import (
     Account,
@@ -18,15 +19,26 @@ from broker.domain.client import Client
 from broker.domain.consent import ConsentReceipt, Purpose, Standing, standing
 from broker.domain.letters import Letter
 from broker.domain.policy import FieldPolicy, Policies, Use, needs_agreement, notice_version
-from broker.domain.ports import Clock, Durable, UnitOfWork
+from broker.domain.ports import Clock, Durable, Limits, UnitOfWork
 from broker.domain.session import Session, needs_fresh_sign_in
 from broker.domain.values import AccountId, ClaimName, ClientId, ProviderId, Sid
-from broker.errors import Conflict, FormInvalid, FreshSignInRequired, LastLink, NotFound, SignInRequired
+from broker.errors import (
+    Conflict,
+    FormInvalid,
+    FreshSignInRequired,
+    LastLink,
+    NotFound,
+    SignInRequired,
+    TooManyAttempts,
+)
 from broker.flows.address import AddressFlow
 from broker.flows.anew import anew
 from broker.flows.ledger import LedgerWriter
 from broker.flows.posting import Ended, PostingGate
 from broker.flows.session import SessionFlow
+
+RENAMES_PER_DAY: Final = 10
+"""Of one account's user name, those included that met a taken one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +58,7 @@ class AccountFlow:
     fields: Mapping[ClaimName, FieldPolicy]
     policies: Policies
     newsletters: frozenset[str]
+    limits: Limits
     clock: Clock
     address: AddressFlow | None = None
     """Tells an address that an account does not use it any more; `None` where nobody is written to."""
@@ -76,7 +89,8 @@ class AccountFlow:
     async def change(self, account_id: AccountId, claim: ClaimName, text: str) -> None:
         """Correct one field; empty text removes an optional one. A typed value is nobody's word but the person's.
 
-        Raises `FormInvalid` (`bad_value`, `missing`, `taken`, `not_editable` or a code of `user_name_problem`).
+        Raises `FormInvalid` (`bad_value`, `missing`, `taken`, `not_editable` or a code of `user_name_problem`) and
+        `TooManyAttempts` (a user name was changed too often today).
         """
         policy = self.fields.get(claim)
         if claim != PREFERRED_USERNAME and (policy is None or policy.use is Use.NEVER or not policy.editable):
@@ -95,17 +109,25 @@ class AccountFlow:
         elif (held := profile.get(claim)) is None or held.value != value:
             if claim == PREFERRED_USERNAME and (problem := user_name_problem(value)) is not None:
                 raise FormInvalid({claim: problem})
+            if claim == PREFERRED_USERNAME:
+                await self._count_rename(account_id)
             profile[claim] = ProfileValue(value=value, source=Source.PERSON)
         unit = self.durable.unit()
         unit.save_account(replace(account, profile=profile))
         if claim == EMAIL and self.address is not None and value != account.claims.get(EMAIL):
-            self.address.changed(unit, account, value or "")
+            self.address.changed(unit, account)
         try:
             await unit.commit()
         except Conflict as conflict:
             if conflict.what != "user_name":
                 raise
             raise FormInvalid({claim: "taken"}) from conflict
+
+    async def _count_rename(self, account: AccountId) -> None:
+        """A name given up stays reserved, so nobody may collect them. Raises `TooManyAttempts`."""
+        wait = await self.limits.hit(f"renames:{account}", limit=RENAMES_PER_DAY, window=86_400, now=self.clock.now())
+        if wait:
+            raise TooManyAttempts(wait, detail="changes of a user name")
 
     async def set_newsletters(self, account_id: AccountId, chosen: frozenset[str]) -> None:
         """Exactly these lists, of those there are."""

@@ -209,6 +209,7 @@ class Front:
             fields=self.fields,
             policies=self.policies,
             newsletters=frozenset({"club", "events"}),
+            limits=self.memory.limits,
             clock=self.clock,
             posting=self.gate,
             address=self.address,

@@ -22,8 +22,16 @@ from broker.domain.posting import PostState
 from broker.domain.session import FRESH, Session
 from broker.domain.transaction import TransactionPurpose
 from broker.domain.values import AccountId, ClaimName, ClientId, Sid
-from broker.errors import FormInvalid, FreshSignInRequired, LastLink, NotFound, Overtaken, SignInRequired
-from broker.flows.account import AccountFlow
+from broker.errors import (
+    FormInvalid,
+    FreshSignInRequired,
+    LastLink,
+    NotFound,
+    Overtaken,
+    SignInRequired,
+    TooManyAttempts,
+)
+from broker.flows.account import RENAMES_PER_DAY, AccountFlow
 from broker.flows.anew import TRIES
 
 
@@ -169,6 +177,20 @@ async def test_a_user_name_given_up_is_kept_for_whoever_had_it(front: Front) -> 
         assert refused.value.fields == {PREFERRED_USERNAME: "taken"}
     await front.account.change(ana.account, PREFERRED_USERNAME, "ana")
     assert front.accounts[ana.account].claims[PREFERRED_USERNAME] == "ana"
+
+
+async def test_nobody_collects_user_names_by_renaming(front: Front) -> None:
+    """Each one given up stays theirs; tomorrow they may rename again."""
+    session = (await front.person("ana")).started.session
+    for number in range(RENAMES_PER_DAY):
+        await front.account.change(session.account, PREFERRED_USERNAME, f"ana{number}")
+    with pytest.raises(TooManyAttempts):
+        await front.account.change(session.account, PREFERRED_USERNAME, "onemore")
+    last = f"ana{RENAMES_PER_DAY - 1}"
+    await front.account.change(session.account, PREFERRED_USERNAME, last)  # as it is: no change
+    assert front.accounts[session.account].claims[PREFERRED_USERNAME] == last
+    front.clock.move(timedelta(days=1))
+    await front.account.change(session.account, PREFERRED_USERNAME, "onemore")
 
 
 async def test_an_account_closed_meanwhile_is_not_changed(front: Front) -> None:

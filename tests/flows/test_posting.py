@@ -113,6 +113,7 @@ class Room:
             fields={},
             policies=policies,
             newsletters=frozenset(),
+            limits=memory.limits,
             clock=self.clock,
             posting=self.gate,
         )
