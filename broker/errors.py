@@ -128,6 +128,13 @@ class AccountSelectionRequired(ProtocolError):
     public = "The person has to choose an account."
 
 
+class UnmetAuthenticationRequirements(ProtocolError):
+    """OpenID Connect Core Error Code unmet_authentication_requirements 1.0."""
+
+    code = "unmet_authentication_requirements"
+    public = "The person could not sign in in the way that is required."
+
+
 class InvalidToken(ProtocolError):
     code = "invalid_token"
     status = 401

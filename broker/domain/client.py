@@ -122,9 +122,13 @@ OFFLINE: Final = AskedClaim(
 """Acting while the person is away is asked, decided and recorded like a claim; it has no value to release."""
 
 
-def asked_claims(client: Client, scopes: frozenset[Scope]) -> tuple[AskedClaim, ...]:
-    """What this request asks for: claims the admin listed whose scope is asked, or that no scope unlocks."""
-    unlocked = {claim for scope in scopes for claim in SCOPES.get(scope, ())}
+def asked_claims(
+    client: Client, scopes: frozenset[Scope], named: frozenset[ClaimName] = frozenset()
+) -> tuple[AskedClaim, ...]:
+    """What this request asks for: claims the admin listed whose scope is asked, that are asked by name, or that no scope
+    unlocks. What the admin did not list has no purpose to show, so nobody is asked for it.
+    """
+    unlocked = named.union(claim for scope in scopes for claim in SCOPES.get(scope, ()))
     scoped = {claim for claims in SCOPES.values() for claim in claims}
     asks = tuple(ask for ask in client.asks if ask.claim in unlocked or ask.claim not in scoped)
     return (*asks, OFFLINE) if Scope("offline_access") in scopes else asks

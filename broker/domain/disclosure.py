@@ -83,7 +83,7 @@ def release(
     covered = {
         name: profile[name]
         for name, version in grant.claims.items()
-        if in_force.get(name) == version and profile.get(name)
+        if in_force.get(name) == version and profile.get(name) and _goes(name, grant, client, via)
     }
     return Disclosure(
         grant=grant,
@@ -94,6 +94,13 @@ def release(
         released_at=now,
         mint=_MINT,
     )
+
+
+def _goes(name: ClaimName, grant: Grant, client: Client, via: Via) -> bool:
+    """Whether a claim leaves this way at all (OpenID Connect Core §5.4, §5.5)."""
+    if via is Via.ID_TOKEN:
+        return client.claims_in_id_token or name in grant.in_id_token
+    return via is not Via.USERINFO or name not in grant.not_in_userinfo
 
 
 def row(disclosure: Disclosure) -> DisclosureRow:

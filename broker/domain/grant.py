@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
+from broker.domain.claims_request import NOTHING, ClaimsRequest
 from broker.domain.values import AccountId, ClaimName, ClientId, GrantId, ReceiptId, Scope, Sid
 
 CODE_LIFETIME: Final = timedelta(seconds=60)
@@ -48,6 +49,7 @@ class AuthorizationRequest:
     ui_locales: tuple[str, ...] = ()
     acr_values: tuple[str, ...] = ()
     id_token_hint: str | None = field(default=None, repr=False)
+    claims: ClaimsRequest = NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +80,10 @@ class Grant:
     revoked_at: datetime | None = None
     status: StatusPlace | None = None
     """Its own place for good: only a grant whose tokens a site checks by itself has one."""
+    in_id_token: frozenset[ClaimName] = frozenset()
+    """Claims asked by name for the ID token (OpenID Connect Core §5.5)."""
+    not_in_userinfo: frozenset[ClaimName] = frozenset()
+    """Claims asked by name for other places than userinfo."""
 
     @property
     def outlives_session(self) -> bool:

@@ -10,7 +10,7 @@ from itertools import count
 from broker.domain import tokens
 from broker.domain.account import Account, AccountStatus, ProfileValue, Source
 from broker.domain.browser_state import BrowserStates
-from broker.domain.claims import read_typed
+from broker.domain.claims import claims_of, read_typed
 from broker.domain.client import OFFLINE, AskedClaim, Client, asked_claims
 from broker.domain.consent import Purpose, Standing, covers, grantable, standing, undecided
 from broker.domain.grant import (
@@ -26,7 +26,7 @@ from broker.domain.ports import Clock, Durable, Entropy, Sessions, Signer, UnitO
 from broker.domain.session import Session, is_live
 from broker.domain.transaction import Facts, SignInTransaction
 from broker.domain.values import ClaimName, ClientId, GrantId, ReceiptId
-from broker.errors import ConsentRequired, FormInvalid, LoginRequired, SignInRequired
+from broker.errors import ConsentRequired, FormInvalid, LoginRequired, SignInRequired, UnmetAuthenticationRequirements
 from broker.flows.anew import anew
 from broker.flows.answers import Answer, AnswerTo, answer, to_whom
 from broker.flows.ledger import LedgerWriter
@@ -113,7 +113,7 @@ class AuthorizeFlow:
             session=session if account is not None else None,
             account=account,
             standing=now,
-            asked=asked_claims(client, request.scopes),
+            asked=asked_claims(client, request.scopes, request.claims.names),
         )
 
     def facts(self, situation: Situation, transaction: SignInTransaction | None, *, age_known: bool = True) -> Facts:
@@ -142,6 +142,8 @@ class AuthorizeFlow:
             hinted = self._hinted(situation)
             if hinted != self._subject(session, situation) and not (just_now and hinted is None):
                 return False
+        if not self._is_asked_for(session, situation) or not self._is_strong_enough(session, situation):
+            return False
         if just_now:
             return True
         if "login" in request.prompt:
@@ -152,15 +154,28 @@ class AuthorizeFlow:
             return (self.clock.now() - session.auth_time).total_seconds() <= request.max_age and request.max_age > 0
         return True
 
-    def is_somebody_else(self, situation: Situation, transaction: SignInTransaction) -> bool:
-        """Whether the person just signed in as another one than the site's hint names: the site hears `login_required`.
+    def refusal(self, situation: Situation, transaction: SignInTransaction) -> str | None:
+        """The error a site hears where the person just signed in and still is not who, or not as, it insists on.
 
-        Asking again would go round for ever (OpenID Connect Core §3.1.2.1, `id_token_hint`).
+        Asking again would go round for ever (OpenID Connect Core §3.1.2.1, `id_token_hint`; §5.5.1, `sub` and `acr`).
         """
         session = situation.session
-        if session is None or situation.request.id_token_hint is None or not self._is_from(transaction, session):
-            return False
-        return self._hinted(situation) not in {None, self._subject(session, situation)}
+        if session is None or not self._is_from(transaction, session):
+            return None
+        hinted = self._hinted(situation) if situation.request.id_token_hint is not None else None
+        if hinted not in {None, self._subject(session, situation)} or not self._is_asked_for(session, situation):
+            return LoginRequired.code
+        return None if self._is_strong_enough(session, situation) else UnmetAuthenticationRequirements.code
+
+    def _is_asked_for(self, session: Session, situation: Situation) -> bool:
+        """Whether the site wants this person, or anybody (OpenID Connect Core §5.5.1)."""
+        wanted = situation.request.claims.subjects
+        return wanted is None or self._subject(session, situation) in wanted
+
+    def _is_strong_enough(self, session: Session, situation: Situation) -> bool:
+        """Whether the person signed in as the site insists on, if it does (OpenID Connect Core §5.5.1.1)."""
+        wanted = situation.request.claims.acr
+        return wanted is None or session.acr in wanted
 
     def _is_from(self, transaction: SignInTransaction | None, session: Session) -> bool:
         """Whether the session comes from this very attempt to sign in."""
@@ -196,7 +211,7 @@ class AuthorizeFlow:
             msg = "a code needs a session, an account and a receipt"
             raise TypeError(msg)
         now = self.clock.now()
-        claims = grantable(now_standing, situation.asked)
+        claims, values = grantable(now_standing, situation.asked), account.claims
         away = OFFLINE.claim in claims
         grant = Grant(
             id=GrantId(self.entropy.token(12)),
@@ -212,6 +227,8 @@ class AuthorizeFlow:
             created_at=now,
             expires_at=now + REFRESH_LIFETIME if away else session.expires_at,
             status=await self.statuses.draw() if self.statuses and situation.client.session_token else None,
+            in_id_token=request.claims.in_id_token(claims, values),
+            not_in_userinfo=request.claims.not_in_userinfo(claims, claims_of(request.scopes), values),
         )
         secret = f"dwc_{self.entropy.token(32)}"
         unit.add_grant(grant)

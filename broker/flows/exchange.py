@@ -119,7 +119,7 @@ class ExchangeFlow:
         self, grant: Grant, client: Client, unit: UnitOfWork, account: Account | None = None
     ) -> dict[Via, Prepared]:
         """What the tokens will carry, with its records queued. The account is read only if claims go into a token."""
-        vias = [Via.ID_TOKEN] if client.claims_in_id_token else []
+        vias = [Via.ID_TOKEN] if client.claims_in_id_token or grant.in_id_token else []
         vias += [Via.SESSION_TOKEN] if client.session_token else []
         if not vias:
             return {}

@@ -19,7 +19,10 @@ from broker.flows.ledger import LedgerWriter
 
 
 def within(grant: Grant, client: Client, scopes: Collection[str]) -> Grant:
-    """The grant as far as these scopes reach: a narrowed token unlocks no more than it says (RFC 6749 §6)."""
+    """The grant as far as these scopes reach: a narrowed token unlocks no more than it says (RFC 6749 §6).
+
+    What was asked by name and by no scope that is left stays behind with the others.
+    """
     if grant.scopes.issubset(scopes):
         return grant
     kept = frozenset(scope for scope in grant.scopes if scope in scopes)

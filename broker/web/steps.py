@@ -9,7 +9,7 @@ from starlette.responses import Response
 from broker.domain.client import redirect_matches
 from broker.domain.grant import FORM_POST, AuthorizationRequest
 from broker.domain.transaction import Facts, SignInTransaction, Step, TransactionPurpose, next_step
-from broker.errors import LoginRequired, SignInExpired, TooManyAttempts
+from broker.errors import SignInExpired, TooManyAttempts
 from broker.flows.answers import Answer, to_whom
 from broker.flows.authorize import Situation
 from broker.flows.transactions import Carried
@@ -114,9 +114,9 @@ async def go_on(call: Call, carried: Carried, changed: SignInTransaction | None 
     """
     transaction = changed or carried.transaction
     situation = await situation_of(call, transaction)
-    if situation is not None and call.world.authorize.is_somebody_else(situation, transaction):
+    if situation is not None and (error := call.world.authorize.refusal(situation, transaction)) is not None:
         await call.world.box.drop(carried)
-        answer = call.world.authorize.deny(situation.request, LoginRequired.code)
+        answer = call.world.authorize.deny(situation.request, error)
         return without_transaction(call, send(call, answer, situation.client.name), transaction)
     step = next_step(await facts_of(call, transaction, situation))
     if step is not Step.DONE:

@@ -345,6 +345,13 @@ def test_a_request_asks_what_its_scopes_unlock_and_what_no_scope_does() -> None:
     assert [ask.claim for ask in asks] == [EMAIL, "badge"]
 
 
+def test_what_is_asked_by_name_needs_no_scope_but_a_purpose() -> None:
+    """OpenID Connect Core §5.5; a claim the admin did not list is asked of nobody (promise P6)."""
+    site = client(asks=(asked(EMAIL, needed=False), asked(PREFERRED_USERNAME, needed=True)))
+    asks = asked_claims(site, frozenset({Scope("openid")}), frozenset({EMAIL, ClaimName("birthdate")}))
+    assert [ask.claim for ask in asks] == [EMAIL]
+
+
 def test_acting_while_the_person_is_away_is_asked_like_a_claim() -> None:
     """Catalogue 91."""
     site = client(asks=(asked(PREFERRED_USERNAME, needed=True),))

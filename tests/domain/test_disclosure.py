@@ -63,6 +63,22 @@ def test_a_claim_without_a_value_is_left_out() -> None:
     assert gone.names == (EMAIL,)
 
 
+def test_an_id_token_holds_what_was_asked_for_there() -> None:
+    """By name, or because the site reads nothing else (OpenID Connect Core §5.4, §5.5; catalogue 86)."""
+    lean = replace(CLIENT, claims_in_id_token=False)
+    assert released(client=lean, via=Via.ID_TOKEN).claims == {}
+    named = replace(GRANT, in_id_token=frozenset({NAME, PREFERRED_USERNAME}))
+    assert released(client=lean, grant=named, via=Via.ID_TOKEN).claims == {NAME: "Zoë"}
+    assert released(via=Via.ID_TOKEN).names == (EMAIL, NAME, PICTURE)
+
+
+def test_what_was_asked_for_elsewhere_is_not_in_userinfo() -> None:
+    """OpenID Connect Core §5.5; a session token holds all that is shared with the site."""
+    elsewhere = replace(GRANT, not_in_userinfo=frozenset({EMAIL}))
+    assert released(grant=elsewhere).names == (NAME, PICTURE)
+    assert released(grant=elsewhere, via=Via.SESSION_TOKEN).names == (EMAIL, NAME, PICTURE)
+
+
 @pytest.mark.parametrize(("verified", "says"), [(frozenset(), False), (frozenset({EMAIL}), True)])
 def test_an_address_is_called_checked_only_by_our_word(verified: frozenset[ClaimName], says: bool) -> None:
     """`email_verified` is always there, a JSON boolean, and ours (catalogue 119)."""

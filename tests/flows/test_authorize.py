@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 
@@ -189,18 +190,71 @@ async def test_signing_in_as_somebody_else_than_hinted_ends_the_attempt(op: Op, 
     fresh = op.transaction(sid=ana.sid)
     hinted = await op.look(ana, id_token_hint=hint_of(op, ben))
     assert next_step(op.authorize.facts(hinted, fresh)) is Step.AUTHENTICATE
-    assert op.authorize.is_somebody_else(hinted, fresh)
+    assert op.authorize.refusal(hinted, fresh) == "login_required"
 
 
 async def test_nobody_is_somebody_else_without_a_readable_hint_and_a_fresh_sign_in(op: Op, ana: Session) -> None:
     ben = await op.person("ben")
     hint = hint_of(op, ben)
     fresh = op.transaction(sid=ana.sid)
-    assert not op.authorize.is_somebody_else(await op.look(ana), fresh)
-    assert not op.authorize.is_somebody_else(await op.look(None, id_token_hint=hint), fresh)
-    assert not op.authorize.is_somebody_else(await op.look(ana, id_token_hint=hint), op.transaction())
-    assert not op.authorize.is_somebody_else(await op.look(ana, id_token_hint="x"), fresh)
-    assert not op.authorize.is_somebody_else(await op.look(ana, id_token_hint=hint_of(op, ana)), fresh)
+    assert not op.authorize.refusal(await op.look(ana), fresh)
+    assert not op.authorize.refusal(await op.look(None, id_token_hint=hint), fresh)
+    assert not op.authorize.refusal(await op.look(ana, id_token_hint=hint), op.transaction())
+    assert not op.authorize.refusal(await op.look(ana, id_token_hint="x"), fresh)
+    assert not op.authorize.refusal(await op.look(ana, id_token_hint=hint_of(op, ana)), fresh)
+
+
+# --- asked by name ------------------------------------------------------------------------------------
+
+
+def naming(**members: object) -> str:
+    return json.dumps(members)
+
+
+async def test_a_site_that_insists_on_a_person_gets_no_other(op: Op, ana: Session) -> None:
+    """OpenID Connect Core §5.5.1: `sub` with a value (catalogue 78)."""
+    ben = await op.person("ben")
+    await op.share(ana)
+    number = tokens.subject_for(ana.account, op.clients[FORUM], op.authorize.subject_key)
+    wanted = naming(id_token={"sub": {"value": number}})
+    assert await step(op, ana, claims=wanted) is Step.DONE
+    assert await step(op, ben, claims=wanted) is Step.AUTHENTICATE
+    fresh = op.transaction(sid=ben.sid)
+    assert await step(op, ben, claims=wanted, transaction=fresh) is Step.AUTHENTICATE
+    assert op.authorize.refusal(await op.look(ben, claims=wanted), fresh) == "login_required"
+    assert op.authorize.refusal(await op.look(ana, claims=wanted), op.transaction(sid=ana.sid)) is None
+
+
+async def test_a_site_that_insists_on_a_way_to_sign_in_gets_it_or_hears_that_it_cannot_be(op: Op, ana: Session) -> None:
+    """OpenID Connect Core §5.5.1.1: an essential `acr` with values; a voluntary one stops nobody."""
+    await op.share(ana)
+    insisting = naming(id_token={"acr": {"essential": True, "values": ["strong", "stronger"]}})
+    assert await step(op, ana, claims=naming(id_token={"acr": {"values": ["strong"]}})) is Step.DONE
+    assert await step(op, ana, claims=insisting) is Step.AUTHENTICATE
+    fresh = op.transaction(sid=ana.sid)
+    assert op.authorize.refusal(await op.look(ana, claims=insisting), fresh) == "unmet_authentication_requirements"
+    strong = replace(ana, acr="strong")
+    assert await step(op, strong, claims=insisting) is Step.DONE
+    assert op.authorize.refusal(await op.look(strong, claims=insisting), fresh) is None
+
+
+async def test_a_claim_asked_by_name_is_asked_of_the_person(op: Op, ana: Session) -> None:
+    """Without the scope that unlocks it; what the admin gave no purpose for is asked of nobody (promise P6)."""
+    wanted = naming(userinfo={"email": {"essential": True}, "birthdate": None, "no_such_claim": None})
+    situation = await op.look(ana, scope="openid", claims=wanted)
+    assert [ask.claim for ask in situation.asked] == [EMAIL]
+    assert next_step(op.authorize.facts(situation, None)) is Step.CONSENT
+    await op.share(ana, scope="openid", claims=wanted)
+    assert await step(op, ana, scope="openid", claims=wanted) is Step.DONE
+    assert await step(op, ana, scope="openid profile", claims=wanted) is Step.CONSENT
+
+
+async def test_essential_is_a_word_and_no_force(op: Op, ana: Session) -> None:
+    """What was left unticked is not shared, and the site gets its code all the same (§5.5.1; catalogue 135)."""
+    wanted = naming(userinfo={"email": {"essential": True}})
+    answer = await op.share(ana, scope="openid", claims=wanted, ticked=frozenset())
+    told = await op.releaser.userinfo((await op.redeem(answered(answer)["code"]))["access_token"])
+    assert set(told) == {"sub"}
 
 
 # --- the code -----------------------------------------------------------------------------------------

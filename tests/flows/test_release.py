@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -11,6 +12,7 @@ import pytest
 from tests.flows.op import FORUM, KIT, Op
 from tests.support.builders import asked
 
+from broker.domain import tokens
 from broker.domain.account import AccountStatus
 from broker.domain.claims import EMAIL, NAME, PREFERRED_USERNAME
 from broker.domain.consent import Purpose
@@ -59,6 +61,43 @@ async def test_what_was_not_asked_by_this_request_is_not_told(op: Op, ana: Sessi
     """Though an earlier request was granted it (catalogue 86)."""
     await op.share(ana)
     assert set(await userinfo(op, await op.tokens(ana, scope="openid email"))) == {"sub", "email", "email_verified"}
+
+
+async def test_a_claim_asked_by_name_goes_where_it_was_asked_for(op: Op, ana: Session) -> None:
+    """OpenID Connect Core §5.5: the ID token, userinfo, or both; by no scope (catalogue 86)."""
+    wanted = json.dumps({"id_token": {"name": None, "email": None}, "userinfo": {"email": None}})
+    answer = await op.tokens(ana, scope="openid", claims=wanted)
+    told = await userinfo(op, answer)
+    assert set(told) == {"sub", "email", "email_verified"}
+    signed = op.box.own(answer["id_token"], typ=tokens.ID_TOKEN_TYPE, now=op.clock.now())
+    assert signed is not None
+    assert (signed["name"], signed["email"]) == ("Ana Lund", "ana@mail.test")
+    assert {row.via for row in op.durable.tables.disclosures.values()} == {Via.USERINFO, Via.ID_TOKEN}
+
+
+async def test_a_claim_with_another_value_than_the_site_can_use_stays(op: Op, ana: Session) -> None:
+    """OpenID Connect Core §5.5.1: and the site learns no more than that."""
+    wanted = json.dumps({"userinfo": {"email": {"value": "ben@mail.test"}, "name": {"value": "Ana Lund"}}})
+    told = await userinfo(op, await op.tokens(ana, scope="openid email", claims=wanted))
+    assert set(told) == {"sub", "name"}
+
+
+async def test_what_was_not_ticked_does_not_come_back_by_its_name(op: Op, ana: Session) -> None:
+    """(catalogue 135)"""
+    wanted = json.dumps({"id_token": {"email": {"essential": True}}, "userinfo": {"email": {"essential": True}}})
+    answer = await op.tokens(ana, ticked=frozenset({NAME}), claims=wanted)
+    assert set(await userinfo(op, answer)) == {"sub", "name", "preferred_username"}
+    signed = op.box.own(answer["id_token"], typ=tokens.ID_TOKEN_TYPE, now=op.clock.now())
+    assert signed is not None
+    assert "email" not in signed
+
+
+async def test_a_narrowed_token_leaves_what_was_asked_by_name_behind(op: Op, ana: Session) -> None:
+    """RFC 6749 §6."""
+    wanted = json.dumps({"userinfo": {"email": None}})
+    answer = await op.tokens(ana, scope="openid profile offline_access", claims=wanted)
+    narrowed = await op.refresh(answer["refresh_token"], scope="openid profile")
+    assert set(await userinfo(op, narrowed)) == {"sub", "name", "preferred_username"}
 
 
 async def test_a_purpose_that_changed_stops_the_claim_at_once(op: Op, ana: Session) -> None:

@@ -188,6 +188,7 @@ def _collide(count: int) -> str:
         (lambda n: "scope=" + "+".join(f"s{number}" for number in range(n)), 60_000 // 8),
         (lambda n: "claims=" + "%7B%22a%22%3A" * n, 60_000 // 14),
         (lambda n: "claims=" + "[" * n, 60_000),
+        (lambda n: "claims=%7B%22userinfo%22:%7B" + "%22name%22:null," * n + "%22sub%22:null%7D%7D", 120),
         (_collide, 2500),
         (lambda n: "&".join(["state=x"] * n), 7000),
         (lambda n: "prompt=" + "none+" * n, 12_000),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.support.builders import asked
-from tests.support.house import ISSUER, Arrival, Browser, House, Sandboxes, Shown, Site
+from tests.support.house import ISSUER, Arrival, Browser, House, Sandboxes, Shown, Site, peek
 from tests.web.desk import account_of, connect, member, tokens_of, wide_house
 
 from broker.domain.claims import EMAIL
@@ -53,6 +54,38 @@ async def test_only_what_is_ticked_is_shared(house: House, forum: Site, ana: Bro
     assert await told(await ana.press("decision=share"), forum) == {"preferred_username"}
     await ana.open(forum.request_url(prompt="consent"))
     assert await told(await ana.press("decision=share", tick=("email",)), forum) == {"preferred_username", "email"}
+
+
+async def test_a_claim_asked_by_name_is_shown_and_shared_like_the_others(forum: Site, ana: Browser) -> None:
+    """OpenID Connect Core §5.5: it starts off, the page says what depends on it, and it goes where it was asked for."""
+    wanted = json.dumps({"id_token": {"email": {"essential": True}}, "userinfo": {"name": None}})
+    shown = await ana.open(forum.request_url(scope="openid", claims=wanted))
+    assert [value for name, value in shown.forms[0].fields if name == "share"] == []
+    assert shown.forms[0].boxes["share"] == ["name", "email"]
+    assert shown.text.count("Without it, what you are about to do there may not work.") == 1
+    end = await ana.press("decision=share", tick=("email", "name"))
+    assert isinstance(end, Arrival), end.text[:300]
+    tokens = await forum.redeem(end)
+    claims = peek(tokens["id_token"])
+    assert (claims["email"], claims["email_verified"]) == ("ana@mail.test", False)
+    assert "name" not in claims
+    assert set(await forum.claims(tokens["access_token"])) == {"sub", "name"}
+
+
+async def test_a_site_that_insists_on_another_way_to_sign_in_hears_that_it_cannot_be(
+    house: House, forum: Site, ana: Browser
+) -> None:
+    """After the person signed in anew, instead of for ever (OpenID Connect Core §5.5.1.1)."""
+    await connect(ana, forum)
+    wanted = json.dumps({"id_token": {"acr": {"essential": True, "value": "strong"}}})
+    silent = await ana.go(forum.request_url(claims=wanted, prompt="none"))
+    assert isinstance(silent, Arrival)
+    assert silent.params["error"] == "login_required"
+    zoe = house.browser()
+    await zoe.sign_up(forum, user_name="zoe-of-claims")
+    end = await zoe.sign_in(forum, url=forum.request_url(claims=wanted))
+    assert isinstance(end, Arrival), end.text[:300]
+    assert end.params["error"] == "unmet_authentication_requirements"
 
 
 async def test_what_was_not_displayed_cannot_be_granted(house: House, forum: Site, ana: Browser) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from broker.domain.claims_request import NOTHING, read_claims_request
 from broker.domain.client import Client, redirect_matches
 from broker.domain.grant import QUERY, RESPONSE_MODES, AuthorizationRequest
 from broker.domain.values import ClientId, Scope
@@ -200,6 +201,7 @@ def read_request(params: Params, client: Client, redirect_uri: str) -> Authoriza
         ui_locales=tuple(params.get("ui_locales", "").split()[:10]),
         acr_values=tuple(params.get("acr_values", "").split()[:10]),
         id_token_hint=params.get("id_token_hint"),
+        claims=read_claims_request(params["claims"]) if "claims" in params else NOTHING,
     )
 
 

@@ -55,7 +55,7 @@ def build_metadata(
             | claims
             | {str(companion) for claim, companion in COMPANIONS.items() if claim in claims}
         ),
-        "claims_parameter_supported": False,
+        "claims_parameter_supported": True,
         "request_parameter_supported": False,
         "request_uri_parameter_supported": False,
         "authorization_response_iss_parameter_supported": True,

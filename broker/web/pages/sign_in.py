@@ -203,6 +203,8 @@ class ShareRow:
     value: str = field(default="", repr=False)
     """Nothing: the person never gave it."""
     is_needed: bool = False
+    is_essential: bool = False
+    """The person's choice, but the site said that it depends on it this time."""
     why: str = ""
     why_lang: str = ""
     audience: str = "members"

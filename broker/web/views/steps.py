@@ -278,6 +278,7 @@ def share(
                 claim=ask.claim,
                 value=_held(account, ask.claim),
                 is_needed=ask.needed,
+                is_essential=not ask.needed and ask.claim in situation.request.claims.essential,
                 why=why,
                 why_lang=lang,
                 audience=ask.audience,

@@ -158,6 +158,8 @@ def test_a_good_request_is_read_whole() -> None:
         ui_locales="fr-CA fr en",
         acr_values="urn:1 urn:2",
         id_token_hint="a.b.c",
+        claims='{"userinfo": {"email": null}}',
+        claims_locales="fr en",
     )
     assert (request.client_id, request.redirect_uri, request.response_type, request.response_mode) == (
         FORUM,
@@ -170,6 +172,14 @@ def test_a_good_request_is_read_whole() -> None:
     assert (request.login_hint, request.idp_hint, request.id_token_hint) == ("ana@example.test", "facebook", "a.b.c")
     assert (request.ui_locales, request.acr_values) == (("fr-CA", "fr", "en"), ("urn:1", "urn:2"))
     assert request.scopes == {"openid", "profile"}
+    assert request.claims.names == {"email"}
+
+
+@pytest.mark.parametrize("text", ["x", "[]", '{"id_token": 1}', '{"a": 1, "a": 2}', "[" * 2000])
+def test_a_claims_parameter_that_does_not_read_is_refused(text: str) -> None:
+    """OpenID Connect Core §5.5 (catalogue 184)."""
+    with pytest.raises(InvalidRequest):
+        asked(claims=text)
 
 
 def test_a_small_request_has_no_wishes() -> None:

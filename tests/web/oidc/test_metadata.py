@@ -107,7 +107,8 @@ async def test_what_is_listed_is_what_a_relying_party_needs(house: House) -> Non
     assert told["ui_locales_supported"] == ["en", "fr"]
     assert told["authorization_response_iss_parameter_supported"] is True
     assert told["backchannel_logout_supported"] is told["backchannel_logout_session_supported"] is True
-    assert told["claims_parameter_supported"] is told["request_parameter_supported"] is False
+    assert told["claims_parameter_supported"] is True
+    assert told["request_parameter_supported"] is False
     assert told["request_uri_parameter_supported"] is False
     assert "none" not in told["introspection_endpoint_auth_methods_supported"]
     assert {"registration_endpoint", "check_session_iframe", "device_authorization_endpoint"}.isdisjoint(told)

@@ -68,7 +68,7 @@ DECLINED: Final = (
 )
 SHARES: Final = (
     pages.ShareRow(claim="preferred_username", value="ana", is_needed=True, why="Your posts are signed with it.", audience="everyone"),
-    pages.ShareRow(claim="email", value="ana@example.com", why="To tell you when somebody answers.", audience="admins", why_lang="en"),
+    pages.ShareRow(claim="email", value="ana@example.com", why="To tell you when somebody answers.", audience="admins", why_lang="en", is_essential=True),
     pages.ShareRow(claim="picture", value="x", picture_url="/static/x.png", why="Shown beside your posts."),
     pages.ShareRow(claim="family_name", why="Shown beside your posts."),
     pages.ShareRow(claim="given_name", why="To greet you.", is_needed=True),
