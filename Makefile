@@ -4,7 +4,7 @@ PORT ?= 8000
 python := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-reset test bench lint types cover clean
+.PHONY: help demo demo-reset test bench races lint types cover clean
 
 help:  ## what can be done
 	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -23,6 +23,10 @@ test:  ## prove the project; installs what it needs
 bench:  ## measure server CPU per operation beside a peer
 	@./broker/demo/bootstrap.sh test
 	@exec $(python) -m tests.bench
+
+races:  ## 10,000 rounds of many takers of one code or refresh token, servers killed in the middle; about an hour
+	@./broker/demo/bootstrap.sh test
+	@exec $(python) -m tests.races
 
 lint:  ## style and import contracts
 	@./broker/demo/bootstrap.sh test
