@@ -10,6 +10,7 @@ import shutil
 import signal
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlencode
@@ -66,9 +67,11 @@ class Arena:
     def wait_until_whole(self) -> None:
         """Until whoever was killed is there again."""
         for server in self.servers:
-            server.wait_for(
-                lambda server=server: bool(server.children) and server.status("/readyz") == 200, "coming back"
-            )  # type: ignore[misc]
+            server.wait_for(partial(_is_whole, server), "coming back")
+
+
+def _is_whole(server: Server) -> bool:
+    return bool(server.children) and server.status("/readyz") == 200
 
 
 @contextlib.asynccontextmanager
