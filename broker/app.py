@@ -245,7 +245,13 @@ def _compose(
         log=telemetry.log,
         metrics=telemetry.metrics,
         metadata=build_metadata(
-            issuer, locales, claims, f"{issuer}/privacy", f"{issuer}/terms", watches_sessions=states is not None
+            issuer,
+            locales,
+            claims,
+            f"{issuer}/privacy",
+            f"{issuer}/terms",
+            watches_sessions=states is not None,
+            acr_values=tuple(sorted({acr for preset in loaded.presets.values() for acr in preset.acr_values})),
         ),
         clients=settings.clients,
         fields=settings.fields,

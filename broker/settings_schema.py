@@ -290,6 +290,7 @@ PROVIDER: Final = (
     _texts("trusted_audiences", "Audiences of ID tokens that are accepted beside our own."),
     Option(name="pkce", kind=Kind.FLAG, doc="Whether PKCE is used. Nothing: as the kind of provider has it."),
     _flag("trusts_email", "Whether its word that an address is verified counts.", default=False),
+    _texts("acr_values", "Levels of authentication (acr) that its word counts for. Sites may ask for them; others are not passed on."),
     _flag("can_force_fresh", "Whether it checks the person anew when asked to.", default=True),
     _text("graph_version", "Facebook: the version of the Graph API.", "v26.0"),
     _address("privacy_policy_url", "Its privacy policy, linked beside the button."),

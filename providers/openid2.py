@@ -64,7 +64,7 @@ class OpenID2(Described):
             declined=frozenset(offer.claim for offer in self._offers if offer.claim not in claims),
             authenticated_at=proved,
             amr=methods,
-            acr=level,
+            acr=self._preset.believed(level),
             account_hint=hint(claims) or assertion.claimed_id,
         )
         return Identified(identity=identity, tokens=None, once=assertion.once)

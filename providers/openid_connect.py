@@ -212,6 +212,7 @@ def build_sign_in_url(preset: Preset, endpoint: str, attempt: Attempt) -> str:
         max_age=str(int(FRESH.total_seconds())) if fresh else None,
         login_hint=attempt.login_hint,
         ui_locales=" ".join(attempt.ui_locales) or None,
+        acr_values=" ".join(acr for acr in attempt.acr_values if acr in preset.acr_values) or None,
     )
 
 
@@ -284,7 +285,7 @@ def read_identity(
         declined=_declined(offers, claims, granted),
         authenticated_at=token.auth_time,
         amr=token.amr,
-        acr=token.acr,
+        acr=preset.believed(token.acr),
         account_hint=hint(claims),
     )
 

@@ -84,6 +84,8 @@ class Preset:
     """Whether PKCE is used; `None`: as the kind of provider has it."""
     trusts_email: bool = False
     """Whether this provider's word that an address is verified counts."""
+    acr_values: tuple[str, ...] = ()
+    """Authentication context classes that this provider's word counts for."""
     can_force_fresh: bool = True
     """Whether it checks the person anew when asked to (decision 26)."""
     graph_version: str = "v26.0"
@@ -104,6 +106,10 @@ class Preset:
         """The host a person will be sent to."""
         address = self.endpoints.get("authorization") or self.issuer
         return self.host or urlsplit(address).hostname or _HOSTS.get(self.kind, "")
+
+    def believed(self, acr: str | None) -> str | None:
+        """The level of authentication that may be passed on: anybody can claim one, so only one the operator named."""
+        return acr if acr in self.acr_values else None
 
     @classmethod
     def from_table(cls, id: str, table: Mapping[str, object], where: Where | None = None) -> Preset:  # noqa: A002
@@ -158,7 +164,7 @@ class _Reader:
         for key in ("pkce", "trusts_email", "can_force_fresh", "sandbox"):
             self._keep(out, key, self.truth(key))
         self._keep(out, "order", self.number("order"))
-        for key in ("scopes", "trusted_audiences", "identifiers"):
+        for key in ("scopes", "trusted_audiences", "identifiers", "acr_values"):
             self._keep(out, key, self.texts(key))
         self._secret(out)
         self._fields(out)

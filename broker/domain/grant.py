@@ -51,6 +51,11 @@ class AuthorizationRequest:
     id_token_hint: str | None = field(default=None, repr=False)
     claims: ClaimsRequest = NOTHING
 
+    @property
+    def wanted_acr(self) -> tuple[str, ...]:
+        """Levels of authentication, the best first: those insisted on, or else those that would be liked."""
+        return self.acr_values if self.claims.acr is None else self.claims.acr
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusPlace:

@@ -38,6 +38,8 @@ class Attempt:
     """Ask once more for what was declined (`auth_type=rerequest`)."""
     login_hint: str | None = field(default=None, repr=False)
     ui_locales: tuple[str, ...] = ()
+    acr_values: tuple[str, ...] = ()
+    """Levels of authentication that the site would like, the best first; a provider is told those it is believed for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -224,6 +224,7 @@ class SignInFlow:
             ask_again=ask_again,
             login_hint=login_hint,
             ui_locales=(transaction.locale,),
+            acr_values=transaction.request.wanted_acr if transaction.request is not None else (),
         )
 
     def _check_binding(self, transaction: SignInTransaction, provider_id: ProviderId, state: str) -> None:

@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from providers.sandbox import web
 from providers.sandbox.openid_connect_faults import claims_of
 from providers.sandbox.openid_connect_state import (
+    ACR_VALUES,
     POSTING_SCOPE,
     SCOPES,
     Client,
@@ -180,6 +181,7 @@ def _with_code(request: Request, sandbox: Sandbox, params: dict[str, str], sessi
         nonce=params.get("nonce", ""),
         auth_time=session.auth_time,
         show_auth_time="max_age" in params or "login" in params.get("prompt", ""),
+        acr=next((acr for acr in params.get("acr_values", "").split() if acr in ACR_VALUES), ""),
         issued_at=sandbox.now(),
     )
     return answer(request, params, [("code", sandbox.new_code(code))])

@@ -142,6 +142,9 @@ def grouped() -> list[tuple[str, list[Person]]]:
     return [(group, [p for p in _ALL if p.group == group]) for group in ("People", _ODD)]
 
 
+ACR_VALUES = ("urn:sandbox:basic", "urn:sandbox:strong")
+
+
 @dataclass(slots=True, kw_only=True)
 class Code:
     """An authorization code and everything it is bound to."""
@@ -154,6 +157,8 @@ class Code:
     nonce: str
     auth_time: int
     show_auth_time: bool
+    acr: str
+    """How well the person was checked, where the client asked for one of `ACR_VALUES`."""
     issued_at: float
     used: bool = False
     token: str | None = field(default=None, repr=False)

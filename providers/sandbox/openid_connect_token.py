@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 from providers.sandbox import web
 from providers.sandbox.openid_connect_faults import sign, spoil_claims
 from providers.sandbox.openid_connect_state import (
+    ACR_VALUES,
     CODE_LIFETIME,
     POSTING_SCOPE,
     SCOPES,
@@ -64,6 +65,7 @@ async def discovery(request: Request) -> Response:
         "id_token_signing_alg_values_supported": ["RS256"],
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
         "code_challenge_methods_supported": ["S256"],
+        "acr_values_supported": list(ACR_VALUES),
         "scopes_supported": list(SCOPES),
         "claims_supported": ["sub", "name", "given_name", "family_name", "email", "email_verified", "locale"],
         "prompt_values_supported": ["none", "login", "consent", "select_account"],
@@ -197,6 +199,8 @@ def _claims(sandbox: Sandbox, issuer: str, client: Client, code: Code, access_to
     }
     if code.nonce:
         claims["nonce"] = code.nonce
+    if code.acr:
+        claims["acr"] = code.acr
     if code.show_auth_time:
         claims["auth_time"] = code.auth_time
     return claims

@@ -34,6 +34,7 @@ _PAGE_HEADERS = {
 # Parameters whose value tells a test something and identifies nobody; every other value is masked in the log.
 _SHOWN = frozenset(
     {
+        "acr_values",
         "app_id",
         "auth_type",
         "auto",

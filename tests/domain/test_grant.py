@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,15 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.builders import NOW, code, family, grant
 
+from broker.domain.claims_request import ClaimsRequest
 from broker.domain.grant import (
     CODE_LIFETIME,
     OFFLINE_ACCESS,
+    QUERY,
     REFRESH_RETRY,
+    AuthorizationRequest,
     is_standing,
     is_usable,
     may_retry,
 )
-from broker.domain.values import AccountId, Scope
+from broker.domain.values import AccountId, ClientId, Scope
 
 OWNER = AccountId("account-1")
 TICK = timedelta(microseconds=1)
@@ -98,3 +102,17 @@ def test_no_token_but_the_last_one_is_ever_retried(
 def test_what_a_client_holds_prints_nothing_that_redeems_it() -> None:
     one = code(grant(OWNER), nonce="canary-nonce", code_challenge="canary-challenge", digest=b"canary-digest")
     assert "canary" not in repr(one)
+
+
+def test_a_level_that_is_insisted_on_goes_before_one_that_would_be_liked() -> None:
+    """OpenID Connect Core §5.5.1.1."""
+    liked = AuthorizationRequest(
+        client_id=ClientId("forum"),
+        redirect_uri="https://forum.test/cb",
+        response_type="code",
+        response_mode=QUERY,
+        scopes=frozenset(),
+        acr_values=("a", "b"),
+    )
+    assert liked.wanted_acr == ("a", "b")
+    assert replace(liked, claims=ClaimsRequest(acr=("c",))).wanted_acr == ("c",)

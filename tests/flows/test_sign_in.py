@@ -79,6 +79,13 @@ async def test_each_provider_has_an_address_of_its_own_to_come_back_to(front: Fr
     assert addresses == [f"{CALLBACKS}facebook", f"{CALLBACKS}openid"]
 
 
+async def test_a_provider_hears_how_well_the_site_wants_somebody_checked(front: Front) -> None:
+    """OpenID Connect Core §3.1.2.1, `acr_values`."""
+    await front.leave(FACEBOOK, request=request(acr_values=("strong", "basic")))
+    await front.leave(FACEBOOK)
+    assert [attempt.acr_values for attempt in front.facebook.attempts] == [("strong", "basic"), ()]
+
+
 async def test_the_state_is_kept_as_a_digest_only(front: Front) -> None:
     left = await front.leave()
     kept = repr(left.carried.transaction)

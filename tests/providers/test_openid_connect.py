@@ -95,7 +95,7 @@ async def test_asking_again_shows_the_consent_page() -> None:
 
 async def test_a_sign_in_costs_one_token_request_and_says_who_it_is() -> None:
     http = upstream()
-    one = provider(http, trusts_email=True)
+    one = provider(http, trusts_email=True, acr_values=("urn:example:strong",))
     await one.check()
     before = len(http.asked)
     found = await one.identify(attempt(), CALLBACK)
@@ -109,6 +109,25 @@ async def test_a_sign_in_costs_one_token_request_and_says_who_it_is() -> None:
     assert found.tokens is not None
     assert found.tokens.access_token == ACCESS_TOKEN
     assert found.tokens.expires_at is not None
+
+
+async def test_a_level_of_authentication_counts_only_where_the_operator_believes_it() -> None:
+    """Anybody who runs a provider can write any `acr` (OpenID Connect Core §2)."""
+    for believed, found in (
+        ((), None),
+        (("urn:example:other",), None),
+        (("urn:example:strong",), "urn:example:strong"),
+    ):
+        one = provider(acr_values=believed)
+        assert (await one.identify(attempt(), CALLBACK)).identity.acr == found
+
+
+async def test_a_level_of_authentication_is_asked_of_a_provider_that_is_believed_for_it() -> None:
+    wanted = attempt(acr_values=("urn:example:other", "urn:example:stronger", "urn:example:strong"))
+    one = provider(acr_values=("urn:example:strong", "urn:example:stronger"))
+    query = parse_qs(urlsplit(await one.authorization_url(wanted)).query)
+    assert query["acr_values"] == ["urn:example:stronger urn:example:strong"]
+    assert "acr_values" not in parse_qs(urlsplit(await provider().authorization_url(wanted)).query)
 
 
 async def test_the_code_is_redeemed_with_everything_it_was_bound_to() -> None:

@@ -42,7 +42,7 @@ def refused(id_: str = "club", **changes: Any) -> list[str]:
         ("issuer", "https://op.example/#part"), ("privacy_policy_url", "javascript:alert(1)"),
         ("token_endpoint_auth_method", "client_secret_jwt"), ("state", "maybe"), ("pkce", "yes"), ("trusts_email", 1),
         ("can_force_fresh", "no"), ("sandbox", 0), ("order", "first"), ("order", True), ("scopes", "openid"),
-        ("scopes", ["openid", 5]), ("scopes", [""]), ("trusted_audiences", {"a": 1}), ("fields", "name"),
+        ("scopes", ["openid", 5]), ("scopes", [""]), ("trusted_audiences", {"a": 1}), ("acr_values", "strong"), ("fields", "name"),
         ("fields", ["name", "shoe_size"]), ("algorithms", ["none"]), ("algorithms", ["HS256"]), ("algorithms", []),
         ("algorithms", "RS256"), ("endpoints", "https://op.example"),
     ],

@@ -170,6 +170,18 @@ async def test_authlib_signs_in(rig: Rig, auth: str) -> None:
     assert (await rig.http.get(urlsplit(info["picture"]).path)).headers["content-type"] == "image/png"
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [("urn:sandbox:strong urn:sandbox:basic", "urn:sandbox:strong"), ("urn:other urn:sandbox:basic", "urn:sandbox:basic"),
+     ("urn:other", None), (None, None)],
+)  # fmt: skip
+async def test_a_level_of_authentication_is_said_if_it_was_asked_for(
+    rig: Rig, asked: str | None, said: str | None
+) -> None:
+    tokens = await rig.tokens("ana", **({"acr_values": asked} if asked else {}))
+    assert jwt.decode(tokens["id_token"], KeySet.import_key_set({"keys": await rig.keys()})).claims.get("acr") == said
+
+
 @pytest.mark.parametrize("slug", sorted(PEOPLE))
 async def test_every_persona_says_what_it_is_made_of(rig: Rig, slug: str) -> None:
     tokens = await rig.tokens(slug)

@@ -28,6 +28,7 @@ def build_metadata(
     terms: str,
     *,
     watches_sessions: bool = False,
+    acr_values: tuple[str, ...] = (),
 ) -> bytes:
     """The discovery document. Only what is there is in it."""
     document: dict[str, Any] = {
@@ -67,6 +68,8 @@ def build_metadata(
         "op_policy_uri": policy,
         "op_tos_uri": terms,
     }
+    if acr_values:
+        document["acr_values_supported"] = list(acr_values)
     if watches_sessions:
         document["check_session_iframe"] = f"{issuer}/session/check"
     return orjson.dumps(document)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-from tests.support.house import ISSUER, Arrival, House, Sandboxes, peek
+from tests.support.house import ISSUER, PROVIDERS_TOML, Arrival, House, Sandboxes, open_house, peek
 from tests.web.desk import OFFLINE, connect, member, tokens_of, wide_house
 
 from broker.domain.claims import SCOPES
@@ -172,6 +172,28 @@ async def test_other_grants_do_not_work_unlisted(house: House) -> None:
     ):
         answer = await forum.post("/token", {"grant_type": grant_type})
         assert answer.json()["error"] == "unsupported_grant_type", grant_type
+
+
+async def test_a_site_finds_out_which_levels_of_authentication_it_can_ask_for(
+    tmp_path: Path, sandboxes: Sandboxes
+) -> None:
+    """Those that some provider is believed for; with it, one is asked for, done, and said in the ID token."""
+    strong = "urn:sandbox:strong"
+    providers = PROVIDERS_TOML.replace("trusts_email = true", f'trusts_email = true\nacr_values = ["{strong}"]')
+    async with open_house(tmp_path, sandboxes, providers=providers) as house:
+        assert (await metadata(house))["acr_values_supported"] == [strong]
+        browser, forum = house.browser(), house.site("forum")
+        assert isinstance(await browser.sign_up(forum, provider="openid", user_name="ana"), Arrival)
+        plain = await forum.redeem(await browser.arrive(forum, acr_values=strong))
+        assert "acr" not in peek(plain["id_token"])  # somebody signed in is not asked anew for what is only liked
+        insisting = json.dumps({"id_token": {"acr": {"essential": True, "values": [strong]}}})
+        end = await browser.sign_in(forum, provider="openid", url=forum.request_url(claims=insisting))
+        assert isinstance(end, Arrival), end.text[:300]
+        assert peek((await forum.redeem(end))["id_token"])["acr"] == strong
+
+
+async def test_without_levels_there_is_nothing_to_ask_for(house: House) -> None:
+    assert "acr_values_supported" not in await metadata(house)
 
 
 async def test_the_key_set_holds_public_keys_with_distinct_names(house: House) -> None:
