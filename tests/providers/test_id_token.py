@@ -186,6 +186,7 @@ AT = int(NOW.timestamp())
         ({"exp": str(AT + 300)}, "exp"),
         ({"exp": True}, "exp"),
         ({"exp": 1e308}, "exp"),
+        ({"exp": 10**400}, "exp"),
         ({"exp": -1}, "exp"),
         ({"exp": [AT]}, "exp"),
         ({"iat": None}, "iat"),
