@@ -48,7 +48,7 @@ async def a_token(browser: Browser, path: str, transaction: str) -> str:
 FORGERIES: list[tuple[str, Callable[[str, str], tuple[dict[str, str], list[tuple[str, str]]]]]] = [
     ("without a token", lambda token, other: (OURS, [])),
     ("with an empty token", lambda token, other: (OURS, [("csrf", "")])),
-    ("with an altered token", lambda token, other: (OURS, [("csrf", token[:-2] + "xx")])),
+    ("with an altered token", lambda token, other: (OURS, [("csrf", token[:-9] + ("B" if token[-9] == "A" else "A") + token[-8:])])),
     ("with another person's token", lambda token, other: (OURS, [("csrf", other)])),
     ("from another origin", lambda token, other: ({**OURS, "Origin": "https://forum.test"}, [("csrf", token)])),
     ("from the null origin", lambda token, other: ({**OURS, "Origin": "null"}, [("csrf", token)])),
