@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 import providers
 from broker import hashing, paths
 from broker.chance import SystemClock, SystemEntropy
+from broker.client_tokens import SiteTokens
 from broker.domain.browser_state import BrowserStates
 from broker.domain.ports import Clock, Entropy
 from broker.domain.values import ProviderId
@@ -28,6 +29,7 @@ from broker.errors import ConfigurationError, Problem, StoreUnavailable
 from broker.flows.account import AccountFlow
 from broker.flows.address import AddressFlow
 from broker.flows.authorize import AuthorizeFlow
+from broker.flows.client_auth import ClientAuth
 from broker.flows.exchange import ExchangeFlow
 from broker.flows.keys import KeyFlow
 from broker.flows.ledger import LedgerWriter
@@ -258,8 +260,16 @@ def _compose(
         providers=loaded.providers,
         faces={id_: _face(preset) for id_, preset in loaded.presets.items()},
         provider_health=health.state,
-        secret_matches=hashing.matches,
-        failures_per_minute=settings.broker.limits.client_failures_per_minute,
+        client_auth=ClientAuth(
+            clients=settings.clients,
+            secret_matches=hashing.matches,
+            tokens=SiteTokens(egress, clock),
+            replay=memory.replay,
+            limits=memory.limits,
+            clock=clock,
+            issuer=issuer,
+            failures_per_minute=settings.broker.limits.client_failures_per_minute,
+        ),
         box=box,
         sessions=sessions,
         sign_in=sign_in,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from difflib import get_close_matches
@@ -26,6 +27,7 @@ class Reader:
         self._kinds: Mapping[Kind, Callable[[Key, Option, object], object]] = {
             Kind.TEXT: self._text,
             Kind.FILE: self._text,
+            Kind.JSON: self._json,
             Kind.CHOICE: self._choice,
             Kind.ADDRESS: self._address,
             Kind.FLAG: self._flag,
@@ -91,6 +93,17 @@ class Reader:
         if not given.isprintable():
             return self._wrong(key, "holds a control character.", "Remove it.")
         return given.strip()
+
+    def _json(self, key: Key, option: Option, given: object) -> object:
+        if given == "":
+            return given
+        try:
+            found = json.loads(given) if isinstance(given, str) else None
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            return self._wrong(key, "is not a JSON object.", f"Write {option.name} = '{{…}}'.")
+        return given
 
     def _choice(self, key: Key, option: Option, given: object) -> object:
         if given not in option.choices:

@@ -30,6 +30,8 @@ class Kind(StrEnum):
     WORDS = "words"
     """One text, or a table of texts by language tag."""
     SECRET = "secret"
+    JSON = "json"
+    """A JSON object, written as text."""
     SECRETS = "secrets"
     """One secret, or a list of two while one is being replaced."""
     TABLE = "table"
@@ -243,7 +245,14 @@ SITE: Final = (
     _secret("client_secret", "What the site proves itself with. A list of two while one is being replaced.", Kind.SECRETS),
     _choice(
         "auth_method", "How it proves itself. none: an app that cannot keep a secret.",
-        ("client_secret_basic", "client_secret_post", "none"), "client_secret_basic",
+        ("client_secret_basic", "client_secret_post", "client_secret_jwt", "private_key_jwt", "none"), "client_secret_basic",
+    ),
+    Option(name="jwks", kind=Kind.JSON, doc="The public keys it signs with, as a JWK set. Nothing: it has none, or publishes them.", default=""),
+    _address("jwks_uri", "Where it publishes the public keys it signs with."),
+    _flag(
+        "strict_jwt",
+        "What it signs names our address as its only audience, and is not signed with RS256, as FAPI 2.0 has it.",
+        default=False,
     ),
     Option(name="asks", kind=Kind.TABLE, doc="The fields it asks for, and why.", default={}, inside=ASK, by_name=CLAIMS),
     _texts("scopes", "The scopes it may ask for.", tuple(str(scope) for scope in SCOPES)),
@@ -387,6 +396,7 @@ _SOURCE: Final[Mapping[str, object]] = {
 _SHAPES: Final[Mapping[Kind, Mapping[str, object]]] = {
     Kind.TEXT: _TEXT,
     Kind.FILE: _TEXT,
+    Kind.JSON: _TEXT,
     Kind.ADDRESS: {"type": "string", "format": "uri"},
     Kind.FLAG: {"type": "boolean"},
     Kind.NUMBER: {"type": "integer"},

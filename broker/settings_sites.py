@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import json
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -13,13 +14,18 @@ from broker.domain.claims import LOCALE, PREFERRED_USERNAME, SCOPES, ZONEINFO
 from broker.domain.client import AskedClaim, AuthMethod, Client, SigningAlgorithm, SubjectType
 from broker.domain.policy import FieldPolicy, Use
 from broker.domain.values import ClaimName, ClientId, Scope, Secret
+from broker.errors import UpstreamError
 from broker.locator import Path as Key
 from broker.settings_reader import Reader
 from broker.settings_schema import SITES
+from broker.verification import read_set
 
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 SECRET_LEAST: Final = 24
 """Fewest characters of a site's secret: about 128 random bits as base64."""
+SIGNING_LEAST: Final = 32
+"""And of one that signs: as many bytes as HS256 has (RFC 7518 §3.2)."""
+_WITHOUT_SECRET: Final = frozenset({AuthMethod.NONE, AuthMethod.PRIVATE_KEY_JWT})
 _ALWAYS_KEPT: Final = frozenset({PREFERRED_USERNAME, LOCALE, ZONEINFO})
 """Claims that every account has without a `[fields.NAME]` table."""
 
@@ -65,6 +71,8 @@ class _Sites:
             client_id=ClientId(name),
             auth_method=AuthMethod(table["auth_method"]),
             secret_digests=tuple(hashlib.sha256(secret.reveal().encode()).digest() for secret in secrets if secret),
+            secrets=tuple(filter(None, secrets)) if table["auth_method"] == AuthMethod.SECRET_JWT else (),
+            jwks_uri=table["jwks_uri"] or None,
             asks=asks,
             scopes=frozenset(Scope(scope) for scope in table["scopes"]),
             subject_type=SubjectType(table["subject_type"]),
@@ -90,22 +98,34 @@ class _Sites:
         return tuple(asks)
 
     def _proof(self, key: Key, table: dict[str, Any], secrets: tuple[Secret, ...]) -> None:
-        public = table["auth_method"] == "none"
+        method = AuthMethod(table["auth_method"])
+        public, signs = method is AuthMethod.NONE, method is AuthMethod.SECRET_JWT
         at = (*key, "client_secret")
-        if public and secrets:
-            self.draft.problem(at, 'A site with auth_method = "none" has no secret.', "Remove the one or the other.")
-        if not public and not secrets:
+        if method in _WITHOUT_SECRET and secrets:
+            self.draft.problem(
+                at, f'A site with auth_method = "{method}" has no secret.', "Remove the one or the other."
+            )
+        if method not in _WITHOUT_SECRET and not secrets:
             self.draft.problem(
                 at, "is missing.", 'Name a source, or write auth_method = "none" for an app that cannot keep one.'
             )
+        least = SIGNING_LEAST if signs else SECRET_LEAST
         for secret in secrets:
-            if secret and len(secret.reveal()) < SECRET_LEAST:
+            if secret and len(secret.reveal()) < least:
                 self.draft.problem(
                     at,
                     "This secret can be guessed.",
-                    f"Use at least {SECRET_LEAST} random characters: openssl rand -base64 32.",
+                    f"Use at least {least} random characters: openssl rand -base64 32.",
                     severity="warning" if self.development else "error",
                 )
+        if signs:
+            self.draft.problem(
+                (*key, "auth_method"),
+                "The secret has to stay readable here while the server runs.",
+                'Prefer "private_key_jwt", where the site alone holds what it signs with.',
+                severity="warning",
+            )
+        self._keys(key, table, needed=method is AuthMethod.PRIVATE_KEY_JWT)
         if table["pkce_required"]:
             return
         if public:
@@ -122,12 +142,25 @@ class _Sites:
                 severity="warning",
             )
 
+    def _keys(self, key: Key, table: dict[str, Any], *, needed: bool) -> None:
+        at = (*key, "jwks")
+        if table["jwks"] and table["jwks_uri"]:
+            self.draft.problem(at, "Its keys are in two places.", "Remove jwks or jwks_uri.")
+        if needed and not table["jwks"] and not table["jwks_uri"]:
+            self.draft.problem(at, "is missing.", "Write jwks or jwks_uri, so that what it signs can be checked.")
+        if table["jwks"] and not _are_public_keys(json.loads(table["jwks"])):
+            self.draft.problem(
+                at,
+                "holds something that cannot check a signature, or a private key.",
+                "Write public keys only: RSA of 2048 bits or more, P-256, or Ed25519, each with its own kid.",
+            )
+
     def _schemes(self, key: Key, table: dict[str, Any]) -> None:
         """Plain http only to this machine, or anywhere in development (catalogue 4)."""
         places = [((*key, "url"), table["url"]), ((*key, "backchannel_logout_uri"), table["backchannel_logout_uri"])]
         for name in ("redirect_uris", "post_logout_redirect_uris"):
             places += [((*key, name, str(number)), uri) for number, uri in enumerate(table[name])]
-        for name in ("frontchannel_logout_uri", "policy_uri", "tos_uri", "logo_uri"):
+        for name in ("frontchannel_logout_uri", "policy_uri", "tos_uri", "logo_uri", "jwks_uri"):
             places.append(((*key, name), table[name]))
         for place, uri in places:
             parts = urlsplit(uri)
@@ -176,6 +209,14 @@ class _Sites:
                     )
 
 
+def _are_public_keys(document: Mapping[str, Any]) -> bool:
+    """Whether each key of a JWK set can be used, and is nobody's secret."""
+    try:
+        return len(read_set(document)) == len(document["keys"])
+    except UpstreamError:
+        return False
+
+
 def _origin(address: str) -> tuple[str, str]:
     parts = urlsplit(address)
     return parts.scheme, parts.netloc.lower()
@@ -184,5 +225,5 @@ def _origin(address: str) -> tuple[str, str]:
 _AS_GIVEN: Final = (
     "name", "url", "redirect_uris", "post_logout_redirect_uris", "sector", "claims_in_id_token", "session_token",
     "pkce_required", "may_post", "run_by", "logo_uri", "policy_uri", "tos_uri", "enabled",
-    "frontchannel_logout_session_required",
+    "frontchannel_logout_session_required", "jwks", "strict_jwt",
 )  # fmt: skip

@@ -177,6 +177,20 @@ class KeySet:
         return found
 
 
+class FixedKeys:
+    """Keys that are known already. `named=False`: whatever name a token gives them, each is tried."""
+
+    def __init__(self, keys: tuple[VerificationKey, ...], *, named: bool = True) -> None:
+        self._keys, self._named = keys, named
+
+    async def candidates(self, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
+        """The keys that may have signed. Raises `UpstreamInvalid("kid")`."""
+        found = _fitting(self._keys, kid if self._named else None, algorithm)
+        if not found or (self._named and kid is None and len(found) > 1):
+            raise UpstreamInvalid("kid")
+        return found
+
+
 def _fitting(keys: Sequence[VerificationKey], kid: str | None, algorithm: str) -> list[VerificationKey]:
     return [key for key in keys if algorithm in key.algorithms and (kid is None or key.kid == kid)]
 

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from broker.domain.claims import SCOPES
 from broker.domain.policy import text_version
-from broker.domain.values import ClaimName, ClientId, Scope
+from broker.domain.values import ClaimName, ClientId, Scope, Secret
 
 
 class AuthMethod(StrEnum):
@@ -18,6 +18,8 @@ class AuthMethod(StrEnum):
 
     BASIC = "client_secret_basic"
     POST = "client_secret_post"
+    SECRET_JWT = "client_secret_jwt"
+    PRIVATE_KEY_JWT = "private_key_jwt"
     NONE = "none"
 
 
@@ -66,6 +68,14 @@ class Client:
     auth_method: AuthMethod
     secret_digests: tuple[bytes, ...] = field(default=(), repr=False)
     """SHA-256 of each valid secret; two may stand at once while one is being replaced."""
+    secrets: tuple[Secret, ...] = field(default=(), repr=False)
+    """The secrets themselves: only for `client_secret_jwt`, which cannot do without (decision 22)."""
+    jwks: str = field(default="", repr=False)
+    """The public keys it signs with, as a JWK set in JSON (RFC 7517 §5)."""
+    jwks_uri: str | None = None
+    """Or where it publishes them."""
+    strict_jwt: bool = False
+    """What it signs is held to FAPI 2.0: our issuer as the only audience, and no RS256."""
     asks: tuple[AskedClaim, ...] = ()
     scopes: frozenset[Scope] = frozenset(SCOPES)
     post_logout_redirect_uris: tuple[str, ...] = ()

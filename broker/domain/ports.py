@@ -16,7 +16,7 @@ from datetime import date, datetime
 from typing import Any, Protocol
 
 from broker.domain.account import Account, Link
-from broker.domain.client import SigningAlgorithm
+from broker.domain.client import Client, SigningAlgorithm
 from broker.domain.consent import ConsentReceipt, Purpose
 from broker.domain.disclosure import DisclosureRow
 from broker.domain.grant import (
@@ -448,6 +448,19 @@ class Signer(Protocol):
 
     def own(self, token: str, *, typ: str, now: datetime) -> Mapping[str, Any] | None:
         """The claims of a token we signed ourselves, expired or not; `None` if it is not ours or of another type."""
+        ...
+
+
+class ClientTokens(Protocol):
+    """Checks what sites signed, against the keys they registered."""
+
+    async def claims(
+        self, client: Client, token: str, *, algorithms: tuple[str, ...], types: frozenset[str]
+    ) -> Mapping[str, Any]:
+        """The claims of a compact JWS that this client signed; what they say is the caller's to check.
+
+        Raises `UpstreamInvalid(check)`; `UpstreamUnavailable` when the client's keys cannot be had.
+        """
         ...
 
 

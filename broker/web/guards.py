@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Final
 from urllib.parse import unquote_plus
 
+from broker.domain.checks.client import read_proof
 from broker.domain.checks.token import read_params
 from broker.domain.client import Client
 from broker.domain.session import needs_fresh_sign_in
@@ -24,7 +25,6 @@ from broker.errors import (
     SignInExpired,
     SignInFinished,
     SignInRequired,
-    TooManyAttempts,
 )
 from broker.flows.transactions import Carried
 from broker.web.call import Call
@@ -127,7 +127,7 @@ async def _fresh(call: Call) -> None:
 
 
 async def _client(call: Call) -> None:
-    """Client authentication at an endpoint for servers (RFC 6749 §2.3.1): basic or post, never both, never in a query."""
+    """Client authentication at an endpoint for servers (RFC 6749 §2.3.1): one way, the registered one, never in a query."""
     call.form = await read_protocol_form(call)
     call.client = await authenticate(call, call.form)
 
@@ -177,36 +177,13 @@ async def read_protocol_form(call: Call) -> Form:
 async def authenticate(call: Call, form: Form) -> Client:
     """The client this request proves to be from. Raises `InvalidClient`, `InvalidRequest`, `TooManyAttempts`."""
     headers = call.request.headers.getlist("authorization")
-    if len(headers) > 1 or (headers and "client_secret" in form):
+    if len(headers) > 1:
         raise InvalidRequest(detail="more than one client authentication")
-    client_id: str
-    secret: str | None
-    if headers:
-        client_id, secret = _basic(headers[0])
-        if form.get("client_id", client_id) != client_id:
-            raise InvalidRequest(detail="client_id differs from the authenticated one")
-    else:
-        client_id, secret = form.get("client_id", ""), form.get("client_secret")
-    client = call.world.clients.get(ClientId(client_id))
-    if client is not None and client.enabled:
-        if client.is_public and secret is None:
-            return client
-        if not client.is_public and secret is not None and call.world.secret_matches(secret, client.secret_digests):
-            return client
-    call.client = client  # for the log alone: which of our sites was tried; nothing else reads it after an error
-    wait = await call.world.limits.hit(
-        f"client:{call.address}", limit=call.world.failures_per_minute, window=60, now=call.world.clock.now()
-    )
-    if wait:
-        raise TooManyAttempts(wait, detail="client authentication")
-    raise InvalidClient(detail=_why_refused(client))
-
-
-def _why_refused(client: Client | None) -> str:
-    """For the log; the site hears one refusal for all of them."""
-    if client is None:
-        return "client unknown"
-    return "client secret wrong or missing" if client.enabled else "client disabled"
+    proof = read_proof(_basic(headers[0]) if headers else None, form)
+    # For the log alone: which of our sites was tried; nothing else reads it after an error.
+    call.client = call.world.clients.get(ClientId(proof.client_id))
+    path = call.request.url.path
+    return await call.world.client_auth.authenticate(proof, path=path, address=call.address)
 
 
 def _basic(header: str) -> tuple[str, str]:

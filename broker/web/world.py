@@ -15,6 +15,7 @@ from broker.domain.values import ClaimName, ClientId, ProviderId
 from broker.flows.account import AccountFlow
 from broker.flows.address import AddressFlow
 from broker.flows.authorize import AuthorizeFlow
+from broker.flows.client_auth import ClientAuth
 from broker.flows.exchange import ExchangeFlow
 from broker.flows.posting import PostingGate
 from broker.flows.release import Releaser
@@ -87,8 +88,7 @@ class World:
     faces: Mapping[ProviderId, ProviderFace]
     provider_health: Callable[[ProviderId], str]
     """`ok`, `failing` or `unavailable`."""
-    secret_matches: Callable[[str, tuple[bytes, ...]], bool]
-    failures_per_minute: int
+    client_auth: ClientAuth
     box: TransactionBox
     sessions: SessionFlow
     sign_in: SignInFlow

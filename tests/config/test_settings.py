@@ -327,3 +327,69 @@ def test_the_schema_of_conf_d_knows_every_table() -> None:
     known = json_schema()["properties"]
     assert isinstance(known, dict)
     assert tomllib.loads(DOORWARD).keys() <= known.keys()
+
+
+# --- sites that sign ----------------------------------------------------------------------------------
+
+EC = '{"kty":"EC","crv":"P-256","kid":"1","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}'
+PRIVATE = EC.replace('"kid"', '"d":"870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE","kid"')
+WITHOUT_SECRET = SITES.replace('client_secret = { env = "FORUM" }', 'auth_method = "private_key_jwt"\n%s')
+
+
+def test_a_site_may_prove_itself_with_keys_written_down_or_published(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    written = load(
+        write(tmp_path / "one", sites=WITHOUT_SECRET % f"jwks = '''\n{{\"keys\":\n[{EC}]}}'''\nstrict_jwt = true")
+    )
+    forum = written.clients[ClientId("forum")]
+    assert (forum.auth_method, forum.strict_jwt, forum.secret_digests, forum.secrets) == (
+        "private_key_jwt",
+        True,
+        (),
+        (),
+    )
+    assert forum.jwks
+    assert forum.jwks_uri is None
+    published = load(write(tmp_path / "two", sites=WITHOUT_SECRET % 'jwks_uri = "https://forum.example.org/jwks"'))
+    assert published.clients[ClientId("forum")].jwks_uri == "https://forum.example.org/jwks"
+
+
+@pytest.mark.parametrize(
+    ("lines", "key", "what"),
+    [
+        ("", "forum.jwks", "is missing"),
+        (f"jwks = '{{\"keys\":[{EC}]}}'\njwks_uri = \"https://forum.example.org/jwks\"", "forum.jwks", "in two places"),
+        (f"jwks = '{{\"keys\":[{PRIVATE}]}}'", "forum.jwks", "private key"),
+        (f"jwks = '{{\"keys\":[{EC},{EC}]}}'", "forum.jwks", "cannot check"),
+        ("jwks = '{\"keys\":[]}'", "forum.jwks", "cannot check"),
+        ("jwks = '{\"keys\":7}'", "forum.jwks", "cannot check"),
+        ('jwks_uri = "http://forum.example.org/jwks"', "forum.jwks_uri", "plain http"),
+        (f'jwks = \'{{"keys":[{EC}]}}\'\nclient_secret = {{ env = "FORUM" }}', "forum.client_secret", "has no secret"),
+    ],
+)  # fmt: skip
+def test_keys_that_cannot_be_used_are_refused(tmp_path: Path, lines: str, key: str, what: str) -> None:
+    """Nobody's private half stands in our files, and each key has one place and one name (catalogue 75)."""
+    found = only_problem(write(tmp_path, sites=WITHOUT_SECRET % lines))
+    assert (found.key, found.severity) == (key, "error")
+    assert what in found.what
+    assert "870MB6" not in str(found)
+
+
+@pytest.mark.parametrize("text", ["'{'", "'[]'", "7", '"%s"' % ("[" * 5000)])
+def test_keys_that_are_no_json_object_are_refused(tmp_path: Path, text: str) -> None:
+    keys = [problem.key for problem in problems(write(tmp_path, sites=WITHOUT_SECRET % f"jwks = {text}"))]
+    assert "forum.jwks" in keys
+
+
+def test_a_secret_that_signs_stays_readable_and_is_warned_about(tmp_path: Path) -> None:
+    """Only there: every other secret is kept as a digest (decision 22), and 32 characters are the least (RFC 7518 §3.2)."""
+    assert load(write(tmp_path)).clients[ClientId("forum")].secrets == ()
+    signing = SITES.replace("client_secret = {", 'auth_method = "client_secret_jwt"\nclient_secret = {')
+    warned = only_problem(write(tmp_path, sites=signing))
+    assert (warned.key, warned.severity) == ("forum.auth_method", "warning")
+    forum = load(tmp_path).clients[ClientId("forum")]
+    assert [secret.reveal() for secret in forum.secrets] == [ENVIRON["FORUM"]]
+    assert ENVIRON["FORUM"] not in repr(forum)
+    found = [problem.key for problem in problems(tmp_path, {**ENVIRON, "FORUM": "f" * 31})]
+    assert sorted(found) == ["forum.auth_method", "forum.client_secret"]

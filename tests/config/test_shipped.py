@@ -152,11 +152,12 @@ def test_every_file_names_its_schema_and_the_schema_is_of_today() -> None:
 
 def test_the_readme_shows_configuration_that_works(filled: Path) -> None:
     text = (CONFIG / "README.md").read_text()
-    (block,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
-    shown = "\n".join(line.removeprefix("   ") for line in block.splitlines())
-    assert tomllib.loads(shown)["sites"]["wiki"]["name"] == "Example Wiki"
+    blocks = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    shown = ["\n".join(line.removeprefix("   ") for line in block.splitlines()) for block in blocks]
+    assert tomllib.loads(shown[0])["sites"]["wiki"]["name"] == "Example Wiki"
     (filled / "conf.d").mkdir()
-    (filled / "conf.d" / "50-wiki.toml").write_text(shown)
+    for number, block in enumerate(shown):
+        (filled / "conf.d" / f"5{number}.toml").write_text(block)
     (filled / "secrets" / "wiki.secret").touch(mode=0o600)
     (filled / "secrets" / "wiki.secret").write_text("wiki-secret-0123456789abcdef01234")
     found = problems(filled, {"GOOGLE_CLIENT_SECRET": "x" * 24, "STEAM_WEB_API_KEY": "x" * 24})

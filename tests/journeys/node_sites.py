@@ -229,12 +229,19 @@ class NodeSite:
 
 
 @asynccontextmanager
-async def on_the_wire(folder: Path, sandboxes: Sandboxes, authority: Authority) -> AsyncIterator[Town]:
+async def on_the_wire(
+    folder: Path,
+    sandboxes: Sandboxes,
+    authority: Authority,
+    *,
+    sites: str = NODE_SITES,
+    environ: Mapping[str, str] | None = None,
+) -> AsyncIterator[Town]:
     """A Doorward over https on loopback."""
     port = free_port()
     base = f"https://127.0.0.1:{port}"
     doorward = DOORWARD_TOML.replace("https://login.test", base)
-    environ = {"NODE_SECRET": site_secret("node")}
-    async with open_house(folder, sandboxes, doorward=doorward, sites=NODE_SITES, environ=environ) as house:
+    environ = {"NODE_SECRET": site_secret("node"), **(environ or {})}
+    async with open_house(folder, sandboxes, doorward=doorward, sites=sites, environ=environ) as house:
         async with listening(house.app, authority.leaf("127.0.0.1"), port):
             yield Town(house, base, authority)

@@ -34,7 +34,18 @@ from broker.domain.posting import (
 from broker.domain.provider import UpstreamTokens
 from broker.domain.removal import Removal, RemovalKind, RemovalState
 from broker.domain.session import Session
-from broker.domain.values import AccountId, ClaimName, ClientId, GrantId, IdentityKey, ProviderId, ReceiptId, Scope, Sid
+from broker.domain.values import (
+    AccountId,
+    ClaimName,
+    ClientId,
+    GrantId,
+    IdentityKey,
+    ProviderId,
+    ReceiptId,
+    Scope,
+    Secret,
+    Sid,
+)
 
 NOW: Final = datetime(2026, 3, 4, 5, 6, 7, 89_012, tzinfo=UTC)
 """A moment with something in every place, microseconds included."""
@@ -308,6 +319,10 @@ def client(**more: Any) -> Client:
         "redirect_uris": ("https://forum.example/callback", "https://www.forum.example/callback"),
         "auth_method": AuthMethod.POST,
         "secret_digests": (hashlib.sha256(b"secret of the forum").digest(),),
+        "secrets": (Secret("secret of the forum"),),
+        "jwks": '{"keys": []}',
+        "jwks_uri": "https://forum.example/jwks",
+        "strict_jwt": True,
         "asks": (asked(NAME, needed=True), asked(EMAIL, needed=False)),
         "scopes": frozenset({Scope("openid"), Scope("profile"), Scope("email"), OFFLINE_ACCESS}),
         "post_logout_redirect_uris": ("https://forum.example/bye",),

@@ -8,7 +8,9 @@ import orjson
 from starlette.responses import Response
 
 from broker.domain.checks.authorization import PROMPTS
+from broker.domain.checks.client import CLIENT_ALGORITHMS, SECRET_ALGORITHMS
 from broker.domain.claims import COMPANIONS, SCOPES
+from broker.domain.client import AuthMethod
 from broker.domain.grant import RESPONSE_MODES
 from broker.flows.keys import CACHED_FOR
 from broker.web.call import Call
@@ -18,6 +20,9 @@ CACHE = {
     "Access-Control-Allow-Origin": "*",
 }
 """Public documents without credentials: any page may read them (catalogue 145: nothing is reflected)."""
+
+
+_SIGNED_BY_SITES = [*CLIENT_ALGORITHMS, *SECRET_ALGORITHMS]
 
 
 def build_metadata(
@@ -46,9 +51,12 @@ def build_metadata(
         "grant_types_supported": ["authorization_code", "refresh_token"],
         "subject_types_supported": ["pairwise", "public"],
         "id_token_signing_alg_values_supported": ["RS256", "ES256"],
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
-        "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
-        "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+        "token_endpoint_auth_methods_supported": [str(method) for method in AuthMethod],
+        "token_endpoint_auth_signing_alg_values_supported": _SIGNED_BY_SITES,
+        "introspection_endpoint_auth_methods_supported": [str(m) for m in AuthMethod if m is not AuthMethod.NONE],
+        "introspection_endpoint_auth_signing_alg_values_supported": _SIGNED_BY_SITES,
+        "revocation_endpoint_auth_methods_supported": [str(method) for method in AuthMethod],
+        "revocation_endpoint_auth_signing_alg_values_supported": _SIGNED_BY_SITES,
         "code_challenge_methods_supported": ["S256"],
         "prompt_values_supported": sorted(PROMPTS),
         "claims_supported": sorted(

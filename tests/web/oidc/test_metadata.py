@@ -15,6 +15,7 @@ from tests.support.house import ISSUER, PROVIDERS_TOML, Arrival, House, Sandboxe
 from tests.web.desk import OFFLINE, connect, member, tokens_of, wide_house
 
 from broker.domain.claims import SCOPES
+from broker.domain.client import AuthMethod
 from broker.domain.values import ClientId
 from broker.web.routes import ROUTES
 
@@ -145,8 +146,14 @@ async def test_every_prompt_that_is_listed_is_understood(house: House) -> None:
 
 async def test_every_way_to_prove_oneself_that_is_listed_works(house: House) -> None:
     told = await metadata(house)
-    assert told["token_endpoint_auth_methods_supported"] == ["client_secret_basic", "client_secret_post", "none"]
-    ana = await member(house)
+    methods = [str(method) for method in AuthMethod]
+    assert methods == ["client_secret_basic", "client_secret_post", "client_secret_jwt", "private_key_jwt", "none"]
+    for endpoint in ("token", "introspection", "revocation"):
+        public = endpoint == "introspection"
+        assert told[f"{endpoint}_endpoint_auth_methods_supported"] == (methods[:-1] if public else methods)
+        signed = told[f"{endpoint}_endpoint_auth_signing_alg_values_supported"]
+        assert signed == ["RS256", "PS256", "ES256", "Ed25519", "HS256"]
+    ana = await member(house)  # those by signature: test_client_assertions.py
     await tokens_of(ana, house.site("forum"))
     await tokens_of(ana, house.site("tracker"))
     app = house.site("app")

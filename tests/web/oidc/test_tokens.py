@@ -114,7 +114,7 @@ async def test_the_log_says_which_of_our_sites_was_refused(house: House) -> None
         await post(house, "/token", {"grant_type": "x"}, Authorization=basic(name, secret))
     problems = [line for line in map(orjson.loads, house.log.splitlines()) if line["event"] == "problem"]
     assert [(line["client"], line["check"]) for line in problems] == [
-        ("forum", "client secret wrong or missing"),
+        ("forum", "client secret wrong"),
         (None, "client unknown"),
         (None, "client unknown"),
     ]

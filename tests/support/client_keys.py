@@ -1,0 +1,77 @@
+"""Keys of sites and what they sign with them: joserfc's signing side, so that nothing of ours checks itself.
+
+key = new_key("ES256")
+assertion(key, client_id="shop", audience=ISSUER, now=clock.now())
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import secrets
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from joserfc import jws
+from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
+
+Key = RSAKey | ECKey | OKPKey | OctKey
+JWT_BEARER: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+
+def new_key(algorithm: str = "ES256", kid: str = "site-1") -> Key:
+    """A key for that algorithm, made once for each name: RSA keys are slow to make."""
+    return _made(algorithm, kid)
+
+
+@functools.cache
+def _made(algorithm: str, kid: str) -> Key:
+    parameters: Any = {"kid": kid}
+    if algorithm.startswith(("RS", "PS")):
+        return RSAKey.generate_key(2048, parameters)
+    if algorithm == "Ed25519":
+        return OKPKey.generate_key("Ed25519", parameters)
+    return ECKey.generate_key("P-256", parameters)
+
+
+def public(key: Key) -> dict[str, Any]:
+    """The public half."""
+    return dict(key.as_dict(private=False))
+
+
+def key_set(*keys: Key) -> str:
+    """A JWK set of public halves."""
+    return json.dumps({"keys": [public(key) for key in keys]})
+
+
+def signed(claims: Mapping[str, Any] | bytes, key: Key, algorithm: str = "ES256", **header: Any) -> str:
+    """A compact JWS. `header=None` leaves a member out, `kid` included."""
+    named: dict[str, Any] = {"alg": algorithm, "kid": key.kid, **header}
+    kept = {name: value for name, value in named.items() if value is not None}
+    payload = claims if isinstance(claims, bytes) else json.dumps(dict(claims)).encode()
+    registry = jws.JWSRegistry(algorithms=[algorithm], strict_check_header=False)
+    return jws.serialize_compact(kept, payload, key, registry=registry)
+
+
+def assertion_claims(client_id: str, audience: object, now: datetime, **changes: Any) -> dict[str, Any]:
+    """The claims of a good assertion (RFC 7523 §3); `name=None` leaves one out."""
+    at = int(now.timestamp())
+    claims: dict[str, Any] = {
+        "iss": client_id,
+        "sub": client_id,
+        "aud": audience,
+        "iat": at,
+        "exp": at + 60,
+        "jti": secrets.token_urlsafe(16),
+        **changes,
+    }
+    return {name: value for name, value in claims.items() if value is not None}
+
+
+def assertion(
+    key: Key, *, client_id: str, audience: object, now: datetime, algorithm: str = "ES256", **changes: Any
+) -> dict[str, str]:
+    """The form parameters by which a site proves itself with a signature."""
+    token = signed(assertion_claims(client_id, audience, now, **changes), key, algorithm)
+    return {"client_assertion_type": JWT_BEARER, "client_assertion": token}
