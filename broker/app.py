@@ -36,6 +36,7 @@ from broker.flows.ledger import LedgerWriter
 from broker.flows.letters import LetterWriter
 from broker.flows.posting import PostingGate
 from broker.flows.release import Releaser
+from broker.flows.removal import RemovalFlow
 from broker.flows.session import SessionFlow
 from broker.flows.sign_in import SignInFlow
 from broker.flows.sign_up import SignUpFlow
@@ -224,6 +225,19 @@ def _compose(
     statuses = StatusLists(
         statuses=durable.statuses, signer=key_box, clock=clock, issuer=issuer, key=stores.derive("statuses")
     )
+    account = AccountFlow(
+        durable=durable,
+        sessions=sessions,
+        ledger=ledger,
+        clients=settings.clients,
+        fields=settings.fields,
+        policies=settings.policies,
+        newsletters=newsletters,
+        limits=memory.limits,
+        clock=clock,
+        posting=posting,
+        address=address,
+    )
     states = BrowserStates(key=stores.derive("browser states")) if settings.broker.session_management else None
     locales = tuple(settings.broker.locales)
     claims = frozenset(str(ask.claim) for client in settings.clients.values() for ask in client.asks)
@@ -311,20 +325,17 @@ def _compose(
             issuer=issuer,
         ),
         releaser=releaser,
-        account=AccountFlow(
+        account=account,
+        address=address,
+        removals=RemovalFlow(
             durable=durable,
             sessions=sessions,
-            ledger=ledger,
-            clients=settings.clients,
-            fields=settings.fields,
-            policies=settings.policies,
-            newsletters=newsletters,
-            limits=memory.limits,
-            clock=clock,
+            account=account,
             posting=posting,
-            address=address,
+            letters=letters,
+            clock=clock,
+            key=stores.derive("removals"),
         ),
-        address=address,
         posting=posting,
     )
     deliverer = Deliverer(

@@ -23,6 +23,7 @@ from urllib.parse import urlencode, urlsplit
 from broker.domain.claims import EMAIL, FAMILY_NAME, GIVEN_NAME, NAME, PICTURE
 from broker.domain.ports import Clock
 from broker.domain.provider import Attempt, Identified, Identity, OfferedField, UpstreamTokens
+from broker.domain.removal import Removed
 from broker.domain.values import ClaimName, IdentityKey, ProviderId
 from broker.errors import Problem, UpstreamInvalid, UpstreamRejected
 from providers._claims import hint, offers_of, read_claims, scopes_for
@@ -46,6 +47,7 @@ from providers._oauth import (
     read_callback,
     read_token,
 )
+from providers._signed_request import read_signed_request
 from providers.preset import Preset
 
 BINDINGS: Final = frozenset({"state", "appsecret_proof", "token_inspection"})
@@ -160,6 +162,15 @@ class Facebook(Described):
             raise fault.as_error() from None
         if done is not True:
             raise UpstreamInvalid("revoke")
+
+    def read_removal(self, form: Mapping[str, str]) -> Removed:
+        """Who took us out of their account there: what the deauthorize and the data deletion callback post.
+
+        Raises `UpstreamInvalid(check)` unless it is Facebook's word, and a recent one.
+        """
+        said, made = read_signed_request(form.get("signed_request", ""), self._preset.client_secret, self._clock.now())
+        subject = read_subject(said.get("user_id"), "user_id")
+        return Removed(key=IdentityKey(issuer=self._issuer, subject=subject), at=made)
 
     async def check(self) -> None:
         """Facebook answers and knows the app by this secret."""

@@ -1,4 +1,4 @@
-"""Accounts, for the people who run the service: look at one, put it on hold, let it go on."""
+"""Accounts, for the people who run the service: look at one, put it on hold, let it go on, decide about erasing it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from broker.cli.common import Result, config_option, fail, ready, run, table
+from broker.cli.common import DONE, REFUSED, Result, config_option, fail, ready, run, table
+from broker.errors import FormInvalid, NotFound
 
 if TYPE_CHECKING:
     from broker.app import Opened
     from broker.domain.account import Account
+    from broker.flows.removal import Waiting
     from broker.flows.support import AccountSupport
 
 
@@ -69,6 +71,81 @@ def release(name: str, config: Path) -> None:
         click.echo(f"{name} was not on hold.")
 
 
+@account.group()
+def review() -> None:
+    """Requests to delete an account that came from a provider: nothing is deleted until somebody decides.
+
+    Facebook sends one when a person removes the app there and asks for deletion.
+    """
+
+
+@review.command("list")
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def list_waiting(config: Path, *, as_json: bool) -> None:
+    """List the requests that wait, oldest first.
+
+    With each its code, the account's id, and whether its owner signed in that way again after asking: then they may
+    have changed their mind, and a question to them is in order. Exit code 1 if there is anything.
+    """
+    rows = [_waiting_row(one) for one in _open(config, lambda opened: opened.world.removals.waiting())]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+    elif rows:
+        head = ("code", "account", "told by", "since", "ways to sign in", "came back")
+        click.echo(table(head, [tuple(row.values()) for row in rows]))
+    else:
+        click.echo("No request waits.")
+    raise SystemExit(REFUSED if rows else DONE)
+
+
+@review.command()
+@click.argument("code")
+@config_option
+def approve(code: str, config: Path) -> None:
+    """Delete the account, as its owner would by closing it. This cannot be undone.
+
+    Its owner is told by e-mail where an address is proved to be theirs, and the sites that it is signed out.
+    """
+    try:
+        removal = _open(config, lambda opened: opened.world.removals.approve(code))
+    except NotFound:
+        fail(_NO_REQUEST.format(code))
+    click.echo(f"The account {removal.account} is deleted. {code} says so to whoever looks it up.")
+
+
+@review.command()
+@click.argument("code")
+@click.option("--reason", required=True, help="Why, in words that the person reads. Nothing about anybody.")
+@config_option
+def dismiss(code: str, reason: str, config: Path) -> None:
+    """Keep the account. The reason is shown to whoever looks the request up.
+
+    What had hung on the way to sign in stays off until the person turns it on again.
+    """
+    try:
+        removal = _open(config, lambda opened: opened.world.removals.dismiss(code, reason))
+    except NotFound:
+        fail(_NO_REQUEST.format(code))
+    except FormInvalid:
+        fail("Give a reason: the person reads it.")
+    click.echo(f"The account {removal.account} is kept. The page of {code} gives the reason.")
+
+
+_NO_REQUEST: Final = "No request {} waits. `doorward account review list` shows those that do."
+
+
+def _waiting_row(one: Waiting) -> dict[str, str]:
+    return {
+        "code": one.removal.code,
+        "account": str(one.removal.account),
+        "provider": str(one.removal.provider),
+        "since": one.removal.asked_at.isoformat(timespec="seconds"),
+        "ways": str(one.ways) if one.account is not None else "closed by its owner",
+        "came_back": "yes" if one.came_back else "no",
+    }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Case:
     """One account in a running world."""
@@ -95,9 +172,21 @@ async def _shown(case: _Case) -> dict[str, str]:
 
 def _run(config: Path, name: str, work: Callable[[_Case], Coroutine[Any, Any, Result]]) -> Result:
     """Open the stores of the configuration, find the account, do it."""
-    from broker.app import open_world
-    from broker.errors import NotFound
     from broker.flows.support import AccountSupport
+
+    async def work_on_it(opened: Opened) -> Result:
+        support = AccountSupport(durable=opened.world.durable, sessions=opened.world.sessions)
+        return await work(_Case(opened=opened, support=support, account=await support.find(name)))
+
+    try:
+        return _open(config, work_on_it)
+    except NotFound:
+        fail(f"There is no account {name}: neither a user name nor an id.")
+
+
+def _open(config: Path, work: Callable[[Opened], Coroutine[Any, Any, Result]]) -> Result:
+    """Open the stores of the configuration and do it."""
+    from broker.app import open_world
     from broker.telemetry import Log, NoMetrics, Telemetry
 
     settings = ready(config)
@@ -105,10 +194,6 @@ def _run(config: Path, name: str, work: Callable[[_Case], Coroutine[Any, Any, Re
     async def work_on_it() -> Result:
         telemetry = Telemetry(log=Log(sys.stderr.buffer, level="warning"), metrics=NoMetrics())
         async with open_world(settings, telemetry) as opened:
-            support = AccountSupport(durable=opened.world.durable, sessions=opened.world.sessions)
-            return await work(_Case(opened=opened, support=support, account=await support.find(name)))
+            return await work(opened)
 
-    try:
-        return run(work_on_it())
-    except NotFound:
-        fail(f"There is no account {name}: neither a user name nor an id.")
+    return run(work_on_it())

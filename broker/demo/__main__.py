@@ -155,6 +155,8 @@ def commands(layout: Layout) -> dict[str, list[str]]:
             python, "-m", "providers.sandbox.facebook", "--port", str(layout.port_of("facebook")),
             "--app-id", "1000000000000001", "--app-secret-file", str(folder / "facebook.secret"),
             "--redirect-uri", f"{issuer}/callback/facebook",
+            "--deauthorize-url", f"{issuer}/hooks/facebook/deauthorize",
+            "--deletion-url", f"{issuer}/hooks/facebook/deletion",
         ],
         "openid": [
             python, "-m", "providers.sandbox.openid_connect", "--port", str(layout.port_of("openid")),

@@ -6,13 +6,23 @@ decide who look at it.
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from broker.domain.values import AccountId, IdentityKey, ProviderId
+
+APART: Final = timedelta(minutes=1)
+"""How far the provider's clock and ours may be apart."""
+NOBODY: Final = AccountId("")
+"""Whose account a removal is about when the identity opens none."""
+MAX_REASON: Final = 500
+"""Characters of the words for the person."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,3 +71,48 @@ class Removal:
     decided_at: datetime | None = None
     reason: str = ""
     """Why it was kept, in words for the person."""
+
+
+def code_of(key: bytes, identity: IdentityKey, kind: RemovalKind) -> str:
+    """The code of a removal: 24 letters and digits, told to the provider and the person.
+
+    Made of the identity under a key of ours: the same request has the same code, and nobody can guess one.
+    """
+    text = f"{kind}\x00{identity.issuer}\x00{identity.subject}"
+    digest = hmac.new(key, text.encode(), hashlib.sha256).digest()
+    return base64.b32encode(digest[:15]).decode("ascii")
+
+
+def is_news(kept: Removal | None, said: Removed) -> bool:
+    """Whether this was not said before: the same word again, or an older one, changes nothing."""
+    return kept is None or said.at > kept.asked_at
+
+
+def was_there(made_at: datetime, said: Removed, *, news: bool) -> bool:
+    """Whether something is old enough to be meant by what was said.
+
+    What came after it (a new sign-in, a way added again) is not: a word that is repeated later ends nothing new. The
+    first time, the clocks may be a little apart; a repeated word gets no such allowance.
+    """
+    return made_at <= (said.at + APART if news else said.at)
+
+
+def taken(
+    kept: Removal | None,
+    said: Removed,
+    *,
+    code: str,
+    kind: RemovalKind,
+    provider: ProviderId,
+    account: AccountId,
+    now: datetime,
+) -> Removal:
+    """What is kept of it: a deletion waits for somebody to look at it, unless there is no account. Taking us out is done."""
+    asked = Removal(
+        code=code, account=account, provider=provider, kind=kind, state=RemovalState.WAITING, asked_at=said.at
+    )
+    if kept is not None and kept.state is RemovalState.WAITING and kept.account == account:
+        return replace(kept, asked_at=said.at)
+    if account == NOBODY:
+        return replace(asked, state=RemovalState.ERASED, decided_at=now)
+    return asked if kind is RemovalKind.DELETION else replace(asked, state=RemovalState.KEPT, decided_at=now)

@@ -165,7 +165,7 @@ class AccountFlow:
         unit.remove_link(session.account, link.id)
         unit.drop_upstream_tokens(session.account, link.provider)
         unit.cancel_postings(session.account, self.clock.now(), provider=link.provider)
-        ended = await self._end_posting(unit, session, provider=link.provider)
+        ended = await self._end_posting(unit, session.account, session.sid, provider=link.provider)
         if self.address is not None:
             account = await self.load(session.account)
             self.address.letters.tell(unit, account, Letter.WAY_REMOVED, {"provider": link.provider})
@@ -223,7 +223,7 @@ class AccountFlow:
         newest = next(receipt for receipt in receipts if receipt.id == now.receipt)
         self.ledger.withdraw(unit, newest, sid=session.sid, locale=locale, notice_version=self._notice())
         unit.cancel_postings(session.account, self.clock.now(), client=client_id)
-        ended = await self._end_posting(unit, session, client=client_id, locale=locale)
+        ended = await self._end_posting(unit, session.account, session.sid, client=client_id, locale=locale)
         await self._end_grants(unit, session.account, client_id)
         await self._revoke(ended)
 
@@ -265,22 +265,31 @@ class AccountFlow:
         user name are never given to anyone again. Raises `FreshSignInRequired`.
         """
         self.check_fresh(session)
+        await self.erase(session.account, sid=session.sid)
+
+    async def erase(
+        self, account: AccountId, *, sid: Sid | None = None, beside: Callable[[UnitOfWork], None] | None = None
+    ) -> None:
+        """The same by whoever may decide it. `beside` adds to the unit of work, so that both happen or neither."""
         now = self.clock.now()
-        grants = await self.durable.grants.of_account(session.account)
+        grants = await self.durable.grants.of_account(account)
         unit = self.durable.unit()
-        unit.cancel_postings(session.account, now)
-        ended = await self._end_posting(unit, session)
-        unit.revoke_grants(session.account, now)
+        unit.cancel_postings(account, now)
+        ended = await self._end_posting(unit, account, sid)
+        unit.revoke_grants(account, now)
         self.sessions.tell(unit, grants)
-        unit.erase_account(session.account, now)
+        if beside is not None:
+            beside(unit)
+        unit.erase_account(account, now)
         await unit.commit()
-        await self.sessions.sessions.end_all(session.account)
+        await self.sessions.sessions.end_all(account)
         await self._revoke(ended)
 
     async def _end_posting(
         self,
         unit: UnitOfWork,
-        session: Session,
+        account: AccountId,
+        sid: Sid | None,
         *,
         client: ClientId | None = None,
         provider: ProviderId | None = None,
@@ -288,9 +297,7 @@ class AccountFlow:
     ) -> Ended:
         if self.posting is None:
             return Ended()
-        return await self.posting.queue_end(
-            unit, session.account, sid=session.sid, locale=locale, client=client, provider=provider
-        )
+        return await self.posting.queue_end(unit, account, sid=sid, locale=locale, client=client, provider=provider)
 
     async def _revoke(self, ended: Ended) -> None:
         if self.posting is not None:

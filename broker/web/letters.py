@@ -84,6 +84,39 @@ WORDS: Final[Mapping[Letter, _Words]] = {
         link="/me/ways",
         link_text=N_("Ways to sign in"),
     ),
+    Letter.LEFT_THERE: _Words(
+        subject=N_("%(provider)s tells us that you removed %(brand)s there"),
+        before=(
+            N_("You are signed out here, and posting to %(provider)s is off."),
+            N_("Your account here still exists. Sign in with %(provider)s again to use it."),
+            N_("If you do not want it any more, sign in and close it."),
+        ),
+        link="/me/close",
+        link_text=N_("Close my account"),
+    ),
+    Letter.DELETION_ASKED: _Words(
+        subject=N_("%(provider)s asks us to delete your %(brand)s account"),
+        before=(
+            N_("%(provider)s tells us that you want everything deleted that we keep about you."),
+            N_("Posting to %(provider)s is off, and you are signed out here. Nothing is deleted yet: one of us looks at the request first."),
+        ),
+        link="/removal/",
+        link_text=N_("See what happens with the request"),
+        after=(N_("If you did not ask for this, or want to keep your account, tell us soon. The page behind the link says how."),),
+    ),
+    Letter.DELETION_DONE: _Words(
+        subject=N_("Your %(brand)s account is deleted"),
+        before=(N_("You asked for this at %(provider)s. Your account and your details are deleted, and the sites you used were told."),),
+        link="/removal/",
+        link_text=N_("The request"),
+        after=(N_("This is our last letter."),),
+    ),
+    Letter.DELETION_REFUSED: _Words(
+        subject=N_("Your %(brand)s account was not deleted"),
+        before=(N_("%(provider)s told us that you want it deleted. We looked at the request and kept the account. The page behind the link says why."),),
+        link="/removal/",
+        link_text=N_("Why it was kept"),
+    ),
 }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from broker.web import (
     authorize,
     documents,
     health,
+    hooks,
     posting,
     session_check,
     share,
@@ -111,6 +112,10 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/mail/changed", address.undo, Guard.BROWSER),
     Route("POST", "/mail/changed", address.confirm_undo, Guard.BROWSER),
     Route("GET", "/mailbox", address.mailbox, Guard.BROWSER),
+    # what providers tell us by themselves
+    Route("POST", "/hooks/{provider}/deauthorize", hooks.deauthorize, Guard.PROTOCOL, "json"),
+    Route("POST", "/hooks/{provider}/deletion", hooks.deletion, Guard.PROTOCOL, "json"),
+    Route("GET", "/removal/{code}", hooks.removal, Guard.BROWSER),
     # posting
     Route("POST", "/posting/requests", posting.ask, Guard.PROTOCOL, "json"),
     Route("GET", "/posting/opt-in", posting.opt_in, Guard.SIGNED_IN),

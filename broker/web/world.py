@@ -19,6 +19,7 @@ from broker.flows.client_auth import ClientAuth
 from broker.flows.exchange import ExchangeFlow
 from broker.flows.posting import PostingGate
 from broker.flows.release import Releaser
+from broker.flows.removal import RemovalFlow
 from broker.flows.session import SessionFlow
 from broker.flows.sign_in import SignInFlow
 from broker.flows.sign_up import SignUpFlow
@@ -101,6 +102,7 @@ class World:
     releaser: Releaser
     account: AccountFlow
     address: AddressFlow
+    removals: RemovalFlow
     posting: PostingGate
 
     @property

@@ -17,8 +17,11 @@ from providers.preset import is_posting_scope
 
 FORMS = {Guard.BROWSER, Guard.TRANSACTION, Guard.SIGNED_IN, Guard.FRESH}
 """Guards that want a form of ours with its token."""
-SERVERS = {"/token", "/introspect", "/revoke", "/userinfo", "/authorize", "/end-session", "/posting/requests"}
-"""What is POSTed by sites: no cookie of ours counts there."""
+SERVERS = {
+    "/token", "/introspect", "/revoke", "/userinfo", "/authorize", "/end-session", "/posting/requests",
+    "/hooks/{provider}/deauthorize", "/hooks/{provider}/deletion",
+}  # fmt: skip
+"""What is POSTed by sites and providers: no cookie of ours counts there."""
 
 
 def test_every_guard_is_there() -> None:

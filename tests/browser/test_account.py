@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -208,3 +209,21 @@ def test_a_closed_account_is_gone_everywhere_and_the_same_person_is_new(
         page.wait_for_url(re.compile(re.escape(town.forum + "/t/1")))
         visitor.open(town.forum + "/me")
         assert visitor.rows()["Your subject at this site"] != before
+
+
+def test_who_asks_facebook_for_deletion_is_signed_out_and_follows_the_request(town: Town) -> None:
+    """Facebook posts its signed request to us and is content with the answer; the address in it is the person's page."""
+    with town.visitor() as visitor:
+        visitor.open(town.login + "/sign-in")
+        visitor.be("removes-app")
+        visitor.sign_up("remi")
+        visitor.meet("My account")
+        assert town.order("facebook", deauthorize="removes-app")["deauthorize"]["status"] == 200
+        answer = town.order("facebook", delete="removes-app")["delete"]
+        assert (answer["valid"], answer["problems"]) == (True, [])
+        visitor.open(town.login + "/me")
+        expect(visitor.page.get_by_role("heading", level=1)).not_to_have_text("My account")
+        visitor.open(json.loads(answer["body"])["url"])
+        visitor.meet("We are looking at your request", picture="removal")
+        expect(visitor.page.get_by_text("Facebook (sandbox) told us on")).to_be_visible()
+        expect(visitor.page.get_by_text("remi")).to_have_count(0)

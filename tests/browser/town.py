@@ -100,12 +100,13 @@ class Town:
         """Everything the broker logged so far."""
         return self.log_stream.getvalue().decode()
 
-    def order(self, sandbox: str, **orders: Any) -> None:
-        """Steer a sandbox provider: `order("facebook", persona="normal")`."""
+    def order(self, sandbox: str, **orders: Any) -> dict[str, Any]:
+        """Steer a sandbox provider: `order("facebook", persona="normal")`; what it answers."""
         body = json.dumps(orders).encode()
         request = urllib.request.Request(f"{self.url(sandbox)}/__emu__", body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, context=self.authority.client_context()) as answer:
             assert answer.status == 200
+            return dict(json.load(answer))
 
     def go_on(self, **span: float) -> None:
         """Let time pass at the broker and at the providers."""
@@ -223,6 +224,8 @@ def _sandboxes(town: Town, secrets: dict[str, str]) -> dict[str, Any]:
         secret=secrets["facebook"],
         redirect_uris=[f"{town.login}/callback/facebook"],
         require_proof=True,
+        deauthorize_url=f"{town.login}/hooks/facebook/deauthorize",
+        deletion_url=f"{town.login}/hooks/facebook/deletion",
     )
     client = openid_sandbox.Client(
         id="doorward", secret=secrets["openid"], redirect_uris=[f"{town.login}/callback/openid"]

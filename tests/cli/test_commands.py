@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 import pytest
 from tests.config.folder import ENVIRON, KEY, PROVIDERS, SITES, write
-from tests.support.builders import account, delivery, link, receipt
+from tests.support.builders import account, delivery, link, receipt, removal
 from tests.support.servers import PostgresServer
 from tests.support.source import ROOT
 
@@ -27,6 +27,7 @@ from broker.chance import SystemClock
 from broker.cli import main
 from broker.domain.account import Account, AccountStatus
 from broker.domain.claims import PREFERRED_USERNAME
+from broker.domain.removal import Removal
 from broker.domain.values import AccountId, ClientId
 from broker.stores import open_stores
 from broker.stores.sql.schema import HEAD
@@ -425,3 +426,52 @@ def test_an_account_that_is_not_there_is_said_in_a_sentence(config: Path, comman
     done = doorward("account", command, "nobody", "-c", str(config))
     assert done.returncode == 1
     assert done.stderr.endswith("There is no account nobody: neither a user name nor an id.\n")
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_requests_to_delete_are_listed_approved_and_dismissed(
+    config: Path, database: str, request: pytest.FixtureRequest
+) -> None:
+    """Nothing is deleted until somebody decides, and nobody decides twice."""
+    environ = ENVIRON if database == "sqlite" else request.getfixturevalue("postgres")
+    url = environ.get("DOORWARD__BROKER__DATABASE_URL", f"sqlite:///{config}/data/doorward.db")
+    assert doorward("migrate", "-c", str(config), environ=environ).returncode == 0
+    owner = replace(account("account-77"), status=AccountStatus.ACTIVE)
+    asyncio.run(_save(url, owner))
+    asyncio.run(
+        _ask_for_deletion(url, removal(code="CODE1", account=owner.id), removal(code="CODE2", account=owner.id))
+    )
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return doorward("account", "review", *words, "-c", str(config), environ=environ)
+
+    listed = run("list")
+    assert listed.returncode == 1
+    assert [word in listed.stdout for word in ("CODE1", "CODE2", "account-77", "facebook")] == [True] * 4
+    assert not [held.value for held in owner.profile.values() if held.value in listed.stdout]
+    assert [row["code"] for row in json.loads(run("list", "--json").stdout)] == ["CODE1", "CODE2"]
+    assert run("dismiss", "CODE1").returncode == 2
+    assert run("dismiss", "CODE1", "--reason", " ").stderr == "Give a reason: the person reads it.\n"
+    assert "The page of CODE1 gives the reason." in run("dismiss", "CODE1", "--reason", "They stay.").stdout
+    assert isinstance(asyncio.run(_read(url)), Account)
+    assert run("approve", "CODE2").stdout.startswith("The account account-77 is deleted.")
+    assert asyncio.run(_read(url)) is None
+    for words in (("approve", "CODE1"), ("dismiss", "CODE2", "--reason", "Too late.")):
+        done = run(*words)
+        assert (done.returncode, done.stderr) == (
+            1,
+            f"No request {words[1]} waits. `doorward account review list` shows those that do.\n",
+        )
+    done = run("list")
+    assert (done.returncode, done.stdout) == (0, "No request waits.\n")
+
+
+async def _ask_for_deletion(url: str, *asked: Removal) -> None:
+    stores = await open_stores(database_url=url, redis_url=None, master_key=base64.b64decode(KEY), clock=SystemClock())
+    try:
+        unit = stores.durable.unit()
+        for one in asked:
+            unit.put_removal(one, over=None)
+        await unit.commit()
+    finally:
+        await stores.close()

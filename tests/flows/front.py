@@ -32,6 +32,7 @@ from broker.flows.address import AddressFlow
 from broker.flows.ledger import LedgerWriter
 from broker.flows.letters import LetterWriter
 from broker.flows.posting import PostingGate
+from broker.flows.removal import RemovalFlow
 from broker.flows.session import LOGOUT_TOKEN, SessionFlow
 from broker.flows.sign_in import Leaving, Outcome, SignedIn, SignInFlow
 from broker.flows.sign_up import SignUpFlow, SignUpForm
@@ -213,6 +214,15 @@ class Front:
             clock=self.clock,
             posting=self.gate,
             address=self.address,
+        )
+        self.removals = RemovalFlow(
+            durable=self.durable,
+            sessions=self.sessions,
+            account=self.account,
+            posting=self.gate,
+            letters=self.letters,
+            clock=self.clock,
+            key=b"r" * 32,
         )
 
     # --- attempts -------------------------------------------------------------------------------------

@@ -41,6 +41,7 @@ from broker.web.pages.documents import (
     NoticeField,
     NoticeSite,
     PrivacyNotice,
+    RemovalStatus,
     Terms,
 )
 from broker.web.pages.problems import Detail, ErrorPage, Way, error_page
@@ -113,6 +114,7 @@ __all__ = [
     "PreviewRow",
     "PrivacyNotice",
     "ProviderButton",
+    "RemovalStatus",
     "Sentence",
     "Share",
     "ShareRow",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date
 from typing import ClassVar
 
 from broker.web.pages.base import Page, PolicyRef, ProviderButton, SiteCard
@@ -90,5 +91,24 @@ class CookieList(Page):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accessibility(Page):
     template: ClassVar[str] = "documents/accessibility.html"
+    operator: str = ""
+    contact: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemovalStatus(Page):
+    """What becomes of a request to delete that a provider told us of; nothing on it is about anybody."""
+
+    template: ClassVar[str] = "documents/removal.html"
+    code: str
+    state: str
+    """`waiting`, `erased` or `kept`."""
+    provider: str
+    """The label."""
+    asked_on: date
+    decided_on: date | None = None
+    had_account: bool = True
+    """Whether the identity opened an account when it was asked."""
+    reason: str = ""
     operator: str = ""
     contact: str = ""

@@ -28,7 +28,7 @@ from broker.web.views.steps import (
     share,
     too_young,
 )
-from broker.web.views.texts import accessibility, cookies, help_page, home, privacy, terms
+from broker.web.views.texts import accessibility, cookies, help_page, home, privacy, removal, terms
 
 __all__ = [
     "accessibility",
@@ -60,6 +60,7 @@ __all__ = [
     "preview",
     "privacy",
     "provider_label",
+    "removal",
     "share",
     "sign_out",
     "signed_out",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from broker.domain.policy import Use, in_force
+from broker.domain.removal import NOBODY, Removal
 from broker.web import pages
 from broker.web.call import Call
-from broker.web.views.common import in_language, name_of, policy_ref, provider_button, site_card
+from broker.web.views.common import in_language, name_of, policy_ref, provider_button, provider_label, site_card
 
 
 async def home(call: Call) -> pages.Home:
@@ -91,6 +92,22 @@ def cookies(call: Call) -> pages.CookieList:
 def accessibility(call: Call) -> pages.Accessibility:
     broker = call.world.settings.broker
     return pages.Accessibility(operator=broker.operator_name, contact=broker.operator_contact)
+
+
+def removal(call: Call, found: Removal) -> pages.RemovalStatus:
+    """What becomes of a request to delete."""
+    broker = call.world.settings.broker
+    return pages.RemovalStatus(
+        code=found.code,
+        state=found.state.value,
+        provider=provider_label(call, found.provider),
+        asked_on=found.asked_at.date(),
+        decided_on=found.decided_at.date() if found.decided_at else None,
+        had_account=found.account != NOBODY,
+        reason=found.reason,
+        operator=broker.operator_name,
+        contact=broker.operator_contact,
+    )
 
 
 def _sites(call: Call) -> tuple[pages.SiteCard, ...]:

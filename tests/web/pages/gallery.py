@@ -220,6 +220,16 @@ def _account() -> dict[str, Page]:
         switches=(switch,),
         posts=tuple(replace(post, state=state, text=f"I wrote\nwhat is {state}") for state in POST_STATES),
     )
+    removal = pages.RemovalStatus(
+        code="K7Q291XMK7Q291XMK7Q291XM",
+        state="waiting",
+        provider="Facebook",
+        asked_on=NOW.date(),
+        decided_on=NOW.date(),
+        reason="Another way to sign in was used since.",
+        operator="The Club",
+        contact="help@club.example",
+    )
     close = pages.CloseAccount(name=ana, user_name="ana", ways=2, devices=1, sites=("Sailing Forum",))
     out: dict[str, Page] = {
         "me": overview,
@@ -248,6 +258,9 @@ def _account() -> dict[str, Page]:
         "letter-check-anothers": pages.LetterLink(what="check", token="t", problem="anothers"),
         "letter-undo": pages.LetterLink(what="undo", token="t"),
         "letter-undo-done": pages.LetterLink(what="undo", is_done=True),
+        **{f"removal-{state}": replace(removal, state=state) for state in ("waiting", "erased", "kept")},
+        "removal-nothing": replace(removal, state="erased", had_account=False),
+        "removal-closed": replace(removal, state="erased", decided_on=None),
         "mailbox": pages.Mailbox(
             letters=(pages.KeptLetter(to="ana@example.com", subject="482 913", at="1", text="11 <b>"),)
         ),
