@@ -35,6 +35,7 @@ from broker.flows.keys import KeyFlow
 from broker.flows.ledger import LedgerWriter
 from broker.flows.letters import LetterWriter
 from broker.flows.posting import PostingGate
+from broker.flows.pushed import PushedRequests
 from broker.flows.release import Releaser
 from broker.flows.removal import RemovalFlow
 from broker.flows.session import SessionFlow
@@ -166,6 +167,14 @@ def _compose(
         entropy=entropy,
         lifetime=settings.broker.session_lifetime,
         idle_lifetime=settings.broker.session_idle,
+    )
+    pushed = PushedRequests(
+        store=memory.transactions,
+        seal=box.seal,
+        replay=memory.replay,
+        limits=memory.limits,
+        clock=clock,
+        entropy=entropy,
     )
     letters = LetterWriter(clock=clock, entropy=entropy, is_on=settings.mail.is_on)
     address = AddressFlow(
@@ -309,9 +318,11 @@ def _compose(
             signer=key_box,
             issuer=issuer,
             subject_key=subject_key,
+            pushed=pushed,
             statuses=statuses if settings.broker.status_lists else None,
             states=states,
         ),
+        pushed=pushed,
         statuses=statuses,
         states=states,
         exchange=ExchangeFlow(

@@ -262,6 +262,7 @@ SITE: Final = (
     _flag("session_token", "Answer with a signed session token too, for the sign-in kit.", default=False),
     _flag("claims_in_id_token", "Put the fields into the ID token too, for software that reads nothing else.", default=False),
     _flag("pkce_required", "Off is a downgrade, for old software that holds a secret.", default=True),
+    _flag("par_required", "Take its requests only if its server pushed them before (PAR).", default=False),
     _flag("may_post", "Whether people can let it post for them.", default=False),
     _texts("post_logout_redirect_uris", "Where people may come back to after signing out.", kind=Kind.ADDRESSES),
     _address("backchannel_logout_uri", "Where it hears that somebody signed out."),

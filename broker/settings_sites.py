@@ -225,5 +225,5 @@ def _origin(address: str) -> tuple[str, str]:
 _AS_GIVEN: Final = (
     "name", "url", "redirect_uris", "post_logout_redirect_uris", "sector", "claims_in_id_token", "session_token",
     "pkce_required", "may_post", "run_by", "logo_uri", "policy_uri", "tos_uri", "enabled",
-    "frontchannel_logout_session_required", "jwks", "strict_jwt",
+    "frontchannel_logout_session_required", "jwks", "strict_jwt", "par_required",
 )  # fmt: skip

@@ -92,6 +92,8 @@ class Client:
     """Answer with a signed session token beside the ID token, for the sign-in kit."""
     pkce_required: bool = True
     """Off is a downgrade: possible only for a confidential client, shown wherever the site is listed."""
+    par_required: bool = False
+    """Whether its requests must have been pushed by its server (RFC 9126 §6)."""
     may_post: bool = False
     run_by: str = ""
     logo_uri: str = ""

@@ -49,6 +49,8 @@ class AuthorizationRequest:
     ui_locales: tuple[str, ...] = ()
     acr_values: tuple[str, ...] = ()
     id_token_hint: str | None = field(default=None, repr=False)
+    pushed: str | None = None
+    """Where the site's server had pushed it to, by a name that opens nothing; good for one answer (RFC 9126)."""
     claims: ClaimsRequest = NOTHING
 
     @property

@@ -26,10 +26,18 @@ from broker.domain.ports import Clock, Durable, Entropy, Sessions, Signer, UnitO
 from broker.domain.session import Session, is_live
 from broker.domain.transaction import Facts, SignInTransaction
 from broker.domain.values import ClaimName, ClientId, GrantId, ReceiptId
-from broker.errors import ConsentRequired, FormInvalid, LoginRequired, SignInRequired, UnmetAuthenticationRequirements
+from broker.errors import (
+    ConsentRequired,
+    FormInvalid,
+    InvalidRequest,
+    LoginRequired,
+    SignInRequired,
+    UnmetAuthenticationRequirements,
+)
 from broker.flows.anew import anew
 from broker.flows.answers import Answer, AnswerTo, answer, to_whom
 from broker.flows.ledger import LedgerWriter
+from broker.flows.pushed import PushedRequests
 from broker.flows.status import StatusLists
 
 
@@ -93,6 +101,7 @@ class AuthorizeFlow:
     signer: Signer
     issuer: str
     subject_key: bytes
+    pushed: PushedRequests
     statuses: StatusLists | None = None
     """Where tokens that a site checks by itself are said to have ended; `None`: nowhere."""
     states: BrowserStates | None = None
@@ -248,6 +257,8 @@ class AuthorizeFlow:
             return await self._take_back(grant, request, LoginRequired.code)
         if not await self._is_agreed(situation, claims):
             return await self._take_back(grant, request, ConsentRequired.code)
+        if request.pushed is not None and not await self.pushed.spend(request.pushed):
+            return await self._take_back(grant, request, InvalidRequest.code)
         return self.answer(to_whom(request), {"code": secret, **self._watched(request, session)})
 
     def _watched(self, request: AuthorizationRequest, session: Session) -> Mapping[str, str]:
@@ -341,6 +352,8 @@ class AuthorizeFlow:
         unit = self.durable.unit()
         self._receipt(situation, transaction, situation.to_show, (), unit, locale, denied=True)
         await unit.commit()
+        if situation.request.pushed is not None:
+            await self.pushed.spend(situation.request.pushed)
         return self.deny(situation.request)
 
     def deny(self, request: AuthorizationRequest, error: str = "access_denied") -> Answer:

@@ -25,7 +25,7 @@ from broker.web import (
 from broker.web.account import address, close, devices, profile, sites, ways
 from broker.web.call import Call
 from broker.web.guards import Guard
-from broker.web.oidc import metadata, status, tokens
+from broker.web.oidc import metadata, pushed, status, tokens
 
 Answers = Literal["page", "json"]
 
@@ -51,6 +51,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/.well-known/openid-configuration", metadata.discovery, Guard.PUBLIC, "json"),
     Route("GET", "/.well-known/oauth-authorization-server", metadata.discovery, Guard.PUBLIC, "json"),
     Route("GET", "/jwks", metadata.jwks, Guard.PUBLIC, "json"),
+    Route("POST", "/par", pushed.push, Guard.CLIENT, "json"),
     Route("POST", "/token", tokens.token, Guard.CLIENT, "json"),
     Route("GET", "/userinfo", tokens.userinfo, Guard.BEARER, "json"),
     Route("POST", "/userinfo", tokens.userinfo, Guard.BEARER, "json"),

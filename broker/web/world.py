@@ -18,6 +18,7 @@ from broker.flows.authorize import AuthorizeFlow
 from broker.flows.client_auth import ClientAuth
 from broker.flows.exchange import ExchangeFlow
 from broker.flows.posting import PostingGate
+from broker.flows.pushed import PushedRequests
 from broker.flows.release import Releaser
 from broker.flows.removal import RemovalFlow
 from broker.flows.session import SessionFlow
@@ -95,6 +96,7 @@ class World:
     sign_in: SignInFlow
     sign_up: SignUpFlow
     authorize: AuthorizeFlow
+    pushed: PushedRequests
     exchange: ExchangeFlow
     statuses: StatusLists
     states: BrowserStates | None

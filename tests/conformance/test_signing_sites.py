@@ -9,6 +9,7 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import pytest
@@ -45,7 +46,8 @@ def keyed(name: str, *lines: str) -> str:
 
 
 HASHED = signing_site("hashed", 'auth_method = "client_secret_jwt"', 'client_secret = { env = "HASHED_SECRET" }')
-SITES = keyed("keyed") + keyed("strict", "strict_jwt = true") + HASHED
+PUSHING = keyed("pushing", "strict_jwt = true", "par_required = true")
+SITES = keyed("keyed") + keyed("strict", "strict_jwt = true") + PUSHING + HASHED
 ENVIRON = {"HASHED_SECRET": site_secret("hashed"), "NODE_SECRET": site_secret("node")}
 CHALLENGED = "OAUTH_WWW_AUTHENTICATE_CHALLENGE"
 """What `openid-client` calls 401 with a challenge (RFC 6749 §5.2)."""
@@ -74,11 +76,12 @@ async def by_openid_client(town: Town, name: str, *, person: str = "ana", **opti
         told = await flow.said()
         if "authorization_url" not in told:
             return told
-        await ana.open(told["authorization_url"])
-        end = await ana.press("decision=share", tick=("offline_access",))
+        end = await ana.go(told["authorization_url"])
+        if not isinstance(end, Arrival):
+            end = await ana.press("decision=share", tick=("offline_access",))
         assert isinstance(end, Arrival)
         await flow.tell(end.url)
-        return await flow.said()
+        return await flow.said() | {"asked": told["authorization_url"]}
 
 
 @pytest.mark.parametrize(
@@ -96,6 +99,17 @@ async def test_openid_client_proves_itself_with_a_secret_that_it_never_sends(tow
     result = await by_openid_client(town, "hashed", auth="client_secret_jwt", secret=site_secret("hashed"))
     assert result["ok"] is True, result
     assert result["active"] == [True, False]
+
+
+async def test_openid_client_pushes_its_requests(town: Town) -> None:
+    """With a key, to a site whose requests are taken in no other way; the browser carries a reference alone."""
+    refused = await by_openid_client(town, "pushing", auth="private_key_jwt", key=private_jwk("ES256"), alg="ES256")
+    assert (refused["ok"], refused["step"], refused["error"]) == (False, "code", "invalid_request")
+    result = await by_openid_client(
+        town, "pushing", person="ben", auth="private_key_jwt", key=private_jwk("ES256"), alg="ES256", par=True
+    )
+    assert result["ok"] is True, result
+    assert set(parse_qs(urlsplit(result["asked"]).query)) == {"client_id", "request_uri"}
 
 
 async def test_openid_client_with_another_key_or_secret_gets_nothing(town: Town) -> None:

@@ -34,9 +34,11 @@ from broker.flows.authorize import AuthorizeFlow, Situation
 from broker.flows.exchange import ExchangeFlow
 from broker.flows.keys import KeyFlow
 from broker.flows.ledger import LedgerWriter
+from broker.flows.pushed import PushedRequests
 from broker.flows.release import Releaser
 from broker.flows.status import StatusLists
 from broker.handles import KeyedHandles
+from broker.sealing import TransactionSeal
 from broker.signing import KeyBox, make_key
 from broker.stores.memory import MemoryBrowser, MemoryDurable
 
@@ -120,7 +122,16 @@ class Op:
         self.statuses = StatusLists(
             statuses=self.durable.statuses, signer=self.box, clock=self.clock, issuer=ISSUER, key=b"l" * 32
         )
+        self.pushed = PushedRequests(
+            store=self.memory.transactions,
+            seal=TransactionSeal(b"t" * 32, self.entropy),
+            replay=self.memory.replay,
+            limits=self.memory.limits,
+            clock=self.clock,
+            entropy=self.entropy,
+        )
         self.authorize = AuthorizeFlow(
+            pushed=self.pushed,
             durable=self.durable,
             sessions=self.memory.sessions,
             ledger=self.ledger,

@@ -264,6 +264,10 @@ NAMES: Final[dict[str, tuple[str, ...]]] = {
         "prompt", "max_age", "login_hint", "idp_hint", "ui_locales", "response_mode", "request", "request_uri", "claims",
         "id_token_hint", "acr_values", "display", "resource", "registration", "sealed",
     ),
+    "/par": (
+        "client_id", "client_secret", "client_assertion", "client_assertion_type", "redirect_uri", "response_type", "scope",
+        "state", "code_challenge", "code_challenge_method", "request", "request_uri", "claims", "prompt", "response_mode",
+    ),
     "/token": (
         "grant_type", "code", "redirect_uri", "code_verifier", "refresh_token", "client_id", "client_secret", "scope",
         "resource", "client_assertion", "client_assertion_type",

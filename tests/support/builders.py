@@ -333,6 +333,7 @@ def client(**more: Any) -> Client:
         "claims_in_id_token": True,
         "session_token": True,
         "pkce_required": False,
+        "par_required": True,
         "may_post": True,
         "run_by": "The Forum Association",
         "logo_uri": "https://forum.example/logo.png",

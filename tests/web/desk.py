@@ -53,9 +53,8 @@ OFFLINE: Final = "openid profile email offline_access"
 @asynccontextmanager
 async def wide_house(folder: Path, sandboxes: Sandboxes, **more: Any) -> AsyncIterator[House]:
     """A house with five sites."""
-    async with open_house(
-        folder, sandboxes, sites=MORE_SITES, environ={"OLD_SECRET": site_secret("old")}, **more
-    ) as opened:
+    given = {"sites": MORE_SITES, "environ": {"OLD_SECRET": site_secret("old")}} | more
+    async with open_house(folder, sandboxes, **given) as opened:
         yield opened
 
 

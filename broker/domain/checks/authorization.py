@@ -88,6 +88,22 @@ def check_redirect_uri(params: Params, client: Client) -> str:
     return uri
 
 
+def check_pushed(params: Params, client: Client) -> None:
+    """A request that a site's server pushes (RFC 9126 §2.1). Raises what is to be told the server; nothing is redirected."""
+    if "request_uri" in params:
+        raise InvalidRequest(detail="request_uri pushed")
+    uri = params.get("redirect_uri", "")
+    if not redirect_matches(client, uri):
+        raise InvalidRequest(detail="redirect_uri not registered", public="The redirect_uri is not registered.")
+    read_request(params, client, uri)
+
+
+def check_way(client: Client, *, is_pushed: bool) -> None:
+    """Raises `InvalidRequest` for what a browser brought by itself if the site only pushes (RFC 9126 §6)."""
+    if client.par_required and not is_pushed:
+        raise InvalidRequest(detail="request was not pushed", public="Requests of this site have to be pushed first.")
+
+
 def _repeated(params: Params, _client: Client) -> None:
     if _REPEATED in params:
         raise InvalidRequest(detail=f"repeated: {params[_REPEATED]}")
@@ -226,7 +242,9 @@ __all__ = [
     "ProtocolError",
     "answerable_mode",
     "answerable_state",
+    "check_pushed",
     "check_redirect_uri",
+    "check_way",
     "find_client",
     "read_params",
     "read_request",

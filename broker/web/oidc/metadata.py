@@ -39,6 +39,7 @@ def build_metadata(
     document: dict[str, Any] = {
         "issuer": issuer,
         "authorization_endpoint": f"{issuer}/authorize",
+        "pushed_authorization_request_endpoint": f"{issuer}/par",
         "token_endpoint": f"{issuer}/token",
         "userinfo_endpoint": f"{issuer}/userinfo",
         "jwks_uri": f"{issuer}/jwks",
@@ -65,6 +66,7 @@ def build_metadata(
             | {str(companion) for claim, companion in COMPANIONS.items() if claim in claims}
         ),
         "claims_parameter_supported": True,
+        "require_pushed_authorization_requests": False,
         "request_parameter_supported": False,
         "request_uri_parameter_supported": False,
         "authorization_response_iss_parameter_supported": True,

@@ -376,3 +376,31 @@ def test_a_request_is_read_or_refused_and_never_breaks(extra: list[tuple[str, st
     assert request.code_challenge is not None
     assert "openid" in request.scopes <= site.scopes
     assert request.prompt <= checks.PROMPTS
+
+
+# --- pushed requests ----------------------------------------------------------------------------------
+
+
+def params_of(**changes: str | None) -> checks.Params:
+    return checks.read_params([(name, value) for name, value in (GOOD | changes).items() if value is not None])
+
+
+def test_a_pushed_request_is_checked_like_one_that_a_browser_brings() -> None:
+    """RFC 9126 §2.1: the same checks, told to the server; and a reference is never pushed itself."""
+    checks.check_pushed(params_of(), SITE)
+    with pytest.raises(InvalidRequest, match="request_uri pushed"):
+        checks.check_pushed(params_of(request_uri="urn:ietf:params:oauth:request_uri:x"), SITE)
+    for uri in ("https://evil.test/cb", None):
+        with pytest.raises(InvalidRequest, match="redirect_uri not registered"):
+            checks.check_pushed(params_of(redirect_uri=uri), SITE)
+    with pytest.raises(UnsupportedResponseType):
+        checks.check_pushed(params_of(response_type="token"), SITE)
+
+
+def test_a_site_that_pushes_only_is_asked_in_no_other_way() -> None:
+    """RFC 9126 §6."""
+    free, strict = replace(SITE, par_required=False), replace(SITE, par_required=True)
+    checks.check_way(free, is_pushed=False)
+    checks.check_way(strict, is_pushed=True)
+    with pytest.raises(InvalidRequest, match="not pushed"):
+        checks.check_way(strict, is_pushed=False)

@@ -63,6 +63,7 @@ async def test_every_endpoint_that_is_listed_is_there(house: House) -> None:
     }
     assert set(places) == {
         "authorization_endpoint",
+        "pushed_authorization_request_endpoint",
         "token_endpoint",
         "userinfo_endpoint",
         "introspection_endpoint",
@@ -111,6 +112,7 @@ async def test_what_is_listed_is_what_a_relying_party_needs(house: House) -> Non
     assert told["claims_parameter_supported"] is True
     assert told["request_parameter_supported"] is False
     assert told["request_uri_parameter_supported"] is False
+    assert told["require_pushed_authorization_requests"] is False  # each site's own matter
     assert "none" not in told["introspection_endpoint_auth_methods_supported"]
     assert {"registration_endpoint", "check_session_iframe", "device_authorization_endpoint"}.isdisjoint(told)
 
