@@ -18,7 +18,6 @@ from broker.errors import UpstreamError
 from broker.locator import Path as Key
 from broker.settings_reader import Reader
 from broker.settings_schema import SITES
-from broker.verification import read_set
 
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 SECRET_LEAST: Final = 24
@@ -211,6 +210,8 @@ class _Sites:
 
 def _are_public_keys(document: Mapping[str, Any]) -> bool:
     """Whether each key of a JWK set can be used, and is nobody's secret."""
+    from broker.verification import read_set  # for this alone: the server's parent reads the settings and stays small
+
     try:
         return len(read_set(document)) == len(document["keys"])
     except UpstreamError:
