@@ -91,6 +91,8 @@ async def test_every_protocol_endpoint_is_listed(house: House) -> None:
         "/.well-known/openid-configuration",
         "/.well-known/oauth-authorization-server",
         "/status/{list}",  # each token says where its own is
+        "/hooks/{provider}/deauthorize",  # a provider calls these, no site
+        "/hooks/{provider}/deletion",
     }
     assert answering - elsewhere <= listed
 
