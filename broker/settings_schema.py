@@ -299,6 +299,12 @@ PROVIDER: Final = (
     _texts("algorithms", "Signatures that are accepted.", ("RS256", "ES256")),
     _texts("trusted_audiences", "Audiences of ID tokens that are accepted beside our own."),
     Option(name="pkce", kind=Kind.FLAG, doc="Whether PKCE is used. Nothing: as the kind of provider has it."),
+    Option(
+        name="response_mode",
+        kind=Kind.CHOICE,
+        choices=("query", "form_post"),
+        doc="How its answer comes: in the address, or as a form. Nothing: as the provider does by itself.",
+    ),
     _flag("trusts_email", "Whether its word that an address is verified counts.", default=False),
     _texts("acr_values", "Levels of authentication (acr) that its word counts for. Sites may ask for them; others are not passed on."),
     _flag("can_force_fresh", "Whether it checks the person anew when asked to.", default=True),

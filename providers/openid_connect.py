@@ -212,6 +212,7 @@ def build_sign_in_url(preset: Preset, endpoint: str, attempt: Attempt) -> str:
         max_age=str(int(FRESH.total_seconds())) if fresh else None,
         login_hint=attempt.login_hint,
         ui_locales=" ".join(attempt.ui_locales) or None,
+        response_mode=preset.response_mode,
         acr_values=" ".join(acr for acr in attempt.acr_values if acr in preset.acr_values) or None,
     )
 
@@ -231,6 +232,9 @@ def read_metadata(preset: Preset, raw: Mapping[str, Any]) -> Metadata:
         )  # who names a token address knows of a code flow not told here
     if isinstance(methods, list) and methods and "S256" not in methods and preset.pkce is not False:
         raise UpstreamInvalid("discovery_pkce")
+    modes = raw.get("response_modes_supported")
+    if preset.response_mode and isinstance(modes, list) and preset.response_mode not in modes:
+        raise UpstreamInvalid("discovery_response_modes")
     return Metadata(
         authorization=_needed(preset, raw, "authorization", "authorization_endpoint"),
         token=_needed(preset, raw, "token", "token_endpoint"),

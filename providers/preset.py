@@ -21,6 +21,7 @@ ALGORITHMS: Final = ("RS256", "ES256", "PS256", "RS384", "RS512", "ES384", "PS38
 DEFAULT_ALGORITHMS: Final = ("RS256", "ES256")
 AUTH_METHODS: Final = ("client_secret_basic", "client_secret_post", "none")
 STATES: Final = ("on", "off")
+RESPONSE_MODES: Final = ("query", "form_post")
 NAMELESS: Final = frozenset({"openid2", "steam"})
 """Kinds that know us by our address: OpenID 2.0 has neither client ids nor client secrets."""
 ENDPOINTS: Final = (
@@ -84,6 +85,8 @@ class Preset:
     """Whether PKCE is used; `None`: as the kind of provider has it."""
     trusts_email: bool = False
     """Whether this provider's word that an address is verified counts."""
+    response_mode: str | None = None
+    """How its answer travels (OAuth 2.0 Multiple Response Types §2.1, Form Post Response Mode); `None`: not said."""
     acr_values: tuple[str, ...] = ()
     """Authentication context classes that this provider's word counts for."""
     can_force_fresh: bool = True
@@ -159,7 +162,11 @@ class _Reader:
             self._keep(out, key, self.text(key))
         for key in ("issuer", "privacy_policy_url"):
             self._keep(out, key, self.address(key))
-        for key, allowed in (("token_endpoint_auth_method", AUTH_METHODS), ("state", STATES)):
+        for key, allowed in (
+            ("token_endpoint_auth_method", AUTH_METHODS),
+            ("state", STATES),
+            ("response_mode", RESPONSE_MODES),
+        ):
             self._keep(out, key, self.choice(key, allowed))
         for key in ("pkce", "trusts_email", "can_force_fresh", "sandbox"):
             self._keep(out, key, self.truth(key))

@@ -17,22 +17,20 @@ from broker.domain.checks.authorization import (
     read_request,
 )
 from broker.domain.transaction import Step, next_step, without_pages
-from broker.errors import InvalidRequest
 from broker.flows.answers import AnswerTo
 from broker.flows.pushed import PREFIX
 from broker.web.call import Call, see_other
-from broker.web.forms import FORM, MAX_BODY, parse_pairs, read_body
+from broker.web.forms import parse_pairs
+from broker.web.posted import as_get, query_of
 from broker.web.steps import hold, new_transaction, send, step_url, with_transaction
 
 SEALED = "authorization request"
-POSTED_FOR = 60
-"""Seconds a POSTed request may take to come back as our own GET."""
 
 
 async def authorize(call: Call) -> Response:
     """Answer at once if everything is settled; else start a sign-in transaction at its first step."""
     world = call.world
-    params: Mapping[str, str] = read_params(parse_pairs(_query(call)))
+    params: Mapping[str, str] = read_params(parse_pairs(query_of(call, SEALED)))
     client = find_client(params, world.clients)
     call.client, pushed = client, None
     if params.get("request_uri", "").startswith(PREFIX):
@@ -57,18 +55,4 @@ async def authorize(call: Call) -> Response:
 
 async def authorize_post(call: Call) -> Response:
     """A POSTed request comes without our Lax cookie: it goes on as a GET of our own, sealed (decision 5)."""
-    if call.request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
-        raise InvalidRequest(detail="content type is not a form")
-    body = (await read_body(call.request, MAX_BODY // 8)).decode("ascii", "replace")
-    stamp = int(call.world.clock.now().timestamp())
-    return see_other(f"/authorize?sealed={call.world.box.seal_text(f'{stamp} {body}', SEALED)}")
-
-
-def _query(call: Call) -> str:
-    sealed = call.request.query_params.get("sealed")
-    if sealed is None:
-        return call.request.url.query
-    stamp, _, query = (call.world.box.open_text(sealed, SEALED) or "0 ").partition(" ")
-    if call.world.clock.now().timestamp() - int(stamp) > POSTED_FOR:
-        raise InvalidRequest(detail="posted request took too long")
-    return query
+    return await as_get(call, SEALED)

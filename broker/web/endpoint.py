@@ -24,7 +24,7 @@ Handler = Callable[[Call], Awaitable[Response]]
 def endpoint(route: Route) -> Callable[[Request], Awaitable[Response]]:
     """The Starlette endpoint of one row of the table. The world is there once the application has started."""
     guard = GUARDS[route.guard]
-    is_callback = route.name == "callback"
+    is_callback = route.path.startswith("/callback/")
     is_page = route.answers == "page"
 
     async def serve(request: Request) -> Response:

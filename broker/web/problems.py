@@ -73,7 +73,7 @@ def _unexpected(error: Exception) -> BrokerError:
     return ServerFault(detail=type(error).__name__)
 
 
-_NOT_TO_COME_BACK_TO = frozenset({"callback", "step_up"})
+_NOT_TO_COME_BACK_TO = frozenset({"callback", "callback_post", "step_up"})
 """A provider's answer is good once, and a sign-in makes a second one needless."""
 
 

@@ -24,6 +24,7 @@ from broker.web import views
 from broker.web.call import Call, see_other
 from broker.web.forms import is_local_path, parse_pairs
 from broker.web.guards import open_transaction
+from broker.web.posted import as_get, query_of
 from broker.web.posting import allowed_there, posting_scopes, refused_there
 from broker.web.steps import (
     go_on,
@@ -125,7 +126,7 @@ async def depart(call: Call, carried: Carried, provider: ProviderId, *, ask_agai
 async def callback(call: Call) -> Response:
     """The provider sends the browser back (one address per provider)."""
     world, provider = call.world, ProviderId(call.request.path_params["provider"])
-    pairs = parse_pairs(call.request.url.query)
+    pairs = parse_pairs(query_of(call, _answer_of(provider)))
     params = dict(pairs)
     if len(params) != len(pairs):
         raise BadRequest(detail="parameter repeated in callback")
@@ -160,6 +161,18 @@ async def callback(call: Call) -> Response:
             return without_transaction(call, see_other("/me/ways?done=added"), transaction)
         case PostingAllowed():
             return await allowed_there(call, carried, outcome)
+
+
+async def callback_post(call: Call) -> Response:
+    """A provider that answers with a form (OAuth 2.0 Form Post Response Mode): as if it had sent the browser itself."""
+    provider = ProviderId(call.request.path_params["provider"])
+    call.world.sign_in.provider(provider)
+    return await as_get(call, _answer_of(provider))
+
+
+def _answer_of(provider: ProviderId) -> str:
+    """What is sealed for one provider's address opens at no other's."""
+    return f"answer of {provider}"
 
 
 async def signed_in(call: Call, carried: Carried, outcome: SignedIn) -> Response:

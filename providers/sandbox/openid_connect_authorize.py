@@ -12,6 +12,7 @@ from providers.sandbox.openid_connect_faults import claims_of
 from providers.sandbox.openid_connect_state import (
     ACR_VALUES,
     POSTING_SCOPE,
+    RESPONSE_MODES,
     SCOPES,
     Client,
     Code,
@@ -56,8 +57,8 @@ def _problem(sandbox: Sandbox, client: Client, params: dict[str, str]) -> tuple[
     prompts = set(params.get("prompt", "").split())
     if params.get("response_type") != "code":
         return "unsupported_response_type", "Only code is offered."
-    if params.get("response_mode", "query") != "query" or "request" in params or "request_uri" in params:
-        return "invalid_request", "Only plain query requests are offered."
+    if params.get("response_mode", "query") not in RESPONSE_MODES or "request" in params or "request_uri" in params:
+        return "invalid_request", "Only plain requests are offered, answered by query or form_post."
     if not scopes & {"openid", POSTING_SCOPE} or scopes - set(SCOPES):
         return "invalid_scope", "Ask for openid, profile, email or write:statuses."
     if params.get("code_challenge_method", "S256") != "S256" or len(params.get("code_challenge", "x" * 43)) != 43:
@@ -199,6 +200,8 @@ def answer(request: Request, params: dict[str, str], found: list[tuple[str, str]
     source = [("iss", "https://evil.test" if sandbox.faults.has("response-iss-wrong") else issuer)]
     if sandbox.faults.has("response-iss-missing"):
         source = []
+    if params.get("response_mode") == "form_post":
+        return web.post_back(params["redirect_uri"], [*found, *state, *source], label=LABEL)
     return web.redirect(params["redirect_uri"], [*found, *state, *source])
 
 

@@ -16,6 +16,7 @@ from providers.sandbox.web import RequestLog
 CODE_LIFETIME = 300  # seconds
 TOKEN_LIFETIME = 3600  # seconds
 POSTING_SCOPE = "write:statuses"
+RESPONSE_MODES = ("query", "form_post")
 SCOPES = ("openid", "profile", "email", POSTING_SCOPE)
 
 

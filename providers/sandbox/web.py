@@ -69,6 +69,14 @@ def page(name: str, *, status: int = 200, **values: object) -> HTMLResponse:
     return HTMLResponse(_PAGES.get_template(name).render(**values), status_code=status, headers=_PAGE_HEADERS)
 
 
+def post_back(url: str, params: Iterable[tuple[str, str]], *, label: str) -> HTMLResponse:
+    """A form that takes the answer to `url` (OAuth 2.0 Form Post Response Mode); a person sends it, without a script."""
+    host = urlsplit(url).netloc
+    return page(
+        "post_back.html", label=label, title="Back to where you came from", action=url, host=host, fields=params
+    )
+
+
 def privacy_page(label: str) -> HTMLResponse:
     """What a sandbox keeps: the page its privacy address leads to."""
     return page(

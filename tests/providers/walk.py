@@ -5,10 +5,15 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import re
+from html import unescape
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from providers.preset import is_posting_scope
+
+
+_HIDDEN = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)">')
 
 
 def _fetch(method: str, url: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
@@ -25,6 +30,8 @@ def _fetch(method: str, url: str, body: bytes | None, headers: dict[str, str]) -
 async def come_back(url: str) -> dict[str, str]:
     """Follow one address without redirects; the parameters the provider sends the browser back with."""
     status, headers, body = await asyncio.to_thread(_fetch, "GET", url, None, {})
+    if status == 200 and b'method="post"' in body:  # form_post: the person's press sends it to us
+        return {unescape(name): unescape(value) for name, value in _HIDDEN.findall(body.decode())}
     assert status in {302, 303}, f"the provider showed a page: {status} {body[:300]!r}"
     return dict(parse_qsl(urlsplit(headers["location"]).query, keep_blank_values=True))
 
