@@ -8,7 +8,7 @@ import os
 import random as chance
 import shutil
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,8 +20,8 @@ from tests.serve.rig import HOST, Folder, Server, starter, token_headers
 
 from broker.chance import SystemClock
 from broker.domain.ports import Durable
-from broker.settings import load_settings
-from broker.stores import open_stores
+from broker.settings import Settings, load_settings
+from broker.stores import Stores, open_stores
 
 LOST: Final = (Broken, OSError, EOFError, TimeoutError)
 DIES_WITHIN: Final = 0.03
@@ -33,26 +33,37 @@ class Arena:
     """What a round needs."""
 
     servers: tuple[Server, Server]
-    durable: Durable
+    stores: Stores
+    settings: Settings
     takers: tuple[tuple[Connections, str], ...]
     """A connection of its own for each taker, and whose address it calls: one server and the other in turn."""
     clock: SystemClock = field(default_factory=SystemClock)
     _kills: int = 0
 
+    @property
+    def durable(self) -> Durable:
+        return self.stores.durable
+
     async def post(self, taker: int, path: str, form: Mapping[str, str]) -> Answer | None:
         """The forum's request as that taker; `None` if no whole answer came, as when the server died."""
+        return await self._send(taker, "POST", path, token_headers(), urlencode(form).encode())
+
+    async def get(self, taker: int, path: str, cookie: str) -> Answer | None:
+        """A browser's request as that taker; `None` as with `post`."""
+        return await self._send(taker, "GET", path, {"Cookie": cookie, "X-Forwarded-Proto": "https"}, b"")
+
+    async def _send(self, taker: int, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer | None:
         connections, netloc = self.takers[taker % len(self.takers)]
-        body = urlencode(form).encode()
-        lines = [f"POST {path} HTTP/1.1", f"Host: {HOST}", f"Content-Length: {len(body)}"]
-        lines += [f"{name}: {value}" for name, value in token_headers().items()]
+        lines = [f"{method} {path} HTTP/1.1", f"Host: {HOST}", f"Content-Length: {len(body)}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
         try:
             return await connections.send(netloc, path, ("\r\n".join(lines) + "\r\n\r\n").encode() + body)
         except LOST:
             return None
 
-    async def at_once(self, path: str, form: Mapping[str, str], *, kills: bool = False) -> list[Answer | None]:
+    async def at_once(self, ask: Callable[[int], Awaitable[Answer | None]], *, kills: bool) -> list[Answer | None]:
         """Every taker's answer to the same request, sent together; `kills`: while one server dies."""
-        work = [asyncio.ensure_future(self.post(taker, path, form)) for taker in range(len(self.takers))]
+        work = [asyncio.ensure_future(ask(taker)) for taker in range(len(self.takers))]
         if kills:
             await asyncio.sleep(chance.uniform(0, DIES_WITHIN))
             self.kill()
@@ -85,12 +96,13 @@ async def open_arena(folder: Path, *, database_url: str, redis_url: str | None, 
         shutil.copy(first.path / "master.key", second.path / "master.key")
         two = start_second(more=more)
         clock = SystemClock()
-        key = load_settings(first.path, {}).broker.master_key_bytes
+        settings = load_settings(first.path, {})
+        key = settings.broker.master_key_bytes
         stores = await open_stores(database_url=database_url, redis_url=redis_url, master_key=key, clock=clock)
         ports = (first.port, second.port)
         takers = tuple((Connections(), f"127.0.0.1:{ports[number % 2]}") for number in range(many))
         try:
-            yield Arena((one, two), stores.durable, takers, clock)
+            yield Arena((one, two), stores, settings, takers, clock)
         finally:
             for connections, _ in takers:
                 connections.close()

@@ -14,18 +14,33 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final, Protocol
 
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from starlette.responses import Response
 from tests.bench.client import Answer
 from tests.races.arena import Arena
-from tests.support.builders import account, code, grant
+from tests.support.builders import account, code, grant, link, receipt
 
+from broker.chance import SystemEntropy
 from broker.domain.account import AccountStatus
 from broker.domain.claims import NAME
 from broker.domain.grant import OFFLINE_ACCESS
-from broker.domain.values import Scope
+from broker.domain.policy import notice_version
+from broker.domain.values import AccountId, ClientId, IdentityKey, ProviderId, Scope
+from broker.flows.session import SessionFlow
+from broker.web.cookies import Cookies
 
+FORUM: Final = ClientId("forum")
 REDIRECT: Final = "https://forum.test/callback"
 VERIFIER: Final = "v" * 64
 CHALLENGE: Final = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
+REQUEST: Final[Mapping[str, str]] = {
+    "scope": "openid profile",
+    "redirect_uri": REDIRECT,
+    "state": "s",
+    "code_challenge": CHALLENGE,
+    "code_challenge_method": "S256",
+}
 DAY: Final = timedelta(days=1)
 
 
@@ -103,7 +118,7 @@ class Redemption:
 
     async def race(self, arena: Arena, *, kills: bool) -> int:
         form = redemption(await lay_code(arena))
-        good = sort(await arena.at_once("/token", form, kills=kills))
+        good = sort(await arena.at_once(lambda taker: arena.post(taker, "/token", form), kills=kills))
         if kills:
             arena.wait_until_whole()
         assert len(good) <= 1, "one code was redeemed twice"
@@ -123,7 +138,7 @@ class Rotation:
     async def race(self, arena: Arena, *, kills: bool) -> int:
         first = json.loads((await surely(arena, "/token", redemption(await lay_code(arena)))).body)
         form = refreshing(first["refresh_token"])
-        good = sort(await arena.at_once("/token", form, kills=kills))
+        good = sort(await arena.at_once(lambda taker: arena.post(taker, "/token", form), kills=kills))
         if kills:
             arena.wait_until_whole()
         for _ in range(2 if kills else 0):  # what was lost may have been the first step, its retry, or nothing
@@ -137,4 +152,85 @@ class Rotation:
         return len(good)
 
 
-KINDS: Final[Mapping[str, Kind]] = {"code": Redemption(), "refresh": Rotation()}
+class Pushed:
+    """One pushed request of somebody signed in who agreed before: it leads to one answer (RFC 9126 §4, catalogue 53)."""
+
+    async def race(self, arena: Arena, *, kills: bool) -> int:
+        who, cookie = await lay_session(arena)
+        answer = await surely(arena, "/par", {"response_type": "code", **REQUEST})
+        assert answer.status == 201, answer.text
+        asked = {"client_id": FORUM, "request_uri": json.loads(answer.body)["request_uri"]}
+        path = f"/authorize?{urlencode(asked)}"
+        codes = found_codes(await arena.at_once(lambda taker: arena.get(taker, path, cookie), kills=kills))
+        if kills:
+            arena.wait_until_whole()
+        assert len(codes) <= 1, "one pushed request led to two codes"
+        assert not found_codes([await arena.get(0, path, cookie)]) or (kills and not codes)
+        for secret in codes:
+            tokens = await surely(arena, "/token", redemption(secret))
+            assert tokens.status == 200, tokens.text
+        if not kills:  # whom the server's death stopped may have written a code that nobody was given
+            live = [one for one in await arena.durable.grants.of_account(who) if one.revoked_at is None]
+            assert len(live) == len(codes), "an answer that was not given left something behind"
+        return len(codes)
+
+
+async def lay_session(arena: Arena) -> tuple[AccountId, str]:
+    """Somebody new who is signed in and has agreed to what the forum asks: their account and their browser's cookie."""
+    now, settings = arena.clock.now(), arena.settings
+    forum = settings.clients[FORUM]
+    key = IdentityKey(issuer="https://idp.test", subject=secrets.token_hex(12))
+    who = account(
+        secrets.token_hex(12),
+        status=AccountStatus.ACTIVE,
+        agreed_notice=notice_version(settings.policies, now.date()),
+    )
+    unit = arena.durable.unit()
+    unit.add_account(who)
+    unit.add_link(link(who, provider=ProviderId("idp"), key=key))
+    unit.append_receipt(
+        receipt(
+            who.id,
+            counterparty=str(FORUM),
+            shown=tuple(ask.claim for ask in forum.asks),
+            accepted=tuple(ask.claim for ask in forum.asks),
+            refused=(),
+            versions={ask.claim: ask.version for ask in forum.asks},
+            counterparty_version=forum.version,
+            decided_at=now,
+            withdraws=None,
+        )
+    )
+    await unit.commit()
+    sessions = SessionFlow(
+        durable=arena.durable,
+        sessions=arena.stores.memory.sessions,
+        clients=settings.clients,
+        clock=arena.clock,
+        entropy=SystemEntropy(),
+    )
+    started = await sessions.start(
+        account=who.id,
+        provider=ProviderId("idp"),
+        key=key,
+        auth_time=now,
+        amr=("fed",),
+        acr=None,
+        user_agent="",
+        replaces=None,
+    )
+    cookies, response = Cookies(key=arena.stores.derive("cookies"), secure=True, port=None), Response()
+    cookies.set_session(response, started.secret)
+    return who.id, response.headers["set-cookie"].partition(";")[0]
+
+
+def found_codes(answers: list[Answer | None]) -> list[str]:
+    """The codes that browsers were sent off with; every other answer that came must be a refusal."""
+    queries = [dict(parse_qsl(urlsplit(one.header("location")).query)) for one in answers if one and one.status == 303]
+    pages = {one.status for one in answers if one is not None and one.status != 303}
+    assert pages <= {410}, pages  # over: its answer was given
+    assert {query.get("error", "none") for query in queries if "code" not in query} <= {"invalid_request"}, queries
+    return [query["code"] for query in queries if "code" in query]
+
+
+KINDS: Final[Mapping[str, Kind]] = {"code": Redemption(), "refresh": Rotation(), "pushed": Pushed()}
