@@ -31,6 +31,7 @@ from broker.flows.address import AddressFlow
 from broker.flows.authorize import AuthorizeFlow
 from broker.flows.client_auth import ClientAuth
 from broker.flows.exchange import ExchangeFlow
+from broker.flows.gate import GateFlow
 from broker.flows.keys import KeyFlow
 from broker.flows.ledger import LedgerWriter
 from broker.flows.letters import LetterWriter
@@ -250,6 +251,29 @@ def _compose(
     states = BrowserStates(key=stores.derive("browser states")) if settings.broker.session_management else None
     locales = tuple(settings.broker.locales)
     claims = frozenset(str(ask.claim) for client in settings.clients.values() for ask in client.asks)
+    exchange = ExchangeFlow(
+        durable=durable,
+        releaser=releaser,
+        ledger=ledger,
+        signer=key_box,
+        handles=handles,
+        clock=clock,
+        entropy=entropy,
+        issuer=issuer,
+    )
+    gate = GateFlow(
+        durable=durable,
+        exchange=exchange,
+        releaser=releaser,
+        ledger=ledger,
+        handles=handles,
+        signer=key_box,
+        seal=box.seal,
+        clients=settings.clients,
+        clock=clock,
+        entropy=entropy,
+        issuer=issuer,
+    )
     world = World(
         settings=settings,
         durable=durable,
@@ -264,6 +288,7 @@ def _compose(
             port=urlsplit(issuer).port,
             asks_age=settings.age is not None,
             keeps_state=states is not None,
+            has_gates=any(client.forward_auth for client in settings.clients.values()),
         ),
         headers=SecurityHeaders(secure=settings.broker.secure),
         renderer=_renderer(settings),
@@ -325,16 +350,8 @@ def _compose(
         pushed=pushed,
         statuses=statuses,
         states=states,
-        exchange=ExchangeFlow(
-            durable=durable,
-            releaser=releaser,
-            ledger=ledger,
-            signer=key_box,
-            handles=handles,
-            clock=clock,
-            entropy=entropy,
-            issuer=issuer,
-        ),
+        exchange=exchange,
+        gate=gate,
         releaser=releaser,
         account=account,
         address=address,

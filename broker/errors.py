@@ -210,6 +210,14 @@ class WrongBrowser(InteractionError):
     public = "We could not be sure this sign-in was yours, so we stopped."
 
 
+class NotLetIn(InteractionError):
+    """A site behind a proxy lets in only people it knows."""
+
+    code = "not_let_in"
+    status = 403
+    public = "You did not share what the site needs to let you in."
+
+
 class CookiesOff(InteractionError):
     code = "cookies_off"
     status = 400

@@ -1,4 +1,4 @@
-"""Access and refresh tokens: text that carries what it stands for, under a key, and is stored nowhere.
+"""Access and refresh tokens, and what opens a host behind a proxy: text that carries what it stands for, under a key, and is stored nowhere.
 
 An access token costs no write to issue and one keyed digest to recognise; whether it still counts is asked of its
 grant. A refresh token is computed from its family and generation, so that a lost answer can be given again (decision
@@ -17,6 +17,7 @@ from broker.domain.values import GrantId
 
 _ACCESS = "dwa_"
 _REFRESH = "dwr_"
+_ENTRY = "dwe_"
 _MAC = 24
 _MAX = 1024
 
@@ -60,6 +61,15 @@ class KeyedHandles:
             return None
         family, _, generation = body.partition(" ")
         return family, int(generation, 16)
+
+    def entry(self, grant: GrantId) -> str:
+        """`dwe_…`: the grant, and a keyed digest over it."""
+        return self._pack(_ENTRY, grant)
+
+    def read_entry(self, text: str) -> GrantId | None:
+        """The grant, if we made it; `None` otherwise."""
+        body = self._unpack(_ENTRY, text)
+        return GrantId(body) if body is not None else None
 
     def _mac(self, kind: str, body: bytes) -> bytes:
         return hmac.digest(self._key, kind.encode() + body, hashlib.sha256)[:_MAC]

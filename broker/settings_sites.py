@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from broker.domain.browser_state import origin_of
 from broker.domain.claims import LOCALE, PREFERRED_USERNAME, SCOPES, ZONEINFO
 from broker.domain.client import AskedClaim, AuthMethod, Client, SigningAlgorithm, SubjectType
+from broker.domain.gate import CALLBACK
 from broker.domain.policy import FieldPolicy, Use
 from broker.domain.values import ClaimName, ClientId, Scope, Secret
 from broker.errors import UpstreamError
@@ -66,6 +68,7 @@ class _Sites:
         self._sector(key, table)
         self._frame(key, table)
         self._scopes(key, table["scopes"])
+        self._gate(key, table)
         self.clients[ClientId(name)] = Client(
             client_id=ClientId(name),
             auth_method=AuthMethod(table["auth_method"]),
@@ -188,6 +191,29 @@ class _Sites:
                 "Use an address of the site itself.",
             )
 
+    def _gate(self, key: Key, table: dict[str, Any]) -> None:
+        """What a site behind a proxy must have, so that everybody there has a name that is theirs for good."""
+        if not table["forward_auth"]:
+            return
+        callback = f"{origin_of(table['url'])}{CALLBACK}"
+        if callback not in table["redirect_uris"]:
+            self.draft.problem(
+                (*key, "redirect_uris"),
+                "do not hold the address where the proxy's sign-in arrives.",
+                f'Add "{callback}".',
+            )
+        name = table["asks"].get(PREFERRED_USERNAME)
+        if name is not None and name["use"] != "needed":
+            self.draft.problem(
+                (*key, "asks", str(PREFERRED_USERNAME), "use"),
+                "Remote-User would be a user name for some people and missing for others.",
+                'Write use = "needed", or do not ask for it: Remote-User is a private number then.',
+            )
+        if table["par_required"]:
+            self.draft.problem(
+                (*key, "par_required"), "A site behind a proxy pushes no requests.", "Remove the one or the other."
+            )
+
     def _scopes(self, key: Key, scopes: tuple[str, ...]) -> None:
         known = tuple(str(scope) for scope in SCOPES)
         self.reader.unknown((*key, "scopes"), dict.fromkeys(scopes), known)
@@ -225,6 +251,6 @@ def _origin(address: str) -> tuple[str, str]:
 
 _AS_GIVEN: Final = (
     "name", "url", "redirect_uris", "post_logout_redirect_uris", "sector", "claims_in_id_token", "session_token",
-    "pkce_required", "may_post", "run_by", "logo_uri", "policy_uri", "tos_uri", "enabled",
+    "pkce_required", "forward_auth", "may_post", "run_by", "logo_uri", "policy_uri", "tos_uri", "enabled",
     "frontchannel_logout_session_required", "jwks", "strict_jwt", "par_required",
 )  # fmt: skip

@@ -94,6 +94,8 @@ class Client:
     """Off is a downgrade: possible only for a confidential client, shown wherever the site is listed."""
     par_required: bool = False
     """Whether its requests must have been pushed by its server (RFC 9126 §6)."""
+    forward_auth: bool = False
+    """Whether a proxy asks for each of its requests who sends it."""
     may_post: bool = False
     run_by: str = ""
     logo_uri: str = ""

@@ -28,6 +28,7 @@ class Via(StrEnum):
     USERINFO = "userinfo"
     SESSION_TOKEN = "session_token"
     INTROSPECTION = "introspection"
+    FORWARD_AUTH = "forward_auth"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

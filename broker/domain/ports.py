@@ -480,6 +480,13 @@ class Handles(Protocol):
 
     def refresh_token(self, family_id: str, generation: int) -> str: ...
     def read_refresh_token(self, token: str) -> tuple[str, int] | None: ...
+    def entry(self, grant: GrantId) -> str:
+        """What a browser shows at a host behind a proxy; it is good while its grant is."""
+        ...
+
+    def read_entry(self, text: str) -> GrantId | None:
+        """`None` unless we made it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

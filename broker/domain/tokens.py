@@ -17,11 +17,14 @@ from broker.domain.status import status_claim
 from broker.domain.values import AccountId, ClientId, GrantId
 
 LOGOUT_TOKEN_LIFETIME: Final = timedelta(minutes=2)
+ASSERTION_LIFETIME: Final = timedelta(seconds=60)
 BACKCHANNEL_EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
 
 ID_TOKEN_TYPE: Final = "JWT"
 SESSION_TOKEN_TYPE: Final = "session+jwt"
 LOGOUT_TOKEN_TYPE: Final = "logout+jwt"
+ASSERTION_TYPE: Final = "fwd+jwt"
+"""What a proxy hands on for one request."""
 
 
 def subject_for(account: AccountId, client: Client, key: bytes) -> str:
@@ -58,6 +61,11 @@ def session_token(disclosure: Disclosure, *, issuer: str, sid: str, token_id: st
     payload = _about_sign_in(disclosure, issuer=issuer, sid=sid, lifetime=SESSION_TOKEN_LIFETIME)
     payload["jti"] = f"{disclosure.grant.id}.{token_id}"
     return payload | status_claim(disclosure.grant, issuer)
+
+
+def login_assertion(disclosure: Disclosure, *, issuer: str, sid: str) -> dict[str, Any]:
+    """The claims of the assertion beside a proxy's headers: for this one request, and checked by the site if it can."""
+    return _about_sign_in(disclosure, issuer=issuer, sid=sid, lifetime=ASSERTION_LIFETIME)
 
 
 def read_session_token(claims: Mapping[str, Any]) -> AccessToken:

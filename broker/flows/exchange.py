@@ -24,6 +24,7 @@ from broker.domain.grant import (
     SESSION_TOKEN_LIFETIME,
     AlreadyRedeemed,
     Grant,
+    Redeemed,
     RefreshFamily,
     Reused,
     is_standing,
@@ -58,7 +59,8 @@ class ExchangeFlow:
             raise InvalidRequest(detail="grant_type missing")
         raise UnsupportedGrantType(detail="grant_type")
 
-    async def _code(self, client: Client, params: Params) -> Mapping[str, Any]:
+    async def redeem(self, client: Client, params: Params) -> Redeemed:
+        """Use a code up, then check that this client may have what it stands for. Raises `InvalidGrant`."""
         secret = params.get("code")
         if secret is None:
             raise InvalidRequest(detail="code missing")
@@ -71,8 +73,12 @@ class ExchangeFlow:
             unit.revoke_grant(outcome.grant, now)
             await unit.commit()
             raise InvalidGrant(detail="code used before: grant revoked")
-        code, grant = outcome.code, outcome.grant
-        check_code(code, grant, client, params, now)
+        check_code(outcome.code, outcome.grant, client, params, now)
+        return outcome
+
+    async def _code(self, client: Client, params: Params) -> Mapping[str, Any]:
+        redeemed = await self.redeem(client, params)
+        code, grant = redeemed.code, redeemed.grant
         unit = self.durable.unit()
         prepared = await self._prepare(grant, client, unit)
         family = self._new_family(grant, client)

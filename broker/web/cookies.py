@@ -9,6 +9,7 @@ from itsdangerous import BadSignature, Signer, TimestampSigner
 from starlette.requests import Request
 from starlette.responses import Response
 
+from broker.domain.values import ClientId
 from broker.flows.transactions import OVER
 
 MAX_TRANSACTIONS: Final = 4
@@ -34,9 +35,16 @@ class Cookies:
     """
 
     def __init__(
-        self, *, key: bytes, secure: bool, port: int | None, asks_age: bool = False, keeps_state: bool = False
+        self,
+        *,
+        key: bytes,
+        secure: bool,
+        port: int | None,
+        asks_age: bool = False,
+        keeps_state: bool = False,
+        has_gates: bool = False,
     ) -> None:
-        self._secure, self._asks_age, self._keeps_state = secure, asks_age, keeps_state
+        self._secure, self._asks_age, self._keeps_state, self._has_gates = secure, asks_age, keeps_state, has_gates
         prefix = "__Host-doorward" if secure else f"doorward{port or ''}"
         self.session_name: Final = f"{prefix}_session"
         self.last_name: Final = f"{prefix}_last"
@@ -44,6 +52,8 @@ class Cookies:
         self.age_name: Final = f"{prefix}_age"
         self.state_name: Final = f"{prefix}_state"
         self.transaction_prefix: Final = f"{prefix}_tx_"
+        self.entry_prefix: Final = f"{prefix}_at_"
+        self.handover_prefix: Final = f"{prefix}_to_"
         self._signer = Signer(key, salt="doorward.cookie")
         self._stamper = TimestampSigner(key, salt="doorward.csrf")
 
@@ -69,6 +79,7 @@ class Cookies:
             ),
             *((self._age_notice(),) if self._asks_age else ()),
             *((self._state_notice(),) if self._keeps_state else ()),
+            *(self._gate_notices() if self._has_gates else ()),
         )
 
     def _age_notice(self) -> CookieNotice:
@@ -83,6 +94,20 @@ class Cookies:
             name=self.state_name,
             purpose="lets sites you signed in to notice that you signed out; says nothing about you",
             lifetime="until you close the browser",
+        )
+
+    def _gate_notices(self) -> tuple[CookieNotice, ...]:
+        return (
+            CookieNotice(
+                name=f"{self.entry_prefix}…",
+                purpose="keeps you signed in at one site, whose own address it belongs to",
+                lifetime="until you close the browser",
+            ),
+            CookieNotice(
+                name=f"{self.handover_prefix}…",
+                purpose="makes sure that a sign-in at that site ends in the browser where it began",
+                lifetime="2 hours at most",
+            ),
         )
 
     # --- session --------------------------------------------------------------------------------------
@@ -185,6 +210,26 @@ class Cookies:
         for name in request.cookies:
             if name in ours or name.startswith(self.transaction_prefix):
                 self._clear(response, name)
+
+    # --- at a site behind a proxy: host-only cookies there ------------------------------------------------
+
+    def entry(self, request: Request, client: ClientId) -> str | None:
+        """What opens this site's gate; `None` for none or a doubled one (catalogue 94, 95)."""
+        return single(request, self.entry_prefix + client)
+
+    def set_entry(self, response: Response, client: ClientId, value: str) -> None:
+        self._set(response, self.entry_prefix + client, value)
+
+    def handover(self, request: Request, client: ClientId) -> str | None:
+        """What this browser's handovers to the site are bound to; one for all its tabs."""
+        value = single(request, self.handover_prefix + client)
+        return value if value is not None and len(value) <= 100 else None
+
+    def set_handover(self, response: Response, client: ClientId, value: str) -> None:
+        self._set(response, self.handover_prefix + client, value, max_age=7200)
+
+    def clear_handover(self, response: Response, client: ClientId) -> None:
+        self._clear(response, self.handover_prefix + client)
 
     # --- forms ----------------------------------------------------------------------------------------
 

@@ -13,11 +13,14 @@ from urllib.parse import urlsplit
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from broker.domain.gate import ENTRY_PATH
 from broker.web.headers import SecurityHeaders
 
 MAX_HEADERS: Final = 100
 MAX_HEADER_BYTES: Final = 32 * 1024
 HEALTH: Final = frozenset({"/healthz", "/readyz"})
+ASK: Final = "/forward-auth"
+"""Where a proxy asks who sends a request that it holds."""
 
 
 class Edge:
@@ -46,11 +49,32 @@ class Edge:
             )
             return
         hosts = [value.lower() for name, value in headers if name == b"host"]
+        if (scope["path"] == ASK or scope["path"].startswith(ENTRY_PATH)) and self._hosts.isdisjoint(hosts):
+            await self._at_the_gate(scope, receive, send, hosts)
+            return
         if (len(hosts) != 1 or hosts[0] not in self._hosts) and scope["path"] not in HEALTH:
             await self._refuse("This server does not answer for that host name.", 421, scope, receive, send)
             return
         client = scope.get("client")
         scope["doorward.address"] = self._address(client[0] if client else "", headers)
+        await self._app(scope, receive, send)
+
+    async def _at_the_gate(self, scope: Scope, receive: Receive, send: Send, hosts: list[bytes]) -> None:
+        """For sites' proxies alone, which ask under other names than ours: the public never reaches it by our name.
+
+        A proxy that is not named in `trusted_proxies`, or a malformed chain of addresses, is refused: whoever cannot say
+        who asks gets no answer to build on (catalogue 142, 143).
+        """
+        peer = (scope.get("client") or ("",))[0]
+        if not self._is_trusted(peer):
+            await self._refuse("Only proxies named in trusted_proxies are answered here.", 421, scope, receive, send)
+            return
+        chain = [hop.strip() for hop in _values(scope["headers"], b"x-forwarded-for") for hop in hop.split(",")]
+        if len(hosts) != 1 or not all(_is_address(hop) for hop in chain):
+            await self._refuse("The proxy sent headers that contradict each other.", 400, scope, receive, send)
+            return
+        scope["doorward.gate"] = True
+        scope["doorward.address"] = self._address(peer, scope["headers"])
         await self._app(scope, receive, send)
 
     async def _refuse(self, words: str, status: int, scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,3 +103,15 @@ class Edge:
         except ValueError:
             return False
         return any(found.version == network.version and found in network for network in self._trusted)
+
+
+def _values(headers: list[tuple[bytes, bytes]], wanted: bytes) -> list[str]:
+    return [value.decode("latin-1") for name, value in headers if name == wanted]
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

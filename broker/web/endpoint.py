@@ -38,7 +38,7 @@ def endpoint(route: Route) -> Callable[[Request], Awaitable[Response]]:
             response = await route.handler(call)
         except Exception as error:
             response = answer_problem(call, route, error)
-        world.headers.add(response, is_callback=is_callback)
+        world.headers.add(response, is_callback=is_callback, is_elsewhere="doorward.gate" in request.scope)
         seconds = time.perf_counter() - started
         world.metrics.request(route.name, request.method, response.status_code, seconds)
         if world.settings.broker.log_requests:

@@ -21,6 +21,7 @@ from broker.errors import (
     InvalidClient,
     InvalidRequest,
     InvalidToken,
+    NotFound,
     SignInElsewhere,
     SignInExpired,
     SignInFinished,
@@ -42,6 +43,7 @@ class Guard(StrEnum):
     CLIENT = "client"
     BEARER = "bearer"
     PROTOCOL = "protocol"
+    PROXY = "proxy"
 
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
@@ -49,6 +51,12 @@ SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
 
 async def _public(_call: Call) -> None:
     return
+
+
+async def _proxy(call: Call) -> None:
+    """Only what the outermost layer let through as asked by a trusted proxy, under another name than ours."""
+    if not call.request.scope.get("doorward.gate"):
+        raise NotFound(detail="not asked by a trusted proxy")
 
 
 async def _browser(call: Call) -> None:
@@ -162,6 +170,7 @@ GUARDS: Final[dict[Guard, Callable[[Call], Awaitable[None]]]] = {
     Guard.CLIENT: _client,
     Guard.BEARER: _bearer,
     Guard.PROTOCOL: _public,
+    Guard.PROXY: _proxy,
 }
 
 

@@ -45,9 +45,12 @@ class SecurityHeaders:
         self._open = [pair for pair in self._bare if pair[0] != b"cross-origin-resource-policy"]
         self._no_store = (b"cache-control", b"no-store")
 
-    def add(self, response: Response, *, is_callback: bool = False) -> None:
+    def add(self, response: Response, *, is_callback: bool = False, is_elsewhere: bool = False) -> None:
         """Add them to an answer; pages with forms may name their own origin as referrer, callbacks nothing (decision 6)."""
         headers = response.raw_headers
+        if is_elsewhere:  # at a site's own host: whether it is https for good is for the site to say
+            headers += [pair for pair in self._bare if pair[0] != b"strict-transport-security"] + [self._no_store]
+            return
         present = {name for name, _ in headers}
         is_page = (response.media_type or "").startswith("text/html")
         if b"content-security-policy" in present:  # a page with a policy of its own

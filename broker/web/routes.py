@@ -12,6 +12,7 @@ from broker.web import (
     age,
     authorize,
     documents,
+    gate,
     health,
     hooks,
     posting,
@@ -58,6 +59,11 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", "/introspect", tokens.introspect, Guard.CLIENT, "json"),
     Route("GET", "/status/{list}", status.status_list, Guard.PUBLIC, "json"),
     Route("POST", "/revoke", tokens.revoke, Guard.CLIENT, "json"),
+    # for the proxies of sites
+    Route("GET", "/forward-auth", gate.ask, Guard.PROXY, "json"),
+    Route("GET", "/.doorward/sign-in", gate.sign_in, Guard.PROXY, "json"),
+    Route("GET", "/.doorward/callback", gate.callback, Guard.PROXY, "json"),
+    Route("GET", "/entry", gate.not_let_in, Guard.BROWSER),
     # a person's way through
     Route("GET", "/authorize", authorize.authorize, Guard.BROWSER),
     Route("POST", "/authorize", authorize.authorize_post, Guard.PROTOCOL),

@@ -17,6 +17,7 @@ from broker.flows.address import AddressFlow
 from broker.flows.authorize import AuthorizeFlow
 from broker.flows.client_auth import ClientAuth
 from broker.flows.exchange import ExchangeFlow
+from broker.flows.gate import GateFlow
 from broker.flows.posting import PostingGate
 from broker.flows.pushed import PushedRequests
 from broker.flows.release import Releaser
@@ -98,6 +99,7 @@ class World:
     authorize: AuthorizeFlow
     pushed: PushedRequests
     exchange: ExchangeFlow
+    gate: GateFlow
     statuses: StatusLists
     states: BrowserStates | None
     """What sites' pages may watch of sessions; `None`: nothing."""

@@ -81,7 +81,7 @@ def test_a_posting_scope_is_known_as_one(scope: str) -> None:
 @pytest.mark.parametrize("secure", [True, False])
 def test_every_cookie_there_is_stands_on_the_cookie_page(secure: bool) -> None:
     """Whatever name the class holds is in the list that the page is made from."""
-    cookies = Cookies(key=b"0" * 32, secure=secure, port=8000, asks_age=True, keeps_state=True)
+    cookies = Cookies(key=b"0" * 32, secure=secure, port=8000, asks_age=True, keeps_state=True, has_gates=True)
     told = {notice.name.rstrip("…") for notice in cookies.notices}
     held = {value for name, value in vars(cookies).items() if name.endswith(("_name", "_prefix"))}
     assert held == told

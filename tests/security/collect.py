@@ -21,7 +21,7 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[2]
 FILE: Final = Path(__file__).with_name("catalogue.toml")
 REQUIRED: Final = (
-    "1-14, 17-30, 32-48, 50-53, 55-56, 69-84, 86-111, 113-137, 138, 142-143, 145-152, 161-167, "
+    "1-14, 17-30, 32-48, 50-53, 55-56, 69-84, 86-111, 113-137, 138, 142-152, 161-167, "
     "172-177, 179-182, 184, 186-187, 189-195"
 )
 _NAMED: Final = re.compile(

@@ -38,6 +38,7 @@ PROGRAMS: Final = {
     "node": "nodejs",
     "npm": "npm",
     "nginx": "nginx",
+    "caddy": "caddy",
     "systemd-analyze": "systemd",
     "setpriv": "util-linux",
     "git": "git",

@@ -120,6 +120,10 @@ async def letter_over(house: House) -> Shown:
     return await house.browser().open("/mail/check?token=none")
 
 
+async def not_let_in(house: House) -> Shown:
+    return await house.browser().open("/entry?site=forum&why=refused")
+
+
 async def identity_taken(house: House) -> Shown:
     await house.browser().sign_up(provider="openid", persona="lucas", user_name="lucas")
     browser = house.browser()
@@ -214,6 +218,7 @@ STATES: list[State] = [
     (misconfigured, 400, "Forum sent us here the wrong way", "Only its admins can fix this.", "Back to Forum"),
     (unknown_site, 400, "We do not know the site that sent you here", "Only its admins can fix this.", "Home page"),
     (held, 403, "This account is on hold", "Write to us and give the reference below.", "Write to us"),
+    (not_let_in, 403, "Forum did not let you in", "Nothing was shared.", "Back to Forum"),
     (letter_over, 410, "This link does not work any more", "Nothing was changed.", "My account"),
     (identity_taken, 409, "This way to sign in cannot be added", "Nothing was changed.", "Ways to sign in"),
     (fresh_needed, 403, "Please sign in again first", "Nothing was changed.", "Sign in again"),
@@ -301,7 +306,7 @@ def test_no_state_is_reached_by_nobody() -> None:
         "upstream_invalid", "sign_in_cancelled", "wrong_browser", "site_misconfigured", "unknown_client", "account_held",
         "identity_taken", "letter_over", "fresh_sign_in_required", "sign_in_required", "forbidden", "not_found", "method_not_allowed",
         "bad_request", "too_large", "provider_off", "unavailable", "server_fault",
-        "upstream_needs_visit",
+        "upstream_needs_visit", "not_let_in",
     }  # fmt: skip
     others = {
         "way_missing",

@@ -89,6 +89,14 @@ WORDS: Final[Mapping[str, _Words]] = {
             ),
         ),
     ),
+    "not_let_in": _Words(
+        title=N_("%(site)s did not let you in"),
+        paragraphs=(
+            N_("You did not share what it needs to know you. Nothing was shared."),
+            N_("If you open it again, you are asked again."),
+        ),
+        ways=("back_to_site", "my_account"),
+    ),
     "cookies_off": _Words(
         title=N_("Your browser is blocking our cookie"),
         paragraphs=(

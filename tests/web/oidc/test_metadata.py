@@ -90,6 +90,9 @@ async def test_every_protocol_endpoint_is_listed(house: House) -> None:
         "/posting/requests",
         "/.well-known/openid-configuration",
         "/.well-known/oauth-authorization-server",
+        "/forward-auth",  # these three are for proxies
+        "/.doorward/sign-in",
+        "/.doorward/callback",
         "/status/{list}",  # each token says where its own is
         "/hooks/{provider}/deauthorize",  # a provider calls these, no site
         "/hooks/{provider}/deletion",
