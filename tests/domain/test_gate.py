@@ -6,15 +6,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.support.builders import NOW, asked
+from tests.support.builders import asked
 from tests.support import builders as make
 
 from broker.domain import gate
-from broker.domain.account import AccountId
+
 from broker.domain.claims import EMAIL, NAME, PREFERRED_USERNAME
 from broker.domain.client import AuthMethod, Client
 from broker.domain.disclosure import Via, release
-from broker.domain.values import ClientId
+from broker.domain.values import AccountId, ClientId
 
 SITE = Client(
     client_id=ClientId("wiki"),
@@ -45,7 +45,7 @@ def told(client: Client = SITE, *, verified: bool = True, **profile: str) -> dic
     claims: Any = {"preferred_username": "ana", "name": "Ana Lund", "email": "ana@mail.test"} | profile
     one = release(
         grant, client, claims, frozenset({EMAIL} if verified else ()), subject="number", via=Via.FORWARD_AUTH,
-        now=grant.created_at or NOW,
+        now=grant.created_at,
     )  # fmt: skip
     return gate.identity(client, one)
 
