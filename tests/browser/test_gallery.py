@@ -117,6 +117,9 @@ def test_every_page_is_accessible_fits_the_window_and_is_not_cut_off(chromium: C
                 assert not cut, f"{name}: cut off: {cut}"
                 small = person.page.evaluate(SMALL) if width == 320 else []
                 assert not small, f"{name}: too small to tap: {small}"
+                room = person.page.locator("main").bounding_box()
+                assert room is not None
+                assert room["width"] >= min(width * 0.85, 400), f"{name}: squeezed to {room['width']} pixels"
             except AssertionError as problem:
                 problems.append(str(problem))
             if look in THOROUGH and name not in SAME:
