@@ -53,6 +53,8 @@ class Option:
     inside: tuple[Option, ...] = ()
     """Kind TABLE: the options of the table, or of each of the tables inside it."""
     by_name: tuple[str, ...] | None = None
+    values: Kind = Kind.ADDRESS
+    """What stands behind names that the admin gives, where no table does."""
     """Kind TABLE: the table holds tables named by the admin; the names allowed, empty for any."""
 
 
@@ -284,14 +286,20 @@ SITE: Final = (
 )  # fmt: skip
 
 PROVIDER: Final = (
-    _text("kind", "How it speaks: facebook, openid_connect, openid2, steam, …", needed=True),
+    _text("kind", "How it speaks: facebook, openid_connect, oauth2, openid2, steam.", needed=True),
     _text("client_id", "What it knows us as. OpenID 2.0 and Steam know us by our address alone."),
     _secret("client_secret", "What we prove ourselves to it with. Steam: the key of its Web API."),
     _text("label", "What the button says. Nothing: the table's name."),
-    _address("issuer", "OpenID Connect: who signs. Compared character by character."),
+    _address("issuer", "OpenID Connect: who signs. Compared character by character. OAuth 2.0: the service's address, for good."),
     _texts("identifiers", "OpenID 2.0: how the addresses of people start that it may name."),
     _texts("fields", "What it may tell us, in the order to show.", ("name", "email", "picture")),
     _texts("scopes", "What is asked for at sign-in. Nothing: what the fields need."),
+    _text("subject", "OAuth 2.0: where its answer about a person has what never changes about them.", "sub"),
+    Option(
+        name="claims", kind=Kind.TABLE, doc="OAuth 2.0: where that answer has each field.", default={}, by_name=(),
+        values=Kind.TEXT,
+    ),
+    _text("email_scope", "OAuth 2.0: what is asked for the e-mail address, beside scopes."),
     Option(name="endpoints", kind=Kind.TABLE, doc="Addresses that replace the provider's own.", default={}, by_name=()),
     _choice(
         "token_endpoint_auth_method", "How we prove ourselves.",
@@ -361,8 +369,8 @@ def option_at(path: tuple[str, ...], options: tuple[Option, ...] = EVERYTHING) -
     rest = path[1:]
     if option.by_name is None:
         return option_at(rest, option.inside)
-    if not option.inside:  # the admin names keys, not tables: `endpoints`
-        return Option(name=rest[0], kind=Kind.ADDRESS, doc="") if len(rest) == 1 else None
+    if not option.inside:  # the admin names keys, not tables: `endpoints`, `claims`
+        return Option(name=rest[0], kind=option.values, doc="") if len(rest) == 1 else None
     return option_at(rest[1:], option.inside) if len(rest) > 1 else option
 
 
@@ -435,6 +443,7 @@ def _schema(option: Option) -> dict[str, object]:
 def _tables_schema(option: Option) -> dict[str, object]:
     if option.by_name is None:
         return _table_schema(option.inside)
-    each: dict[str, object] = _table_schema(option.inside) if option.inside else {"type": "string", "format": "uri"}
+    single: dict[str, object] = {"type": "string", **({"format": "uri"} if option.values is Kind.ADDRESS else {})}
+    each: dict[str, object] = _table_schema(option.inside) if option.inside else single
     out: dict[str, object] = {"type": "object", "additionalProperties": each}
     return out | ({"propertyNames": {"enum": list(option.by_name)}} if option.by_name else {})

@@ -21,6 +21,21 @@ def read_json(raw: bytes, check: str) -> dict[str, Any]:
     Raises `UpstreamInvalid(check)` with the reason: not UTF-8, a byte-order mark, not JSON, a name that occurs twice,
     NaN or Infinity, more than 32 levels, or not an object (catalogue 173).
     """
+    value = _read(raw, check)
+    if not isinstance(value, dict):
+        raise UpstreamInvalid(check, "not an object")
+    return value
+
+
+def read_json_list(raw: bytes, check: str) -> list[Any]:
+    """The same for a JSON array."""
+    value = _read(raw, check)
+    if not isinstance(value, list):
+        raise UpstreamInvalid(check, "not an array")
+    return value
+
+
+def _read(raw: bytes, check: str) -> object:
     if raw.startswith(b"\xef\xbb\xbf"):
         raise UpstreamInvalid(check, "byte-order mark")
     try:
@@ -33,8 +48,6 @@ def read_json(raw: bytes, check: str) -> dict[str, Any]:
         raise UpstreamInvalid(check, "too deep") from None
     except ValueError:  # JSONDecodeError quotes the text, so it goes no further
         raise UpstreamInvalid(check, "not json") from None
-    if not isinstance(value, dict):
-        raise UpstreamInvalid(check, "not an object")
     # Counting brackets is an upper bound that nearly every real answer stays under; only then is a walk needed.
     if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _is_too_deep(value):
         raise UpstreamInvalid(check, "too deep")

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 from urllib.parse import urlencode
 
 from broker.errors import UpstreamInvalid, UpstreamRejected, UpstreamUnavailable
-from broker.strict_json import read_json
+from broker.strict_json import read_json, read_json_list
 
 JSON: Final = {"Accept": "application/json"}
 FORM: Final = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
@@ -71,13 +71,25 @@ def read_object(response: UpstreamResponse, check: str) -> dict[str, Any]:
 
     Raises `UpstreamInvalid(check)` for another content type or charset, or for anything `read_json` refuses.
     """
+    _check_type(response, check)
+    return read_json(response.body, check)
+
+
+def read_list(response: UpstreamResponse, check: str) -> list[Any]:
+    """The JSON array of a 200 answer; see `read_success`."""
+    if response.status != OK:
+        read_success(response, check)
+    _check_type(response, check)
+    return read_json_list(response.body, check)
+
+
+def _check_type(response: UpstreamResponse, check: str) -> None:
     kind, _, parameters = response.headers.get("content-type", "").partition(";")
     kind, parameters = kind.strip().lower(), parameters.replace(" ", "").replace('"', "").lower()
     if kind not in _JSON_TYPES and not kind.endswith("+json"):
         raise UpstreamInvalid(check, "content type")
     if "charset=" in parameters and "charset=utf-8" not in parameters and "charset=utf8" not in parameters:
         raise UpstreamInvalid(check, "charset")
-    return read_json(response.body, check)
 
 
 def read_success(response: UpstreamResponse, check: str) -> dict[str, Any]:

@@ -26,6 +26,7 @@ NAMELESS: Final = frozenset({"openid2", "steam"})
 """Kinds that know us by our address: OpenID 2.0 has neither client ids nor client secrets."""
 ENDPOINTS: Final = (
     "authorization", "token", "userinfo", "jwks", "discovery", "revocation",  # any provider
+    "emails",  # OAuth 2.0: a person's addresses, each with what is known of it
     "graph", "share",  # Facebook: the base of its API; the share window
 )  # fmt: skip
 
@@ -68,13 +69,19 @@ class Preset:
     """What it knows us as; empty for `NAMELESS` kinds only."""
     client_secret: Secret = field(default=Secret(""), repr=False)
     issuer: str = ""
-    """OpenID Connect: who must have signed. Compared character by character."""
+    """OpenID Connect: who must have signed, compared character by character. OAuth 2.0: whose people these are."""
     identifiers: tuple[str, ...] = ()
     """OpenID 2.0: how the addresses of people start that it may name."""
     fields: tuple[ClaimName, ...] = (ClaimName("name"), ClaimName("email"), ClaimName("picture"))
     """Claims it may tell us, in the order to show: what the notice and the preview promise."""
     scopes: tuple[str, ...] = ()
     """Asked at sign-in; empty: whatever `fields` needs."""
+    subject: str = "sub"
+    """OAuth 2.0: where its answer about a person has what never changes about them."""
+    claims: Mapping[str, str] = field(default_factory=dict)
+    """OAuth 2.0: where that answer has each claim: a path, or an address with paths in it."""
+    email_scope: str = ""
+    """OAuth 2.0: what is asked for the e-mail address."""
     endpoints: Mapping[str, str] = field(default_factory=dict)
     """Addresses that replace the provider's own, by name (`authorization`, `token`, …)."""
     token_endpoint_auth_method: str = "client_secret_basic"
@@ -158,7 +165,7 @@ class _Reader:
         if self.table.get("kind") not in NAMELESS:
             out["client_id"] = self.text("client_id", needed=True)
         out["label"] = self.text("label", default=self.id.replace("_", " ").title())
-        for key in ("graph_version", "host", "brand"):
+        for key in ("graph_version", "host", "brand", "subject", "email_scope"):
             self._keep(out, key, self.text(key))
         for key in ("issuer", "privacy_policy_url"):
             self._keep(out, key, self.address(key))
@@ -177,6 +184,7 @@ class _Reader:
         self._fields(out)
         self._algorithms(out)
         self._endpoints(out)
+        self._claims(out)
         self._posting(out)
         self._no_posting_scope(out)
         return out
@@ -278,6 +286,16 @@ class _Reader:
                 self.problem(f"endpoints.{name}", "is not an absolute http(s) address.", "Give scheme and host.")
         out["endpoints"] = MappingProxyType(dict(table))
 
+    def _claims(self, out: dict[str, object]) -> None:
+        table = self.table.get("claims", {})
+        if not isinstance(table, Mapping):
+            self.problem("claims", "is not a table.", f"Write [{self.id}.claims].")
+            return
+        for name, value in table.items():
+            if not isinstance(value, str) or not value.strip():
+                self.problem(f"claims.{name}", "is not text.", f'Write {name} = "…": where the answer has it.')
+        out["claims"] = MappingProxyType(dict(table))
+
     def _posting(self, out: dict[str, object]) -> None:
         table = self.table.get("posting")
         if table is None:
@@ -297,7 +315,8 @@ class _Reader:
         asked = out.get("scopes", ())
         posting = out.get("posting")
         declared = set(posting.scopes) if isinstance(posting, Posting) else set()
-        for scope in asked if isinstance(asked, tuple) else ():
+        asked = (*(asked if isinstance(asked, tuple) else ()), str(out.get("email_scope", "")))
+        for scope in asked:
             if scope in declared or is_posting_scope(scope):
                 self.problem(
                     "scopes", f"asks to post ({scope!r}) at sign-in.", "Remove it; posting has its own opt-in page."

@@ -14,6 +14,7 @@ import pytest
 from tests.config.folder import KEY, SECRET, problems
 from tests.support.source import ROOT
 
+from broker.domain.claims import LABELS
 from broker.settings_schema import (
     AGE,
     ASK,
@@ -30,11 +31,17 @@ from broker.settings_schema import (
     Option,
     json_schema,
 )
+from providers.preset import ENDPOINTS
 
 CONFIG = ROOT / "config"
 FILES = ("doorward.toml", "providers.toml", "sites.toml")
 PRESET = {"label", "brand", "fields", "order", "privacy_policy_url"}
 """What a provider's preset has ready to use; its default is of no use to anybody."""
+SECRETS = {
+    "GOOGLE_CLIENT_SECRET": "google-secret-of-somebody",
+    "GITHUB_CLIENT_SECRET": "github-secret-of-somebody",
+    "STEAM_WEB_API_KEY": "0123456789ABCDEF",
+}
 PLACES = {
     "doorward.toml": (*BROKER, *LIMITS, *AGE, *MAIL, *FIELD, *POLICY, *NEWSLETTER, *EGRESS),
     "providers.toml": (*PROVIDER, *next(option for option in PROVIDER if option.name == "posting").inside),
@@ -91,7 +98,7 @@ def test_a_commented_line_shows_the_default(file: str, option: Option) -> None:
 
 
 def test_nothing_stands_there_that_does_not_exist() -> None:
-    known = {option.name for file in FILES for option in PLACES[file]} | {"graph"}
+    known = {option.name for file in FILES for option in PLACES[file]} | {*ENDPOINTS, *map(str, LABELS)}
     for file in FILES:
         given = set(re.findall(r"^(?:# )?([a-z_]+) = ", (CONFIG / file).read_text(), re.MULTILINE))
         assert given <= known
@@ -99,7 +106,7 @@ def test_nothing_stands_there_that_does_not_exist() -> None:
 
 @pytest.fixture
 def filled(tmp_path: Path) -> Path:
-    """The folder as somebody has it who filled in what is missing, Google and Steam too."""
+    """The folder as somebody has it who filled in what is missing, and uses every provider shown."""
     folder = tmp_path / "config"
     shutil.copytree(CONFIG, folder)
     (folder / "secrets").mkdir()
@@ -111,7 +118,11 @@ def filled(tmp_path: Path) -> Path:
         (folder / "secrets" / name).touch(mode=0o600)
         (folder / "secrets" / name).write_text(secret)
     text = (folder / "providers.toml").read_text()
-    for first, after in (("# [google]", "# --- Steam"), ("# [steam]", "# --- every other")):
+    for first, after in (
+        ("# [google]", "# --- GitHub"),
+        ("# [github]", "# --- Steam"),
+        ("# [steam]", "# --- every other"),
+    ):
         start, end = text.index(first), text.index(after)
         table = "\n".join(line.removeprefix("# ") for line in text[start:end].splitlines())
         text = text[:start] + table + "\n" + text[end:]
@@ -125,7 +136,7 @@ def check(folder: Path, **environ: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_filled_in_it_is_without_fault(filled: Path) -> None:
-    done = check(filled, GOOGLE_CLIENT_SECRET="google-secret-of-somebody", STEAM_WEB_API_KEY="0123456789ABCDEF")
+    done = check(filled, **SECRETS)
     assert done.returncode == 0, done.stdout
     assert done.stdout.endswith("0 errors, 2 warnings.\n")
     assert "operator_name" in done.stdout
@@ -160,7 +171,7 @@ def test_the_readme_shows_configuration_that_works(filled: Path) -> None:
         (filled / "conf.d" / f"5{number}.toml").write_text(block)
     (filled / "secrets" / "wiki.secret").touch(mode=0o600)
     (filled / "secrets" / "wiki.secret").write_text("wiki-secret-0123456789abcdef01234")
-    found = problems(filled, {"GOOGLE_CLIENT_SECRET": "x" * 24, "STEAM_WEB_API_KEY": "x" * 24})
+    found = problems(filled, SECRETS)
     assert {problem.key for problem in found} == {"broker.operator_name", "broker.operator_contact"}
 
 

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import importlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -19,7 +20,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 import providers
-from broker.domain.claims import LABELS
+from broker.domain.claims import EMAIL, LABELS
 from broker.domain.provider import Attempt, Identified, Provider
 from broker.domain.values import ClaimName, ProviderId
 from providers.preset import Preset
@@ -137,6 +138,8 @@ class Wire:
     people: tuple[str, ...]
     """The recorded answers that say something about the person."""
     faults: tuple[Fault, ...]
+    may_vouch: bool = True
+    """Whether its word that an address is proved can be believed at all."""
     code: str | None = CODE
     """What the browser brings to be redeemed; `None` where the answer itself is shown to the provider."""
 
@@ -149,6 +152,10 @@ class Wire:
     def refusal(self, recording: Recording) -> dict[str, str]:
         """What the browser comes back with when the person said no there."""
         return recording.callback(code=None, error="access_denied", error_description="Ana said no")
+
+    def page_path(self, recording: Recording) -> str | None:
+        """Where only the browser goes during a sign-in, if the script has it."""
+        return None
 
     def token_path(self, recording: Recording) -> str:
         """Where the code is redeemed, or the answer confirmed."""
@@ -272,6 +279,7 @@ def _inspection(**changes: object) -> Callable[[Recording], Recording]:
 
 class FacebookWire(Wire):
     people = ("me",)
+    may_vouch = False
     faults = (
         Fault(name="a token of another app", check="token_app", spoil=_inspection(app_id="999")),
         Fault(name="an app id that is a number", check="token_app", spoil=_inspection(app_id=138483919580948)),
@@ -497,7 +505,90 @@ class SteamWire(OpenID2Wire):
         return _answer(claimed_id=name, identity=name)(recording)
 
 
+# --- OAuth 2.0 ----------------------------------------------------------------------------------------
+
+
+class OAuth2Wire(Wire):
+    """A token, and what is said of the person to whoever holds it. Where it stands is the preset's to say."""
+
+    people = ("person",)
+    faults = (
+        Fault(name="no token", check="access_token", spoil=lambda one: one.changed("token", access_token=None)),
+        Fault(name="another kind of token", check="token_type", spoil=lambda one: one.changed("token", token_type="mac")),
+        Fault(name="a token for years", check="expires_in", spoil=lambda one: one.changed("token", expires_in=10**12)),
+        Fault(name="a person too large", check="userinfo_size", spoil=lambda one: one.changed("person", more="x" * 70_000)),
+    )  # fmt: skip
+
+    def script(self, recording: Recording) -> dict[str, Any]:
+        raw, preset = recording.raw, recording.preset
+
+        def told(part: str) -> Callable[[Asked], Answer]:
+            def answer(asked: Asked) -> Answer:
+                assert asked.headers["Authorization"] == f"Bearer {raw['token']['access_token']}"
+                return json_answer(raw[part])
+
+            return answer
+
+        script: dict[str, Any] = {
+            self.page_path(recording): Answer(404, {"content-type": "text/html"}, b"<html>"),
+            self.token_path(recording): json_answer(raw["token"]),
+            urlsplit(preset.endpoints["userinfo"]).path: told("person"),
+        }
+        return script | ({urlsplit(preset.endpoints["emails"]).path: told("emails")} if "emails" in raw else {})
+
+    def page_path(self, recording: Recording) -> str:
+        return str(urlsplit(recording.preset.endpoints["authorization"]).path)
+
+    def token_path(self, recording: Recording) -> str:
+        return str(urlsplit(recording.preset.endpoints["token"]).path)
+
+    def mapped(self, recording: Recording) -> frozenset[str]:
+        """Here a preset decides, so its recording says what else may arrive."""
+        paths = [recording.preset.subject, *recording.preset.claims.values()]
+        places = [place for path in paths for place in (re.findall(r"\{([^{}]+)\}", path) or [path])]
+        return frozenset([place.partition(".")[0] for place in places] + recording.raw["ignored"])
+
+    def with_subject(self, recording: Recording, subject: object) -> Recording:
+        if isinstance(subject, int) and not isinstance(subject, bool):
+            subject += 0.5  # whole numbers are names at many services
+        return self._put(recording, recording.preset.subject, subject)
+
+    def with_email(self, recording: Recording, address: str, said: object) -> Recording:
+        if "emails" in recording.raw:
+            found = [{"email": "old@example.org", "primary": False, "verified": True}]
+            found.append({"email": address, "primary": True, "verified": said})
+            return replace(recording, raw={**recording.raw, "emails": found})
+        paths = recording.preset.claims
+        found_email = self._put(recording, paths[EMAIL], address)
+        return self._put(found_email, paths["email_verified"], said)
+
+    def with_declined(self, recording: Recording, scope: str) -> Recording:
+        granted = " ".join(one for one in recording.attempt().scopes if one != scope)
+        found = recording.changed("token", scope=granted)
+        for offer in recording.provider(recording.http()).offers:
+            if offer.scope == scope and offer.claim in recording.preset.claims:
+                for place in re.findall(r"\{([^{}]+)\}", recording.preset.claims[offer.claim]) or [
+                    recording.preset.claims[offer.claim]
+                ]:
+                    found = found if place == recording.preset.subject else self._put(found, place, None)
+        return found
+
+    @staticmethod
+    def _put(recording: Recording, path: str, value: object) -> Recording:
+        """The same with another value at a path of the person's answer; `None` leaves it out."""
+        person = json.loads(json.dumps(recording.raw["person"]))
+        *above, last = path.split(".")
+        inner = person
+        for name in above:
+            inner = inner[name]
+        inner.pop(last, None)
+        if value is not None:
+            inner[last] = value
+        return replace(recording, raw={**recording.raw, "person": person})
+
+
 WIRES: Final[Mapping[str, Wire]] = {
+    "oauth2": OAuth2Wire(),
     "openid_connect": OpenIDConnectWire(),
     "facebook": FacebookWire(),
     "openid2": PinnedWire(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -49,6 +50,19 @@ async def test_the_openid_example_signs_somebody_in() -> None:
     assert loaded.warnings == ()
     identity = (await loaded.providers[found.id].identify(attempt(), CALLBACK)).identity
     assert identity.claims[NAME] == "Ana Marković"
+
+
+def test_the_oauth_example_is_the_recorded_one() -> None:
+    """So what the contract says of the recording holds for the table that people copy."""
+    table = tomllib.loads(re.findall(r"```toml\n(.*?)```", README, re.DOTALL)[1])["discord"]
+    recorded = json.loads((RECORDINGS / "discord.json").read_text(encoding="utf-8"))["preset"]
+    same = ("kind", "label", "issuer", "client_id", "scopes", "email_scope", "subject", "trusts_email", "endpoints")
+    assert {name: table[name] for name in same} == {name: recorded[name] for name in same}
+    assert {**table["claims"], "locale": "locale"} == recorded["claims"]
+    loaded = providers.load(
+        [Preset.from_table("discord", {**table, "client_secret": "s" * 20})], ScriptedHTTP({}), StandingClock()
+    )
+    assert loaded.warnings == ()
 
 
 def harbour(**script: Any) -> tuple[Provider, ScriptedHTTP]:
