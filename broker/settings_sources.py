@@ -21,7 +21,7 @@ from broker.settings_schema import EVERYTHING, Kind, Option, option_at
 
 ENVIRONMENT: Final = "DOORWARD__"
 _TOO_OPEN: Final = 0o777 & ~0o640
-_AT_LINE: Final = re.compile(r"\s*\(at line (\d+), column \d+\)")
+_AT_LINE: Final = re.compile(r"\s?\(at line (\d+), column \d+\)")
 ABSENT: Final = ("There is no doorward.toml here", "The file cannot be read")
 UNREADABLE: Final = (*ABSENT, "This is not TOML")
 """How a problem begins that keeps a whole file from being read."""

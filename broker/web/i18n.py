@@ -26,7 +26,7 @@ DOMAIN: Final = "doorward"
 PSEUDO: Final = "qps"
 PSEUDO_RTL: Final = "qps-rtl"
 _RIGHT_TO_LEFT: Final = frozenset({"ar", "dv", "fa", "he", "ks", "ku", "ps", "sd", "ug", "ur", "yi"})
-_KEPT: Final = re.compile(r"(%\(\w+\)[sd]|%%|<[^>]+>|&\w+;)")
+_KEPT: Final = re.compile(r"(%\(\w+\)[sd]|%%|<[^<>]+>|&\w+;)")
 _ACCENTS: Final = str.maketrans("aceinosuyACEINOSUY", "áčéíñóšúýÁČÉÍÑÓŠÚÝ")
 
 

@@ -248,7 +248,8 @@ async def answer_form(house: House) -> tuple[Any, list[tuple[str, str]]]:
 
 
 async def test_an_answer_comes_as_a_form_although_the_browser_withholds_its_cookies(posting: House) -> None:
-    """Form Post Response Mode §2: what another site POSTs has none of our cookies, so it comes again as our own GET."""
+    """Form Post Response Mode §2: what another site POSTs has none of our cookies, so it comes again as our own GET. Not one
+    cookie of ours goes along to other sites for it (catalogue 112)."""
     browser, fields = await answer_form(posting)
     async with posting.client() as client:  # no cookie
         response = await client.post("/callback/openid", data=dict(fields), headers={"Origin": posting.openid.url})

@@ -46,7 +46,7 @@ def test_a_place_stays_the_same() -> None:
 
 
 def test_places_tell_neither_order_nor_number() -> None:
-    """The first thousand people are all over the list, and who comes after whom is a coin toss (§12.1)."""
+    """The first thousand people are all over the list, and who comes after whom is a coin toss (§12.1; catalogue 85)."""
     indexes = [status.place_of(number, KEY).index for number in range(1000)]
     quarters = [sum(index * 4 // status.SIZE == quarter for index in indexes) for quarter in range(4)]
     assert all(180 < count < 320 for count in quarters)
@@ -83,7 +83,7 @@ def test_exactly_the_bits_of_those_who_ended_are_set(indexes: set[int]) -> None:
 
 
 def test_an_empty_list_says_nothing_by_its_size() -> None:
-    """A million places or ten in use: as long as nobody leaves, the same couple of hundred letters."""
+    """A million places or ten in use: as long as nobody leaves, the same couple of hundred letters (catalogue 85)."""
     assert len(status.packed([])) < 256
 
 

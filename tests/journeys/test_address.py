@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
+import time
+from pathlib import Path
 
 import pytest
-from tests.support.house import ISSUER, Arrival, Browser, House, Shown
+from tests.support.house import DOORWARD_TOML, ISSUER, Arrival, Browser, House, Sandboxes, Shown, open_house
+
+from broker.domain.letters import LETTER
 
 
 async def member(house: House, *, user_name: str = "petra", address: str = "Petra@Mail.test") -> Browser:
@@ -182,3 +188,38 @@ async def test_a_link_that_is_not_ours_says_so(house: House, path: str) -> None:
     assert isinstance(shown, Shown)
     assert shown.status == 410
     assert "This link does not work any more" in shown.text
+
+
+async def test_a_mail_server_that_says_nothing_holds_nobody_up(tmp_path: Path, sandboxes: Sandboxes) -> None:
+    """The page answers, and the letter waits for the server: one, however long that takes (catalogue 171)."""
+    held: list[asyncio.StreamWriter] = []
+
+    async def take(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        held.append(writer)  # and not a word
+
+    server = await asyncio.start_server(take, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    mail = f'\n[mail]\nhost = "127.0.0.1"\nport = {port}\nsecurity = "none"\nsender = "doorward@club.test"\n'
+    async with server, open_house(tmp_path, sandboxes, doorward=DOORWARD_TOML + mail) as house:
+        browser = await member(house)
+        await browser.open("/me/address")
+        begun = time.monotonic()
+        shown = await browser.press("Send me a code")
+        sending = asyncio.create_task(house.opened.deliverer.once())
+        while not held:
+            await asyncio.sleep(0.01)
+            assert time.monotonic() - begun < 10
+        hanging = time.monotonic()
+        again = await browser.press("Send another letter")
+        took = time.monotonic() - hanging
+        assert isinstance(shown, Shown)
+        assert isinstance(again, Shown)
+        assert "We sent a code and a link to" in again.text
+        assert took < 2, f"{took:.1f} s while the mail server hangs"
+        letters = [one for one in house.world.durable.tables.deliveries.values() if one.kind == LETTER]  # type: ignore[attr-defined]
+        assert len(letters) == 2, "one for each press, and each of them once"
+        sending.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await sending
+        for writer in held:
+            writer.close()

@@ -20,10 +20,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 FILE: Final = Path(__file__).with_name("catalogue.toml")
-REQUIRED: Final = (
-    "1-14, 17-30, 32-48, 50-53, 55-56, 69-84, 86-111, 113-137, 138, 142-152, 161-167, "
-    "172-177, 179-182, 184, 186-187, 189-195"
-)
+REQUIRED: Final = "1-14, 16-53, 55-63, 67, 69-140, 142-152, 156, 161-168, 171-187, 189-195"
 _NAMED: Final = re.compile(
     r"\b[Cc]atalogue\s+(\d+(?:\s*[-\N{EN DASH}]\s*\d+)?(?:\s*(?:,|and)\s*\d+(?:\s*[-\N{EN DASH}]\s*\d+)?)*)"
 )

@@ -27,6 +27,27 @@ def test_the_server_answers_and_stops_cleanly(start: Start, number: signal.Signa
     assert server.children == []
 
 
+NOT_OURS = (
+    "/metrics", "/debug", "/docs", "/redoc", "/openapi.json", "/admin", "/status", "/health", "/info", "/env", "/config",
+    "/actuator", "/server-status", "/.env", "/.git/config", "/static/../broker.db", "/static/%2e%2e/doorward.toml",
+    "/__emu__", "/mailbox", "/data/doorward.db",
+)  # fmt: skip
+
+
+def test_nobody_is_told_more_than_that_it_lives(start: Start) -> None:
+    """Neither version nor paths, and nothing for operators on the port for everybody (catalogue 156)."""
+    server = start()
+    assert server.get("/healthz").json() == {"status": "ok"}
+    assert server.get("/readyz").json() == {"status": "ready"}
+    for path in NOT_OURS:
+        answer = server.get(path)
+        assert answer.status == 404, path
+        assert str(server.folder.path) not in answer.text
+        assert "Traceback" not in answer.text
+    told = {name.lower() for name in server.get("/healthz").headers}
+    assert not told & {"server", "x-powered-by"}
+
+
 def test_every_line_of_the_log_is_json_and_holds_no_query(start: Start) -> None:
     server = start()
     server.get("/authorize?client_id=canary-query-q7731x&state=canary-state-q7731x")

@@ -225,7 +225,7 @@ WRONG: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("wrong", WRONG)
 def test_a_list_that_is_not_to_be_believed_says_nothing(lists: Lists, wrong: str) -> None:
-    """Type, issuer, address, times, shape; and what unpacks to too much (§8.3; catalogue 73, 76)."""
+    """Type, issuer, address, times, shape; and what unpacks to too much (§8.3; catalogue 73, 76, 85)."""
     for name, value in WRONG[wrong].items():
         setattr(lists, name, value)
     assert code(lists.verifier(), lists.session()) == "keys_unavailable"
