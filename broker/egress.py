@@ -39,7 +39,7 @@ CONNECTIONS_PER_HOST: Final = 32
 IN_FLIGHT_PER_HOST: Final = 128
 """Beyond this many requests at once to one host the next is refused at once, so that no queue grows."""
 MAX_HOSTS: Final = 4096
-"""Hosts remembered. They come from settings and registrations, so this only bounds a mistake."""
+"""Hosts remembered. They come from settings and registrations, and from people who type an address."""
 FAILURES_TO_OPEN: Final = 5
 OPEN_SECONDS: Final = 10.0
 KEEP_ALIVE_SECONDS: Final = 15.0
@@ -278,7 +278,8 @@ class Egress:
         After `FAILURES_TO_OPEN` failures in a row the host is left alone for `OPEN_SECONDS`; then one request tries.
         """
         if len(self._hosts) > MAX_HOSTS:
-            self._hosts = {key: host for key, host in self._hosts.items() if host.in_flight or host.failures}
+            now = asyncio.get_running_loop().time()
+            self._hosts = {key: host for key, host in self._hosts.items() if host.in_flight or now < host.open_until}
         host = self._hosts.setdefault(where, _Host())
         if host.in_flight >= IN_FLIGHT_PER_HOST:
             raise EgressRefused(f"busy {where[0]}")
