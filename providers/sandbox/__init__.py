@@ -2,6 +2,7 @@
 
 `facebook`        a Facebook-like provider: dialog, token endpoint, Graph, signed requests, personas, faults.
 `openid_connect`  an OpenID Connect provider: honest by default, misbehaving on demand.
+`openid2`         OpenID 2.0 with addresses of made-up people; it lives in the OpenID Connect process.
 `publisher`       "Sandbox Social", a Mastodon-shaped posting API; it lives in the OpenID Connect process.
 
 Nothing here is a real provider: there are no passwords, anybody who reaches the port is anybody. So every

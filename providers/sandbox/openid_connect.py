@@ -1,4 +1,4 @@
-r"""The OpenID Connect sandbox provider, as an ASGI application and as a program, with Sandbox Social in it.
+r"""The OpenID Connect sandbox provider, as an ASGI application and as a program, with Sandbox Social and OpenID 2.0 in it.
 
     DOORWARD_MODE=development python -m providers.sandbox.openid_connect --port 8011 --client-id doorward \
         --client-secret-file secret --redirect-uri http://localhost:8000/callback/sandbox
@@ -31,9 +31,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from providers.sandbox import openid2, publisher, web
 from providers.sandbox import openid_connect_authorize as pages
 from providers.sandbox import openid_connect_token as tokens
-from providers.sandbox import publisher, web
 from providers.sandbox.avatar import portrait
 from providers.sandbox.openid_connect_faults import ANSWER_FAULTS, CLAIM_FAULTS, ENDPOINTS, WIRE_FAULTS, wired
 from providers.sandbox.openid_connect_state import Client, Sandbox
@@ -65,10 +65,12 @@ def create_app(clients: Sequence[Client], *, issuer: str | None = None, require_
         Route("/userinfo", wired("userinfo", tokens.userinfo), methods=["GET", "POST"]),
         Route("/end-session", pages.end_session, methods=["GET", "POST"]),
         Route("/picture/{slug}.png", _picture, methods=["GET"]),
+        *openid2.routes(),
         *publisher.routes(),
     ]
     app = Starlette(routes=routes, middleware=[Middleware(web.LogMiddleware, log=sandbox.log)])
     app.state.sandbox = sandbox
+    app.state.openid2 = openid2.Answers()
     return app
 
 

@@ -228,7 +228,10 @@ async def home(request: Request) -> Response:
     session = sandbox.sessions.get(request.cookies.get(COOKIE, ""))
     person = sandbox.people[session.slug] if session else None
     links = [("/social", "See what was posted on Sandbox Social")]
-    return web.page("home.html", label=LABEL, title="Sandbox OpenID provider", person=person, links=links)
+    links += [(f"/people/{one.slug}", f"The OpenID 2.0 address of {one.name}") for one in grouped()[0][1]]
+    response = web.page("home.html", label=LABEL, title="Sandbox OpenID provider", person=person, links=links)
+    response.headers["X-XRDS-Location"] = f"{web.base_url(request, sandbox.fixed_issuer)}/xrds"
+    return response
 
 
 async def sign_out(request: Request) -> Response:
