@@ -292,6 +292,12 @@ PROVIDER: Final = (
     _text("label", "What the button says. Nothing: the table's name."),
     _address("issuer", "OpenID Connect: who signs. Compared character by character. OAuth 2.0: the service's address, for good."),
     _texts("identifiers", "OpenID 2.0: how the addresses of people start that it may name."),
+    _choice(
+        "discovery",
+        "OpenID 2.0: whether people type an address that says itself where their provider is: not, at the named hosts, anywhere.",
+        ("off", "hosts", "any"), "off",
+    ),
+    _texts("hosts", 'With discovery = "hosts": every host that may be asked, of people and of providers. *.example.org: all under it.'),
     _texts("fields", "What it may tell us, in the order to show.", ("name", "email", "picture")),
     _texts("scopes", "What is asked for at sign-in. Nothing: what the fields need."),
     _text("subject", "OAuth 2.0: where its answer about a person has what never changes about them.", "sub"),

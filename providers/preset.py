@@ -22,6 +22,7 @@ DEFAULT_ALGORITHMS: Final = ("RS256", "ES256")
 AUTH_METHODS: Final = ("client_secret_basic", "client_secret_post", "none")
 STATES: Final = ("on", "off")
 RESPONSE_MODES: Final = ("query", "form_post")
+DISCOVERY: Final = ("off", "hosts", "any")
 NAMELESS: Final = frozenset({"openid2", "steam"})
 """Kinds that know us by our address: OpenID 2.0 has neither client ids nor client secrets."""
 ENDPOINTS: Final = (
@@ -72,6 +73,10 @@ class Preset:
     """OpenID Connect: who must have signed, compared character by character. OAuth 2.0: whose people these are."""
     identifiers: tuple[str, ...] = ()
     """OpenID 2.0: how the addresses of people start that it may name."""
+    discovery: str = "off"
+    """OpenID 2.0: whether people type an address that says where their provider is."""
+    hosts: tuple[str, ...] = ()
+    """With `discovery = "hosts"`: every host that may be asked, of people and of providers."""
     fields: tuple[ClaimName, ...] = (ClaimName("name"), ClaimName("email"), ClaimName("picture"))
     """Claims it may tell us, in the order to show: what the notice and the preview promise."""
     scopes: tuple[str, ...] = ()
@@ -173,12 +178,13 @@ class _Reader:
             ("token_endpoint_auth_method", AUTH_METHODS),
             ("state", STATES),
             ("response_mode", RESPONSE_MODES),
+            ("discovery", DISCOVERY),
         ):
             self._keep(out, key, self.choice(key, allowed))
         for key in ("pkce", "trusts_email", "can_force_fresh", "sandbox"):
             self._keep(out, key, self.truth(key))
         self._keep(out, "order", self.number("order"))
-        for key in ("scopes", "trusted_audiences", "identifiers", "acr_values"):
+        for key in ("scopes", "trusted_audiences", "identifiers", "hosts", "acr_values"):
             self._keep(out, key, self.texts(key))
         self._secret(out)
         self._fields(out)

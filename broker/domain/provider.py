@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from broker.domain.values import ClaimName, IdentityKey, ProviderId
 
@@ -20,6 +20,18 @@ class OfferedField:
     claim: ClaimName
     scope: str
     """The provider's own word for what must be asked to get it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Who may speak for the address that somebody typed, as it said itself: sealed with the attempt until the answer."""
+
+    endpoint: str = field(repr=False)
+    """Where the provider is that is asked, and that alone may confirm the answer."""
+    claimed_id: str | None = field(default=None, repr=False)
+    """The address itself; `None` where it is the provider's own, which will say whose."""
+    local_id: str | None = field(default=None, repr=False)
+    """What the provider calls that person."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +52,8 @@ class Attempt:
     ui_locales: tuple[str, ...] = ()
     acr_values: tuple[str, ...] = ()
     """Levels of authentication that the site would like, the best first; a provider is told those it is believed for."""
+    found: Found | None = field(default=None, repr=False)
+    """For a `Finder`: what it found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +146,15 @@ class Provider(Protocol):
 
     async def check(self) -> None:
         """Whether the provider can be used now (discovery, keys). Raises an `UpstreamError` if not."""
+        ...
+
+
+@runtime_checkable
+class Finder(Protocol):
+    """A provider of which there are many: people type an address, and that says where to send them."""
+
+    async def find(self, typed: str) -> Found:
+        """Ask the address that was typed. Raises `FormInvalid` with a code for the field `identifier`."""
         ...
 
 

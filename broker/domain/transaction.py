@@ -10,7 +10,7 @@ from typing import Final
 
 from broker.domain.age import AgeAnswer
 from broker.domain.grant import AuthorizationRequest
-from broker.domain.provider import Identity, UpstreamTokens
+from broker.domain.provider import Found, Identity, UpstreamTokens
 from broker.domain.sharing import SharingDecision
 from broker.domain.values import AccountId, ProviderId, Sid
 from broker.errors import ConsentRequired, InteractionRequired, LoginRequired, ProtocolError
@@ -41,6 +41,10 @@ class SignInTransaction:
     locale: str = "en"
     # sent upstream
     provider: ProviderId | None = None
+    typed: str | None = field(default=None, repr=False)
+    """The address that says which provider, while a page comes between typing it and leaving."""
+    found: Found | None = field(default=None, repr=False)
+    """What that address said, until its provider has answered."""
     state_digest: bytes | None = field(default=None, repr=False)
     nonce: str | None = field(default=None, repr=False)
     code_verifier: str | None = field(default=None, repr=False)

@@ -21,7 +21,7 @@ from broker.domain.consent import Purpose
 from broker.domain.letters import Letter
 from broker.domain.policy import Policies, notice_version
 from broker.domain.ports import Clock, Durable, Entropy, Replay
-from broker.domain.provider import Attempt, Identified, Identity, Provider, UpstreamTokens
+from broker.domain.provider import Attempt, Finder, Found, Identified, Identity, Provider, UpstreamTokens
 from broker.domain.session import Session
 from broker.domain.transaction import SignInTransaction, TransactionPurpose
 from broker.domain.values import AccountId, ProviderId
@@ -143,9 +143,11 @@ class SignInFlow:
         ask_again: bool = False,
         scopes: tuple[str, ...] | None = None,
         login_hint: str | None = None,
+        typed: str | None = None,
     ) -> Leaving:
-        """Make an attempt of it. Raises `ProviderOff`, `UpstreamUnavailable`."""
+        """Make an attempt of it. Raises `ProviderOff`, `UpstreamUnavailable`; `FormInvalid` for what was `typed`."""
         provider, transaction = self.provider(provider_id), carried.transaction
+        found = await self._find(provider, transaction, typed, ask_again=ask_again)
         request = transaction.request
         fresh = transaction.purpose is TransactionPurpose.FRESHEN or (
             request is not None and ("login" in request.prompt or request.max_age is not None)
@@ -154,6 +156,8 @@ class SignInFlow:
         transaction = replace(
             transaction,
             provider=provider_id,
+            typed=None,
+            found=found,
             state_digest=hashlib.sha256(state.encode()).digest(),
             nonce=self.entropy.token(24),
             code_verifier=self.entropy.token(48),
@@ -168,6 +172,16 @@ class SignInFlow:
         attempt = self._attempt(transaction, provider, state, scopes=scopes, ask_again=ask_again, login_hint=login_hint)
         url = await provider.authorization_url(attempt)
         return Leaving(carried=await self.box.hold(transaction, carried), url=url, provider=provider)
+
+    async def _find(
+        self, provider: Provider, transaction: SignInTransaction, typed: str | None, *, ask_again: bool
+    ) -> Found | None:
+        """Where a typed address leads; who is asked once more is asked at the place that was found before."""
+        if not isinstance(provider, Finder):
+            return None
+        if ask_again and transaction.found is not None and transaction.provider == provider.id:
+            return transaction.found
+        return await provider.find(typed if typed is not None else transaction.typed or "")
 
     async def complete(
         self,
@@ -225,6 +239,7 @@ class SignInFlow:
             login_hint=login_hint,
             ui_locales=(transaction.locale,),
             acr_values=transaction.request.wanted_acr if transaction.request is not None else (),
+            found=transaction.found,
         )
 
     def _check_binding(self, transaction: SignInTransaction, provider_id: ProviderId, state: str) -> None:

@@ -13,6 +13,7 @@ from broker.errors import (
     BadRequest,
     BrokerError,
     CookiesOff,
+    FormInvalid,
     SignInCancelled,
     SignInFinished,
     TooManyAttempts,
@@ -39,6 +40,7 @@ from broker.web.steps import (
     without_transaction,
 )
 
+MAX_TYPED: Final = 300
 _STARTED_ELSEWHERE: Final = frozenset({TransactionPurpose.LINK, TransactionPurpose.POSTING})
 """Their provider was chosen on a page of their own: there is no other to choose here."""
 
@@ -85,14 +87,44 @@ async def choose(call: Call) -> Response:
     if world.sign_in.asks_age(transaction, known_browser=known_browser):
         world.sign_in.provider(ProviderId(provider))
         remember = bool(call.form.get("remember_provider"))
-        chosen = replace(transaction, provider=ProviderId(provider), remember_provider=remember)
+        chosen = replace(
+            transaction, provider=ProviderId(provider), remember_provider=remember, typed=typed_address(call)
+        )
         held = await world.box.hold(chosen, carried)
         return with_transaction(call, see_other(step_url(chosen, "age")), held)
     return await depart_within_limit(call, carried, ProviderId(provider))
 
 
 async def depart_within_limit(call: Call, carried: Carried, provider: ProviderId) -> Response:
-    """To the provider, as often as one address may begin."""
+    """To the provider, as often as one address may begin; back to the chooser if what was typed leads nowhere."""
+    await limit_starts(call)
+    try:
+        return await depart(call, carried, provider, ask_again=False)
+    except FormInvalid as problem:
+        note_failure(call, provider, problem)
+        transaction = carried.transaction
+        typed = typed_address(call)
+        box = views.TypedBox(
+            provider=provider, typed=(typed if typed is not None else transaction.typed) or "", problems=problem.fields
+        )
+        page = await views.chooser(call, transaction, await situation_of(call, transaction), box=box)
+        return with_transaction(call, call.page(page, problem.status), carried)
+
+
+def typed_address(call: Call) -> str | None:
+    """What was typed into the box for an address, cut to what a cookie holds; longer ones are none anyway."""
+    typed = call.form.get("identifier")
+    return typed[:MAX_TYPED] if typed is not None else None
+
+
+def note_failure(call: Call, provider: ProviderId, error: BrokerError) -> None:
+    """For the operator: at which provider, and which check. Never who."""
+    call.world.metrics.sign_in(provider, "start", error.code)
+    call.world.log.event("sign_in_failed", provider=provider, reason=error.code, check=error.detail)
+
+
+async def limit_starts(call: Call) -> None:
+    """As often as one address may begin. Raises `TooManyAttempts`."""
     world = call.world
     wait = await world.limits.hit(
         f"start:{call.address}",
@@ -102,7 +134,6 @@ async def depart_within_limit(call: Call, carried: Carried, provider: ProviderId
     )
     if wait:
         raise TooManyAttempts(wait, detail="sign-in starts")
-    return await depart(call, carried, provider, ask_again=False)
 
 
 async def depart(call: Call, carried: Carried, provider: ProviderId, *, ask_again: bool) -> Response:
@@ -115,6 +146,7 @@ async def depart(call: Call, carried: Carried, provider: ProviderId, *, ask_agai
         ask_again=ask_again,
         scopes=posting_scopes(call, provider) if carried.transaction.purpose is TransactionPurpose.POSTING else None,
         login_hint=request.login_hint if request else None,
+        typed=typed_address(call),
     )
     world.metrics.sign_in(provider, "start", "ok")
     response = leave(call, leaving.url, leaving.provider.label)

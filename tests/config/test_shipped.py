@@ -121,7 +121,8 @@ def filled(tmp_path: Path) -> Path:
     for first, after in (
         ("# [google]", "# --- GitHub"),
         ("# [github]", "# --- Steam"),
-        ("# [steam]", "# --- every other"),
+        ("# [steam]", "# --- OpenID 2.0"),
+        ("# [address]", "# --- every other"),
     ):
         start, end = text.index(first), text.index(after)
         table = "\n".join(line.removeprefix("# ") for line in text[start:end].splitlines())

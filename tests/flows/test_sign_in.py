@@ -16,6 +16,7 @@ from tests.flows.front import (
     FACEBOOK,
     OPENID,
     Front,
+    ScriptedProvider,
     identity,
     request,
     state_of,
@@ -25,12 +26,13 @@ from tests.support.builders import NOW
 
 from broker.domain.account import AccountStatus
 from broker.domain.claims import EMAIL, NAME
-from broker.domain.provider import Once
+from broker.domain.provider import Found, Once
 from broker.domain.session import Session
 from broker.domain.transaction import TransactionPurpose
 from broker.domain.values import IdentityKey, ProviderId
 from broker.errors import (
     AccountHeld,
+    FormInvalid,
     IdentityTaken,
     ProviderOff,
     SignInCancelled,
@@ -130,6 +132,35 @@ async def test_scopes_are_the_providers_unless_others_are_given(front: Front) ->
     assert first.scopes == front.facebook.sign_in_scopes
     assert (second.scopes, second.ask_again, second.login_hint) == (("publish",), True, "ana@mail.test")
     assert not first.ask_again
+
+
+class TypedProvider(ScriptedProvider):
+    """Finds a place for every address but an empty one."""
+
+    async def find(self, typed: str) -> Found:
+        if not typed:
+            raise FormInvalid({"identifier": "identifier_missing"})
+        return Found(endpoint=f"https://{typed}/openid", claimed_id=f"https://{typed}/")
+
+
+async def test_what_a_typed_address_led_to_is_bound_to_the_attempt(front: Front) -> None:
+    """Found before leaving and the same at the callback; asked once more, a person is sent to the same place (catalogue 59)."""
+    typed = TypedProvider(OPENID)
+    front.sign_in = replace(front.sign_in, providers={OPENID: typed, FACEBOOK: front.facebook})
+    carried = await front.box.hold(replace(front.transaction(), typed="waiting.test"))
+    left = await front.sign_in.begin(carried, OPENID, typed="ana.test")
+    assert left.carried.transaction.typed is None
+    again = await front.sign_in.begin(left.carried, OPENID, ask_again=True, typed="evil.test")
+    waited = await front.sign_in.begin(carried, OPENID)
+    places = [attempt.found.endpoint for attempt in typed.attempts if attempt.found is not None]
+    assert places == ["https://ana.test/openid", "https://ana.test/openid", "https://waiting.test/openid"]
+    await front.back(again, "ana")
+    assert typed.identified[0][0].found == typed.attempts[0].found
+    elsewhere = await front.sign_in.begin(waited.carried, FACEBOOK)
+    assert elsewhere.carried.transaction.found is None
+    for bare in (front.transaction(), replace(front.transaction(), provider=OPENID, typed="")):
+        with pytest.raises(FormInvalid):
+            await front.sign_in.begin(await front.box.hold(bare), OPENID, ask_again=True)
 
 
 async def test_an_unknown_provider_is_off(front: Front) -> None:

@@ -13,7 +13,7 @@ from broker.domain.values import ClaimName
 from broker.errors import UpstreamInvalid, UpstreamRejected, UpstreamUnavailable
 from providers._openid2 import normal_form
 from providers._openid2_fields import read_attributes, read_birthdate
-from providers.openid2 import OpenID2
+from providers.openid2 import PROVIDER
 from providers.preset import Preset
 
 ENDPOINT_PATH = "/openid/endpoint"
@@ -194,11 +194,11 @@ def test_a_preset_says_where_and_for_whom() -> None:
     """catalogue 59: without a list of whom it may name, a provider could name anybody."""
     today = date(2026, 11, 24)
     bare = Preset.from_table("v", {"kind": "openid2", "trusts_email": True, "fields": ["phone_number"]})
-    assert [one.key for one in OpenID2.problems(bare, today)] == [
+    assert [one.key for one in PROVIDER.problems(bare, today)] == [
         "endpoints.authorization", "identifiers", "fields", "trusts_email",
     ]  # fmt: skip
     table = {"kind": "openid2", "endpoints": {"authorization": "https://v.example/op"}}
     starts = ["https://v.example", "https://v.example/p", "https://V.example/", "*", "http://v.example/"]
-    found = OpenID2.problems(Preset.from_table("v", {**table, "identifiers": starts}), today)
+    found = PROVIDER.problems(Preset.from_table("v", {**table, "identifiers": starts}), today)
     assert [one.severity for one in found] == ["error"] * 4 + ["warning"]
-    assert OpenID2.problems(Preset.from_table("v", {**table, "identifiers": ["https://v.example/"]}), today) == []
+    assert PROVIDER.problems(Preset.from_table("v", {**table, "identifiers": ["https://v.example/"]}), today) == []

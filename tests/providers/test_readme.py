@@ -129,4 +129,5 @@ def test_every_preset_that_is_shipped_has_a_recording() -> None:
     text = (ROOT / "config" / "providers.toml").read_text(encoding="utf-8")
     shipped = set(re.findall(r"^(?:# )?\[([a-z_]+)\]$", text, re.MULTILINE))
     assert shipped >= {"facebook", "google"}
+    shipped.remove("address")  # whatever provider an address names: see test_openid2_typed.py
     assert shipped <= {path.stem for path in RECORDINGS.glob("*.json")}

@@ -6,10 +6,10 @@ from starlette.responses import Response
 
 from broker.domain.transaction import TransactionPurpose
 from broker.domain.values import ProviderId
-from broker.errors import BadRequest
+from broker.errors import BadRequest, FormInvalid
 from broker.web import views
 from broker.web.call import Call, see_other
-from broker.web.sign_in import depart
+from broker.web.sign_in import depart, limit_starts, note_failure, typed_address
 from broker.web.steps import hold, new_transaction
 
 
@@ -23,8 +23,15 @@ async def add(call: Call) -> Response:
     provider = call.form.get("provider")
     if not provider:
         raise BadRequest(detail="no provider chosen")
+    await limit_starts(call)
     carried = await hold(call, new_transaction(call, TransactionPurpose.LINK, return_to="/me/ways"))
-    return await depart(call, carried, ProviderId(provider), ask_again=False)
+    try:
+        return await depart(call, carried, ProviderId(provider), ask_again=False)
+    except FormInvalid as problem:
+        note_failure(call, ProviderId(provider), problem)
+        await call.world.box.drop(carried)
+        box = views.TypedBox(provider=provider, typed=typed_address(call) or "", problems=problem.fields)
+        return call.page(await views.ways(call, box), problem.status)
 
 
 async def remove(call: Call) -> Response:

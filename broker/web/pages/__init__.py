@@ -31,7 +31,7 @@ from broker.web.pages.account import (
     ToldSite,
     Ways,
 )
-from broker.web.pages.base import NewsletterTick, Page, PolicyRef, ProviderButton, Sentence, SiteCard
+from broker.web.pages.base import NewsletterTick, Page, PolicyRef, ProviderButton, Sentence, SiteCard, TypedWay
 from broker.web.pages.documents import (
     Accessibility,
     CookieList,
@@ -125,6 +125,7 @@ __all__ = [
     "Terms",
     "ToldSite",
     "TooYoung",
+    "TypedWay",
     "Way",
     "Ways",
     "error_page",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar
 
-from broker.web.pages.base import NewsletterTick, Page, ProviderButton, SiteCard
+from broker.web.pages.base import NewsletterTick, Page, ProviderButton, SiteCard, TypedWay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +141,8 @@ class Ways(AccountPage):
     tab: ClassVar[str] = "ways"
     ways: tuple[LinkedWay, ...]
     addable: tuple[ProviderButton, ...] = ()
+    typed: tuple[TypedWay, ...] = ()
+    """What can be added by an address; each is a form of its own."""
     add_action: str = "/me/ways/add"
     remove_action: str = "/me/ways/remove"
     is_fresh: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import ClassVar
 
@@ -47,6 +47,17 @@ class ProviderButton:
     state: str = "ok"
     """`ok`, `failing` or `unavailable`."""
     is_sandbox: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TypedWay:
+    """A way to sign in that begins with an address: posts `provider=<id>` and `identifier`."""
+
+    provider: ProviderButton
+    typed: str = field(default="", repr=False)
+    """What was typed when it did not work."""
+    problem: str = ""
+    """A code of `words.PROBLEMS`: `identifier_…`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

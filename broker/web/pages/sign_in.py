@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import ClassVar
 
-from broker.web.pages.base import NewsletterTick, Page, PolicyRef, ProviderButton, SiteCard
+from broker.web.pages.base import NewsletterTick, Page, PolicyRef, ProviderButton, SiteCard, TypedWay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +16,8 @@ class Chooser(Page):
     template: ClassVar[str] = "sign_in/chooser.html"
     action: str
     providers: tuple[ProviderButton, ...]
+    typed: tuple[TypedWay, ...] = ()
+    """Those that begin with an address; each is a form of its own."""
     site: SiteCard | None = None
     """`None` when somebody came to us directly."""
     last_used: str = ""

@@ -30,6 +30,13 @@ PROBLEMS: Final[Mapping[str, str]] = {
     "reserved": N_("%(field)s: this one cannot be used. Try another"),
     "birth_year": N_("Enter a year with 4 numbers"),
     "birth_month": N_("Choose a month"),
+    "identifier_missing": N_("Type the address of your OpenID, or choose another way"),
+    "identifier_bad": N_("This is no address of an OpenID. Check it for typing mistakes"),
+    "identifier_http": N_("Addresses that start with http:// are not safe. Try yours with https://"),
+    "identifier_xri": N_("Names that start with a sign such as = or @ do not work any more. Type an address"),
+    "identifier_host": N_("An OpenID at that place cannot be used here. Choose another way"),
+    "identifier_none": N_("There is no OpenID at this address. Check it for typing mistakes"),
+    "identifier_silent": N_("That address does not answer. Check it for typing mistakes, or try again later"),
     "needed_missing": N_("%(field)s: the site needs this. Fill it in, or choose not to share"),
 }
 

@@ -1,6 +1,6 @@
 """From what flows know to what pages show: builds the contexts of `web.pages`. Reads; never changes anything."""
 
-from broker.web.views.common import provider_label
+from broker.web.views.common import TypedBox, provider_label
 from broker.web.views.ending import ended, sign_out, signed_out
 from broker.web.views.letters import letter_link, letter_link_done, mailbox, undo_link, undo_link_done
 from broker.web.views.my_account import (
@@ -31,6 +31,7 @@ from broker.web.views.steps import (
 from broker.web.views.texts import accessibility, cookies, help_page, home, privacy, removal, terms
 
 __all__ = [
+    "TypedBox",
     "accessibility",
     "account_details",
     "address",

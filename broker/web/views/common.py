@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from broker.domain.account import Account
 from broker.domain.claims import NAME, PREFERRED_USERNAME
 from broker.domain.client import Client
 from broker.domain.policy import PolicyVersion
+from broker.domain.provider import Finder
 from broker.domain.values import ProviderId
 from broker.web import pages
 from broker.web.call import Call
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TypedBox:
+    """An address that somebody typed for one provider, and what is wrong with it."""
+
+    provider: str
+    typed: str = field(repr=False)
+    problems: Mapping[str, str]
 
 
 def in_language(texts: Mapping[str, str], locale: str) -> tuple[str, str]:
@@ -53,6 +64,21 @@ def provider_button(call: Call, provider: ProviderId) -> pages.ProviderButton:
         state=call.world.provider_health(provider),
         is_sandbox=face.is_sandbox,
     )
+
+
+def typed_way(call: Call, provider: ProviderId, box: TypedBox | None = None) -> pages.TypedWay:
+    """A way to sign in that needs an address typed; with what was typed and its problem, after one."""
+    is_it = box is not None and box.provider == provider
+    return pages.TypedWay(
+        provider=provider_button(call, provider),
+        typed=box.typed if box is not None and is_it else "",
+        problem=box.problems.get("identifier", "") if box is not None and is_it else "",
+    )
+
+
+def takes_typed(call: Call, provider: ProviderId) -> bool:
+    """Whether an address must be typed for it."""
+    return isinstance(call.world.providers[provider], Finder)
 
 
 def policy_ref(version: PolicyVersion | None) -> pages.PolicyRef | None:

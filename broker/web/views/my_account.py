@@ -17,7 +17,15 @@ from broker.web import pages
 from broker.web.call import Call
 from broker.web.forms import Form
 from broker.web.pages.words import DONE
-from broker.web.views.common import in_language, name_of, provider_button, provider_label
+from broker.web.views.common import (
+    TypedBox,
+    in_language,
+    name_of,
+    provider_button,
+    provider_label,
+    takes_typed,
+    typed_way,
+)
 from broker.web.views.steps import newsletters
 
 PAGE_ROWS = 50
@@ -112,8 +120,8 @@ async def address(call: Call, *, problem: str = "") -> pages.CheckAddress:
     )
 
 
-async def ways(call: Call) -> pages.Ways:
-    """Every linked identity, and what can be added."""
+async def ways(call: Call, box: TypedBox | None = None) -> pages.Ways:
+    """Every linked identity, and what can be added; with a problem, what was typed."""
     account, session, world = await _account(call), call.signed_in, call.world
     links = await world.durable.accounts.links(session.account)
     linked = tuple(
@@ -132,7 +140,8 @@ async def ways(call: Call) -> pages.Ways:
         name=name_of(account),
         done=_done(call),
         ways=linked,
-        addable=tuple(provider_button(call, provider) for provider in world.providers),
+        addable=tuple(provider_button(call, one) for one in world.providers if not takes_typed(call, one)),
+        typed=tuple(typed_way(call, one, box) for one in world.providers if takes_typed(call, one)),
         is_fresh=not needs_fresh_sign_in(session, world.clock.now()),
     )
 

@@ -17,13 +17,28 @@ from broker.flows.authorize import Situation
 from broker.web import pages
 from broker.web.call import Call
 from broker.web.forms import Form
-from broker.web.views.common import in_language, name_of, policy_ref, provider_button, provider_label, site_card
+from broker.web.views.common import (
+    TypedBox,
+    in_language,
+    name_of,
+    policy_ref,
+    provider_button,
+    provider_label,
+    site_card,
+    takes_typed,
+    typed_way,
+)
 
 Problems = Mapping[str, str]
 
 
 async def chooser(
-    call: Call, transaction: SignInTransaction, situation: Situation | None, *, offers_current: bool = True
+    call: Call,
+    transaction: SignInTransaction,
+    situation: Situation | None,
+    *,
+    offers_current: bool = True,
+    box: TypedBox | None = None,
 ) -> pages.Chooser:
     """Every way to sign in; for a fresh sign-in only the person's own ways."""
     world = call.world
@@ -40,7 +55,8 @@ async def chooser(
     signed_in = await _offer_current(call, situation) if offers_current else ""
     return pages.Chooser(
         action=f"/f/{transaction.id}/sign-in",
-        providers=tuple(provider_button(call, provider) for provider in shown),
+        providers=tuple(provider_button(call, one) for one in shown if not takes_typed(call, one)),
+        typed=tuple(typed_way(call, one, box) for one in shown if takes_typed(call, one)),
         site=site_card(situation.client if situation else None),
         last_used=last if last in shown else "",
         cancel_action=f"/f/{transaction.id}/cancel" if situation is not None else "",

@@ -42,6 +42,7 @@ MORE: Final = (
     replace(STEAM, id="github", label="GitHub", brand="github", host="github.com"),
     replace(STEAM, id="apple", label="Apple", brand="apple", host="appleid.apple.com"),
 )
+TYPED: Final = pages.TypedWay(provider=replace(OPENID, id="address", label="OpenID 2.0", host=""))
 PROVIDERS: Final = (FACEBOOK, OPENID, GOOGLE, STEAM)
 ROWS: Final = (
     pages.PreviewRow(
@@ -104,6 +105,11 @@ def _sign_in() -> dict[str, Page]:
         "chooser": chooser,
         "chooser-last": replace(chooser, last_used="facebook", providers=PROVIDERS + MORE),
         "chooser-empty": replace(chooser, providers=(), site=None, cancel_action=""),
+        "chooser-typed": replace(chooser, typed=(TYPED,)),
+        "chooser-typed-only": replace(chooser, providers=(), typed=(TYPED,)),
+        "chooser-typed-error": replace(
+            chooser, typed=(replace(TYPED, typed="ana@people.example", problem="identifier_bad"),)
+        ),
         "chooser-direct": replace(chooser, site=None, notice="kept_nothing", works_until=None),
         "chooser-step-up": replace(chooser, step_up="close", is_step_up=True, site=None, providers=(FACEBOOK,)),
         "chooser-step-up-site": replace(chooser, is_step_up=True),
@@ -266,6 +272,8 @@ def _account() -> dict[str, Page]:
         ),
         "mailbox-empty": pages.Mailbox(letters=()),
         "ways": ways,
+        "ways-typed": replace(ways, typed=(TYPED,)),
+        "ways-typed-error": replace(ways, addable=(), typed=(replace(TYPED, typed="=ana", problem="identifier_xri"),)),
         "ways-one": replace(ways, ways=(replace(way, hint=""),), is_fresh=True),
         "sites": pages.Sites(
             name=ana,
