@@ -56,6 +56,7 @@ class Layout:
         self.config.mkdir(parents=True, exist_ok=True)
         values = {f"{name}_url": self.url(name) for name in self.names}
         values |= {f"{name}_host": f"localhost:{self.port_of(name)}" for name in self.names}
+        values |= {f"{name}_name": "localhost" for name in self.names}
         values |= {"port": str(self.port), "data": str((self.folder / "data").resolve())}
         for name, secret in self.secrets.items():
             path = self.folder / f"{name}.secret"

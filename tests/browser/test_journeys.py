@@ -267,3 +267,24 @@ def test_choosing_to_be_remembered_puts_that_way_first_and_can_be_taken_back(tow
         assert not [
             cookie for cookie in visitor.person.context.cookies(town.login) if str(cookie["name"]).endswith("_last")
         ]
+
+
+def test_an_address_of_openid_2_is_typed_and_put_right(town: Town, visitor: Visitor, way: str) -> None:
+    """What is wrong is said at the top, with the focus, and beside the box; then it leads to the provider and back."""
+    page = visitor.page
+    label = "Your address at OpenID 2.0 (sandbox)"
+    visitor.start_at(town.forum, "/t/0", "Sailing Forum")
+    visitor.fill(label, "=ana")
+    visitor.press("Continue with OpenID 2.0 (sandbox)")
+    visitor.meet("Sign in to Sailing Forum", picture="chooser-typed-wrong")
+    expect(page.get_by_role("alert")).to_contain_text("do not work any more")
+    expect(page.get_by_role("textbox", name=label)).to_have_value("=ana")
+    person = "farah" if way.startswith("with scripts") else "lucas"
+    visitor.fill(label, f"{town.url('openid')}/people/{person}")
+    page.get_by_role("textbox", name=label).press("Enter")
+    page.wait_for_url(re.compile("^" + re.escape(town.url("openid"))))
+    expect(page.get_by_text("SANDBOX")).to_be_visible()
+    page.locator(f'button[name=persona][value="{person}"]').click()
+    visitor.meet("Choose what to use from OpenID 2.0 (sandbox)")
+    visitor.sign_up(f"{person}2", provider="OpenID 2.0 (sandbox)")
+    visitor.meet("Share these with Sailing Forum?")

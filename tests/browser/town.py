@@ -242,6 +242,7 @@ def _write_config(town: Town, authority: Authority, secrets: dict[str, str]) -> 
     config.mkdir(parents=True)
     values = {f"{name}_url": town.url(name) for name in HOSTS}
     values |= {f"{name}_host": f"{host}:{town.ports[name]}" for name, host in HOSTS.items()}
+    values |= {f"{name}_name": host for name, host in HOSTS.items()}
     values |= {"port": str(town.ports["broker"]), "data": str(town.data / "data")}
     for name, secret in secrets.items():
         path = town.data / f"{name}.secret"

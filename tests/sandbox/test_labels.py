@@ -21,6 +21,7 @@ AUTHORIZE = (
     f"client_id=doorward&redirect_uri={CALLBACK}&response_type=code&scope=openid%20write:statuses&state=s"
     f"&code_challenge={'x' * 43}&code_challenge_method=S256"
 )
+CHECKID = f"openid.ns=http://specs.openid.net/auth/2.0&openid.mode=checkid_setup&openid.return_to={CALLBACK}"
 STEPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "home": ("facebook", ("GET /",)),
     "privacy": ("facebook", ("GET /privacy",)),
@@ -40,6 +41,12 @@ STEPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "posting": ("openid", (f"GET /authorize?{AUTHORIZE}", "POST /sign-in persona=ana")),
     "openid unknown client": ("openid", ("GET /authorize?client_id=x",)),
     "signed out": ("openid", ("GET /end-session",)),
+    "somebody's address": ("openid", ("GET /people/ana",)),
+    "OpenID 2.0 endpoint": ("openid", ("GET /openid2",)),
+    "OpenID 2.0 chooser": ("openid", (f"GET /openid2?{CHECKID}",)),
+    "OpenID 2.0 elsewhere": ("openid", (f"GET /openid2?{CHECKID.replace('login.test', 'evil.test')}",)),
+    "OpenID 2.0 nobody": ("openid", (f"GET /openid2?{CHECKID}&openid.identity=http://sandbox.test/people/nobody",)),
+    "OpenID 2.0 stale": ("openid", ("POST /openid2/sign-in pending=none",)),
     "wall": ("openid", ("GET /social",)),
     "gone status": ("openid", ("GET /social/17",)),
 }  # fmt: skip
