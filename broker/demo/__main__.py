@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -55,8 +54,14 @@ def _reset(layout: Layout, *, running: bool) -> int:
     if running and layout.folder.exists():
         print(f"The demo on port {layout.port} is running. Stop it with Ctrl-C, then run make demo-reset again.")
         return 1
-    shutil.rmtree(FOLDER, ignore_errors=True)
+    kept = []
+    for folder in sorted(FOLDER.iterdir()) if FOLDER.is_dir() else ():
+        kept += Layout(port=layout.port, folder=folder).clear()
+    if FOLDER.is_dir() and not kept:
+        FOLDER.rmdir()
     print("The demo's data is gone. The next `make demo` starts afresh.")
+    if kept:
+        print(f"Kept, because they are yours: {', '.join(str(path) for path in kept)}")
     return 0
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 from typing import Final
 
 DEFAULT_PORT: Final = 8000
+EXAMPLE: Final = "my-site.toml.example"
 _OFFSETS: Final = {"broker": 0, "forum": 1, "wiki": 2, "tracker": 3, "facebook": 10, "openid": 11}
 
 BLOCK: Final[int] = max(_OFFSETS.values())
@@ -40,6 +42,23 @@ class Layout:
     def config(self) -> Path:
         return self.folder / "config"
 
+    def clear(self) -> list[Path]:
+        """Throw everything away but what whoever runs the demo added; those files are the answer."""
+        kept = sorted(path for path in self.own.glob("*") if path.name != EXAMPLE)
+        for path in (*self.folder.iterdir(), *(self.config.iterdir() if kept else ())):
+            if not kept or path not in {self.config, self.own}:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if kept:
+            (self.own / EXAMPLE).unlink(missing_ok=True)
+        else:
+            self.folder.rmdir()
+        return kept
+
+    @property
+    def own(self) -> Path:
+        """What whoever runs the demo adds to it."""
+        return self.config / "conf.d"
+
     @property
     def secrets(self) -> dict[str, str]:
         """The demo's made-up secrets, made at the first run."""
@@ -64,5 +83,7 @@ class Layout:
                 path.touch(mode=0o600)
                 path.write_text(secret)
             values[f"{name}_secret"] = str(path.resolve())
+        self.own.mkdir(exist_ok=True)
+        shutil.copyfile(Path(__file__).parent / "config" / EXAMPLE, self.own / EXAMPLE)
         for source in sorted((Path(__file__).parent / "config").glob("*.toml")):
             (self.config / source.name).write_text(Template(source.read_text()).substitute(values))

@@ -146,6 +146,30 @@ def test_one_command_shows_addresses_that_work_and_keeps_what_was_there(demo: De
     assert not (tmp_path / ".demo").exists()
 
 
+def test_a_site_of_ones_own_joins_by_the_example_and_outlives_a_reset(tmp_path: Path) -> None:
+    port = free_block()
+    layout = Layout(port=port, folder=tmp_path / ".demo" / str(port))
+    layout.prepare()
+    example = (layout.own / "my-site.toml.example").read_text()
+    (layout.own / "my-site.toml").write_text(example)
+    (layout.own / "my-site.secret").touch(mode=0o600)
+    (layout.own / "my-site.secret").write_text("my-site-secret-0123456789abcdef")
+    checking = [sys.executable, "-m", "broker", "check", "--config", str(layout.config)]
+    done = subprocess.run(checking, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert "my-site" not in done.stdout
+    (layout.own / "my-site.toml").write_text(example.rpartition("[egress")[0])
+    done = subprocess.run(checking, cwd=ROOT, capture_output=True, text=True)
+    assert "warning: my-site.backchannel_logout_uri: is not on the public internet" in done.stdout, done.stdout
+    assert '[egress."localhost:8100"]' in done.stdout
+    layout.prepare()
+    cleared = say(tmp_path, "--port", str(port), "--reset")
+    assert cleared.returncode == 0
+    assert f"my-site.secret, {Path('.demo') / str(port)}" in cleared.stdout.replace(f"{tmp_path}/", "")
+    left = sorted(path.name for path in (tmp_path / ".demo").rglob("*") if path.is_file())
+    assert left == ["my-site.secret", "my-site.toml"]
+
+
 def test_a_taken_port_is_named_with_a_block_that_is_free(tmp_path: Path) -> None:
     port = free_block()
     with socket.create_server(("127.0.0.1", port + 1)):
