@@ -163,6 +163,10 @@ def load_settings(config_dir: Path, environ: Mapping[str, str], *, make_master_k
     return settings
 
 
+EXAMPLE: Final = "https://login.example.org"
+"""The `public_url` that the configuration is shipped with."""
+
+
 def read_settings(config_dir: Path, environ: Mapping[str, str], *, make_master_key: bool = True) -> Settings:
     """The same without raising: every problem is among `warnings`, and harmless values stand in for what is wrong.
 
@@ -232,7 +236,9 @@ class _Loader:
         fields = self._fields()
         given = self.tree.get("broker")
         development = isinstance(given, Mapping) and given.get("mode") == "development"
-        clients = read_sites(self.reader, fields, development=development)
+        clients = read_sites(
+            self.reader, fields, development=development, exempt=frozenset(one.address.lower() for one in egress)
+        )
         providers = self._providers(development=development)
         policies = Policies(terms=self._policy("terms"), privacy=self._policy("privacy"))
         newsletters = self._newsletters()
@@ -297,6 +303,9 @@ class _Loader:
             (":443" if parts.scheme == "https" else ":80", ".")
         ):
             self.draft.problem(key, "is not spelled as browsers do.", "Small letters, no default port, no last dot.")
+        if url == EXAMPLE:
+            fix = "Write the address that people will see in their browser."
+            self.draft.problem(key, "is still the example's.", fix, severity="warning")
         if parts.scheme == "http" and not is_loopback(parts.hostname):
             self.draft.problem(key, "is plain http.", "Use https; plain http works on this machine alone.")
         elif parts.scheme == "http" and not development:

@@ -81,6 +81,8 @@ class Reader:
             if name not in known:
                 close = get_close_matches(name, known, n=1)
                 fix = f"Did you mean {close[0]}?" if close else f"Known here: {', '.join(known)}."
+                if not key and not close and isinstance(given[name], Mapping):
+                    fix = f"For a site write [sites.{name}], for a provider [providers.{name}]. {fix}"
                 self.draft.problem((*key, name), "is not a known option.", fix)
 
     def _wrong(self, key: Key, what: str, fix: str) -> object:

@@ -42,9 +42,12 @@ def is_loopback(host: str | None) -> bool:
         return False
 
 
-def read_sites(reader: Reader, fields: Mapping[ClaimName, FieldPolicy], *, development: bool) -> dict[ClientId, Client]:
-    """All sites that can be used. What is wrong with the others is written down."""
-    sites = _Sites(reader, fields, development=development)
+def read_sites(
+    reader: Reader, fields: Mapping[ClaimName, FieldPolicy], *, development: bool, exempt: frozenset[str] = frozenset()
+) -> dict[ClientId, Client]:
+    """All sites that can be used. What is wrong with the others is written down. `exempt`: each `host:port` that may be
+    called although it is no public https address."""
+    sites = _Sites(reader, fields, development=development, exempt=exempt)
     for name, table in reader.tables(("sites",), reader.draft.tree.get("sites", {}), SITES).items():
         sites.read(name, table)
     sites.shared_secrets()
@@ -52,8 +55,10 @@ def read_sites(reader: Reader, fields: Mapping[ClaimName, FieldPolicy], *, devel
 
 
 class _Sites:
-    def __init__(self, reader: Reader, fields: Mapping[ClaimName, FieldPolicy], *, development: bool) -> None:
-        self.reader, self.fields, self.development = reader, fields, development
+    def __init__(
+        self, reader: Reader, fields: Mapping[ClaimName, FieldPolicy], *, development: bool, exempt: frozenset[str]
+    ) -> None:
+        self.reader, self.fields, self.development, self.exempt = reader, fields, development, exempt
         self.draft = reader.draft
         self.clients: dict[ClientId, Client] = {}
 
@@ -65,6 +70,7 @@ class _Sites:
         secrets: tuple[Secret, ...] = table["client_secret"] or ()
         self._proof(key, table, secrets)
         self._schemes(key, table)
+        self._calls(key, table)
         self._sector(key, table)
         self._frame(key, table)
         self._scopes(key, table["scopes"])
@@ -168,6 +174,23 @@ class _Sites:
             parts = urlsplit(uri)
             if parts.scheme == "http" and not self.development and not is_loopback(parts.hostname):
                 self.draft.problem(place, "is plain http: what passes there can be read and changed.", "Use https.")
+
+    def _calls(self, key: Key, table: dict[str, Any]) -> None:
+        """What we call ourselves goes to public https addresses only, unless an exception names the very host and port."""
+        for name in ("backchannel_logout_uri", "jwks_uri"):
+            parts = urlsplit(table[name] or "")
+            port = parts.port or (80 if parts.scheme == "http" else 443)
+            if parts.scheme == "http" and not self.development and not is_loopback(parts.hostname):
+                continue  # refused already
+            inside = is_loopback(parts.hostname) or parts.scheme == "http" or port != 443
+            host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+            if parts.hostname and inside and f"{host}:{port}" not in self.exempt:
+                self.draft.problem(
+                    (*key, name),
+                    "is not on the public internet, or not https on port 443, so we do not call it.",
+                    f'Allow this one address in doorward.toml: [egress."{host}:{port}"]',
+                    severity="warning",
+                )
 
     def _sector(self, key: Key, table: dict[str, Any]) -> None:
         hosts = {urlsplit(uri).hostname for uri in table["redirect_uris"]}

@@ -248,11 +248,8 @@ class Draft:
             mode = path.stat().st_mode
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else "not text"
-            self.problem(
-                key,
-                f"The secret's file {path} cannot be read: {reason}.",
-                "Check that it is there, its owner and mode.",
-            )
+            fix = "Check its owner and mode." if path.exists() else _how_to_make(key, path)
+            self.problem(key, f"The secret's file {path} cannot be read: {reason}.", fix)
             return None
         if not text:
             self.problem(key, f"The secret's file {path} is empty.", "Write the secret into it.")
@@ -261,6 +258,14 @@ class Draft:
             what = f"The secret's file {path} is open to others (mode {mode & 0o777:04o})."
             self.problem(key, what, f"chmod 0640 {path}", severity="warning")
         return Secret(text)
+
+
+def _how_to_make(key: Key, path: Path) -> str:
+    """What brings a secret's file about that is not there."""
+    command = {"broker": "keys new-master", "sites": "site secret"}.get(key[0])
+    if command is None or key[-1] not in {"master_key", "client_secret"}:
+        return "Write the secret into it, readable for the server alone."
+    return f"Make one: (umask 027; doorward {command} > {path})"
 
 
 def _is_secret(option: Option | None) -> bool:

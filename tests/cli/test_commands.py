@@ -282,10 +282,15 @@ def test_a_database_of_a_newer_version_is_left_alone(config: Path) -> None:
 
 def test_providers_are_listed_with_the_address_to_enter_there(config: Path) -> None:
     shown = doorward("provider", "list", "-c", str(config)).stdout
-    assert "https://login.example.org/callback/idp" in shown
+    assert "https://login.club.example/callback/idp" in shown
     rows = json.loads(doorward("provider", "list", "--json", "-c", str(config)).stdout)
     assert rows == [
-        {"id": "idp", "kind": "openid_connect", "state": "on", "redirect_uri": "https://login.example.org/callback/idp"}
+        {
+            "id": "idp",
+            "kind": "openid_connect",
+            "state": "on",
+            "redirect_uri": "https://login.club.example/callback/idp",
+        }
     ]
 
 

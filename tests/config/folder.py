@@ -17,7 +17,7 @@ SECRET: Final = "forum-secret-0123456789abcdef0123"
 
 DOORWARD: Final = """\
 [broker]
-public_url = "https://login.example.org"
+public_url = "https://login.club.example"
 master_key = { env = "MASTER" }
 operator_name = "The Club"
 operator_contact = "help@club.example"

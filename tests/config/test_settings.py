@@ -14,7 +14,7 @@ from broker.errors import ConfigurationError, Problem
 from broker.settings import collect_problems, load_settings, merged_problems, read_master_key
 from broker.settings_schema import EVERYTHING, Kind, Option, json_schema, option_at
 
-DEVELOPMENT = DOORWARD.replace("https://login.example.org", "http://localhost:8000").replace(
+DEVELOPMENT = DOORWARD.replace("https://login.club.example", "http://localhost:8000").replace(
     "[broker]", '[broker]\nmode = "development"'
 )
 
@@ -31,16 +31,16 @@ def test_production_is_the_default(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "what"),
     [
-        ("http://login.example.org", "plain http"), ("http://localhost:8000", "plain http in production"),
-        ("https://login.example.org/", "something after the host"), ("https://login.example.org/auth", "something after"),
-        ("https://LOGIN.example.org", "not spelled"), ("https://login.example.org:443", "not spelled"),
-        ("https://login.example.org.", "not spelled"), ("login.example.org", "not a whole web address"),
-        ("https://me@login.example.org", "not a whole web address"), ("javascript:alert(1)", "not a whole web address"),
+        ("http://login.club.example", "plain http"), ("http://localhost:8000", "plain http in production"),
+        ("https://login.club.example/", "something after the host"), ("https://login.club.example/auth", "something after"),
+        ("https://LOGIN.example.org", "not spelled"), ("https://login.club.example:443", "not spelled"),
+        ("https://login.club.example.", "not spelled"), ("login.club.example", "not a whole web address"),
+        ("https://me@login.club.example", "not a whole web address"), ("javascript:alert(1)", "not a whole web address"),
         ("", "not a whole web address"),
     ],
 )  # fmt: skip
 def test_an_address_that_browsers_would_not_show_is_refused(tmp_path: Path, url: str, what: str) -> None:
-    write(tmp_path, doorward=DOORWARD.replace("https://login.example.org", url))
+    write(tmp_path, doorward=DOORWARD.replace("https://login.club.example", url))
     assert any(what in problem.what and problem.key == "broker.public_url" for problem in problems(tmp_path))
     with pytest.raises(ConfigurationError):
         load(tmp_path)

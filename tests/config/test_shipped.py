@@ -139,8 +139,9 @@ def check(folder: Path, **environ: str) -> subprocess.CompletedProcess[str]:
 def test_filled_in_it_is_without_fault(filled: Path) -> None:
     done = check(filled, **SECRETS)
     assert done.returncode == 0, done.stdout
-    assert done.stdout.endswith("0 errors, 2 warnings.\n")
+    assert done.stdout.endswith("0 errors, 3 warnings.\n")
     assert "operator_name" in done.stdout
+    assert "broker.public_url: is still the example's." in done.stdout
 
 
 def test_as_it_is_exactly_what_is_missing_is_named() -> None:
@@ -173,7 +174,9 @@ def test_the_readme_shows_configuration_that_works(filled: Path) -> None:
     (filled / "secrets" / "wiki.secret").touch(mode=0o600)
     (filled / "secrets" / "wiki.secret").write_text("wiki-secret-0123456789abcdef01234")
     found = problems(filled, SECRETS)
-    assert {problem.key for problem in found} == {"broker.operator_name", "broker.operator_contact"}
+    assert {problem.key for problem in found} == {
+        "broker.public_url", "broker.operator_name", "broker.operator_contact",
+    }  # fmt: skip
 
 
 def test_every_command_of_the_readme_exists() -> None:

@@ -169,6 +169,31 @@ def test_a_secret_that_cannot_be_had_is_named_with_its_place(tmp_path: Path, sou
     assert found.fix
 
 
+@pytest.mark.parametrize(
+    ("doorward", "sites", "command"),
+    [
+        (with_key('{ file = "nowhere" }'), None, "doorward keys new-master > "),
+        (None, SITES.replace('{ env = "FORUM" }', '{ file = "nowhere" }'), "doorward site secret > "),
+    ],
+)
+def test_for_a_secret_that_is_not_there_the_command_that_makes_one_is_named(
+    tmp_path: Path, doorward: str | None, sites: str | None, command: str
+) -> None:
+    given = {name: text for name, text in (("doorward", doorward), ("sites", sites)) if text is not None}
+    write(tmp_path, **given)
+    found = only_problem(tmp_path)
+    assert found.fix == f"Make one: (umask 027; {command}{tmp_path / 'nowhere'})"
+
+
+def test_a_table_of_a_site_by_its_bare_name_is_told_where_it_belongs(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "conf.d" / "club.toml").write_text('[club]\nname = "Club"\n')
+    found = only_problem(tmp_path)
+    assert found.key == "club"
+    assert "For a site write [sites.club], for a provider [providers.club]." in found.fix
+
+
 def test_a_secret_is_never_shown(tmp_path: Path) -> None:
     """Neither by the settings themselves nor by what is said about them (catalogue 152)."""
     url = "postgresql://user:canary-word@db/x"
