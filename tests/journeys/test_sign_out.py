@@ -13,6 +13,7 @@ from tests.support.house import ISSUER, SITES_TOML, Arrival, Browser, House, San
 
 
 from broker.domain.ports import Delivery
+from broker.domain.values import ClientId
 from broker.web.sign_out import MOST
 
 
@@ -326,6 +327,9 @@ async def test_an_address_nobody_registered_is_never_gone_to(
     assert isinstance(shown, Shown)
     assert shown.status == 400
     assert "Reference:" in shown.text
+    site = house.settings.clients.get(ClientId(params.get("client_id", "")))
+    if site is not None and "id_token_hint" not in params:
+        assert f"{site.name} sent us here the wrong way" in shown.text
 
 
 async def test_a_repeated_parameter_is_refused(house: House) -> None:
