@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TypedDict
 from urllib.parse import urlencode
 
 from broker.domain.account import Account
@@ -214,17 +216,25 @@ def _site_name(call: Call, client: str) -> str:
 
 
 def _disclosed(call: Call, row: DisclosureRow) -> pages.HistoryRow:
-    client = call.world.clients.get(row.client)
-    reasons = [
-        in_language(ask.why, call.locale)[0] for ask in (client.asks if client else ()) if ask.claim in row.claims
-    ]
     return pages.HistoryRow(
-        at=row.released_at,
-        site=_site_name(call, row.client),
-        claims=tuple(str(name) for name in row.claims),
-        via=row.via,
-        why=tuple(reasons),
+        at=row.released_at, site=_site_name(call, row.client), via=row.via, **_as_asked(call, row.client, row.claims)
     )
+
+
+class _Fields(TypedDict):
+    claims: tuple[str, ...]
+    why: tuple[str, ...]
+
+
+def _as_asked(call: Call, client_id: str, claims: Iterable[ClaimName]) -> _Fields:
+    """Fields in the order in which the site asks for them, and its reasons; what it does not ask for any more comes last."""
+    client, names = call.world.clients.get(ClientId(client_id)), set(claims)
+    asks = [ask for ask in (client.asks if client else ()) if ask.claim in names]
+    rest = names - {ask.claim for ask in asks}
+    return {
+        "claims": tuple(str(name) for name in (*(ask.claim for ask in asks), *sorted(rest))),
+        "why": tuple(in_language(ask.why, call.locale)[0] for ask in asks),
+    }
 
 
 def _decided(call: Call, receipt: ConsentReceipt) -> pages.HistoryRow:
@@ -236,8 +246,8 @@ def _decided(call: Call, receipt: ConsentReceipt) -> pages.HistoryRow:
         via, claims = "refused", receipt.refused
     else:
         via, claims = "stopped", receipt.refused
-    names = tuple(str(name) for name in claims if name != OFFLINE.claim)
-    return pages.HistoryRow(at=receipt.decided_at, site=_site_name(call, receipt.counterparty), claims=names, via=via)
+    fields = _as_asked(call, receipt.counterparty, (name for name in claims if name != OFFLINE.claim))
+    return pages.HistoryRow(at=receipt.decided_at, site=_site_name(call, receipt.counterparty), via=via, **fields)
 
 
 def _summaries(call: Call, rows: tuple[DisclosureRow, ...]) -> tuple[pages.HistorySummary, ...]:
