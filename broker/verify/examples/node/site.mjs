@@ -2,7 +2,15 @@
 //
 //   ISSUER=http://localhost:8000 CLIENT_ID=node CLIENT_SECRET=… PORT=8004 node site.mjs
 //
-// Redirect address to register: http://localhost:8004/callback
+// What the broker has to know of it, in sites.toml (or as [sites.node] in a file of conf.d):
+//
+//   [node]
+//   name = "Node site"
+//   url = "http://localhost:8004/"
+//   redirect_uris = ["http://localhost:8004/callback"]
+//   post_logout_redirect_uris = ["http://localhost:8004/"]   # where people land who sign out
+//   client_secret = { file = "secrets/node.secret" }         # doorward site secret prints one
+//   session_token = true                                     # without it there is nothing to verify here
 import { randomBytes } from "node:crypto";
 import { createServer } from "node:http";
 import { begin, connect, finish, renew, signOutUrl } from "./client.mjs";
@@ -67,6 +75,7 @@ async function answer(request, response) {
     browsers.delete(browser.id);
     if (url.searchParams.get("error") === "access_denied") return go("/");
     const { tokens } = await finish(config, url, browser.kept);
+    if (!tokens.session_token) console.error("no session token came: set session_token = true for this site");
     await verify(tokens.session_token);
     remember(response, { sessionToken: tokens.session_token, refreshToken: tokens.refresh_token, idToken: tokens.id_token });
     return go("/");
