@@ -220,3 +220,51 @@ def near_miss(client: Client, uri: str) -> str | None:
 
     best = max(client.redirect_uris, key=likeness, default=None)
     return best if best is not None and likeness(best) >= len("https://x") else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """How an address that a site sent differs from the registered one that is most like it."""
+
+    kind: str
+    """`scheme`, `host`, `port`, `last_slash`, `letter_case`, `path` or `query`: the first that is different."""
+    registered: str
+
+    @property
+    def words(self) -> str:
+        """The same for an admin."""
+        return DIFFERENCES[self.kind]
+
+
+DIFFERENCES: Final[Mapping[str, str]] = {
+    "scheme": "one is http, the other https",
+    "host": "the host is another one",
+    "port": "the port is another one",
+    "last_slash": "one ends with a slash, the other does not",
+    "letter_case": "capital and small letters differ",
+    "path": "the path is another one",
+    "query": "what follows the question mark is different",
+}
+
+
+def difference(client: Client, uri: str) -> Difference | None:
+    """What keeps an address from being the registered one; `None` if it is none at all, or like none of them."""
+    if not is_redirect_uri(uri):
+        return None
+    scheme, colon, rest = uri.partition(":")
+    other = f"{'http' if scheme == 'https' else 'https'}{colon}{rest}"
+    registered = near_miss(client, uri) or near_miss(client, other)
+    if registered is None:
+        return None
+    ours, theirs = urlsplit(registered), urlsplit(uri)
+    kinds = {
+        "scheme": ours.scheme != theirs.scheme,
+        "host": ours.hostname != theirs.hostname,
+        "port": ours.port != theirs.port,
+        "last_slash": ours.path != theirs.path and ours.path.rstrip("/") == theirs.path.rstrip("/"),
+        "letter_case": ours.path != theirs.path and ours.path.lower() == theirs.path.lower(),
+        "path": ours.path != theirs.path,
+        "query": ours.query != theirs.query,
+    }
+    kind = next((kind for kind, is_so in kinds.items() if is_so), None)
+    return Difference(kind=kind, registered=registered) if kind is not None else None

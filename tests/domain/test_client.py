@@ -18,6 +18,7 @@ from broker.domain.client import (
     Client,
     asked_claims,
     is_redirect_uri,
+    difference,
     near_miss,
     redirect_matches,
 )
@@ -359,3 +360,28 @@ def test_acting_while_the_person_is_away_is_asked_like_a_claim() -> None:
     asks = asked_claims(site, frozenset({Scope("openid"), Scope("profile"), Scope("offline_access")}))
     assert [ask.claim for ask in asks] == [PREFERRED_USERNAME, OFFLINE.claim]
     assert not OFFLINE.needed
+
+
+@pytest.mark.parametrize(
+    ("sent", "kind"),
+    [
+        ("https://forum.test/cb/", "last_slash"),
+        ("http://forum.test/cb", "scheme"),
+        ("https://forum.test:8443/cb", "port"),
+        ("https://forum.tests/cb", "host"),
+        ("https://forum.test/CB", "letter_case"),
+        ("https://forum.test/cb2", "path"),
+        ("https://forum.test/cb?a=b", "query"),
+        ("https://forum.test/cb", None),
+        ("https://evil.test/cb", None),
+        ("https://forum.test/cb#x", None),
+        ("nothing", None),
+    ],
+)
+def test_an_address_that_differs_is_told_how(sent: str, kind: str | None) -> None:
+    site = replace(client(), redirect_uris=("https://forum.test/cb",))
+    found = difference(site, sent)
+    assert (found.kind if found else None) == kind
+    if found is not None:
+        assert found.registered == "https://forum.test/cb"
+        assert found.words

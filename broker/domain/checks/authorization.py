@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from broker.domain.claims_request import NOTHING, read_claims_request
-from broker.domain.client import Client, redirect_matches
+from broker.domain.client import Client, difference, redirect_matches
 from broker.domain.grant import QUERY, RESPONSE_MODES, AuthorizationRequest
 from broker.domain.values import ClientId, Scope
 from broker.errors import (
@@ -35,6 +35,7 @@ KNOWN_PARAMETERS: Final = frozenset(
 PROMPTS: Final = frozenset({"none", "login", "consent", "select_account"})
 _REPEATED: Final = "repeated parameters"
 """Where `read_params` notes them: no parameter a request can send has this name."""
+NOT_REGISTERED: Final = "redirect_uri not registered"
 MAX_STATE: Final = 4096
 MAX_PARAMETER: Final = 2048
 MAX_SCOPES: Final = 50
@@ -84,8 +85,16 @@ def check_redirect_uri(params: Params, client: Client) -> str:
     if uri is None:
         raise InvalidRedirectURI(detail="redirect_uri missing")
     if not redirect_matches(client, uri):
-        raise InvalidRedirectURI(detail="redirect_uri not registered")
+        raise InvalidRedirectURI(detail=_not_registered(client, uri))
     return uri
+
+
+def _not_registered(client: Client, uri: str) -> str:
+    """For the log: how the address differs from which registered one, and nothing of the address itself."""
+    found = difference(client, uri)
+    if found is None:
+        return NOT_REGISTERED
+    return f"{NOT_REGISTERED}: {found.kind} of {client.redirect_uris.index(found.registered) + 1}"
 
 
 def check_pushed(params: Params, client: Client) -> None:
@@ -94,7 +103,7 @@ def check_pushed(params: Params, client: Client) -> None:
         raise InvalidRequest(detail="request_uri pushed")
     uri = params.get("redirect_uri", "")
     if not redirect_matches(client, uri):
-        raise InvalidRequest(detail="redirect_uri not registered", public="The redirect_uri is not registered.")
+        raise InvalidRequest(detail=_not_registered(client, uri), public="The redirect_uri is not registered.")
     read_request(params, client, uri)
 
 
