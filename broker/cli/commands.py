@@ -24,7 +24,8 @@ from broker.cli.common import (
     make_data_folder,
 )
 from broker.cli.keys import keys, migrate
-from broker.cli.lists import provider, site
+from broker.cli.lists import provider
+from broker.cli.sites import site
 
 
 @click.group(

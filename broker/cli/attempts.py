@@ -1,0 +1,142 @@
+"""What the server's log says of one site, in words: what its software did, and what to do about it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from broker.domain.checks.authorization import NOT_REGISTERED
+from broker.domain.client import DIFFERENCES, Client
+
+LONGEST: Final = 4096
+"""A line of the log is shorter than this."""
+_EVENTS: Final = frozenset({"problem", "gate_refused", "logout_token_delayed", "logout_token_given_up"})
+_DIFFERENCE: Final = re.compile(rf"{re.escape(NOT_REGISTERED)}: (\w+) of (\d+)")
+_METHODS: Final = re.compile(r"(\w+) used, (\w+) registered")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One thing that went wrong."""
+
+    at: str
+    reference: str
+    """What the person was shown, if there was one."""
+    what: str
+    fix: str
+
+    @property
+    def row(self) -> dict[str, str]:
+        """For programs."""
+        return asdict(self)
+
+
+WORDS: Final[Mapping[str, tuple[str, str]]] = {
+    "client secret wrong": (
+        "It sent another secret.",
+        "Give it the one that client_secret names: doorward site check --secret-file compares.",
+    ),
+    "client disabled": ("It is switched off here.", "Write enabled = true."),
+    "redirect_uri missing": ("It sent no redirect address.", "Set one in its software."),
+    "redirect_uri differs": (
+        "It redeemed a code with another redirect address than it had asked with.",
+        "Its software must send the same one twice; look for a proxy that changes host or scheme.",
+    ),
+    "code_challenge missing": (
+        "It asked without PKCE.",
+        "Switch PKCE on in its software, or write pkce_required = false if it cannot.",
+    ),
+    "code_challenge_method is not S256": ("It asked with a PKCE method that protects nothing.", "Choose S256 there."),
+    "code_verifier missing or malformed": (
+        "It asked with PKCE and redeemed the code without.",
+        "Its software lost its session meanwhile, or does PKCE by halves.",
+    ),
+    "code_verifier wrong": (
+        "It redeemed a code with the PKCE secret of another request.",
+        "Its software mixes up two tabs, or somebody tried a stolen code.",
+    ),
+    "code expired": ("It redeemed a code after its minute was over.", "Check that its server reaches /token quickly."),
+    "code unknown": ("It redeemed a code that was never made.", "Look for software that cuts or changes addresses."),
+    "code used before: grant revoked": (
+        "It redeemed a code twice; what the first time gave has ended.",
+        "Look for two workers, or a reload of its callback page.",
+    ),
+    "code of another client": ("It redeemed a code that was made for another site.", "Check its client id."),
+    "openid scope missing": ("It asked without the scope openid.", "Add openid to its scopes."),
+    "response_type is not code": ("It asked for another answer than a code.", "Choose the authorization code flow."),
+    "response_mode unknown": ("It asked for an answer behind a #.", "Choose response_mode query or form_post."),
+    "request was not pushed": ("It did not push its request.", "Switch PAR on there, or par_required off here."),
+    "more than one client authentication": (
+        "It proved itself in two ways at once.",
+        "Choose one way to send the secret in its software.",
+    ),
+    "handover without its cookie": (
+        "A browser came back without the cookie of the site's host.",
+        "The proxy must pass /.doorward/ on, cookies and all.",
+    ),
+    "refresh token reused: family revoked": (
+        "It used a refresh token that it had already changed for a newer one; the person signs in anew.",
+        "Its software must keep the newest one; look for two workers.",
+    ),
+    "scope not granted": ("It asked for more with a refresh token than people agreed to.", "Ask again at /authorize."),
+}
+"""By what the log calls the check: what happened, and what to do."""
+_CODES: Final[Mapping[str, tuple[str, str]]] = {
+    "invalid_token": ("It used an access token that is over or was never one.", "It must renew it, or sign in anew."),
+    "too_many_attempts": ("It failed too often in a minute.", "Look at the lines before this one."),
+}
+"""The same by the error code, where every check behind it reads alike."""
+
+
+def read_attempts(lines: Iterable[str], client: Client) -> Iterator[Attempt]:
+    """What lines of the log say about this site, in their order. Lines that are no log of ours are passed over."""
+    for line in lines:
+        start = line.find("{")
+        if start < 0 or len(line) > LONGEST:
+            continue
+        try:
+            said = json.loads(line[start:])
+        except ValueError:
+            continue
+        if isinstance(said, dict) and said.get("client") == client.client_id and said.get("event") in _EVENTS:
+            yield _attempt(said, client)
+
+
+def _attempt(said: Mapping[str, Any], client: Client) -> Attempt:
+    what, fix = _words(said, client)
+    return Attempt(
+        at=str(said.get("timestamp", ""))[:19], reference=str(said.get("reference") or ""), what=what, fix=fix
+    )
+
+
+def _words(said: Mapping[str, Any], client: Client) -> tuple[str, str]:
+    event, check, reason = str(said["event"]), str(said.get("check") or ""), str(said.get("reason") or "")
+    if event.startswith("logout_token"):
+        last = "It is not tried again." if event.endswith("given_up") else "It is tried again."
+        return f"It did not confirm that somebody signed out ({reason}).", last
+    if check.startswith(NOT_REGISTERED):
+        return _address(check, client)
+    if found := _METHODS.fullmatch(check):
+        return (
+            f"It proved itself by {found[1]}; {found[2]} is registered.",
+            f'Change its software, or write auth_method = "{found[1]}".',
+        )
+    known = WORDS.get(check) or _CODES.get(reason)
+    return known or (f"It was refused: {reason} ({check or 'no more is known'}).", "")
+
+
+def _address(check: str, client: Client) -> tuple[str, str]:
+    """`it asked for …/callback/, registered is …/callback`: as far as it is known, for the log holds no addresses."""
+    found = _DIFFERENCE.fullmatch(check)
+    if found is None or not 0 < int(found[2]) <= len(client.redirect_uris):
+        known = ", ".join(client.redirect_uris)
+        return "It asked for a redirect address that is like none here.", f"Registered is {known}."
+    kind, registered = found[1], client.redirect_uris[int(found[2]) - 1]
+    if kind == "last_slash":
+        asked = registered.rstrip("/") if registered.endswith("/") else f"{registered}/"
+        return f"It asked for {asked}, registered is {registered}.", "Make them the same, to the letter."
+    words = DIFFERENCES.get(kind, "they differ")
+    return f"It asked for a redirect address like {registered}, but {words}.", "Make them the same, to the letter."

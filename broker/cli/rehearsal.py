@@ -1,0 +1,174 @@
+"""A rehearsal: an example person signs in at a site, in a world of its own that is gone afterwards.
+
+The configuration is the real one, the flows are the server's own, and nothing leaves this process: memory in the place of
+the database, and no provider, site or mail server is asked.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Final
+
+from broker.app import open_world
+from broker.chance import SystemClock
+from broker.domain.account import Account, AccountStatus, ProfileValue, Source
+from broker.domain.checks.authorization import check_redirect_uri, read_request
+from broker.domain.checks.token import challenge_of
+from broker.domain.claims import LABELS, LOCALE, PREFERRED_USERNAME
+from broker.domain.client import Client, asked_claims
+from broker.domain.gate import scope_of
+from broker.domain.policy import notice_version
+from broker.domain.session import Session
+from broker.domain.transaction import SignInTransaction, TransactionPurpose
+from broker.domain.values import AccountId, ClaimName, IdentityKey, ProviderId
+from broker.telemetry import Log, NoMetrics, Telemetry
+
+if TYPE_CHECKING:
+    from broker.settings import Settings
+    from broker.web.world import World
+
+EXAMPLE: Final[Mapping[ClaimName, str]] = {name: f"example {label.lower()}" for name, label in LABELS.items()} | {
+    PREFERRED_USERNAME: "ana",
+    ClaimName("name"): "Ana Example",
+    ClaimName("given_name"): "Ana",
+    ClaimName("family_name"): "Example",
+    ClaimName("email"): "ana@example.org",
+    ClaimName("picture"): "https://www.example.org/ana.png",
+    ClaimName("profile"): "https://www.example.org/ana",
+    ClaimName("website"): "https://www.example.org/",
+    ClaimName("birthdate"): "1990-05-17",
+    ClaimName("zoneinfo"): "Europe/Paris",
+    ClaimName("phone_number"): "+33 1 99 00 12 34",
+    LOCALE: "en",
+}
+"""Who rehearses: everything a person can share, and nobody's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsed:
+    """What the site would get."""
+
+    redirect_uri: str
+    answer: Mapping[str, Any] = field(repr=False)
+    """The token endpoint's answer."""
+    userinfo: Mapping[str, Any]
+    headers: Mapping[str, str]
+    """What a proxy would hand on; nothing for a site without one."""
+
+    @property
+    def id_token(self) -> Mapping[str, Any]:
+        """What the ID token says."""
+        return claims_of(self.answer["id_token"])
+
+    @property
+    def session_token(self) -> Mapping[str, Any] | None:
+        """What the session token says, for a site that gets one."""
+        return claims_of(self.answer["session_token"]) if "session_token" in self.answer else None
+
+
+def claims_of(token: str) -> Mapping[str, Any]:
+    """The claims of a token of ours, just made: nothing here needs its signature."""
+    body = token.split(".")[1]
+    claims: Mapping[str, Any] = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    return claims
+
+
+async def rehearse(settings: Settings, client: Client, *, refused: frozenset[ClaimName] = frozenset()) -> Rehearsed:
+    """From the site's request to what it learns, for the example person who shares all but `refused`.
+
+    Raises what the server would: a `BrokerError`.
+    """
+    broker = replace(settings.broker, database_url="memory://", redis_url=None)
+    quiet = Telemetry(log=Log(BytesIO()), metrics=NoMetrics())
+    async with open_world(replace(settings, broker=broker), quiet) as opened:
+        return await _Rehearsal(opened.world, client, refused).run()
+
+
+@dataclass(frozen=True, slots=True)
+class _Rehearsal:
+    world: World
+    client: Client
+    refused: frozenset[ClaimName]
+
+    async def run(self) -> Rehearsed:
+        client, world = self.client, self.world
+        verifier = world.entropy.token(32)
+        code, redirect_uri = await self._code(verifier)
+        form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
+        if client.pkce_required:
+            form["code_verifier"] = verifier
+        answer = await world.exchange.exchange(client, form)
+        userinfo = await world.releaser.userinfo(str(answer["access_token"]))
+        headers = await self._headers(str(answer["access_token"])) if client.forward_auth else {}
+        return Rehearsed(redirect_uri=redirect_uri, answer=answer, userinfo=userinfo, headers=headers)
+
+    async def _headers(self, access_token: str) -> Mapping[str, str]:
+        grant = self.world.releaser.read(access_token).grant
+        return await self.world.gate.who(self.client, self.world.releaser.handles.entry(grant)) or {}
+
+    async def _code(self, verifier: str) -> tuple[str, str]:
+        """The person shares, and the site's code with the address it is sent to."""
+        client, world = self.client, self.world
+        params = {
+            "client_id": client.client_id,
+            "redirect_uri": client.redirect_uris[0],
+            "response_type": "code",
+            "scope": scope_of(client),
+            "state": world.entropy.token(12),
+            "nonce": world.entropy.token(12),
+        }
+        if client.pkce_required:
+            params |= {"code_challenge": challenge_of(verifier), "code_challenge_method": "S256"}
+        redirect_uri = check_redirect_uri(params, client)
+        request = read_request(params, client, redirect_uri)
+        situation = await world.authorize.look(client, request, await self._signed_in())
+        ticked = frozenset(ask.claim for ask in asked_claims(client, request.scopes)) - self.refused
+        answer = await world.authorize.share(situation, self._transaction(), ticked=ticked, typed={}, locale="en")
+        return answer.params["code"], redirect_uri
+
+    async def _signed_in(self) -> Session:
+        world, now = self.world, self.world.clock.now()
+        account = Account(
+            id=AccountId(f"rehearsal-{world.entropy.token(8)}"),
+            profile={name: self._value(text) for name, text in EXAMPLE.items()},
+            status=AccountStatus.ACTIVE,
+            created_at=now,
+            agreed_notice=notice_version(world.settings.policies, now.date()),
+        )
+        unit = world.durable.unit()
+        unit.add_account(account)
+        await unit.commit()
+        started = await world.sessions.start(
+            account=account.id,
+            provider=ProviderId("rehearsal"),
+            key=IdentityKey(issuer="rehearsal", subject="1"),
+            auth_time=now,
+            amr=("fed",),
+            acr=None,
+            user_agent="",
+            replaces=None,
+        )
+        return started.session
+
+    @staticmethod
+    def _value(text: str) -> ProfileValue:
+        return ProfileValue(value=text, source=Source.PERSON, verified=True)
+
+    def _transaction(self) -> SignInTransaction:
+        now: datetime = self.world.clock.now()
+        return SignInTransaction(
+            id=self.world.entropy.token(12),
+            purpose=TransactionPurpose.SIGN_IN,
+            created_at=now,
+            expires_at=now + timedelta(minutes=5),
+        )
+
+
+def now() -> datetime:
+    """The time, for names of files."""
+    return SystemClock().now()

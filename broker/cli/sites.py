@@ -1,0 +1,407 @@
+"""One site: put it in, look at it, check it, see what it would get, give it another secret."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TextIO
+from urllib.parse import urlsplit
+
+import click
+
+from broker.cli.common import DONE, REFUSED, config_option, environment, fail, folder_of, loaded, run
+from broker.cli.lists import SECRET_BYTES, site
+
+if TYPE_CHECKING:
+    from broker.cli.guides import Guide, Values
+    from broker.domain.client import Client
+    from broker.settings import Settings
+
+__all__ = ["site"]
+
+ASK_WITHIN: Final = 10.0
+"""Seconds for the running server to tell what it knows of itself."""
+MOST: Final = 256 * 1024
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class _Software(click.ParamType[str]):
+    """A name out of the guides, which are read when they are needed."""
+
+    name = "software"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from broker.cli.guides import names
+
+        if value not in names():
+            self.fail(f"there is no guide for {value}. There are: {', '.join(names())}.", param, ctx)
+        return str(value)
+
+
+@site.command("add")
+@click.argument("name")
+@click.option("--software", type=_Software(), default="generic", show_default=True, help="What the site runs on.")
+@click.option("--url", required=True, help="The site's home page.")
+@click.option("--title", help="What people know the site as. Nothing: its host name.")
+@config_option
+def add(name: str, software: str, url: str, title: str | None, config: Path) -> None:
+    """Print what puts a site in: a block for the configuration, a secret, and what to enter in the site's software.
+
+    Nothing is written, and the secret is kept nowhere. NAME is the site's id; `--software` is one of the guides in
+    config/guides.
+    """
+    from broker.chance import SystemEntropy
+    from broker.cli import guides
+
+    settings = _read(config)
+    _check_new(name, url, settings)
+    guide = guides.read(software)
+    secret = SystemEntropy().token(SECRET_BYTES) if guide.has_secret else ""
+    values = guides.Values(issuer=settings.broker.public_url, url=url, id=name, secret=secret)
+    secret_file = f"secrets/{name}.secret"
+    block = guides.block(guide, values, name=title or urlsplit(url).netloc, secret_file=secret_file)
+    steps = [f"Put this into conf.d/{name}.toml in {folder_of(config)}:\n\n{_indented(block)}"]
+    if secret:
+        steps.append(
+            f"Put this secret into {secret_file} there, readable by the server's account alone:\n\n    {secret}"
+        )
+    steps.append(f"`doorward check --config {folder_of(config)}`, then reload the server.")
+    steps.append(_to_enter(guide, values))
+    steps.append(f"`doorward site check {name} --config {folder_of(config)}`")
+    click.echo("\n\n".join(f"{number}. {step}" for number, step in enumerate(steps, 1)))
+
+
+def _to_enter(guide: Guide, values: Values) -> str:
+    return f"The other side:\n\n{values.filled(guide.text)}"
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}".rstrip() for line in text.splitlines())
+
+
+def _check_new(name: str, url: str, settings: Settings) -> None:
+    from broker.settings_sites import is_loopback
+
+    parts = urlsplit(url)
+    if not _ID.fullmatch(name):
+        fail(f"{name} is not usable as an id. Use letters, digits, dot, - and _; at most 64.")
+    if name in settings.clients:
+        fail(f"There is a site {name} already. `doorward site show {name}` tells of it.")
+    if parts.scheme not in {"https", "http"} or not parts.hostname or parts.query or parts.fragment:
+        fail(f"{url} is not the address of a home page. Write https://… without query.")
+    if parts.scheme == "http" and not is_loopback(parts.hostname) and not settings.broker.development:
+        fail(f"{url} is plain http: what passes there can be read and changed. Use https.")
+
+
+def _read(config: Path) -> Settings:
+    """The settings as far as they can be read: a site is put in while other things are still missing."""
+    from broker.settings import read_settings
+
+    return read_settings(folder_of(config), environment(), make_master_key=False)
+
+
+def _found(settings: Settings, name: str) -> Client:
+    from broker.domain.values import ClientId
+
+    client = settings.clients.get(ClientId(name))
+    if client is None:
+        known = ", ".join(sorted(settings.clients)) or "none"
+        fail(f"There is no site {name} in sites.toml. There are: {known}.")
+    return client
+
+
+@site.command("show")
+@click.argument("name")
+@click.option("--software", type=_Software(), help="Add what to enter there.")
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def show(name: str, software: str | None, config: Path, *, as_json: bool) -> None:
+    """Show a site: its addresses, what it asks for and why, how it proves itself. Never a secret."""
+    from broker.cli import guides
+
+    settings = _read(config)
+    client = _found(settings, name)
+    facts = _facts(client, settings)
+    if as_json:
+        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        return
+    for label, value in facts.items():
+        for number, line in enumerate(value if isinstance(value, list) else [value]):
+            click.echo(f"{label.replace('_', ' ') if not number else '':<22}{line}".rstrip())
+    if software is not None:
+        values = guides.Values(issuer=settings.broker.public_url, url=client.url, id=name, secret="(the site's secret)")
+        click.echo(f"\n{values.filled(guides.read(software).text)}")
+
+
+def _facts(client: Client, settings: Settings) -> dict[str, str | list[str]]:
+    issuer = settings.broker.public_url
+    asks = [f"{ask.claim} ({'needed' if ask.needed else 'optional'}): {ask.why['en']}" for ask in client.asks]
+    number = len(client.secret_digests)
+    return {
+        "id": str(client.client_id),
+        "name": client.name,
+        "home_page": client.url,
+        "is": "on" if client.enabled else "off",
+        "redirect_addresses": list(client.redirect_uris),
+        "after_signing_out": list(client.post_logout_redirect_uris) or "nothing registered",
+        "back_channel": client.backchannel_logout_uri or "not told of sign-outs",
+        "proves_itself": f"{client.auth_method}" + (f", {number} secret{'s' if number > 1 else ''}" if number else ""),
+        "PKCE": "required" if client.pkce_required else "not required: a downgrade",
+        "behind_a_proxy": "yes" if client.forward_auth else "no",
+        "session_token": "yes" if client.session_token else "no",
+        "signed_with": str(client.signing_algorithm),
+        "asks": asks or "nothing but the private number",
+        "issuer": issuer,
+        "discovery": f"{issuer}/.well-known/openid-configuration",
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """One thing that was checked: fine, not asked, or wrong with what to do."""
+
+    is_fine: bool | None
+    words: str
+
+
+@site.command("check")
+@click.argument("name")
+@click.option(
+    "--secret-file", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="The secret the site was given."
+)
+@click.option("--redirect-uri", help="The address that the site's software sends, to compare.")
+@click.option("--offline", is_flag=True, help="Do not ask the running server.")
+@config_option
+def check_site(name: str, secret_file: Path | None, redirect_uri: str | None, config: Path, *, offline: bool) -> None:
+    """Check a site: what the running server says of itself, its addresses, its secret, and a whole sign-in.
+
+    The sign-in is an example person's, in a world of its own: a code is made, redeemed and used, and nothing of it is
+    kept. Exit code 1 if something is wrong.
+    """
+    settings = loaded(config)
+    client = _found(settings, name)
+    findings = [
+        *([_Finding(None, "The running server was not asked.")] if offline else [_discovery(settings)]),
+        *_addresses(client, redirect_uri),
+        _secret(client, secret_file),
+        _sign_in(settings, client),
+    ]
+    for finding in findings:
+        click.echo(f"{ {True: 'fine ', False: 'WRONG', None: '-    '}[finding.is_fine] }  {finding.words}")
+    raise SystemExit(REFUSED if any(finding.is_fine is False for finding in findings) else DONE)
+
+
+def _discovery(settings: Settings) -> _Finding:
+    """What the server publishes under its own public address."""
+    from urllib.error import URLError
+    from urllib.request import Request, urlopen
+
+    issuer = settings.broker.public_url
+    address = f"{issuer}/.well-known/openid-configuration"
+    try:
+        with urlopen(Request(address), timeout=ASK_WITHIN) as answer:
+            told = json.loads(answer.read(MOST))["issuer"]
+    except (URLError, OSError, ValueError, KeyError, TypeError) as error:
+        reason = getattr(error, "reason", None) or type(error).__name__
+        return _Finding(
+            False, f"{address} does not answer as it should ({reason}). Does the server run, and its proxy?"
+        )
+    if told != issuer:
+        return _Finding(False, f"The server there calls itself {told}; public_url says {issuer}.")
+    return _Finding(True, f"{address} answers, as {issuer}.")
+
+
+def _addresses(client: Client, sent: str | None) -> Iterator[_Finding]:
+    from broker.domain.client import difference, redirect_matches
+
+    home = urlsplit(client.url).hostname
+    for uri in client.redirect_uris:
+        words = f"Redirect address {uri}"
+        if urlsplit(uri).hostname != home:
+            yield _Finding(None, f"{words} is on another host than the home page. Is that meant?")
+        else:
+            yield _Finding(True, f"{words} can be used.")
+    if sent is None:
+        return
+    if redirect_matches(client, sent):
+        yield _Finding(True, f"The software's address {sent} is registered.")
+    else:
+        found = difference(client, sent)
+        nearest = f" Registered is {found.registered}: {found.words}." if found else ""
+        yield _Finding(False, f"The software's address {sent} is not registered.{nearest}")
+
+
+def _secret(client: Client, secret_file: Path | None) -> _Finding:
+    if not client.secret_digests:
+        return _Finding(None, f"The site has no secret: it proves itself by {client.auth_method}.")
+    if secret_file is None:
+        return _Finding(
+            None, "The secret was not compared. Name the file with the one the site has: --secret-file FILE."
+        )
+    text = secret_file.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+    digest = hashlib.sha256(text.encode()).digest()
+    matches = [hmac.compare_digest(digest, known) for known in client.secret_digests]
+    if any(matches):
+        which = (
+            "the first of two" if matches[0] and len(matches) > 1 else "the second of two" if len(matches) > 1 else "it"
+        )
+        return _Finding(True, f"The secret is right ({which}).")
+    blank = " It has blanks around it." if text != text.strip() else ""
+    return _Finding(
+        False, f"The secret is another than the one here.{blank} Give the site the one that client_secret names."
+    )
+
+
+def _sign_in(settings: Settings, client: Client) -> _Finding:
+    from broker.cli.rehearsal import rehearse
+    from broker.errors import BrokerError
+
+    try:
+        got = run(rehearse(settings, client))
+    except BrokerError as error:
+        return _Finding(False, f"A sign-in failed ({error.code}): {error.detail or error.public}.")
+    names = ", ".join(name for name in got.userinfo if name != "sub") or "nothing but the private number"
+    return _Finding(True, f"A sign-in went through: a code was redeemed, and the site got {names}.")
+
+
+@site.command("preview")
+@click.argument("name")
+@click.option("--without", multiple=True, metavar="FIELD", help="A field that the example person does not share.")
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def preview(name: str, without: tuple[str, ...], config: Path, *, as_json: bool) -> None:
+    """Show what a site would get of an example person: the question, the tokens, userinfo, a proxy's headers.
+
+    Nobody's data is read: the person is made up, in a world of its own.
+    """
+    from broker.cli.rehearsal import rehearse
+    from broker.domain.values import ClaimName
+    from broker.errors import BrokerError
+
+    settings = loaded(config)
+    client = _found(settings, name)
+    try:
+        got = run(rehearse(settings, client, refused=frozenset(map(ClaimName, without))))
+    except BrokerError as error:
+        fail(f"The site would get nothing ({error.code}): {error.detail or error.public}.")
+    parts: dict[str, Any] = {
+        "question": _question(client),
+        "id_token": got.id_token,
+        "userinfo": got.userinfo,
+        "session_token": got.session_token,
+        "headers": got.headers or None,
+    }
+    parts = {part: content for part, content in parts.items() if content is not None}
+    if as_json:
+        click.echo(json.dumps(parts, indent=2, ensure_ascii=False))
+        return
+    click.echo(f"Share these with {client.name}?\n")
+    for row in parts.pop("question"):
+        click.echo(f"  {'needed     ' if row['needed'] else 'your choice'}  {row['field']}: {row['why']}")
+    for part, content in parts.items():
+        click.echo(f"\n{part.replace('_', ' ')}\n{_indented(json.dumps(content, indent=2, ensure_ascii=False))}")
+
+
+def _question(client: Client) -> list[dict[str, Any]]:
+    from broker.domain.claims import LABELS
+
+    return [
+        {"field": LABELS.get(ask.claim, ask.claim), "needed": ask.needed, "why": ask.why["en"]} for ask in client.asks
+    ]
+
+
+@site.command("rotate-secret")
+@click.argument("name")
+@config_option
+def rotate_secret(name: str, config: Path) -> None:
+    """Write a new secret for a site into a file beside the old one, and say how to change over. Both are good meanwhile.
+
+    The configuration is left as it is: the line to put there is printed. Run `doorward site show` to see that two
+    secrets are in force, and take the old one out once the site uses the new one.
+    """
+    from broker.chance import SystemEntropy
+    from broker.cli.rehearsal import now
+
+    settings = _read(config)
+    client = _found(settings, name)
+    if not client.secret_digests:
+        fail(f"The site {name} has no secret: it proves itself by {client.auth_method}.")
+    if len(client.secret_digests) > 1:
+        fail(f"The site {name} has two secrets already. Take the old one out of client_secret first.")
+    place, old = _source(settings, name)
+    folder = folder_of(config)
+    file = f"secrets/{name}-{now():%Y%m%d-%H%M%S}.secret"
+    _write_secret(folder / file, SystemEntropy().token(SECRET_BYTES))
+    new = f"{{ file = {json.dumps(file)} }}"
+    click.echo(f"A new secret is in {folder / file}.")
+    click.echo(f"1. At {place}, write both, and reload the server:\n\n    client_secret = [{new}, {old}]\n")
+    click.echo("2. Give the site the new one.")
+    click.echo(
+        f"3. Once it signs people in with it, write the new one alone and reload:\n\n    client_secret = {new}\n"
+    )
+
+
+def _source(settings: Settings, name: str) -> tuple[str, str]:
+    """Where the secret is named, and how, to be written again."""
+    from broker.settings import origin_of
+
+    origin = origin_of(settings, ("sites", name, "client_secret"))
+    if origin is None or not origin.line:
+        fail(f"The secret of {name} is named in the environment. Name it in sites.toml to have two at once.")
+    tree: Mapping[str, Any] = tomllib.loads(Path(origin.file).read_text(encoding="utf-8"))
+    table = tree.get("sites", {}).get(name) or tree[name]
+    given = table["client_secret"]
+    given = given[0] if isinstance(given, list) else given
+    if not isinstance(given, Mapping):
+        fail(
+            f"The secret of {name} stands at {origin} itself. Put it into a file first: client_secret = {{ file = … }}."
+        )
+    return str(origin), "{ " + ", ".join(f"{source} = {json.dumps(where)}" for source, where in given.items()) + " }"
+
+
+def _write_secret(path: Path, secret: str) -> None:
+    try:
+        path.parent.mkdir(mode=0o750, exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
+    except OSError as error:
+        fail(f"{path} cannot be written: {error.strerror}. Nothing was changed.")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(f"{secret}\n")
+
+
+@site.command("attempts")
+@click.argument("name")
+@click.option(
+    "--log",
+    type=click.File(encoding="utf-8", errors="replace"),
+    default="-",
+    help="The server's log, lines of JSON. Nothing: standard input.",
+)
+@click.option("--last", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many at most.")
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def attempts(name: str, log: TextIO, last: int, config: Path, *, as_json: bool) -> None:
+    """Tell in words what went wrong between a site and the server lately, newest last, and what to do.
+
+    Reads the server's own log: `journalctl -u doorward -o cat | doorward site attempts forum`. The log holds nothing of
+    people, so neither does this. Exit code 1 if there is anything.
+    """
+    from broker.cli.attempts import read_attempts
+
+    client = _found(_read(config), name)
+    rows = [attempt.row for attempt in read_attempts(log, client)][-last:]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+    elif not rows:
+        click.echo(f"The log tells of nothing that went wrong with {name}.")
+    else:
+        for row in rows:
+            click.echo(f"{row['at']}  {row['reference'] or '-'}  {row['what']} {row['fix']}".rstrip())
+    raise SystemExit(REFUSED if rows else DONE)
