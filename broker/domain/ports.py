@@ -101,6 +101,13 @@ class UnitOfWork(Protocol):
         ...
 
     def touch_link(self, link_id: str, now: datetime) -> None: ...
+    def rename_link(self, link: Link, former: IdentityKey) -> None:
+        """Let this link stand for another identity from now on, as it is given.
+
+        `Conflict("link")` if it does not stand for `former` by then, or if the new identity is somebody's.
+        """
+        ...
+
     def remove_link(self, account: AccountId, link_id: str) -> None:
         """`Conflict("last_link")` if it is the account's only one by then; nothing if it is gone already."""
         ...

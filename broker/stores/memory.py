@@ -191,6 +191,17 @@ class MemoryUnitOfWork:
 
         self._steps.append(step)
 
+    def rename_link(self, link: Link, former: IdentityKey) -> None:
+        def step(tables: _Tables) -> None:
+            standing = tables.links.get(link.id)
+            if standing is None or (standing.account, standing.key) != (link.account, former):
+                raise Conflict("link")
+            if any(other.key == link.key for other in tables.links.values()):
+                raise Conflict("link")
+            tables.links[link.id] = link
+
+        self._steps.append(step)
+
     def remove_link(self, account: AccountId, link_id: str) -> None:
         def step(tables: _Tables) -> None:
             link = tables.links.get(link_id)

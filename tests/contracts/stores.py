@@ -366,6 +366,28 @@ class AccountsContract:
         await unit.commit()
         assert await durable.accounts.links(account.id) == (replace(link, last_used_at=NOW),)
 
+    async def test_a_renamed_link_stands_for_the_new_identity_alone(self, durable: Durable) -> None:
+        account, link = await kept_account(durable)
+        _, somebody = await kept_account(durable)
+        now_named = make.link(account)
+        renamed = replace(link, provider=now_named.provider, key=now_named.key, last_used_at=NOW, hint="new")
+        unit = durable.unit()
+        unit.rename_link(renamed, link.key)
+        await unit.commit()
+        assert await durable.accounts.links(account.id) == (renamed,)
+        assert await durable.accounts.by_identity(link.key) is None
+        assert await durable.accounts.by_identity(renamed.key) == (account, renamed)
+        for wrong, former in (
+            (renamed, link.key),  # it is another one by now
+            (replace(renamed, key=somebody.key), renamed.key),  # somebody has that
+            (replace(renamed, account=somebody.account), renamed.key),
+            (make.link(account), now_named.key),  # there is no such link
+        ):
+            unit = durable.unit()
+            unit.rename_link(wrong, former)
+            assert await conflict_of(unit.commit()) == "link"
+        assert await durable.accounts.links(account.id) == (renamed,)
+
     async def test_the_last_link_stays(self, durable: Durable) -> None:
         """catalogue 124"""
         account, link = await kept_account(durable)

@@ -114,6 +114,21 @@ ADD_LINK: Final = define(insert_if(links, standing_account()).returning(links.c.
 TOUCH_LINK: Final = define(
     update(links).where(links.c.id == parameter(links.c.id)).values(last_used_at=parameter(links.c.last_used_at))
 )
+RENAME_LINK: Final = define(
+    update(links)
+    .where(
+        links.c.id == parameter(links.c.id),
+        links.c.account == parameter(links.c.account),
+        links.c.identity_key == bindparam("p_former", type_=links.c.identity_key.type),
+    )
+    .values(
+        {
+            column: parameter(column)
+            for column in (links.c.provider, links.c.identity_key, links.c.last_used_at, links.c.sealed)
+        }
+    )
+    .returning(links.c.id)
+)
 _OTHER: Final = links.alias("other")
 REMOVE_LINK: Final = define(
     delete(links).where(
@@ -173,6 +188,13 @@ def link_params(link: Link, ring: KeyRing) -> Params:
             encode((link.key.issuer, link.key.subject, link.hint)), _link_place(link.id, link.account)
         ),
     }
+
+
+def renamed_params(link: Link, former: IdentityKey, ring: KeyRing) -> Params:
+    """What a renamed link's row holds, and what it held before."""
+    kept = {"p_receipt", "p_linked_at"}
+    params = {name: value for name, value in link_params(link, ring).items() if name not in kept}
+    return {**params, "p_former": identity_blind(ring, former)}
 
 
 def _link_place(link_id: str, account: str) -> str:

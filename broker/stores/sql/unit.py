@@ -13,7 +13,7 @@ from broker.domain.ports import Clock, Delivery
 from broker.domain.posting import Posting, PostState
 from broker.domain.provider import UpstreamTokens
 from broker.domain.removal import Removal, RemovalState
-from broker.domain.values import AccountId, ClientId, GrantId, ProviderId, Sid
+from broker.domain.values import AccountId, ClientId, GrantId, IdentityKey, ProviderId, Sid
 from broker.stores.records import micros, micros_or_none
 from broker.stores.sql import accounts, grants, ledger, outbox, postings, removals, tokens
 from broker.stores.sql.drivers import Driver
@@ -71,6 +71,9 @@ class SqlUnitOfWork:
 
     def touch_link(self, link_id: str, now: datetime) -> None:
         self._queue(accounts.TOUCH_LINK, {"p_id": link_id, "p_last_used_at": micros(now)})
+
+    def rename_link(self, link: Link, former: IdentityKey) -> None:
+        self._queue(accounts.RENAME_LINK, accounts.renamed_params(link, former, self._ring), conflict="link")
 
     def remove_link(self, account: AccountId, link_id: str) -> None:
         params = {"p_account": account, "p_id": link_id}
