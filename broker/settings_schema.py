@@ -292,6 +292,10 @@ PROVIDER: Final = (
     _text("label", "What the button says. Nothing: the table's name."),
     _address("issuer", "OpenID Connect: who signs. Compared character by character. OAuth 2.0: the service's address, for good."),
     _texts("identifiers", "OpenID 2.0: how the addresses of people start that it may name."),
+    _address(
+        "openid2_realm",
+        "OpenID Connect: our address in OpenID 2.0, if people signed in here by it. Asks the provider who they were, so that they keep their accounts.",
+    ),
     _choice(
         "discovery",
         "OpenID 2.0: whether people type an address that says itself where their provider is: not, at the named hosts, anywhere.",

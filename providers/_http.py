@@ -53,6 +53,21 @@ class UpstreamHTTP(Protocol):
         ...
 
 
+class Unnamed:
+    """The guarded client, with errors that do not name the host: part of an address may be a person's name."""
+
+    def __init__(self, http: UpstreamHTTP) -> None:
+        self._http = http
+
+    async def request(
+        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes | None = None
+    ) -> UpstreamResponse:
+        try:
+            return await self._http.request(method, url, headers=headers, body=body)
+        except UpstreamUnavailable as error:
+            raise UpstreamUnavailable(error.detail.partition(" ")[0]) from None
+
+
 async def post_form(
     http: UpstreamHTTP, url: str, form: Mapping[str, str], headers: Mapping[str, str] | None = None
 ) -> UpstreamResponse:

@@ -25,7 +25,7 @@ from broker.domain.values import IdentityKey
 from broker.errors import FormInvalid, Problem, UpstreamError, UpstreamInvalid, UpstreamUnavailable
 from providers._claims import hint, offers_of, read_claims
 from providers._described import Described
-from providers._http import SERVER_FAULT, UpstreamHTTP, UpstreamResponse
+from providers._http import SERVER_FAULT, Unnamed, UpstreamHTTP
 from providers._openid2 import (
     NS,
     SELECT,
@@ -112,7 +112,7 @@ class TypedOpenID2(OpenID2):
     """Every OpenID 2.0 provider that the policy lets in: the address that somebody types says which."""
 
     def __init__(self, preset: Preset, http: UpstreamHTTP, clock: Clock) -> None:
-        super().__init__(preset, _Unnamed(http), clock)
+        super().__init__(preset, Unnamed(http), clock)
         self._scheme = "http" if preset.sandbox else "https"
 
     async def find(self, typed: str) -> Found:
@@ -185,21 +185,6 @@ class TypedOpenID2(OpenID2):
     def _allows(self, address: str) -> bool:
         is_safe = self._scheme == "http" or urlsplit(address).scheme == "https"
         return is_safe and (self._preset.discovery == "any" or host_allowed(address, self._preset.hosts))
-
-
-class _Unnamed:
-    """The guarded client, with errors that do not name the host: part of it may be a person's name."""
-
-    def __init__(self, http: UpstreamHTTP) -> None:
-        self._http = http
-
-    async def request(
-        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes | None = None
-    ) -> UpstreamResponse:
-        try:
-            return await self._http.request(method, url, headers=headers, body=body)
-        except UpstreamUnavailable as error:
-            raise UpstreamUnavailable(error.detail.partition(" ")[0]) from None
 
 
 def _found(attempt: Attempt) -> Found:

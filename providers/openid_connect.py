@@ -17,11 +17,11 @@ from broker.domain.claims import EMAIL
 from broker.domain.ports import Clock
 from broker.domain.provider import Attempt, Identified, Identity, OfferedField, UpstreamTokens
 from broker.domain.values import ClaimName, IdentityKey
-from broker.errors import Problem, UpstreamInvalid
+from broker.errors import Problem, UpstreamInvalid, UpstreamRejected
 from broker.verification import Cached
 from providers._claims import SCOPE_OF, hint, is_true, offers_of, read_claims, scopes_for
 from providers._described import Described
-from providers._http import JSON, UpstreamHTTP, UpstreamResponse, post_form, read_success
+from providers._http import JSON, Unnamed, UpstreamHTTP, UpstreamResponse, post_form, read_success
 from providers._id_token import FRESH, Expected, VerifiedClaims, verify_id_token
 from providers._keys import METADATA_FRESH, IssuerKeys
 from providers._oauth import (
@@ -33,6 +33,7 @@ from providers._oauth import (
     read_callback,
     read_token_answer,
 )
+from providers._openid2 import NS, is_identifier, normal_form
 from providers.preset import Preset, is_address
 
 BINDINGS: Final = frozenset({"state", "nonce", "pkce"})
@@ -47,6 +48,8 @@ IGNORED: Final = frozenset(
         # about the token or the sign-in, checked or of no use
         "iss", "sub", "aud", "azp", "exp", "iat", "nbf", "nonce", "auth_time", "acr", "amr", "at_hash", "c_hash",
         "s_hash", "jti", "sid", "session_state", "typ", "ver", "rat", "updated_at",
+        # who this was in OpenID 2.0: read only where a preset asks for it
+        "openid2_id",
         # used for judging an address, never kept
         "email_verified", "phone_number_verified", "hd",
         # said by some provider, of no use here
@@ -77,9 +80,9 @@ class OpenIDConnect(Described):
     def __init__(self, preset: Preset, http: UpstreamHTTP, clock: Clock) -> None:
         self._preset, self._http, self._clock = preset, http, clock
         self._offers = offers_of(preset.fields, SCOPE_OF)
-        self._scopes = (
-            tuple(dict.fromkeys(("openid", *preset.scopes))) if preset.scopes else scopes_for(self._offers, "openid")
-        )
+        asked = preset.scopes or scopes_for(self._offers)
+        former = ("openid2",) if preset.openid2_realm else ()
+        self._scopes = tuple(dict.fromkeys(("openid", *asked, *former)))
         self._metadata: Cached[Metadata] = Cached(self._discover, self._read_metadata, clock, METADATA_FRESH)
         self._keys = IssuerKeys(http, self._jwks_address, clock)
 
@@ -101,8 +104,21 @@ class OpenIDConnect(Described):
         tokens = answer.tokens(now, attempt.scopes)
         more = await self._userinfo(metadata, claims, tokens)
         return Identified(
-            identity=read_identity(self._preset, self._offers, claims, more, tokens.scopes), tokens=tokens
+            identity=read_identity(self._preset, self._offers, claims, more, tokens.scopes),
+            tokens=tokens,
+            former=former_of(claims) if self._preset.openid2_realm else None,
         )
+
+    async def succeeds(self, former: IdentityKey, key: IdentityKey) -> bool:
+        """Ask the OpenID 2.0 identifier itself who speaks for it now (OpenID 2.0 to Connect Migration §5).
+
+        Always, also where both are at one host: others may have pages there. Redirects are not followed.
+        """
+        response = await Unnamed(self._http).request("GET", former.subject.partition("#")[0], headers=JSON)
+        try:
+            return read_success(response, "openid2_id").get("iss") == key.issuer
+        except (UpstreamInvalid, UpstreamRejected):
+            return False
 
     async def revoke(self, tokens: UpstreamTokens) -> None:
         """Revoke what we hold, where there is an endpoint for it (RFC 7009): the refresh token ends the grant."""
@@ -213,6 +229,7 @@ def build_sign_in_url(preset: Preset, endpoint: str, attempt: Attempt) -> str:
         login_hint=attempt.login_hint,
         ui_locales=" ".join(attempt.ui_locales) or None,
         response_mode=preset.response_mode,
+        openid2_realm=preset.openid2_realm or None,
         acr_values=" ".join(acr for acr in attempt.acr_values if acr in preset.acr_values) or None,
     )
 
@@ -292,6 +309,14 @@ def read_identity(
         acr=preset.believed(token.acr),
         account_hint=hint(claims),
     )
+
+
+def former_of(token: VerifiedClaims) -> IdentityKey | None:
+    """The OpenID 2.0 identifier that the ID token names, if it is one (Migration §4); userinfo does not count."""
+    former = token.claims.get("openid2_id")
+    if not isinstance(former, str) or not is_identifier(former) or normal_form(former) != former:
+        return None
+    return IdentityKey(issuer=NS, subject=former)
 
 
 def vouches_for_email(preset: Preset, raw: Mapping[str, Any]) -> bool:

@@ -73,6 +73,8 @@ class Preset:
     """OpenID Connect: who must have signed, compared character by character. OAuth 2.0: whose people these are."""
     identifiers: tuple[str, ...] = ()
     """OpenID 2.0: how the addresses of people start that it may name."""
+    openid2_realm: str = ""
+    """OpenID Connect: the realm by which the provider knew us in OpenID 2.0; asks it who people were there."""
     discovery: str = "off"
     """OpenID 2.0: whether people type an address that says where their provider is."""
     hosts: tuple[str, ...] = ()
@@ -172,7 +174,7 @@ class _Reader:
         out["label"] = self.text("label", default=self.id.replace("_", " ").title())
         for key in ("graph_version", "host", "brand", "subject", "email_scope"):
             self._keep(out, key, self.text(key))
-        for key in ("issuer", "privacy_policy_url"):
+        for key in ("issuer", "privacy_policy_url", "openid2_realm"):
             self._keep(out, key, self.address(key))
         for key, allowed in (
             ("token_endpoint_auth_method", AUTH_METHODS),

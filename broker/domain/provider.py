@@ -104,6 +104,8 @@ class Identified:
     tokens: UpstreamTokens | None
     once: Once | None = None
     """For providers whose answer is not redeemed once over there: it counts only the first time here."""
+    former: IdentityKey | None = field(default=None, repr=False)
+    """Who this was in an older protocol, by the provider's word alone: nothing until a `Successor` proves it."""
 
 
 class Provider(Protocol):
@@ -155,6 +157,18 @@ class Finder(Protocol):
 
     async def find(self, typed: str) -> Found:
         """Ask the address that was typed. Raises `FormInvalid` with a code for the field `identifier`."""
+        ...
+
+
+@runtime_checkable
+class Successor(Protocol):
+    """A provider that may have known people by another name, in an older protocol."""
+
+    async def succeeds(self, former: IdentityKey, key: IdentityKey) -> bool:
+        """Whether the older name itself says that this provider speaks for it now.
+
+        Raises `UpstreamUnavailable` when it cannot be asked.
+        """
         ...
 
 

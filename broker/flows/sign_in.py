@@ -21,7 +21,16 @@ from broker.domain.consent import Purpose
 from broker.domain.letters import Letter
 from broker.domain.policy import Policies, notice_version
 from broker.domain.ports import Clock, Durable, Entropy, Replay
-from broker.domain.provider import Attempt, Finder, Found, Identified, Identity, Provider, UpstreamTokens
+from broker.domain.provider import (
+    Attempt,
+    Finder,
+    Found,
+    Identified,
+    Identity,
+    Provider,
+    Successor,
+    UpstreamTokens,
+)
 from broker.domain.session import Session
 from broker.domain.transaction import SignInTransaction, TransactionPurpose
 from broker.domain.values import AccountId, ProviderId
@@ -253,7 +262,7 @@ class SignInFlow:
         self, carried: Carried, identified: Identified, session: Session | None, user_agent: str
     ) -> SignedIn | NewPerson | AgeUnknown:
         transaction, identity = carried.transaction, identified.identity
-        known = await self.durable.accounts.by_identity(identity.key)
+        known = await self._known(identified)
         if known is not None:
             with suppress(WayEnded):  # in this very moment: it is as unknown as any other now
                 return await self.admit(transaction, known[0], known[1], identity, session, user_agent)
@@ -265,6 +274,32 @@ class SignInFlow:
         now = self.clock.now()
         stripped = replace(transaction, identity=identity, tokens=identified.tokens, answered_at=now, nonce=None)
         return NewPerson(carried=await self.box.keep(replace(stripped, code_verifier=None)))
+
+    async def _known(self, identified: Identified) -> tuple[Account, Link] | None:
+        """Whose identity this is; under its older name too, if that name proves it (OpenID 2.0 to Connect Migration §5).
+
+        Then the way in is known by its new name from now on, and the old one opens nothing any more.
+        """
+        identity, former = identified.identity, identified.former
+        known = await self.durable.accounts.by_identity(identity.key)
+        provider: object = self.providers.get(identity.provider)
+        if known is not None or former is None or not isinstance(provider, Successor):
+            return known
+        before = await self.durable.accounts.by_identity(former)
+        if before is None or before[0].status is not AccountStatus.ACTIVE:
+            return before
+        if not await provider.succeeds(former, identity.key):
+            return None
+        account, link = before
+        now, unit = self.clock.now(), self.durable.unit()
+        hint = _known_hint(account, identity.account_hint)
+        renamed = replace(link, provider=identity.provider, key=identity.key, last_used_at=now, hint=hint)
+        unit.rename_link(renamed, former)
+        if self.letters is not None:
+            self.letters.tell(unit, account, Letter.WAY_ADDED, {"provider": identity.provider})
+        with suppress(Conflict):  # done by another tab in this very moment, or taken away: either way, look again
+            await unit.commit()
+        return await self.durable.accounts.by_identity(identity.key)
 
     async def admit(
         self,

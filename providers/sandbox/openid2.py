@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from providers.sandbox import web
@@ -136,6 +136,8 @@ async def person(request: Request) -> Response:
     found = _sandbox(request).people.get(request.path_params["slug"])
     if found is None:
         return Response("Not found.", status_code=404, media_type="text/plain")
+    if "application/json" in request.headers.get("accept", ""):  # OpenID 2.0 to OpenID Connect Migration §5
+        return JSONResponse({"iss": _base(request)})
     response = web.page(
         "person.html", label=LABEL, title=found.name, person=found, address=_address(request, found.slug),
         endpoint=f"{_base(request)}/openid2",

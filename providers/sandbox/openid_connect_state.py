@@ -17,7 +17,7 @@ CODE_LIFETIME = 300  # seconds
 TOKEN_LIFETIME = 3600  # seconds
 POSTING_SCOPE = "write:statuses"
 RESPONSE_MODES = ("query", "form_post")
-SCOPES = ("openid", "profile", "email", POSTING_SCOPE)
+SCOPES = ("openid", "profile", "email", "openid2", POSTING_SCOPE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

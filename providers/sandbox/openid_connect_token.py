@@ -198,6 +198,8 @@ def _claims(sandbox: Sandbox, issuer: str, client: Client, code: Code, access_to
         "at_hash": half_hash(access_token),
         **_shown(person, code.scopes, issuer),
     }
+    if "openid2" in code.scopes:  # OpenID 2.0 to OpenID Connect Migration §4
+        claims["openid2_id"] = f"{issuer}/people/{person.slug}"
     if code.nonce:
         claims["nonce"] = code.nonce
     if code.acr:

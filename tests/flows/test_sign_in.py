@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -26,7 +26,7 @@ from tests.support.builders import NOW
 
 from broker.domain.account import AccountStatus
 from broker.domain.claims import EMAIL, NAME
-from broker.domain.provider import Found, Once
+from broker.domain.provider import Attempt, Found, Identified, Once
 from broker.domain.session import Session
 from broker.domain.transaction import TransactionPurpose
 from broker.domain.values import IdentityKey, ProviderId
@@ -161,6 +161,99 @@ async def test_what_a_typed_address_led_to_is_bound_to_the_attempt(front: Front)
     for bare in (front.transaction(), replace(front.transaction(), provider=OPENID, typed="")):
         with pytest.raises(FormInvalid):
             await front.sign_in.begin(await front.box.hold(bare), OPENID, ask_again=True)
+
+
+class MovedProvider(ScriptedProvider):
+    """Knew people by another name; `agrees` is what that name says."""
+
+    former: IdentityKey | None = None
+    agrees: bool = True
+    asked: int = 0
+
+    async def identify(self, attempt: Attempt, callback: Mapping[str, str]) -> Identified:
+        return replace(await super().identify(attempt, callback), former=self.former)
+
+    async def succeeds(self, former: IdentityKey, key: IdentityKey) -> bool:
+        self.asked += 1
+        return self.agrees
+
+
+@pytest.fixture
+async def moved(front: Front) -> MovedProvider:
+    """Ana has an account by her old name, and comes by her new one."""
+    await front.person("ana", FACEBOOK)
+    provider = MovedProvider(OPENID)
+    provider.former = identity("ana", provider=FACEBOOK).key
+    front.sign_in = replace(front.sign_in, providers={OPENID: provider, FACEBOOK: front.facebook})
+    return provider
+
+
+async def test_a_proved_older_name_leads_to_its_account_and_is_replaced(front: Front, moved: MovedProvider) -> None:
+    """Once: from then on the new name is known by itself and the old one opens nothing."""
+    (before,) = await front.durable.accounts.links(next(iter(front.accounts)))
+    for _ in range(2):
+        signed_in(await front.back(await front.leave(OPENID), "ana"))
+    assert moved.asked == 1
+    (link,) = await front.durable.accounts.links(next(iter(front.accounts)))
+    assert (link.provider, link.key) == (OPENID, identity("ana", provider=OPENID).key)
+    assert (link.id, link.receipt, link.linked_at) == (before.id, before.receipt, before.linked_at)
+    assert isinstance(await front.back(await front.leave(FACEBOOK), "ana"), NewPerson)
+
+
+async def test_an_older_name_that_does_not_agree_opens_nothing(front: Front, moved: MovedProvider) -> None:
+    """(catalogue 59)"""
+    moved.agrees = False
+    assert isinstance(await front.back(await front.leave(OPENID), "ana"), NewPerson)
+    moved.former = identity("nobody", provider=FACEBOOK).key
+    assert isinstance(await front.back(await front.leave(OPENID), "ana"), NewPerson)
+    assert moved.asked == 1, "nobody here has that name"
+    moved.former = None
+    assert isinstance(await front.back(await front.leave(OPENID), "ana"), NewPerson)
+    signed_in(await front.back(await front.leave(FACEBOOK), "ana"))
+
+
+async def test_an_older_name_opens_no_account_that_is_held(front: Front, moved: MovedProvider) -> None:
+    (account,) = front.accounts.values()
+    await AccountSupport(durable=front.durable, sessions=front.sessions).hold(account)
+    with pytest.raises(AccountHeld):
+        await front.back(await front.leave(OPENID), "ana")
+    assert moved.asked == 0
+
+
+async def test_two_tabs_rename_a_way_in_once(front: Front, moved: MovedProvider) -> None:
+    """Also where nobody is written to."""
+    front.sign_in = replace(front.sign_in, letters=None)
+    lefts = [await front.leave(OPENID) for _ in range(2)]
+    real, waiting = moved.succeeds, asyncio.Barrier(2)
+
+    async def together(former: IdentityKey, key: IdentityKey) -> bool:
+        await waiting.wait()
+        return await real(former, key)
+
+    moved.succeeds = together  # type: ignore[method-assign]
+    outcomes = await asyncio.gather(*(front.back(left, "ana") for left in lefts))
+    assert {signed_in(outcome).started.session.account for outcome in outcomes} == set(front.accounts)
+    (link,) = await front.durable.accounts.links(next(iter(front.accounts)))
+    assert link.provider == OPENID
+
+
+async def test_a_way_that_is_taken_away_meanwhile_is_not_brought_back_under_a_new_name(
+    front: Front, moved: MovedProvider
+) -> None:
+    """(catalogue 110)"""
+    (account,) = front.accounts
+
+    async def taken_away(former: IdentityKey, key: IdentityKey) -> bool:
+        (link,) = await front.durable.accounts.links(account)
+        unit = front.durable.unit()
+        unit.add_link(replace(link, id="another", key=IdentityKey(issuer="x", subject="y")))
+        unit.remove_link(account, link.id)
+        await unit.commit()
+        return True
+
+    moved.succeeds = taken_away  # type: ignore[method-assign]
+    assert isinstance(await front.back(await front.leave(OPENID), "ana"), NewPerson)
+    assert [link.id for link in await front.durable.accounts.links(account)] == ["another"]
 
 
 async def test_an_unknown_provider_is_off(front: Front) -> None:

@@ -145,3 +145,33 @@ async def test_an_address_waits_for_the_question_of_age(tmp_path: Path, sandboxe
             assert shown.path.endswith(path)
             if path == "/age":
                 assert shown.value("identifier") == address
+
+
+async def test_whoever_came_by_an_address_keeps_the_account_when_the_provider_moves_on(
+    tmp_path: Path, sandboxes: Sandboxes
+) -> None:
+    """By OpenID Connect they are the same person: nothing is asked again, and the old way in is renamed to the new one."""
+    moved = PROVIDERS_TOML.replace(
+        "trusts_email = true", 'trusts_email = true\nopenid2_realm = "https://login.test/"', 1
+    )
+    async with open_house(tmp_path, sandboxes, providers=moved + TYPED) as house:
+        browser = house.browser()
+        await browser.open("/sign-in")
+        await type_in(browser, f"{house.openid.url}/people/ana")
+        await be(browser, "ana")
+        await browser.press("decision=continue")
+        await browser.press("decision=create", fill={"preferred_username": "ana"})
+
+        again = house.browser()
+        there = await again.sign_in(provider="openid", persona="ana")
+        assert isinstance(there, Shown)
+        assert there.path == "/me"
+        ways = await again.open("/me/ways")
+        assert "Club OpenID" in ways.text
+        assert "This is your only way to sign in." in ways.text
+        assert await house.accounts() == 1
+
+        other = house.browser()
+        stranger = await other.sign_in(provider="openid", persona="lucas")
+        assert isinstance(stranger, Shown)
+        assert stranger.path.endswith("/details"), "nobody we know by either name"
