@@ -24,7 +24,6 @@ class Overview(AccountPage):
     template: ClassVar[str] = "account/overview.html"
     tab: ClassVar[str] = "overview"
     user_name: str = field(default="", repr=False)
-    picture_url: str = ""
     ways: int = 1
     sites: int = 0
     devices: int = 1
@@ -60,7 +59,6 @@ class AccountField:
     """Names of the sites that get it."""
     can_check: bool = False
     """An e-mail address that is not checked, where we can write to anybody."""
-    picture_url: str = ""
     typed: str | None = field(default=None, repr=False)
     problem: str = ""
 

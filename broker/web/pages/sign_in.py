@@ -103,8 +103,6 @@ class PreviewRow:
     is_editable: bool = True
     source: str = "provider"
     """`provider`, `browser`, `person` or `made`."""
-    picture_url: str = ""
-    """For a picture: our own address that shows it."""
     is_ticked: bool = False
     """Only after a failed submit in which the person ticked it."""
     typed: str | None = field(default=None, repr=False)
@@ -148,7 +146,6 @@ class KeptRow:
 
     claim: str
     value: str = field(repr=False)
-    picture_url: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,7 +212,6 @@ class ShareRow:
     """Only after a failed submit in which the person ticked it."""
     typed: str | None = field(default=None, repr=False)
     problem: str = ""
-    picture_url: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

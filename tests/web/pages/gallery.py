@@ -53,7 +53,7 @@ ROWS: Final = (
         audience="admins", is_checked_by_provider=True,
     ),
     pages.PreviewRow(
-        claim="picture", value="https://facebook.example/ana.jpg", picture_url="/static/x.png",
+        claim="picture", value="https://facebook.example/ana.jpg",
         purpose="Shown next to your posts.", purpose_lang="en", audience="everyone",
     ),
     pages.PreviewRow(
@@ -70,7 +70,7 @@ DECLINED: Final = (
 SHARES: Final = (
     pages.ShareRow(claim="preferred_username", value="ana", is_needed=True, why="Your posts are signed with it.", audience="everyone"),
     pages.ShareRow(claim="email", value="ana@example.com", why="To tell you when somebody answers.", audience="admins", why_lang="en", is_essential=True),
-    pages.ShareRow(claim="picture", value="x", picture_url="/static/x.png", why="Shown beside your posts."),
+    pages.ShareRow(claim="picture", value="x", why="Shown beside your posts."),
     pages.ShareRow(claim="family_name", why="Shown beside your posts."),
     pages.ShareRow(claim="given_name", why="To greet you.", is_needed=True),
 )  # fmt: skip
@@ -92,7 +92,7 @@ def _sign_in() -> dict[str, Page]:
         action=f"{F}/finish", provider="Facebook", suggestions=("ana", "ana.m", "ana-markovic"), newsletters=LISTS,
         kept=(
             pages.KeptRow(claim="name", value="Ana Marković"),
-            pages.KeptRow(claim="picture", value="x", picture_url="/static/x.png"),
+            pages.KeptRow(claim="picture", value="x"),
         ),
         terms=TERMS, privacy=TERMS, posting_off=("Facebook",), asks_zone=True, asks_locale=True, locale="en",
         cancel_action=f"{F}/cancel", user_name="ana", works_until=LATER, site=FORUM,
@@ -172,7 +172,7 @@ def _account() -> dict[str, Page]:
         fields=(
             field,
             replace(field, claim="preferred_username", value="ana", source="person", is_verified=True),
-            replace(field, claim="picture", value="x", picture_url="/static/x.png", is_needed=False),
+            replace(field, claim="picture", value="x", is_needed=False),
             replace(field, claim="zoneinfo", value="", sites=(), is_needed=False),
             replace(field, claim="locale", value="fr", source="browser", is_editable=False, purpose_lang="en"),
             replace(field, claim="family_name", value="M", source="made"),
@@ -243,7 +243,6 @@ def _account() -> dict[str, Page]:
             overview,
             ways=2,
             is_email_checked=True,
-            picture_url="/static/x.png",
             failing_way="",
             is_posting_on=True,
             last_sign_in_with="",
