@@ -11,9 +11,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from broker.domain.gate import ENTRY_PATH
+from broker.domain.gate import ENTRY_PATH, HEADERS
 from broker.web.headers import SecurityHeaders
 
 MAX_HEADERS: Final = 100
@@ -65,6 +65,8 @@ class Edge:
         A proxy that is not named in `trusted_proxies`, or a malformed chain of addresses, is refused: whoever cannot say
         who asks gets no answer to build on (catalogue 142, 143).
         """
+        if scope["path"] == ASK:
+            send = _with_names(send)
         peer = (scope.get("client") or ("",))[0]
         if not self._is_trusted(peer):
             await self._refuse("Only proxies named in trusted_proxies are answered here.", 421, scope, receive, send)
@@ -103,6 +105,19 @@ class Edge:
         except ValueError:
             return False
         return any(found.version == network.version and found in network for network in self._trusted)
+
+
+def _with_names(send: Send) -> Send:
+    """Every identity header in every answer, faults too: empty where nobody is named (catalogue 142)."""
+
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            present = {name.lower() for name, _ in message["headers"]}
+            blank = [(name.encode(), b"") for name in HEADERS if name.encode() not in present]
+            message = {**message, "headers": [*message["headers"], *blank]}
+        await send(message)
+
+    return sent
 
 
 def _values(headers: list[tuple[bytes, bytes]], wanted: bytes) -> list[str]:

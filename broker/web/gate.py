@@ -1,7 +1,7 @@
 """Forward-auth: what proxies ask, and the handover of a sign-in to a site's own host (nginx, Caddy, Traefik).
 
-Three addresses are asked through the site's proxy, one by the browser at ours. Every answer to a proxy carries all
-identity headers, so that nothing a browser forged is left standing (catalogue 142).
+Three addresses are asked through the site's proxy, one by the browser at ours. The outermost layer sees to it that every
+answer to a proxy carries all identity headers, so that nothing a browser forged is left standing (catalogue 142).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from broker.domain.checks.token import read_params
 from broker.domain.client import Client
-from broker.domain.gate import HEADERS, SIGN_IN, Values, gate_of, page_of, read_question
+from broker.domain.gate import SIGN_IN, Values, gate_of, page_of, read_question
 from broker.domain.values import ClientId
 from broker.errors import AccessDenied, InvalidGrant, NotFound, NotLetIn, WrongBrowser
 from broker.web.call import Call, answer_json, see_other
@@ -27,15 +27,17 @@ async def ask(call: Call) -> Response:
     """Who sends the request that a proxy holds: 200 with headers that name them, 401 or a way to sign in, or 403."""
     client = call.world.gate.site(call.request.query_params.get("client", ""))
     if client is None:
-        return _with_headers(answer_json({"error": "unknown_client"}, 403), {})
+        return answer_json({"error": "unknown_client"}, 403)
     call.client = client
     if not client.enabled:
-        return _with_headers(answer_json({"error": "site_disabled"}, 403), {})
+        return answer_json({"error": "site_disabled"}, 403)
     entry = call.world.cookies.entry(call.request, client.client_id)
     headers = await call.world.gate.who(client, entry) if entry is not None else None
     if headers is not None:
-        return _with_headers(Response(status_code=200), headers)
-    return _with_headers(_sign_in_first(call, client), {})
+        response = Response(status_code=200)
+        response.raw_headers += [(name.encode(), value.encode()) for name, value in headers.items()]  # as UTF-8
+        return response
+    return _sign_in_first(call, client)
 
 
 def _sign_in_first(call: Call, client: Client) -> Response:
@@ -110,9 +112,3 @@ def _values(request: Request) -> Values:
     for name, value in request.headers.items():
         values.setdefault(name, []).append(value)
     return values
-
-
-def _with_headers(response: Response, headers: dict[str, str]) -> Response:
-    """All of them, always; names and values of people as UTF-8."""
-    response.raw_headers += [(name.encode(), headers.get(name, "").encode()) for name in HEADERS]
-    return response

@@ -223,7 +223,7 @@ async def test_the_question_is_for_proxies_and_not_for_the_public(front: Guarded
 
 
 async def test_every_answer_to_a_proxy_carries_all_names(front: Guarded) -> None:
-    """Empty where there is nothing to say: signed out, unknown site, way to sign in (catalogue 142)."""
+    """Empty where there is nothing to say: signed out, unknown site, way to sign in, a fault (catalogue 142)."""
     names = {"remote-user", "remote-name", "remote-email", "remote-groups", "x-login-assertion"}
     for query, headers in (
         ("client=notes", {}), ("client=nobody", {}), ("client=forum", {}), ("", {}),
@@ -233,7 +233,15 @@ async def test_every_answer_to_a_proxy_carries_all_names(front: Guarded) -> None
         assert {name: found.get(name) for name in names} == dict.fromkeys(names, ""), query
         assert status in {401, 403}
         assert "strict-transport-security" not in found
-    assert (await direct(front, "/forward-auth?client=notes", {"X-Forwarded-For": "a"}))[0] == 400
+    visitor = await front.member()
+    good = next(one for one in visitor.jar.jar if "_at_" in one.name)
+    cookie = {"Cookie": f"{good.name}={good.value}"}
+    assert (await direct(front, "/forward-auth?client=notes", cookie))[1]["remote-user"] == "zoe"
+    await front.house.world.durable.close()
+    for status, headers in ((503, cookie), (400, {**cookie, "X-Forwarded-For": "a"})):
+        got, found = await direct(front, "/forward-auth?client=notes", headers)
+        assert got == status
+        assert {name: found.get(name) for name in names} == dict.fromkeys(names, "")
 
 
 async def test_a_site_that_is_switched_off_lets_nobody_in(front: Guarded) -> None:
