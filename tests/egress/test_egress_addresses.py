@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from broker.egress import Egress, EgressFailed, EgressRefused, Exemption, is_public
+from broker.egress import FAILURES_TO_OPEN, Egress, EgressFailed, EgressRefused, Exemption, is_public
 from tests.egress.wire import plain, speaking
 
 
@@ -214,3 +214,19 @@ async def test_a_cancelled_request_does_not_count_as_a_failure_of_the_host() -> 
                 await task
         await egress.aclose()
         assert canary.connections == 8, "more than open the circuit if they were failures"
+
+
+async def test_hosts_that_people_named_are_forgotten_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """catalogue 66: whoever types one wrong name after another fills no memory; a host that is left alone stays so."""
+    monkeypatch.setattr("broker.egress.MAX_HOSTS", 8)
+    egress = Egress(resolver=Names())
+    for _ in range(FAILURES_TO_OPEN):
+        with pytest.raises(EgressFailed):
+            await egress.request("GET", "https://down.example.com/")
+    for number in range(64):
+        with pytest.raises(EgressFailed):
+            await egress.request("GET", f"https://a{number}.example.com/")
+        assert len(egress._hosts) <= 10
+    with pytest.raises(EgressRefused, match="circuit"):
+        await egress.request("GET", "https://down.example.com/")
+    await egress.aclose()
