@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import tracemalloc
 from collections.abc import Callable, Mapping, Sequence
@@ -10,14 +11,16 @@ from datetime import date
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.providers.rig import NOW, Answer, Asked, StandingClock, attempt
 
 from broker.domain.claims import EMAIL, NAME
 from broker.domain.provider import Attempt, Finder, Found, Identified
 from broker.egress import Egress
-from broker.errors import FormInvalid, UpstreamInvalid, UpstreamUnavailable
+from broker.errors import FormInvalid, SignInCancelled, UpstreamInvalid, UpstreamRejected, UpstreamUnavailable
 from providers._openid2 import NS
-from providers._yadis import MAX_ASKED, MAX_ELEMENTS, MAX_XRDS, discover, read_head, read_xrds
+from providers._yadis import MAX_ASKED, MAX_ELEMENTS, MAX_XRDS, discover, normalise, read_head, read_xrds
 from providers.openid2 import PROVIDER, TypedOpenID2
 from providers.preset import Preset
 
@@ -575,3 +578,51 @@ async def test_a_fresh_sign_in_is_proved_by_a_signed_time_there_too() -> None:
     assert "openid.pape.max_auth_age=0" in await typed(net).authorization_url(left)
     with pytest.raises(UpstreamInvalid, match="not fresh"):
         await come_back(net, left, answer(left))
+
+
+PIECES = st.sampled_from([
+    b"<", b">", b"<head>", b"</head>", b"<html>", b"<link rel=openid2.provider href=", b'"', b"'", b"<!--", b"-->", b"<![CDATA[", b"<!", b"<?",
+    b"<meta http-equiv=x-xrds-location content=", b"<title>", b"<script>", b"</script>", b"&#x", b"&amp;", b"/", b" ", b"=", b"\x00", b"\xff",
+    b'<xrds:XRDS xmlns:xrds="xri://$xrds" xmlns="xri://$xrd*($v*2.0)">', b"<XRD>", b"<Service>", b"<Type>", b"</Type>", b"<URI>", b"</URI>",
+    b"</Service>", b"</XRD>", b"</xrds:XRDS>", NS.encode(), b"/signon", b"https://u.test/", b'priority="-1"', b"\xef\xbb\xbf", b"]]>",
+])  # fmt: skip
+
+
+@settings(max_examples=300)
+@given(st.lists(PIECES | st.binary(max_size=8), max_size=40).map(b"".join))
+def test_whatever_stands_at_an_address_is_read_or_refused(body: bytes) -> None:
+    """catalogue 64, 65, 68: nothing but our own refusal comes out of either reader."""
+    head = read_head(body)
+    assert all(one.endpoint for one in head.services)
+    try:
+        services = read_xrds(body)
+    except UpstreamInvalid:
+        return
+    assert all(b"<" not in one.endpoint.encode() for one in services)
+
+
+@settings(max_examples=300)
+@given(st.lists(st.sampled_from(["https://", "http://", "u.test", ":", "@", "/", "#", "?", "[", "]", "%", ".", "..", "443", "=", " ", "é", "\\"])
+                | st.text(max_size=4), max_size=12).map("".join))  # fmt: skip
+def test_whatever_is_typed_is_one_plain_https_address_or_refused(text: str) -> None:
+    """catalogue 66, 67: and what comes out means the same when it is read again."""
+    try:
+        found = normalise(text)
+    except FormInvalid:
+        return
+    assert found.startswith("https://")
+    assert found.isascii()
+    assert "#" not in found
+    assert "@" not in found.split("/")[2]
+    assert normalise(found) == found
+
+
+@settings(max_examples=200)
+@given(st.dictionaries(st.sampled_from(["op_endpoint", "claimed_id", "identity", "return_to", "response_nonce", "signed", "sig", "mode", "ns",
+                                        "ns.ax", "ax.mode", "ax.type.a", "ax.value.a", "ns.pape", "pape.auth_time"]), st.text(max_size=30)))  # fmt: skip
+def test_whatever_an_answer_says_signs_nobody_in_by_itself(changes: dict[str, str]) -> None:
+    """catalogue 58, 62: without the provider's own yes there is nobody."""
+    net = Net({OP: Answer(200, {"content-type": "text/plain"}, b"is_valid:false\n")})
+    left = attempt(found=Found(endpoint=OP, claimed_id=ANA, local_id=ANA))
+    with pytest.raises((UpstreamInvalid, UpstreamRejected, SignInCancelled)):
+        asyncio.run(come_back(net, left, answer(left, **changes)))
