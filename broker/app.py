@@ -63,7 +63,7 @@ from broker.web.render import Renderer
 from broker.web.routes import ROUTES
 from broker.web.shortcut import Shortcut
 from broker.web.world import ProviderFace, World
-from providers.preset import Preset
+from providers.preset import NAMELESS, Preset
 from providers.publishing import load_publishers
 
 KEYS_RELOADED_EVERY: Final = 60.0
@@ -436,6 +436,7 @@ def _face(preset: Preset) -> ProviderFace:
         host=preset.shown_host,
         privacy_policy_url=preset.privacy_policy_url,
         is_sandbox=preset.sandbox,
+        speaks_openid2=preset.kind in NAMELESS,
     )
 
 

@@ -7,13 +7,16 @@ from starlette.responses import Response
 from broker.web import views
 from broker.web.call import Call, see_other
 from broker.web.forms import is_local_path
+from broker.web.realm import name_addresses
 
 _OUR_OWN = frozenset({"same-origin", "none"})
 """Who sent the browser here (`Sec-Fetch-Site`): a page of ours or the person; browsers without the header say nothing."""
 
 
 async def home(call: Call) -> Response:
-    return call.page(await views.home(call))
+    response = call.page(await views.home(call))
+    name_addresses(call, response)
+    return response
 
 
 async def privacy(call: Call) -> Response:

@@ -16,6 +16,7 @@ from broker.web import (
     health,
     hooks,
     posting,
+    realm,
     session_check,
     share,
     sign_in,
@@ -91,6 +92,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/signed-out", signed_out.signed_out, Guard.BROWSER),
     Route("GET", "/end-session", sign_out.end_session, Guard.BROWSER),
     Route("POST", "/end-session", sign_out.end_session_post, Guard.PROTOCOL),
+    Route("GET", realm.PATH, realm.addresses, Guard.PUBLIC),
     Route("GET", "/session/check", session_check.check, Guard.PUBLIC),
     # my account
     Route("GET", "/me", profile.overview, Guard.SIGNED_IN),

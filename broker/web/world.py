@@ -68,6 +68,8 @@ class ProviderFace:
     host: str
     privacy_policy_url: str
     is_sandbox: bool
+    speaks_openid2: bool = False
+    """Whether it may look up where people come back to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

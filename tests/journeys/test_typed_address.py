@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.support.house import DOORWARD_TOML, PROVIDERS_TOML, Arrival, Browser, House, Sandboxes, Shown, open_house
+from tests.support.house import (
+    DOORWARD_TOML,
+    ISSUER,
+    PROVIDERS_TOML,
+    Arrival,
+    Browser,
+    House,
+    Sandboxes,
+    Shown,
+    open_house,
+)
 
 TYPED = """
 [address]
@@ -175,3 +186,42 @@ async def test_whoever_came_by_an_address_keeps_the_account_when_the_provider_mo
         stranger = await other.sign_in(provider="openid", persona="lucas")
         assert isinstance(stranger, Shown)
         assert stranger.path.endswith("/details"), "nobody we know by either name"
+
+
+async def test_a_provider_may_look_up_where_people_come_back_to(
+    house: House, tmp_path: Path, sandboxes: Sandboxes
+) -> None:
+    """Named by the page of our realm (§13); nothing of it where nobody speaks OpenID 2.0."""
+    browser = house.browser()
+    there = (await browser.send("GET", f"{ISSUER}/")).headers["x-xrds-location"]
+    assert there == f"{ISSUER}/openid2/return-addresses"
+    document = await browser.send("GET", there)
+    assert document.headers["content-type"].startswith("application/xrds+xml")
+    assert document.text.count("<URI>") == 1
+    assert f"<URI>{ISSUER}/callback/address</URI>" in document.text
+    async with open_house(tmp_path / "other", sandboxes) as other:
+        bare = other.browser()
+        assert "x-xrds-location" not in (await bare.send("GET", f"{ISSUER}/")).headers
+        assert (await bare.send("GET", there)).status_code == 404
+
+
+async def test_somebody_elses_software_finds_our_return_address(house: House) -> None:
+    """python3-openid's server looks, as a provider does before it sends anybody back."""
+    from openid import fetchers
+    from openid.server import trustroot
+
+    browser = house.browser()
+    pages = {url: await browser.send("GET", url) for url in (f"{ISSUER}/", f"{ISSUER}/openid2/return-addresses")}
+
+    class Fetched(fetchers.HTTPFetcher):  # type: ignore[misc]  # no types there
+        def fetch(self, url: str, body: Any = None, headers: Any = None) -> Any:
+            page = pages[url]
+            return fetchers.HTTPResponse(url, page.status_code, dict(page.headers), page.content)
+
+    fetchers.setDefaultFetcher(Fetched(), wrap_exceptions=False)
+    try:
+        assert trustroot.verifyReturnTo(f"{ISSUER}/", f"{ISSUER}/callback/address?state=s")
+        assert not trustroot.verifyReturnTo(f"{ISSUER}/", f"{ISSUER}/callback/facebook?state=s")
+        assert not trustroot.verifyReturnTo(f"{ISSUER}/", "https://evil.test/callback/address")
+    finally:
+        fetchers.setDefaultFetcher(None)
