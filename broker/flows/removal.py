@@ -82,23 +82,36 @@ class RemovalFlow:
         news = is_news(kept, said)
         if known is not None and not was_there(known[1].linked_at, said, news=news):
             known = None
-        account = known[0] if known is not None else None
+        account = known[0] if known is not None else await self._left_behind(kept, said, news=news)
         if not news:
             return account, False
         if account is None and kind is RemovalKind.APP_REMOVED:
             return None, True
         now = self.clock.now()
         unit = self.durable.unit()
-        if known is not None:
-            has_another = await self._end_way(unit, known[0], known[1])
-            if kept is None or kept.state is not RemovalState.WAITING:
-                self._tell(unit, known[0], provider, kind, code, has_another=has_another)
+        has_another = known is None or await self._end_way(unit, known[0], known[1])
+        is_told = kept is not None and (kept.state is RemovalState.WAITING or known is None)
+        if account is not None and not is_told:
+            self._tell(unit, account, provider, kind, code, has_another=has_another)
         removal = taken(
             kept, said, code=code, kind=kind, provider=provider, account=account.id if account else NOBODY, now=now
         )
         unit.put_removal(removal, over=kept.state if kept is not None else None)
         await self._commit(unit)
         return account, True
+
+    async def _left_behind(self, kept: Removal | None, said: Removed, *, news: bool) -> Account | None:
+        """The account whose way an earlier word took away: what the person asks for is still meant for it.
+
+        Facebook says first that somebody took us out, and may ask to delete minutes or months later.
+        """
+        left = await self.durable.removals.load(code_of(self.key, said.key, RemovalKind.APP_REMOVED))
+        earlier = sorted(filter(None, (left, kept)), key=lambda removal: removal.asked_at, reverse=True)
+        for removal in earlier:
+            account = await self.durable.accounts.load(removal.account)
+            if account is not None and was_there(account.created_at, said, news=news):
+                return account
+        return None
 
     async def _end_way(self, unit: UnitOfWork, account: Account, link: Link) -> bool:
         """Everything that hangs on the way; and the way, too, if another one is left (catalogue 124). Whether one is."""

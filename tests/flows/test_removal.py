@@ -375,3 +375,46 @@ async def test_a_way_that_goes_at_the_same_moment_is_looked_at_anew(front: Front
     await replace(front.removals, durable=cast("Any", Store())).take(FACEBOOK, APP_REMOVED, said(front))
     assert seen == []
     assert [link.provider for link in front.links] == [FACEBOOK]
+
+
+@BOTH
+async def test_a_request_after_the_way_is_gone_is_meant_for_the_account_it_led_to(
+    front: Front, kind: RemovalKind
+) -> None:
+    """Facebook tells first that somebody took us out, which ends the way, and asks to delete later (catalogue 124)."""
+    mine = await sign_up(front)
+    await prove_address(front, mine)
+    await add_way(front, mine)
+    await front.removals.take(FACEBOOK, kind, said(front))
+    assert [link.provider for link in front.links] == [OPENID]
+    front.clock.move(HOUR)
+    code = await front.removals.take(FACEBOOK, DELETION, said(front))
+    removal = await front.removals.look_up(code)
+    assert (removal.state, removal.account) == (RemovalState.WAITING, mine.account)
+    assert [one.removal for one in await front.removals.waiting()] == [removal]
+    assert mine.account in front.accounts
+    told = [letter for letter, _ in await letters(front)]
+    assert told.count(Letter.DELETION_ASKED) == 1
+
+
+async def test_who_signed_up_after_the_word_is_not_meant_by_it(front: Front) -> None:
+    """What was left behind is looked for among accounts that were there when it was said."""
+    mine = await sign_up(front)
+    await add_way(front, mine)
+    await front.removals.take(FACEBOOK, APP_REMOVED, said(front))
+    account = await front.account.load(mine.account)
+    front.clock.move(HOUR)
+    await front.save(replace(account, created_at=front.clock.now() + HOUR))
+    code = await front.removals.take(FACEBOOK, DELETION, said(front))
+    assert (await front.removals.look_up(code)).account == NOBODY
+
+
+async def test_a_request_about_an_account_that_is_gone_is_about_nobody(front: Front) -> None:
+    mine = await sign_up(front)
+    await add_way(front, mine)
+    await front.removals.take(FACEBOOK, APP_REMOVED, said(front))
+    await front.account.close(replace(mine, auth_time=front.clock.now()))
+    front.clock.move(HOUR)
+    code = await front.removals.take(FACEBOOK, DELETION, said(front))
+    removal = await front.removals.look_up(code)
+    assert (removal.state, removal.account) == (RemovalState.ERASED, NOBODY)
