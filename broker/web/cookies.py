@@ -155,7 +155,7 @@ class Cookies:
         (decision 4).
         """
         ours = self.transaction_prefix + transaction_id
-        others = [name for name in request.cookies if name.startswith(self.transaction_prefix) and name != ours]
+        others = [name for name in request.cookies if self._is_transaction(name) and name != ours]
         others.sort(key=lambda name: (not request.cookies[name].startswith(OVER), name))
         sizes = {name: len(request.cookies[name]) for name in others}
         while others and (
@@ -163,6 +163,11 @@ class Cookies:
         ):
             self._clear(response, others.pop(0))
         self._set(response, ours, value, max_age=7200)
+
+    def _is_transaction(self, name: str) -> bool:
+        """Whether this can be a name of ours: what others planted beside it may be no name that can be sent back."""
+        rest = name.removeprefix(self.transaction_prefix)
+        return rest != name and rest.isascii() and rest.replace("-", "").replace("_", "").isalnum()
 
     def clear_transaction(self, response: Response, transaction_id: str) -> None:
         self._clear(response, self.transaction_prefix + transaction_id)
@@ -208,7 +213,7 @@ class Cookies:
         ours = {self.session_name, self.last_name, self.locale_name} if memories else {self.session_name}
         self._clear_state(response)
         for name in request.cookies:
-            if name in ours or name.startswith(self.transaction_prefix):
+            if name in ours or self._is_transaction(name):
                 self._clear(response, name)
 
     # --- at a site behind a proxy: host-only cookies there ------------------------------------------------

@@ -349,3 +349,28 @@ async def test_another_site_chooses_no_language_for_an_account(
     after = await house.world.account.load(before.id)
     assert before.locale != "fr"
     assert after.locale == (kept or before.locale)
+
+
+@pytest.mark.parametrize("odd", ["a(b)", "a@b", "é", "a b", "a/b", "[x]", "a,b", 'a"b', "a:b", "a\x01", ""])
+async def test_names_that_others_planted_break_nothing(house: House, odd: str) -> None:
+    """Whoever may set a cookie for our host may name it as they like (catalogue 94)."""
+    browser = house.browser()
+    await browser.sign_up(house.site("forum"), user_name="zoe")
+    planted = "; ".join(
+        f"{house.world.cookies.transaction_prefix}{odd}{number if odd else ''}=o." for number in range(12)
+    )
+    wiki = house.site("wiki")
+    async with house.client() as client:
+        headers = {b"Cookie": planted.encode()}
+        begun = await client.get(wiki.request_url().removeprefix(ISSUER), headers=headers)
+        assert begun.status_code == 303
+        await browser.open("/signout")
+        form, button = browser.page.find("what=everything")
+        theirs = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+        headers = {
+            b"Cookie": f"{theirs}; {planted}".encode(),
+            b"Origin": ISSUER.encode(),
+            b"Sec-Fetch-Site": b"same-origin",
+        }
+        over = await client.post("/signout", data=dict(form.fields) | {button.name: button.value}, headers=headers)
+        assert over.status_code == 303
