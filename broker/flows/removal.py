@@ -90,8 +90,8 @@ class RemovalFlow:
         now = self.clock.now()
         unit = self.durable.unit()
         has_another = known is None or await self._end_way(unit, known[0], known[1])
-        is_told = kept is not None and (kept.state is RemovalState.WAITING or known is None)
-        if account is not None and not is_told:
+        says_anything_new = known is not None or kind is RemovalKind.DELETION
+        if account is not None and says_anything_new and (kept is None or kept.state is not RemovalState.WAITING):
             self._tell(unit, account, provider, kind, code, has_another=has_another)
         removal = taken(
             kept, said, code=code, kind=kind, provider=provider, account=account.id if account else NOBODY, now=now

@@ -212,6 +212,79 @@ async def test_a_later_request_waits_anew_whatever_was_decided_before(front: Fro
     assert session.account in front.accounts
 
 
+@pytest.mark.parametrize("first", [DELETION, APP_REMOVED])
+async def test_a_deletion_is_meant_for_the_account_whose_way_went_before(front: Front, first: RemovalKind) -> None:
+    """Facebook says first that somebody took us out, or asks twice: the request waits all the same (catalogue 130)."""
+    session = await sign_up(front)
+    await prove_address(front, session)
+    await add_way(front, session)
+    await front.removals.take(FACEBOOK, first, said(front))
+    assert [link.provider for link in front.links] == [OPENID]
+    front.clock.move(HOUR)
+    code = await front.removals.take(FACEBOOK, DELETION, said(front))
+    found = await front.removals.look_up(code)
+    assert (found.state, found.account, found.asked_at) == (RemovalState.WAITING, session.account, front.clock.now())
+    assert [one.removal.code for one in await front.removals.waiting()] == [code]
+    assert [letter for letter, _ in await letters(front)].count(Letter.DELETION_ASKED) == 1
+    await front.removals.approve(code)
+    assert session.account not in front.accounts
+
+
+async def test_a_deletion_that_was_refused_is_asked_anew_for_the_same_account(front: Front) -> None:
+    """And the person is told anew, though the way is gone."""
+    session = await sign_up(front)
+    await prove_address(front, session)
+    await add_way(front, session)
+    code = await front.removals.take(FACEBOOK, DELETION, said(front))
+    await front.removals.dismiss(code, "They came back.")
+    front.clock.move(HOUR)
+    await front.removals.take(FACEBOOK, DELETION, said(front))
+    found = await front.removals.look_up(code)
+    assert (found.state, found.account) == (RemovalState.WAITING, session.account)
+    assert [letter for letter, _ in await letters(front)].count(Letter.DELETION_ASKED) == 2
+
+
+async def test_taken_out_twice_is_told_once(front: Front) -> None:
+    session = await sign_up(front)
+    await prove_address(front, session)
+    await add_way(front, session)
+    await front.removals.take(FACEBOOK, APP_REMOVED, said(front))
+    before = await letters(front)
+    front.clock.move(HOUR)
+    await front.removals.take(FACEBOOK, APP_REMOVED, said(front))
+    assert await letters(front) == before
+
+
+async def test_whose_way_went_and_who_closed_since_left_nothing_to_delete(front: Front) -> None:
+    session = await sign_up(front)
+    await add_way(front, session)
+    await front.removals.take(FACEBOOK, APP_REMOVED, said(front))
+    await front.account.close(replace(session, auth_time=front.clock.now()))
+    front.clock.move(HOUR)
+    found = await front.removals.look_up(await front.removals.take(FACEBOOK, DELETION, said(front)))
+    assert (found.state, found.account) == (RemovalState.ERASED, NOBODY)
+
+
+async def test_what_was_cut_short_after_the_way_went_is_finished_by_the_next_try(front: Front) -> None:
+    """The way is gone already, and the sessions that began with it are ended all the same (catalogue 110)."""
+    session = await sign_up(front)
+    await add_way(front, session)
+    word, real = said(front), front.sessions
+
+    class Broken:
+        sessions = real.sessions
+
+        async def sign_out(self, *_: Any, **__: Any) -> None:
+            raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        await replace(front.removals, sessions=cast("Any", Broken())).take(FACEBOOK, DELETION, word)
+    assert [link.provider for link in front.links] == [OPENID]
+    assert await live(front, session) == {session.sid}
+    await front.removals.take(FACEBOOK, DELETION, word)
+    assert await live(front, session) == set()
+
+
 # --- letters ------------------------------------------------------------------------------------------
 
 
