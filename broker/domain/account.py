@@ -141,6 +141,17 @@ RESERVED_USER_NAMES: Final = frozenset(
         "webmaster",
     ]
 )
+_UNSEEN: Final = (
+    ("\u034f", "\u034f"),
+    ("\u115f", "\u1160"),
+    ("\u17b4", "\u17b5"),
+    ("\u180b", "\u180f"),
+    ("\u3164", "\u3164"),
+    ("\ufe00", "\ufe0f"),
+    ("\uffa0", "\uffa0"),
+    ("\U000e0100", "\U000e01ef"),
+)
+"""Letters and marks that show nothing (Unicode, Default_Ignorable_Code_Point): with one, two names would look the same."""
 _LOOK_ALIKE: Final = str.maketrans({"0": "o", "1": "l", "i": "l", "5": "s", "$": "s", "3": "e", "_": "-", ".": "-"})
 
 
@@ -154,6 +165,8 @@ def user_name_problem(name: str) -> str | None:
     if len(name) > USER_NAME_MAX:
         return "too_long"
     if not all(ch in "._-" or unicodedata.category(ch) in {"Ll", "Lu", "Lo", "Lm", "Nd", "Mn", "Mc"} for ch in name):
+        return "characters"
+    if any(first <= ch <= last for ch in name for first, last in _UNSEEN):
         return "characters"
     if (unicodedata.category(name[0])[0] != "L" and not name[0].isdecimal()) or name[-1] in "._-":
         return "edges"

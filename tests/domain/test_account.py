@@ -82,6 +82,13 @@ def test_an_account_shows_no_value_in_its_repr() -> None:
         ("zoe@mail", "characters"),
         ("zoe\u200d", "characters"),
         ("zoe\u202e", "characters"),
+        ("zoe\u034f", "characters"),  # marks and letters that show nothing
+        ("adm\ufe0fin", "characters"),
+        ("z\u180boe", "characters"),
+        ("zo\u17b4e", "characters"),
+        ("zoe\U000e0100", "characters"),
+        ("\u3164\u3164\u3164", "characters"),
+        ("\uffa0\u115f\u1160", "characters"),
         ("zoe\x00", "characters"),
         ("zoe\ud800", "characters"),
         ("zoe😀", "characters"),
