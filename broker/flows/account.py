@@ -283,6 +283,8 @@ class AccountFlow:
         unit.erase_account(account, now)
         await unit.commit()
         await self.sessions.sessions.end_all(account)
+        if self.address is not None:
+            await self.address.forget(account)
         await self._revoke(ended)
 
     async def _end_posting(

@@ -151,22 +151,26 @@ class AddressFlow:
         account = await self.durable.accounts.load(AccountId(undo["account"]))
         if account is None or now >= at + UNDO_WITHIN:
             raise LetterOver(detail="taking a change back is over")
-        if await self._is_undone(account.id, at):
+        undone = [span for span in await self._undone(account.id) if now < span[1] + UNDO_WITHIN]
+        if any(start <= at <= end for start, end in undone):
             raise LetterOver(detail="change was taken back already")
         await self._save(account, ProfileValue(value=undo["old"], source=Source.PERSON, verified=True))
-        undone = json.dumps({"from": at.isoformat(), "to": now.isoformat()})
+        text = json.dumps([[start.isoformat(), end.isoformat()] for start, end in (*undone, (at, now))])
         place = _place(account.id, "undone")
-        await self.proofs.save(place, self.seal.seal_text(undone, _UNDONE).encode(), now + UNDO_WITHIN)
+        await self.proofs.save(place, self.seal.seal_text(text, _UNDONE).encode(), now + UNDO_WITHIN)
         return account.id
 
-    async def _is_undone(self, account: AccountId, at: datetime) -> bool:
-        """Whether a change of that moment is among those taken back last."""
+    async def _undone(self, account: AccountId) -> list[tuple[datetime, datetime]]:
+        """From when to when changes were taken back: as long as a way back of one of them could be tried again."""
         sealed = await self.proofs.load(_place(account, "undone"), self.clock.now())
         text = self.seal.open_text(sealed.decode(), _UNDONE) if sealed is not None else None
-        if text is None:
-            return False
-        undone = json.loads(text)
-        return datetime.fromisoformat(undone["from"]) <= at <= datetime.fromisoformat(undone["to"])
+        spans = json.loads(text) if text is not None else []
+        return [(datetime.fromisoformat(start), datetime.fromisoformat(end)) for start, end in spans]
+
+    async def forget(self, account: AccountId) -> None:
+        """The account is gone: so is what waited to prove its address, which holds that address."""
+        for place in (_place(account), _place(account, "undone")):
+            await self.proofs.delete(place)
 
     # --- inside ---------------------------------------------------------------------------------------
 

@@ -329,6 +329,35 @@ async def test_a_change_is_taken_back_once_and_a_later_one_again(front: Front) -
     assert (await front.account.load(session.account)).profile[EMAIL].value == old
 
 
+async def test_what_was_taken_back_stays_so_whatever_is_taken_back_later(front: Front) -> None:
+    """The stranger's own way back is not opened again by the next change that the owner takes back (catalogue 118)."""
+    session, old, letter = await changed(front)
+    front.clock.move(timedelta(minutes=1))
+    await front.address.send(await front.account.load(session.account), session)
+    await front.address.confirm(session, (await letters(front))[-1].payload["code"])
+    front.clock.move(timedelta(minutes=1))
+    await front.account.change(session.account, EMAIL, "third@mail.test")
+    strangers = (await letters(front))[-1]
+    await front.address.undo_change(letter.payload["token"])
+    front.clock.move(timedelta(minutes=1))
+    await front.account.change(session.account, EMAIL, "fourth@mail.test")
+    front.clock.move(timedelta(minutes=1))
+    await front.address.undo_change((await letters(front))[-1].payload["token"])
+    with pytest.raises(LetterOver):
+        await front.address.undo_change(strangers.payload["token"])
+    assert (await front.account.load(session.account)).profile[EMAIL].value == old
+
+
+async def test_a_closed_account_leaves_no_proof_of_its_address(front: Front) -> None:
+    """Neither what waits to prove it nor what was taken back (catalogue 130)."""
+    account, session = await unproved(front)
+    before = set(front.memory.transactions.rows)
+    await sent(front, account, session)
+    assert len(set(front.memory.transactions.rows) - before) == 1
+    await front.account.close(replace(session, auth_time=front.clock.now()))
+    assert set(front.memory.transactions.rows) == before
+
+
 async def test_taking_back_ends_after_a_week(front: Front) -> None:
     _, _, letter = await changed(front)
     front.clock.move(UNDO_WITHIN)
