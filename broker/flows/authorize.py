@@ -187,10 +187,14 @@ class AuthorizeFlow:
         return wanted is None or session.acr in wanted
 
     def _is_from(self, transaction: SignInTransaction | None, session: Session) -> bool:
-        """Whether the session comes from this very attempt to sign in."""
+        """Whether the session comes from this very attempt to sign in.
+
+        Who was let in by it counts, also where the provider knew them from before: asked again, it would say the same.
+        Where the site wants a new sign-in the provider is asked for one, and its answer is the moment (decision 26).
+        """
         if transaction is None or session.sid != transaction.sid:
             return False
-        return session.auth_time >= transaction.created_at
+        return transaction.account == session.account or session.auth_time >= transaction.created_at
 
     def _hinted(self, situation: Situation) -> object:
         """Whom the site's hint names; `None` for one that is not ours for this site (catalogue 69, 78).

@@ -204,6 +204,19 @@ async def test_nobody_is_somebody_else_without_a_readable_hint_and_a_fresh_sign_
     assert not op.authorize.refusal(await op.look(ana, id_token_hint=hint_of(op, ana)), fresh)
 
 
+async def test_somebody_the_provider_knew_from_before_is_not_asked_for_ever_either(op: Op, ana: Session) -> None:
+    """The provider says that it was proved to an hour ago: let in by this attempt is let in by this attempt (§3.1.2.1)."""
+    ben = await op.person("ben")
+    known = replace(ana, auth_time=op.clock.now() - timedelta(hours=1))
+    let_in = op.transaction(sid=ana.sid, account=ana.account)
+    hinted = await op.look(known, id_token_hint=hint_of(op, ben))
+    assert op.authorize.refusal(hinted, let_in) == "login_required"
+    assert op.authorize.refusal(hinted, op.transaction(sid=ana.sid)) is None
+    unreadable = await op.look(known, id_token_hint="x")
+    assert op.authorize.facts(unreadable, let_in).identified
+    assert not op.authorize.facts(unreadable, op.transaction(sid=ana.sid)).identified
+
+
 # --- asked by name ------------------------------------------------------------------------------------
 
 
