@@ -54,12 +54,13 @@ def _reset(layout: Layout, *, running: bool) -> int:
     if running and layout.folder.exists():
         print(f"The demo on port {layout.port} is running. Stop it with Ctrl-C, then run make demo-reset again.")
         return 1
-    kept = []
-    for folder in sorted(FOLDER.iterdir()) if FOLDER.is_dir() else ():
-        kept += Layout(port=layout.port, folder=folder).clear()
-    if FOLDER.is_dir() and not kept:
+    kept = layout.clear() if layout.folder.is_dir() else []
+    others = sorted(path.name for path in FOLDER.iterdir() if path != layout.folder) if FOLDER.is_dir() else []
+    if FOLDER.is_dir() and not any(FOLDER.iterdir()):
         FOLDER.rmdir()
     print("The demo's data is gone. The next `make demo` starts afresh.")
+    if others:
+        print(f"Demos at other ports keep theirs: {', '.join(f'make demo-reset PORT={port}' for port in others)}")
     if kept:
         print(f"Kept, because they are yours: {', '.join(str(path) for path in kept)}")
     return 0

@@ -163,8 +163,13 @@ def test_a_site_of_ones_own_joins_by_the_example_and_outlives_a_reset(tmp_path: 
     assert "warning: my-site.backchannel_logout_uri: is not on the public internet" in done.stdout, done.stdout
     assert '[egress."localhost:8100"]' in done.stdout
     layout.prepare()
+    other = Layout(port=9000, folder=tmp_path / ".demo" / "9000")
+    other.prepare()
     cleared = say(tmp_path, "--port", str(port), "--reset")
     assert cleared.returncode == 0
+    assert "make demo-reset PORT=9000" in cleared.stdout
+    assert (other.config / "doorward.toml").exists()
+    other.clear()
     assert f"my-site.secret, {Path('.demo') / str(port)}" in cleared.stdout.replace(f"{tmp_path}/", "")
     left = sorted(path.name for path in (tmp_path / ".demo").rglob("*") if path.is_file())
     assert left == ["my-site.secret", "my-site.toml"]
