@@ -118,7 +118,7 @@ class Reader:
         if given == "" and not option.needed:
             return given
         if not isinstance(given, str) or not is_redirect_uri(given):
-            fix = "Write scheme and host, such as https://www.example.org/path; no blank, user name or #fragment."
+            fix = "Write scheme and host, such as https://www.example.org; no blank, user name or #fragment."
             return self._wrong(key, "is not a whole web address.", fix)
         return given
 

@@ -51,6 +51,7 @@ def read_sites(
     for name, table in reader.tables(("sites",), reader.draft.tree.get("sites", {}), SITES).items():
         sites.read(name, table)
     sites.shared_secrets()
+    sites.shared_hosts()
     return sites.clients
 
 
@@ -242,6 +243,20 @@ class _Sites:
         self.reader.unknown((*key, "scopes"), dict.fromkeys(scopes), known)
         if "openid" not in scopes:
             self.draft.problem((*key, "scopes"), "does not hold openid.", 'Write scopes = ["openid", …].')
+
+    def shared_hosts(self) -> None:
+        """Two sites on one host see one number for a person; nobody means that by accident."""
+        seen: dict[str, str] = {}
+        for client in self.clients.values():
+            if client.subject_type is SubjectType.PAIRWISE and not client.sector and client.redirect_uris:
+                other = seen.setdefault(client.sector_identifier, client.client_id)
+                if other != client.client_id:
+                    self.draft.problem(
+                        ("sites", client.client_id, "redirect_uris"),
+                        f"are on the same host as those of {other}, so both know a person by the same number.",
+                        'Write sector = "…": a name of its own in each, or the same in both if that is meant.',
+                        severity="warning",
+                    )
 
     def shared_secrets(self) -> None:
         """Two sites with one secret can pretend to be each other."""

@@ -393,3 +393,16 @@ def test_a_secret_that_signs_stays_readable_and_is_warned_about(tmp_path: Path) 
     assert ENVIRON["FORUM"] not in repr(forum)
     found = [problem.key for problem in problems(tmp_path, {**ENVIRON, "FORUM": "f" * 31})]
     assert sorted(found) == ["forum.auth_method", "forum.client_secret"]
+
+
+def test_two_sites_on_one_host_are_told_that_they_share_a_number(tmp_path: Path) -> None:
+    """Unless it is said that this is meant, or each has a sector of its own."""
+    second = SITES.replace("[forum", "[sites.wiki").replace("/callback", "/wiki/callback").replace("FORUM", "WIKI")
+    environ = {**ENVIRON, "WIKI": "wiki-secret-0123456789abcdef01234"}
+    write(tmp_path, a=second)
+    [found] = problems(tmp_path, environ)
+    assert (found.key, found.severity) == ("wiki.redirect_uris", "warning")
+    assert "on the same host as those of forum" in found.what
+    for sector in ("wiki", "forum.example.org"):
+        write(tmp_path, a=second.replace("client_secret", f'sector = "{sector}"\nclient_secret', 1))
+        assert problems(tmp_path, environ) == ()
