@@ -249,10 +249,8 @@ def _secret(client: Client, secret_file: Path | None) -> _Finding:
     digest = hashlib.sha256(text.encode()).digest()
     matches = [hmac.compare_digest(digest, known) for known in client.secret_digests]
     if any(matches):
-        which = (
-            "the first of two" if matches[0] and len(matches) > 1 else "the second of two" if len(matches) > 1 else "it"
-        )
-        return _Finding(True, f"The secret is right ({which}).")
+        which = f" (number {matches.index(True) + 1} of {len(matches)})" if len(matches) > 1 else ""
+        return _Finding(True, f"The secret is right{which}.")
     blank = " It has blanks around it." if text != text.strip() else ""
     return _Finding(
         False, f"The secret is another than the one here.{blank} Give the site the one that client_secret names."
