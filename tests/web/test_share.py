@@ -14,6 +14,7 @@ from tests.support.house import ISSUER, Arrival, Browser, House, Sandboxes, Show
 from tests.web.desk import account_of, connect, member, tokens_of, wide_house
 
 from broker.domain.claims import EMAIL
+from broker.domain.client import SubjectType
 from broker.domain.values import ClaimName, ClientId
 
 FORUM = ClientId("forum")
@@ -235,3 +236,40 @@ async def test_a_site_that_runs_without_pkce_still_gets_people_here(house: House
     old = house.site("old")
     tokens = await tokens_of(ana, old)
     assert (await old.claims(tokens["access_token"]))["preferred_username"] == "ana"
+
+
+@pytest.mark.parametrize(
+    ("more", "heading", "words"),
+    [
+        ({}, "A private number for you", "Other sites get a different one."),
+        ({"sector": "wiki.test"}, "A number for you", "The same one goes to The Wiki, a different one to other sites."),
+        ({"subject_type": SubjectType.PUBLIC}, "A number for you", "Other sites may get the same one"),
+    ],
+)
+async def test_the_page_says_who_else_knows_the_person_by_this_number(
+    house: House, ana: Browser, forum: Site, more: dict[str, Any], heading: str, words: str
+) -> None:
+    """And it is so: the subjects are compared."""
+    clients: dict[ClientId, Any] = house.world.clients  # type: ignore[assignment]
+    wiki = house.site("wiki")
+    clients[ClientId("wiki")] = replace(clients[ClientId("wiki")], name="The Wiki")
+    change(house, **more)
+    page = await ana.open(forum.request_url())
+    assert heading in page.text
+    assert words in page.text
+    arrival = await ana.press("decision=share", tick=("name", "email"))
+    assert isinstance(arrival, Arrival)
+    here = peek((await forum.redeem(arrival))["id_token"])["sub"]
+    there = peek((await tokens_of(ana, wiki))["id_token"])["sub"]
+    assert (here == there) is ("sector" in more)
+
+
+async def test_closing_says_which_sites_cannot_be_told(house: House, ana: Browser, forum: Site) -> None:
+    await connect(ana, forum)
+    page = await ana.open("/me/close")
+    assert "These sites are told that you are gone." in page.text
+    assert "These sites cannot be told." not in page.text
+    change(house, backchannel_logout_uri=None)
+    page = await ana.open("/me/close")
+    assert "These sites cannot be told." in page.text
+    assert "These sites are told that you are gone." not in page.text

@@ -300,6 +300,8 @@ class CloseAccount(AccountPage):
     devices: int = 1
     sites: tuple[str, ...] = ()
     """Names of the sites that will be told."""
+    untold: tuple[str, ...] = ()
+    """And of those that cannot be."""
     action: str = "/me/close"
     is_fresh: bool = False
 

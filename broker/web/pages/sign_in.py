@@ -229,6 +229,9 @@ class Share(Page):
     asks_for_more: bool = False
     """The site has some already and asks for more: three buttons (decision 13)."""
     has_private_number: bool = True
+    """Whether the number it knows the person by differs from those of other sites."""
+    same_number_at: tuple[str, ...] = ()
+    """Names of the sites that know the person by the same number nevertheless."""
     wants_offline_access: bool = False
     is_offline_ticked: bool = False
     is_changed: bool = False

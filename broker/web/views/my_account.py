@@ -296,12 +296,14 @@ async def close(call: Call) -> pages.CloseAccount:
     """What closing means, in numbers."""
     account, session, world = await _account(call), call.signed_in, call.world
     user_name = account.profile.get(PREFERRED_USERNAME)
+    sites = await world.account.sites(account.id)
     return pages.CloseAccount(
         name=name_of(account),
         user_name=user_name.value if user_name else "",
         ways=len(await world.durable.accounts.links(account.id)),
         devices=len(await world.memory.sessions.of_account(account.id, world.clock.now())),
-        sites=tuple(site.client.name for site in await world.account.sites(account.id)),
+        sites=tuple(site.client.name for site in sites if site.client.backchannel_logout_uri),
+        untold=tuple(site.client.name for site in sites if not site.client.backchannel_logout_uri),
         is_fresh=not needs_fresh_sign_in(session, world.clock.now()),
     )
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from broker.domain.account import Account
 from broker.domain.age import AgeAnswer
 from broker.domain.claims import LOCALE, PREFERRED_USERNAME, ZONEINFO
-from broker.domain.client import OFFLINE
+from broker.domain.client import OFFLINE, SubjectType
 from broker.domain.policy import in_force
 from broker.domain.sharing import FieldShare, FieldStatus
 from broker.domain.transaction import SignInTransaction, TransactionPurpose
@@ -312,7 +312,14 @@ def share(
         shown=situation.form_digest,
         signed_in_as=name_of(account),
         asks_for_more=situation.asks_for_more,
-        has_private_number=situation.client.subject_type == "pairwise",
+        has_private_number=situation.client.subject_type is SubjectType.PAIRWISE,
+        same_number_at=tuple(
+            other.name
+            for other in call.world.clients.values()
+            if other.client_id != situation.client.client_id
+            and other.subject_type is SubjectType.PAIRWISE
+            and other.sector_identifier == situation.client.sector_identifier
+        ),
         wants_offline_access=OFFLINE.claim in to_show,
         is_offline_ticked=OFFLINE.claim in ticked,
         is_changed=changed,

@@ -143,6 +143,8 @@ def _sign_in() -> dict[str, Page]:
             newsletters=(replace(LISTS[0], is_ticked=True, lang="en"),), change_url=f"{F}/details", kept=finish.kept,
         ),
         "share": share,
+        "share-one-number": replace(share, same_number_at=("Sailing Wiki", "Sailing Shop")),
+        "share-public-number": replace(share, has_private_number=False),
         "share-more": replace(
             share, asks_for_more=True, rows=(replace(SHARES[0], is_shared_already=True), *SHARES[1:3]), wants_offline_access=True,
         ),
@@ -236,7 +238,9 @@ def _account() -> dict[str, Page]:
         operator="The Club",
         contact="help@club.example",
     )
-    close = pages.CloseAccount(name=ana, user_name="ana", ways=2, devices=1, sites=("Sailing Forum",))
+    close = pages.CloseAccount(
+        name=ana, user_name="ana", ways=2, devices=1, sites=("Sailing Forum",), untold=("Old Gallery",)
+    )
     out: dict[str, Page] = {
         "me": overview,
         "me-good": replace(
