@@ -53,7 +53,7 @@ def test_what_is_printed_puts_the_site_in(config: Path) -> None:
     block = "\n".join(line.removeprefix("    ") for line in parts[1].splitlines()[1:])
     secret = parts[2].split()[-1]
     assert f"OIDC_CLIENT_SECRET={secret}" in parts[4]
-    assert "OIDC_ISSUER=https://login.example.org\n" in parts[4]
+    assert "OIDC_ISSUER=https://login.club.example\n" in parts[4]
     (config / "conf.d").mkdir()
     (config / "conf.d" / "wiki.toml").write_text(block)
     (config / "secrets").mkdir()
@@ -120,7 +120,7 @@ def test_a_site_is_shown_without_its_secret(config: Path) -> None:
 def test_a_preview_shows_what_an_example_person_would_send(config: Path) -> None:
     parts = json.loads(doorward("preview", "forum", "--json", config=config).stdout)
     assert parts["question"] == [{"field": "Display name", "needed": False, "why": "Shown beside your posts."}]
-    assert (parts["id_token"]["aud"], parts["id_token"]["iss"]) == ("forum", "https://login.example.org")
+    assert (parts["id_token"]["aud"], parts["id_token"]["iss"]) == ("forum", "https://login.club.example")
     assert parts["userinfo"]["name"] == "Ana Example"
     assert set(parts) == {"question", "id_token", "userinfo"}
     without = doorward("preview", "forum", "--without", "name", config=config).stdout
@@ -187,7 +187,7 @@ def issuer(told: Any) -> Iterator[int]:
 )
 def test_the_running_server_is_asked_who_it_is(config: Path, told: str | bytes, code: int, words: str) -> None:
     with issuer(told) as port:
-        own = DOORWARD.replace("https://login.example.org", f"http://127.0.0.1:{port}")
+        own = DOORWARD.replace("https://login.club.example", f"http://127.0.0.1:{port}")
         (config / "doorward.toml").write_text(own.replace("[broker]", '[broker]\nmode = "development"'))
         done = doorward("check", "forum", config=config)
         assert (done.returncode, words in done.stdout) == (code, True), done.stdout
@@ -241,10 +241,10 @@ def test_a_secret_is_changed_while_both_are_good(config: Path) -> None:
     assert line is not None
     (config / "sites.toml").write_text(SITES.replace('client_secret = { env = "FORUM" }', line[0]))
     assert len(load_settings(config, ENVIRON).clients["forum"].secret_digests) == 2  # type: ignore[index]
-    for which, number in ((SECRET, "second"), (file.read_text(), "first")):
+    for which, number in ((SECRET, 2), (file.read_text(), 1)):
         (config / "given").write_text(which)
         done = doorward("check", "forum", "--offline", "--secret-file", str(config / "given"), config=config)
-        assert f"the {number} of two" in done.stdout
+        assert f"(number {number} of 2)" in done.stdout
     again = doorward("rotate-secret", "forum", config=config)
     assert (again.returncode, again.stdout) == (1, "")
     assert "has two secrets already" in again.stderr
