@@ -14,8 +14,8 @@ from broker.domain.client import DIFFERENCES, Client
 LONGEST: Final = 4096
 """A line of the log is shorter than this."""
 _EVENTS: Final = frozenset({"problem", "gate_refused", "logout_token_delayed", "logout_token_given_up"})
-_DIFFERENCE: Final = re.compile(rf"{re.escape(NOT_REGISTERED)}: (\w+) of (\d+)")
-_METHODS: Final = re.compile(r"(\w+) used, (\w+) registered")
+_DIFFERENCE: Final = re.compile(re.escape(NOT_REGISTERED) + r": (\w{1,40}) of (\d{1,9})")
+_METHODS: Final = re.compile(r"\b(\w{1,40}) used, (\w{1,40}) registered")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

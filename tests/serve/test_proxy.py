@@ -65,12 +65,12 @@ def adapted(folder: Path, authority: Authority, *, server: int, https: int, http
     text = RECIPE.read_text()
     for old, new in (
         (
-            "login.club.example;\n    return 301 https://login.club.example",
+            "login.example.org;\n    return 301 https://login.example.org",
             f"login.test;\n    return 301 https://login.test:{https}",
         ),
-        ("/etc/letsencrypt/live/login.club.example/fullchain.pem", str(leaf.certificate)),
-        ("/etc/letsencrypt/live/login.club.example/privkey.pem", str(leaf.key)),
-        ("login.club.example", "login.test"),
+        ("/etc/letsencrypt/live/login.example.org/fullchain.pem", str(leaf.certificate)),
+        ("/etc/letsencrypt/live/login.example.org/privkey.pem", str(leaf.key)),
+        ("login.example.org", "login.test"),
         ("127.0.0.1:8000", f"127.0.0.1:{server}"),
         ("    listen 80;\n    listen [::]:80;\n", f"    listen 127.0.0.1:{http};\n"),
         ("    listen 443 ssl;\n    listen [::]:443 ssl;\n", f"    listen 127.0.0.1:{https} ssl;\n"),
@@ -217,7 +217,7 @@ def test_caddys_recipe_says_the_same_as_nginxs() -> None:
     """One header says who asks, written by the proxy; nothing of the visitor's goes through; no log of addresses."""
     lines = [line.strip() for line in (ROOT / "config/deploy/Caddyfile").read_text().splitlines()]
     lines = [line for line in lines if line and not line.startswith("#")]
-    assert lines[0] == "login.club.example {"
+    assert lines[0] == "login.example.org {"
     assert "header_up X-Forwarded-For {remote_host}" in lines
     assert {"header_up -Forwarded", "header_up -X-Real-Ip"} <= set(lines)
     assert "reverse_proxy 127.0.0.1:8000 {" in lines
