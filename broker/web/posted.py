@@ -20,11 +20,12 @@ MOST: Final = MAX_BODY // 8
 """Bytes of a posted request: sealed, it must fit into an address."""
 
 
-async def as_get(call: Call, purpose: str) -> Response:
-    """The redirect. Raises `InvalidRequest` for what is no form and `TooLarge`."""
+async def as_get(call: Call, purpose: str, *, query: str = "") -> Response:
+    """The redirect. Raises `InvalidRequest` for what is no form and `TooLarge`. `query`: what belongs to it besides."""
     if call.request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
         raise InvalidRequest(detail="content type is not a form")
     body = (await read_body(call.request, MOST)).decode("ascii", "replace")
+    body = f"{query}&{body}" if query else body
     stamp = int(call.world.clock.now().timestamp())
     return see_other(f"{call.request.url.path}?sealed={call.world.box.seal_text(f'{stamp} {body}', purpose)}")
 

@@ -196,10 +196,13 @@ async def callback(call: Call) -> Response:
 
 
 async def callback_post(call: Call) -> Response:
-    """A provider that answers with a form (OAuth 2.0 Form Post Response Mode): as if it had sent the browser itself."""
+    """A provider that answers with a form, as if it had sent the browser itself (OAuth 2.0 Form Post Response Mode).
+
+    OpenID 2.0 does so with long answers, to an address that has our state in its query (OpenID 2.0 §5.2.2).
+    """
     provider = ProviderId(call.request.path_params["provider"])
     call.world.sign_in.provider(provider)
-    return await as_get(call, _answer_of(provider))
+    return await as_get(call, _answer_of(provider), query=call.request.url.query)
 
 
 def _answer_of(provider: ProviderId) -> str:

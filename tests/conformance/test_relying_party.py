@@ -324,6 +324,19 @@ async def test_a_form_that_says_something_twice_is_refused(posting: House) -> No
     assert "/token" not in [line["path"] for line in await posting.openid.log()]
 
 
+async def test_an_address_with_our_state_in_it_may_be_posted_to(posting: House) -> None:
+    """OpenID 2.0 §5.2.2: what is in the address and what is in the form are one answer, and nothing twice."""
+    browser, fields = await answer_form(posting)
+    state = dict(fields)["state"]
+    rest = [pair for pair in fields if pair[0] != "state"]
+    shown = await browser.submit("post", f"{CALLBACK}?state={state}", fields)
+    assert isinstance(shown, Shown)
+    assert shown.status == 400
+    shown = await browser.submit("post", f"{CALLBACK}?state={state}", rest)
+    assert isinstance(shown, Shown)
+    assert shown.path.endswith("/details")
+
+
 async def test_a_form_for_a_provider_that_does_not_exist_is_not_found(posting: House) -> None:
     async with posting.client() as client:
         response = await client.post("/callback/nobody", data={"code": "x", "state": "y"})
