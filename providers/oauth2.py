@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any, Final
 from urllib.parse import quote
@@ -94,7 +95,7 @@ class OAuth2(Described):
         preset = self._preset
         check_response_issuer(callback, preset.issuer, promised=False)
         tokens = _tokens(await self._redeem(attempt, read_callback(callback)), self._clock, attempt)
-        person = await self._about(preset.endpoints["userinfo"], tokens)
+        person = read_success(await self._get(preset.endpoints["userinfo"], tokens), "userinfo")
         subject = read_name(value_at(person, preset.subject))
         raw: dict[str, object] = {claim: value_at(person, path) for claim, path in preset.claims.items()}
         if EMAIL in preset.fields and "emails" in preset.endpoints and preset.email_scope in tokens.scopes:
@@ -145,9 +146,6 @@ class OAuth2(Described):
         preset = self._preset
         body, headers = authenticate(preset.token_endpoint_auth_method, preset.client_id, preset.client_secret, form)
         return await post_form(self._http, address, body, headers)
-
-    async def _about(self, address: str, tokens: UpstreamTokens) -> Mapping[str, Any]:
-        return read_success(await self._get(address, tokens), "userinfo")
 
     async def _get(self, address: str, tokens: UpstreamTokens) -> UpstreamResponse:
         headers = {**JSON, "Authorization": f"Bearer {tokens.access_token}"}
@@ -219,13 +217,6 @@ def primary(addresses: Sequence[Any]) -> dict[str, object]:
 
 
 def _tokens(answer: TokenAnswer, clock: Clock, attempt: Attempt) -> UpstreamTokens:
-    """With the scopes one by one: some services write commas between them, and RFC 6749 §3.3 knows none in a scope's
-    place there."""
+    """With the scopes one by one: some services write commas between them where RFC 6749 §3.3 has blanks."""
     tokens = answer.tokens(clock.now(), attempt.scopes)
-    scopes = frozenset(part for scope in tokens.scopes for part in scope.split(",") if part)
-    return UpstreamTokens(
-        access_token=tokens.access_token,
-        refresh_token=tokens.refresh_token,
-        expires_at=tokens.expires_at,
-        scopes=scopes,
-    )
+    return replace(tokens, scopes=frozenset(part for scope in tokens.scopes for part in scope.split(",") if part))
