@@ -214,7 +214,7 @@ async def test_a_later_request_waits_anew_whatever_was_decided_before(front: Fro
 
 @pytest.mark.parametrize("first", [DELETION, APP_REMOVED])
 async def test_a_deletion_is_meant_for_the_account_whose_way_went_before(front: Front, first: RemovalKind) -> None:
-    """Facebook says first that somebody took us out, or asks twice: the request waits all the same (catalogue 130)."""
+    """Facebook says first that somebody took us out, or asks twice: the request waits all the same (catalogue 124, 130)."""
     session = await sign_up(front)
     await prove_address(front, session)
     await add_way(front, session)
@@ -224,7 +224,8 @@ async def test_a_deletion_is_meant_for_the_account_whose_way_went_before(front: 
     code = await front.removals.take(FACEBOOK, DELETION, said(front))
     found = await front.removals.look_up(code)
     assert (found.state, found.account, found.asked_at) == (RemovalState.WAITING, session.account, front.clock.now())
-    assert [one.removal.code for one in await front.removals.waiting()] == [code]
+    assert [one.removal for one in await front.removals.waiting()] == [found]
+    assert session.account in front.accounts
     assert [letter for letter, _ in await letters(front)].count(Letter.DELETION_ASKED) == 1
     await front.removals.approve(code)
     assert session.account not in front.accounts
@@ -448,26 +449,6 @@ async def test_a_way_that_goes_at_the_same_moment_is_looked_at_anew(front: Front
     await replace(front.removals, durable=cast("Any", Store())).take(FACEBOOK, APP_REMOVED, said(front))
     assert seen == []
     assert [link.provider for link in front.links] == [FACEBOOK]
-
-
-@BOTH
-async def test_a_request_after_the_way_is_gone_is_meant_for_the_account_it_led_to(
-    front: Front, kind: RemovalKind
-) -> None:
-    """Facebook tells first that somebody took us out, which ends the way, and asks to delete later (catalogue 124)."""
-    mine = await sign_up(front)
-    await prove_address(front, mine)
-    await add_way(front, mine)
-    await front.removals.take(FACEBOOK, kind, said(front))
-    assert [link.provider for link in front.links] == [OPENID]
-    front.clock.move(HOUR)
-    code = await front.removals.take(FACEBOOK, DELETION, said(front))
-    removal = await front.removals.look_up(code)
-    assert (removal.state, removal.account) == (RemovalState.WAITING, mine.account)
-    assert [one.removal for one in await front.removals.waiting()] == [removal]
-    assert mine.account in front.accounts
-    told = [letter for letter, _ in await letters(front)]
-    assert told.count(Letter.DELETION_ASKED) == 1
 
 
 async def test_who_signed_up_after_the_word_is_not_meant_by_it(front: Front) -> None:
