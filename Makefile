@@ -24,7 +24,7 @@ bench:  ## measure server CPU per operation beside a peer
 	@./broker/demo/bootstrap.sh test
 	@exec $(python) -m tests.bench
 
-races:  ## 10,000 rounds of many takers of one code, refresh token or pushed request, servers killed in the middle; about 90 minutes
+races:  ## 10,000 rounds of many takers of one code, refresh token, pushed request or device, servers killed in the middle; about 90 minutes
 	@./broker/demo/bootstrap.sh test
 	@exec $(python) -m tests.races
 

@@ -30,6 +30,7 @@ from broker.flows.account import AccountFlow
 from broker.flows.address import AddressFlow
 from broker.flows.authorize import AuthorizeFlow
 from broker.flows.client_auth import ClientAuth
+from broker.flows.device import DeviceRequests
 from broker.flows.exchange import ExchangeFlow
 from broker.flows.gate import GateFlow
 from broker.flows.keys import KeyFlow
@@ -177,6 +178,17 @@ def _compose(
         clock=clock,
         entropy=entropy,
     )
+    devices = DeviceRequests(
+        store=memory.transactions,
+        seal=box.seal,
+        replay=memory.replay,
+        limits=memory.limits,
+        durable=durable,
+        clock=clock,
+        entropy=entropy,
+        issuer=issuer,
+        key=stores.derive("user codes"),
+    )
     letters = LetterWriter(clock=clock, entropy=entropy, is_on=settings.mail.is_on)
     address = AddressFlow(
         durable=durable,
@@ -260,6 +272,7 @@ def _compose(
         clock=clock,
         entropy=entropy,
         issuer=issuer,
+        devices=devices,
     )
     gate = GateFlow(
         durable=durable,
@@ -348,6 +361,7 @@ def _compose(
             states=states,
         ),
         pushed=pushed,
+        devices=devices,
         statuses=statuses,
         states=states,
         exchange=exchange,

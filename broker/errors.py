@@ -108,6 +108,32 @@ class AccessDenied(ProtocolError):
     public = "The person did not allow this."
 
 
+class AuthorizationPending(ProtocolError):
+    """RFC 8628 §3.5, as the three that follow."""
+
+    code = "authorization_pending"
+    public = "Nobody has answered yet. Ask again after the interval."
+    redirectable = False
+
+
+class SlowDown(ProtocolError):
+    code = "slow_down"
+    public = "The device asks too often. Wait five seconds longer between two questions."
+    redirectable = False
+
+
+class DeviceRefused(AccessDenied):
+    status = 400
+    public = "The person did not let this device in, or could not sign in."
+    redirectable = False
+
+
+class ExpiredDeviceCode(ProtocolError):
+    code = "expired_token"
+    public = "The device code is over. Ask for a new one."
+    redirectable = False
+
+
 class LoginRequired(ProtocolError):
     code = "login_required"
     public = "The person has to sign in."

@@ -154,8 +154,6 @@ class Reader:
                 "cannot be an address to come back to.",
                 "Write scheme, host and path; no *, blank, user name, #fragment, dot segment, or parameter named code or state.",
             )
-        if option.needed and not texts:
-            return self._wrong(key, "is empty.", f'Write {option.name} = ["https://…"].')
         return WRONG if wrong else texts
 
     def _networks(self, key: Key, option: Option, given: object) -> object:

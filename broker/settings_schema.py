@@ -265,6 +265,7 @@ SITE: Final = (
     _flag("claims_in_id_token", "Put the fields into the ID token too, for software that reads nothing else.", default=False),
     _flag("pkce_required", "Off is a downgrade, for old software that holds a secret.", default=True),
     _flag("par_required", "Take its requests only if its server pushed them before (PAR).", default=False),
+    _flag("device_grant", "Whether people may sign in on devices of it that have no browser, by a code they type.", default=False),
     _flag("forward_auth", "Whether a proxy in front of it asks us for each request who sends it.", default=False),
     _flag("may_post", "Whether people can let it post for them.", default=False),
     _texts("post_logout_redirect_uris", "Where people may come back to after signing out.", kind=Kind.ADDRESSES),

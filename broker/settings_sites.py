@@ -70,6 +70,7 @@ class _Sites:
         asks = self._asks(key, table["asks"])
         secrets: tuple[Secret, ...] = table["client_secret"] or ()
         self._proof(key, table, secrets)
+        self._returns(key, table)
         self._schemes(key, table)
         self._calls(key, table)
         self._sector(key, table)
@@ -163,6 +164,12 @@ class _Sites:
                 "holds something that cannot check a signature, or a private key.",
                 "Write public keys only: RSA of 2048 bits or more, P-256, or Ed25519, each with its own kid.",
             )
+
+    def _returns(self, key: Key, table: dict[str, Any]) -> None:
+        """Only a site whose people sign in on devices alone has nowhere to come back to."""
+        given = self.draft.tree["sites"][key[1]]
+        if isinstance(given, Mapping) and given.get("redirect_uris") == [] and not table["device_grant"]:
+            self.draft.problem((*key, "redirect_uris"), "is empty.", 'Write redirect_uris = ["https://…"].')
 
     def _schemes(self, key: Key, table: dict[str, Any]) -> None:
         """Plain http only to this machine, or anywhere in development (catalogue 4)."""
@@ -289,6 +296,6 @@ def _origin(address: str) -> tuple[str, str]:
 
 _AS_GIVEN: Final = (
     "name", "url", "redirect_uris", "post_logout_redirect_uris", "sector", "claims_in_id_token", "session_token",
-    "pkce_required", "forward_auth", "may_post", "run_by", "logo_uri", "policy_uri", "tos_uri", "enabled",
+    "pkce_required", "device_grant", "forward_auth", "may_post", "run_by", "logo_uri", "policy_uri", "tos_uri", "enabled",
     "frontchannel_logout_session_required", "jwks", "strict_jwt", "par_required",
 )  # fmt: skip

@@ -94,6 +94,8 @@ class Client:
     """Off is a downgrade: possible only for a confidential client, shown wherever the site is listed."""
     par_required: bool = False
     """Whether its requests must have been pushed by its server (RFC 9126 §6)."""
+    device_grant: bool = False
+    """Whether people may sign in on devices of it that have no browser (RFC 8628)."""
     forward_auth: bool = False
     """Whether a proxy asks for each of its requests who sends it."""
     may_post: bool = False
@@ -115,8 +117,8 @@ class Client:
 
     @property
     def sector_identifier(self) -> str:
-        """What subjects are computed over (OpenID Connect Core §8.1)."""
-        return self.sector or (urlsplit(self.redirect_uris[0]).hostname or "")
+        """What subjects are computed over (OpenID Connect Core §8.1); for a site of devices alone its own host."""
+        return self.sector or (urlsplit(next(iter(self.redirect_uris), self.url)).hostname or "")
 
     @property
     def version(self) -> str:

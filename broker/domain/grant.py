@@ -51,6 +51,8 @@ class AuthorizationRequest:
     id_token_hint: str | None = field(default=None, repr=False)
     pushed: str | None = None
     """Where the site's server had pushed it to, by a name that opens nothing; good for one answer (RFC 9126)."""
+    device: str | None = None
+    """The device that waits for the answer, by a name that opens nothing (RFC 8628)."""
     claims: ClaimsRequest = NOTHING
 
     @property

@@ -13,6 +13,7 @@ from broker.domain.browser_state import BrowserStates
 from broker.domain.claims import claims_of, read_typed
 from broker.domain.client import OFFLINE, AskedClaim, Client, asked_claims
 from broker.domain.consent import Purpose, Standing, covers, grantable, standing, undecided
+from broker.domain.device import LIFETIME as DEVICE_LIFETIME
 from broker.domain.grant import (
     CODE_LIFETIME,
     OFFLINE_ACCESS,
@@ -253,7 +254,7 @@ class AuthorizeFlow:
                 redirect_uri=request.redirect_uri,
                 nonce=request.nonce,
                 code_challenge=request.code_challenge,
-                expires_at=now + CODE_LIFETIME,
+                expires_at=now + (CODE_LIFETIME if request.device is None else DEVICE_LIFETIME),
             )
         )
         await unit.commit()

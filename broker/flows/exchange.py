@@ -32,6 +32,8 @@ from broker.domain.grant import (
 from broker.domain.ports import AccessToken, Clock, Durable, Entropy, Handles, Signer, UnitOfWork
 from broker.domain.values import GrantId, Scope
 from broker.errors import Conflict, InvalidClient, InvalidGrant, InvalidRequest, InvalidToken, UnsupportedGrantType
+from broker.flows.device import GRANT_TYPE as DEVICE_GRANT
+from broker.flows.device import DeviceRequests
 from broker.flows.ledger import LedgerWriter
 from broker.flows.release import Prepared, Releaser, within
 
@@ -46,6 +48,7 @@ class ExchangeFlow:
     clock: Clock
     entropy: Entropy
     issuer: str
+    devices: DeviceRequests
 
     async def exchange(self, client: Client, params: Params) -> Mapping[str, Any]:
         """The token endpoint's answer (RFC 6749 §5.1, OpenID Connect Core §3.1.3.3)."""
@@ -55,6 +58,8 @@ class ExchangeFlow:
             return await self._code(client, params)
         if grant_type == "refresh_token":
             return await self._refresh(client, params)
+        if grant_type == DEVICE_GRANT:
+            return await self._code(client, await self.devices.poll(client, params))
         if grant_type is None:
             raise InvalidRequest(detail="grant_type missing")
         raise UnsupportedGrantType(detail="grant_type")

@@ -8,9 +8,11 @@ from typing import Final, Literal
 
 from starlette.responses import Response
 
+from broker.domain.device import ANSWER_PATH
 from broker.web import (
     age,
     authorize,
+    device,
     documents,
     gate,
     health,
@@ -27,6 +29,7 @@ from broker.web import (
 from broker.web.account import address, close, devices, profile, sites, ways
 from broker.web.call import Call
 from broker.web.guards import Guard
+from broker.web.oidc import device as device_authorization
 from broker.web.oidc import metadata, pushed, status, tokens
 
 Answers = Literal["page", "json"]
@@ -54,6 +57,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/.well-known/oauth-authorization-server", metadata.discovery, Guard.PUBLIC, "json"),
     Route("GET", "/jwks", metadata.jwks, Guard.PUBLIC, "json"),
     Route("POST", "/par", pushed.push, Guard.CLIENT, "json"),
+    Route("POST", "/device-authorization", device_authorization.begin, Guard.CLIENT, "json"),
     Route("POST", "/token", tokens.token, Guard.CLIENT, "json"),
     Route("GET", "/userinfo", tokens.userinfo, Guard.BEARER, "json"),
     Route("POST", "/userinfo", tokens.userinfo, Guard.BEARER, "json"),
@@ -86,6 +90,12 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", "/f/{id}/policy", sign_up.agree, Guard.TRANSACTION),
     Route("GET", "/f/{id}/site", share.share, Guard.TRANSACTION),
     Route("POST", "/f/{id}/site", share.decide_share, Guard.TRANSACTION),
+    # for a device that has no browser
+    Route("GET", "/device", device.enter, Guard.BROWSER),
+    Route("POST", "/device", device.find, Guard.BROWSER),
+    Route("POST", "/device/go", device.decide, Guard.BROWSER),
+    Route("GET", ANSWER_PATH, device.answer, Guard.BROWSER),
+    Route("GET", "/device/done", device.done, Guard.BROWSER),
     # signing out
     Route("GET", "/signout", sign_out.sign_out, Guard.BROWSER),
     Route("POST", "/signout", sign_out.confirm, Guard.BROWSER),

@@ -16,6 +16,7 @@ from broker.flows.account import AccountFlow
 from broker.flows.address import AddressFlow
 from broker.flows.authorize import AuthorizeFlow
 from broker.flows.client_auth import ClientAuth
+from broker.flows.device import DeviceRequests
 from broker.flows.exchange import ExchangeFlow
 from broker.flows.gate import GateFlow
 from broker.flows.posting import PostingGate
@@ -100,6 +101,7 @@ class World:
     sign_up: SignUpFlow
     authorize: AuthorizeFlow
     pushed: PushedRequests
+    devices: DeviceRequests
     exchange: ExchangeFlow
     gate: GateFlow
     statuses: StatusLists

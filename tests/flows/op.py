@@ -31,6 +31,7 @@ from broker.domain.transaction import SignInTransaction, TransactionPurpose
 from broker.domain.values import AccountId, ClaimName, ClientId, IdentityKey, ProviderId, Sid
 from broker.flows.answers import Answer
 from broker.flows.authorize import AuthorizeFlow, Situation
+from broker.flows.device import DeviceRequests
 from broker.flows.exchange import ExchangeFlow
 from broker.flows.keys import KeyFlow
 from broker.flows.ledger import LedgerWriter
@@ -130,6 +131,17 @@ class Op:
             clock=self.clock,
             entropy=self.entropy,
         )
+        self.devices = DeviceRequests(
+            store=self.memory.transactions,
+            seal=TransactionSeal(b"t" * 32, self.entropy),
+            replay=self.memory.replay,
+            limits=self.memory.limits,
+            durable=self.durable,
+            clock=self.clock,
+            entropy=self.entropy,
+            issuer=ISSUER,
+            key=b"u" * 32,
+        )
         self.authorize = AuthorizeFlow(
             pushed=self.pushed,
             durable=self.durable,
@@ -153,6 +165,7 @@ class Op:
             clock=self.clock,
             entropy=self.entropy,
             issuer=ISSUER,
+            devices=self.devices,
         )
         self.keys = KeyFlow(keys=self.durable.keys, box=self.box, clock=self.clock, entropy=self.entropy)
 

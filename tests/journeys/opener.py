@@ -23,7 +23,17 @@ from tests.support.house import House
 from broker.stores.sql.schema import sqlite_path
 from broker.stores.vault import Wrapper, ring_of_master
 
-PURPOSES = ("subjects", "sids", "handles", "transactions", "cookies", "statuses", "browser states", "removals")
+PURPOSES = (
+    "subjects",
+    "sids",
+    "handles",
+    "transactions",
+    "cookies",
+    "statuses",
+    "browser states",
+    "removals",
+    "user codes",
+)
 """What the program derives keys for; a test of its own keeps this list whole."""
 NONCES = (0, 9)
 """Where a nonce may stand: in front, or behind a version and a key id."""

@@ -6,6 +6,7 @@ outside (what the tokens are worth) and from inside (what the database holds).
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -19,18 +20,25 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from starlette.responses import Response
 from tests.bench.client import Answer
 from tests.races.arena import Arena
+from tests.serve.rig import HOST
 from tests.support.builders import account, code, grant, link, receipt
 
 from broker.chance import SystemEntropy
 from broker.domain.account import AccountStatus
 from broker.domain.claims import NAME
-from broker.domain.grant import OFFLINE_ACCESS
+from broker.domain.checks.token import challenge_of
+from broker.domain.device import ANSWER_PATH, EARLY, INTERVAL
+from broker.domain.grant import OFFLINE_ACCESS, Redeemed
 from broker.domain.policy import notice_version
 from broker.domain.values import AccountId, ClientId, IdentityKey, ProviderId, Scope
+from broker.flows.device import GRANT_TYPE as DEVICE_GRANT
+from broker.flows.device import DeviceRequests
 from broker.flows.session import SessionFlow
+from broker.sealing import TransactionSeal
 from broker.web.cookies import Cookies
 
 FORUM: Final = ClientId("forum")
+ISSUER: Final = f"https://{HOST}"
 REDIRECT: Final = "https://forum.test/callback"
 VERIFIER: Final = "v" * 64
 CHALLENGE: Final = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
@@ -52,7 +60,7 @@ class Kind(Protocol):
         ...
 
 
-async def lay_code(arena: Arena) -> str:
+async def lay_code(arena: Arena, *, challenge: str = CHALLENGE, redirect: str = REDIRECT) -> str:
     """A code of somebody new who lets the forum act while they are away."""
     secret, now = f"dwc_{secrets.token_urlsafe(32)}", arena.clock.now()
     who = account(secrets.token_hex(12), status=AccountStatus.ACTIVE)
@@ -72,8 +80,8 @@ async def lay_code(arena: Arena) -> str:
         code(
             ours,
             digest=hashlib.sha256(secret.encode()).digest(),
-            redirect_uri=REDIRECT,
-            code_challenge=CHALLENGE,
+            redirect_uri=redirect,
+            code_challenge=challenge,
             expires_at=now + timedelta(minutes=5),
         )
     )
@@ -175,6 +183,70 @@ class Pushed:
         return len(codes)
 
 
+class Devices:
+    """One device, eight people who let it in and eight processes of it that ask: one answer counts, one asker gets it.
+
+    What was given in vain is taken back (RFC 8628 §3.5).
+    """
+
+    async def race(self, arena: Arena, *, kills: bool) -> int:
+        answer = await surely(arena, "/device-authorization", {"scope": "openid profile"})
+        assert answer.status == 200, answer.text
+        told = json.loads(answer.body)
+        devices = devices_of(arena)
+        device = await devices.find(told["user_code"], address=secrets.token_hex(8))
+        state = devices.request(device).state or ""
+        verifier = challenge_of(device.code_verifier)
+        codes = [await lay_code(arena, challenge=verifier, redirect=f"{ISSUER}{ANSWER_PATH}") for _ in arena.takers]
+        paths = [f"{ANSWER_PATH}?{urlencode({'state': state, 'code': code})}" for code in codes]
+        brought = await arena.at_once(lambda taker: arena.get(taker, paths[taker], ""), kills=False)
+        assert {one.status for one in brought if one is not None} == {303}
+        form = {"grant_type": DEVICE_GRANT, "device_code": told["device_code"]}
+        good = self._sort(await arena.at_once(lambda taker: arena.post(taker, "/token", form), kills=kills))
+        if kills:
+            arena.wait_until_whole()
+        assert len(good) <= 1, "one device got in twice"
+        await asyncio.sleep((INTERVAL - EARLY).total_seconds() if kills else 0)
+        again = self._sort([await surely(arena, "/token", form)])
+        assert not again or (kills and not good), "one device got in twice"
+        good += again
+        for tokens in good:
+            active = json.loads((await surely(arena, "/introspect", {"token": tokens["access_token"]})).body)
+            assert active["active"] is True
+        left = [secret for secret in codes if await self._is_good(arena, secret)]
+        assert not left, "a code that nobody got is still good"
+        return len(good)
+
+    @staticmethod
+    def _sort(answers: list[Answer | None]) -> list[dict[str, Any]]:
+        """The tokens that were given out; whoever else was answered is too fast, or too late."""
+        found = [(one.status, json.loads(one.body)) for one in answers if one is not None]
+        refused = {(status, body["error"]) for status, body in found if status != 200}
+        assert refused <= {(400, "invalid_grant"), (400, "slow_down")}, refused
+        return [body for status, body in found if status == 200]
+
+    @staticmethod
+    async def _is_good(arena: Arena, secret: str) -> bool:
+        digest = hashlib.sha256(secret.encode()).digest()
+        return isinstance(await arena.durable.grants.consume_code(digest, arena.clock.now()), Redeemed)
+
+
+def devices_of(arena: Arena) -> DeviceRequests:
+    """What the servers know of devices, seen from here: a person's pages are not what is raced."""
+    memory, entropy = arena.stores.memory, SystemEntropy()
+    return DeviceRequests(
+        store=memory.transactions,
+        seal=TransactionSeal(arena.stores.derive("transactions"), entropy),
+        replay=memory.replay,
+        limits=memory.limits,
+        durable=arena.durable,
+        clock=arena.clock,
+        entropy=entropy,
+        issuer=ISSUER,
+        key=arena.stores.derive("user codes"),
+    )
+
+
 async def lay_session(arena: Arena) -> tuple[AccountId, str]:
     """Somebody new who is signed in and has agreed to what the forum asks: their account and their browser's cookie."""
     now, settings = arena.clock.now(), arena.settings
@@ -233,4 +305,9 @@ def found_codes(answers: list[Answer | None]) -> list[str]:
     return [query["code"] for query in queries if "code" in query]
 
 
-KINDS: Final[Mapping[str, Kind]] = {"code": Redemption(), "refresh": Rotation(), "pushed": Pushed()}
+KINDS: Final[Mapping[str, Kind]] = {
+    "code": Redemption(),
+    "refresh": Rotation(),
+    "pushed": Pushed(),
+    "device": Devices(),
+}

@@ -71,6 +71,7 @@ name = "Forum"
 url = "https://forum.test/"
 redirect_uris = ["https://forum.test/callback"]
 client_secret = { file = "forum.secret" }
+device_grant = true
 
 [forum.asks.name]
 use = "needed"

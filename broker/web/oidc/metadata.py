@@ -12,6 +12,7 @@ from broker.domain.checks.client import CLIENT_ALGORITHMS, SECRET_ALGORITHMS
 from broker.domain.claims import COMPANIONS, SCOPES
 from broker.domain.client import AuthMethod
 from broker.domain.grant import RESPONSE_MODES
+from broker.flows.device import GRANT_TYPE as DEVICE_GRANT
 from broker.flows.keys import CACHED_FOR
 from broker.web.call import Call
 
@@ -40,6 +41,7 @@ def build_metadata(
         "issuer": issuer,
         "authorization_endpoint": f"{issuer}/authorize",
         "pushed_authorization_request_endpoint": f"{issuer}/par",
+        "device_authorization_endpoint": f"{issuer}/device-authorization",
         "token_endpoint": f"{issuer}/token",
         "userinfo_endpoint": f"{issuer}/userinfo",
         "jwks_uri": f"{issuer}/jwks",
@@ -49,7 +51,7 @@ def build_metadata(
         "scopes_supported": [str(scope) for scope in SCOPES],
         "response_types_supported": ["code"],
         "response_modes_supported": list(RESPONSE_MODES),
-        "grant_types_supported": ["authorization_code", "refresh_token"],
+        "grant_types_supported": ["authorization_code", "refresh_token", DEVICE_GRANT],
         "subject_types_supported": ["pairwise", "public"],
         "id_token_signing_alg_values_supported": ["RS256", "ES256"],
         "token_endpoint_auth_methods_supported": [str(method) for method in AuthMethod],

@@ -32,6 +32,7 @@ from broker.web.pages.account import (
     Ways,
 )
 from broker.web.pages.base import NewsletterTick, Page, PolicyRef, ProviderButton, Sentence, SiteCard, TypedWay
+from broker.web.pages.device import DeviceCode, DeviceDone, DeviceQuestion
 from broker.web.pages.documents import (
     Accessibility,
     CookieList,
@@ -79,6 +80,9 @@ __all__ = [
     "CookieRow",
     "Detail",
     "Device",
+    "DeviceCode",
+    "DeviceDone",
+    "DeviceQuestion",
     "Devices",
     "ErrorPage",
     "Finish",

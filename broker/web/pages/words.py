@@ -46,6 +46,11 @@ CODE_PROBLEMS: Final[Mapping[str, str]] = {
     "anothers": N_("Another account proved this address before. Sign in to that one, or use another address"),
 }
 
+DEVICE_PROBLEMS: Final[Mapping[str, str]] = {
+    "no_device_code": N_("Type the 8 letters that your device shows"),
+    "unknown_device_code": N_("No device waits with this code. Look at it again, or let the device show a new one"),
+}
+
 NOTICES: Final[Mapping[str, str]] = {
     "kept_nothing": N_("Done. We kept nothing."),
     "another": N_("Choose the way that belongs to your other account."),

@@ -1,6 +1,7 @@
 """From what flows know to what pages show: builds the contexts of `web.pages`. Reads; never changes anything."""
 
 from broker.web.views.common import TypedBox, provider_label
+from broker.web.views.device import device_code, device_done, device_question
 from broker.web.views.ending import ended, sign_out, signed_out
 from broker.web.views.letters import letter_link, letter_link_done, mailbox, undo_link, undo_link_done
 from broker.web.views.my_account import (
@@ -40,6 +41,9 @@ __all__ = [
     "close",
     "closed",
     "cookies",
+    "device_code",
+    "device_done",
+    "device_question",
     "devices",
     "ended",
     "finish",
