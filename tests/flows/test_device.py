@@ -227,7 +227,8 @@ async def test_codes_are_not_guessed(op: Op) -> None:
         assert unknown.value.fields == {"user_code": "unknown_device_code"}
     with pytest.raises(TooManyAttempts):
         await op.devices.find(begun.user_code, address=ADDRESS)
-    assert await op.devices.find(begun.user_code, address="192.0.2.8")
+    found = await op.devices.find(begun.user_code, address="192.0.2.8")
+    assert found.client_id == FORUM
 
 
 async def test_a_typed_code_is_over_with_its_time(op: Op) -> None:

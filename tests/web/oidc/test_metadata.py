@@ -14,6 +14,7 @@ import pytest
 from tests.support.house import ISSUER, PROVIDERS_TOML, Arrival, House, Sandboxes, open_house, peek
 from tests.web.desk import OFFLINE, connect, member, tokens_of, wide_house
 
+from broker.flows.device import GRANT_TYPE as DEVICE_GRANT
 from broker.domain.claims import SCOPES
 from broker.domain.client import AuthMethod
 from broker.domain.values import ClientId
@@ -64,6 +65,7 @@ async def test_every_endpoint_that_is_listed_is_there(house: House) -> None:
     assert set(places) == {
         "authorization_endpoint",
         "pushed_authorization_request_endpoint",
+        "device_authorization_endpoint",
         "token_endpoint",
         "userinfo_endpoint",
         "introspection_endpoint",
@@ -105,7 +107,7 @@ async def test_what_is_listed_is_what_a_relying_party_needs(house: House) -> Non
     told = await metadata(house)
     assert told["response_types_supported"] == ["code"]
     assert told["response_modes_supported"] == ["query", "form_post"]
-    assert told["grant_types_supported"] == ["authorization_code", "refresh_token"]
+    assert told["grant_types_supported"] == ["authorization_code", "refresh_token", DEVICE_GRANT]
     assert told["subject_types_supported"] == ["pairwise", "public"]
     assert told["id_token_signing_alg_values_supported"] == ["RS256", "ES256"]
     assert told["code_challenge_methods_supported"] == ["S256"]
@@ -180,7 +182,6 @@ async def test_other_grants_do_not_work_unlisted(house: House) -> None:
         "password",
         "client_credentials",
         "implicit",
-        "urn:ietf:params:oauth:grant-type:device_code",
         "urn:ietf:params:oauth:grant-type:jwt-bearer",
         "urn:ietf:params:oauth:grant-type:token-exchange",
     ):
