@@ -121,7 +121,7 @@ async def test_what_is_listed_is_what_a_relying_party_needs(house: House) -> Non
     assert told["request_uri_parameter_supported"] is False
     assert told["require_pushed_authorization_requests"] is False  # each site's own matter
     assert "none" not in told["introspection_endpoint_auth_methods_supported"]
-    assert {"registration_endpoint", "check_session_iframe", "device_authorization_endpoint"}.isdisjoint(told)
+    assert {"registration_endpoint", "check_session_iframe"}.isdisjoint(told)
 
 
 async def test_every_scope_that_is_listed_is_granted(house: House) -> None:
