@@ -24,6 +24,7 @@ from broker.errors import (
     TooManyAttempts,
     UnauthorizedClient,
 )
+from broker.stores.memory import MemoryTransactions
 from broker.flows.device import GRANT_TYPE, GUESSES, REQUESTS_PER_MINUTE, Begun, Outcome
 
 ADDRESS = "192.0.2.7"
@@ -89,6 +90,21 @@ async def test_what_was_given_is_given_once(op: Op) -> None:
     with pytest.raises(InvalidGrant):
         await ask(op, begun)
     assert await op.is_active(tokens["access_token"])
+
+
+async def test_of_two_that_ask_at_once_one_gets_it(op: Op, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever takes the request out of the store first; here another server does, at the last moment."""
+    ana, begun = await op.person("ana"), await begin(op)
+    await approve(op, ana, begun)
+    real = MemoryTransactions.delete
+
+    async def second(self: MemoryTransactions, transaction_id: str) -> bool:
+        await real(self, transaction_id)
+        return await real(self, transaction_id)
+
+    monkeypatch.setattr(MemoryTransactions, "delete", second)
+    with pytest.raises(InvalidGrant):
+        await ask(op, begun)
 
 
 async def test_a_device_may_ask_late_but_not_too_late(op: Op) -> None:
@@ -160,6 +176,14 @@ async def test_one_answer_counts_and_the_second_is_taken_back(op: Op) -> None:
     tokens = await ask(op, begun)
     found = await op.releaser.userinfo(tokens["access_token"])
     assert found["name"] == "Ana Lund"
+
+
+async def test_a_refusal_after_the_answer_comes_too_late(op: Op) -> None:
+    ana, begun = await op.person("ana"), await begin(op)
+    device = await op.devices.find(begun.user_code, address=ADDRESS)
+    await approve(op, ana, begun)
+    assert await op.devices.refuse(device) is Outcome.LATE
+    assert "id_token" in await ask(op, begun)
 
 
 async def test_a_made_up_code_changes_nothing_for_the_one_that_came_first(op: Op) -> None:
