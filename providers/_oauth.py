@@ -20,7 +20,8 @@ from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from broker.domain.provider import UpstreamTokens
 from broker.domain.values import Secret
 from broker.errors import SignInCancelled, UpstreamInvalid, UpstreamRejected, UpstreamUnavailable
-from providers._http import OK, SERVER_FAULT, TOO_MANY, UpstreamResponse, read_object
+from providers._http import OK, SERVER_FAULT, TOO_MANY, UpstreamHTTP, UpstreamResponse, post_form, read_object
+from providers.preset import Preset
 
 MAX_CODE: Final = 4096
 MAX_TOKEN: Final = 16 * 1024
@@ -98,6 +99,12 @@ def authenticate(
     if method == "client_secret_post":
         return {**form, "client_id": client_id, "client_secret": secret.reveal()}, {}
     return {**form, "client_id": client_id}, {}
+
+
+async def post_as(http: UpstreamHTTP, preset: Preset, address: str, form: Mapping[str, str]) -> UpstreamResponse:
+    """`POST` a form to an endpoint that wants to know who we are, in the way the preset says."""
+    body, headers = authenticate(preset.token_endpoint_auth_method, preset.client_id, preset.client_secret, form)
+    return await post_form(http, address, body, headers)
 
 
 def check_response_issuer(callback: Mapping[str, str], issuer: str, *, promised: bool) -> None:

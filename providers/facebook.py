@@ -28,6 +28,7 @@ from broker.domain.values import ClaimName, IdentityKey, ProviderId
 from broker.errors import Problem, UpstreamInvalid, UpstreamRejected
 from providers._claims import hint, offers_of, read_claims, scopes_for
 from providers._described import Described
+from providers._findings import Findings
 from providers._graph import (
     LATEST,
     TOKEN_NEEDED,
@@ -259,27 +260,23 @@ class Facebook(Described):
     @staticmethod
     def problems(preset: Preset, today: date) -> list[Problem]:
         """What is wrong with a preset of this kind; file and line are filled in by the loader."""
-        found: list[Problem] = []
-
-        def add(key: str, what: str, fix: str, severity: str = "error") -> None:
-            found.append(Problem(file="", line=0, key=key, what=what, fix=fix, severity=severity))
-
+        found = Findings()
         for claim in preset.fields:
             if claim not in SCOPE_OF:
-                add(
+                found.add(
                     "fields",
                     f"names {claim!r}, which Facebook does not tell.",
                     f"Known: {', '.join(sorted(SCOPE_OF))}.",
                 )
         if not _VERSION.fullmatch(preset.graph_version):
-            add("graph_version", "is not a version.", f'Write graph_version = "{LATEST}".')
+            found.add("graph_version", "is not a version.", f'Write graph_version = "{LATEST}".')
         warning = version_warning(preset.graph_version, today)
         if warning is not None:
-            add("graph_version", warning, f'Try graph_version = "{LATEST}".', "warning")
+            found.add("graph_version", warning, f'Try graph_version = "{LATEST}".', "warning")
         if not preset.client_id.isascii() or not preset.client_id.isalnum():
-            add("client_id", "is not an app id.", "Copy the App ID from the app's dashboard: digits only.")
+            found.add("client_id", "is not an app id.", "Copy the App ID from the app's dashboard: digits only.")
         if preset.trusts_email:
-            add(
+            found.add(
                 "trusts_email",
                 "has no effect: Facebook never says that an address was proved.",
                 "Remove it.",

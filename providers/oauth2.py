@@ -24,23 +24,23 @@ from broker.domain.values import IdentityKey
 from broker.errors import Problem, UpstreamInvalid, UpstreamUnavailable
 from providers._claims import hint, is_true, offers_of, read_claims, scopes_for
 from providers._described import Described
+from providers._findings import Findings
 from providers._http import (
     JSON,
     SERVER_FAULT,
     TOO_MANY,
     UpstreamHTTP,
     UpstreamResponse,
-    post_form,
     read_list,
     read_success,
 )
 from providers._id_token import read_subject
 from providers._oauth import (
     TokenAnswer,
-    authenticate,
     build_authorization_url,
     challenge_of,
     check_response_issuer,
+    post_as,
     read_callback,
     read_token_answer,
 )
@@ -122,7 +122,9 @@ class OAuth2(Described):
         address = self._preset.endpoints.get("revocation")
         if address is None:
             return
-        response = await self._post(address, {"token": tokens.refresh_token or tokens.access_token})
+        response = await post_as(
+            self._http, self._preset, address, {"token": tokens.refresh_token or tokens.access_token}
+        )
         if response.status not in {200, 204}:
             read_success(response, "revocation")
 
@@ -140,12 +142,7 @@ class OAuth2(Described):
             "redirect_uri": attempt.redirect_uri,
             "code_verifier": attempt.code_verifier,
         }
-        return read_token_answer(await self._post(self._preset.endpoints["token"], form))
-
-    async def _post(self, address: str, form: Mapping[str, str]) -> UpstreamResponse:
-        preset = self._preset
-        body, headers = authenticate(preset.token_endpoint_auth_method, preset.client_id, preset.client_secret, form)
-        return await post_form(self._http, address, body, headers)
+        return read_token_answer(await post_as(self._http, self._preset, self._preset.endpoints["token"], form))
 
     async def _get(self, address: str, tokens: UpstreamTokens) -> UpstreamResponse:
         headers = {**JSON, "Authorization": f"Bearer {tokens.access_token}"}
@@ -157,29 +154,27 @@ class OAuth2(Described):
     @staticmethod
     def problems(preset: Preset, today: date) -> list[Problem]:  # noqa: ARG004 - other kinds need the day
         """What is wrong with a preset of this kind; file and line are filled in by the loader."""
-        found: list[Problem] = []
-
-        def add(key: str, what: str, fix: str, severity: str = "error") -> None:
-            found.append(Problem(file="", line=0, key=key, what=what, fix=fix, severity=severity))
-
+        found = Findings()
         for name in NEEDED:
             if name not in preset.endpoints:
-                add(f"endpoints.{name}", "is missing.", f'Write {name} = "https://…" in [{preset.id}.endpoints].')
+                found.add(f"endpoints.{name}", "is missing.", f'Write {name} = "https://…" in [{preset.id}.endpoints].')
         if not preset.issuer:
             fix = 'Write issuer = "https://…": with it people are told apart from those of other services.'
-            add("issuer", "is missing.", fix)
+            found.add("issuer", "is missing.", fix)
         if preset.pkce is False:
-            add("pkce", "is off, and nothing else ties an answer to its attempt here.", "Remove it.")
+            found.add("pkce", "is off, and nothing else ties an answer to its attempt here.", "Remove it.")
         for claim in preset.claims:
             if claim not in LABELS and claim != VERIFIED:
-                add(f"claims.{claim}", "is no claim.", f"Known: {', '.join(sorted([*LABELS, VERIFIED]))}.")
+                found.add(f"claims.{claim}", "is no claim.", f"Known: {', '.join(sorted([*LABELS, VERIFIED]))}.")
         for claim in preset.fields:
             if claim not in preset.claims and not (claim == EMAIL and "emails" in preset.endpoints):
                 fix = f'Write {claim} = "…" in [{preset.id}.claims]: where its answer has it; or leave it out.'
-                add("fields", f"names {claim!r}, and nothing says where it is found.", fix)
+                found.add("fields", f"names {claim!r}, and nothing says where it is found.", fix)
         if preset.trusts_email and VERIFIED not in preset.claims and "emails" not in preset.endpoints:
             fix = f"Write {VERIFIED} in [{preset.id}.claims] or emails in [{preset.id}.endpoints], or remove it."
-            add("trusts_email", "has no effect: nothing says where it tells that an address is proved.", fix, "warning")
+            found.add(
+                "trusts_email", "has no effect: nothing says where it tells that an address is proved.", fix, "warning"
+            )
         return found
 
 

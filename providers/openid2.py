@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Final
 from urllib.parse import urlsplit
@@ -25,6 +25,7 @@ from broker.domain.values import IdentityKey
 from broker.errors import FormInvalid, Problem, UpstreamError, UpstreamInvalid, UpstreamUnavailable
 from providers._claims import hint, offers_of, read_claims
 from providers._described import Described
+from providers._findings import Findings
 from providers._http import SERVER_FAULT, Unnamed, UpstreamHTTP
 from providers._openid2 import (
     NS,
@@ -214,24 +215,20 @@ PROVIDER = _Kind()
 
 def problems(preset: Preset) -> list[Problem]:
     """What is wrong with a preset of this kind; file and line are filled in by the loader."""
-    found: list[Problem] = []
-
-    def add(key: str, what: str, fix: str, severity: str = "error") -> None:
-        found.append(Problem(file="", line=0, key=key, what=what, fix=fix, severity=severity))
-
+    found = Findings()
     if preset.discovery == "off":
-        _pinned_problems(preset, add)
+        _pinned_problems(preset, found)
     else:
-        _typed_problems(preset, add)
+        _typed_problems(preset, found)
     for claim in preset.fields:
         if claim not in SCOPE_OF:
-            add(
+            found.add(
                 "fields",
                 f"names {claim!r}, for which OpenID 2.0 has no word.",
                 f"Known: {', '.join(sorted(SCOPE_OF))}.",
             )
     if preset.trusts_email:
-        add(
+        found.add(
             "trusts_email",
             "has no effect: OpenID 2.0 never says that an address was proved.",
             "Remove it.",
@@ -240,38 +237,38 @@ def problems(preset: Preset) -> list[Problem]:
     return found
 
 
-def _pinned_problems(preset: Preset, add: Callable[..., None]) -> None:
+def _pinned_problems(preset: Preset, found: Findings) -> None:
     if not preset.endpoints.get("authorization"):
         fix = 'Write the provider\'s OpenID 2.0 endpoint, or let people type an address: discovery = "hosts".'
-        add("endpoints.authorization", "is missing.", fix)
+        found.add("endpoints.authorization", "is missing.", fix)
     if not preset.identifiers:
         fix = 'Write how its identifiers start: identifiers = ["https://people.example.org/"].'
-        add("identifiers", "is missing, so it could name anybody.", fix)
+        found.add("identifiers", "is missing, so it could name anybody.", fix)
     if preset.hosts:
-        add("hosts", "has no effect without discovery.", 'Remove it, or write discovery = "hosts".')
+        found.add("hosts", "has no effect without discovery.", 'Remove it, or write discovery = "hosts".')
     for start in preset.identifiers:
         if not is_identifier(start) or normal_form(start) != start or not start.endswith("/"):
             fix = "Give scheme, host and path up to a /, in small letters."
-            add("identifiers", f"names {start!r}, which is no beginning of an address.", fix)
+            found.add("identifiers", f"names {start!r}, which is no beginning of an address.", fix)
         elif urlsplit(start).scheme != "https" and not preset.sandbox:
-            add("identifiers", f"names {start!r}: on the way anybody can answer for it.", "Use https.", "warning")
+            found.add("identifiers", f"names {start!r}: on the way anybody can answer for it.", "Use https.", "warning")
 
 
-def _typed_problems(preset: Preset, add: Callable[..., None]) -> None:
+def _typed_problems(preset: Preset, found: Findings) -> None:
     for key, value in (
         ("endpoints.authorization", preset.endpoints.get("authorization")),
         ("identifiers", preset.identifiers),
     ):
         if value:
-            add(key, "is pinned, but discovery lets the typed address choose.", f"Remove {key}, or discovery.")
+            found.add(key, "is pinned, but discovery lets the typed address choose.", f"Remove {key}, or discovery.")
     if preset.discovery == "hosts" and not preset.hosts:
         fix = 'Write which hosts may be asked: hosts = ["people.example.org", "*.example.net"].'
-        add("hosts", "is missing, so no address could be used.", fix)
+        found.add("hosts", "is missing, so no address could be used.", fix)
     if preset.discovery == "any" and preset.hosts:
-        add("hosts", 'has no effect with discovery = "any".', 'Remove it, or write discovery = "hosts".')
+        found.add("hosts", 'has no effect with discovery = "any".', 'Remove it, or write discovery = "hosts".')
     for host in preset.hosts:
         if not _HOST.fullmatch(host):
-            add(
+            found.add(
                 "hosts",
                 f"names {host!r}, which is no host.",
                 "Write people.example.org, or *.example.org for all under it.",

@@ -21,15 +21,16 @@ from broker.errors import Problem, UpstreamInvalid, UpstreamRejected
 from broker.verification import Cached
 from providers._claims import SCOPE_OF, hint, is_true, offers_of, read_claims, scopes_for
 from providers._described import Described
-from providers._http import JSON, Unnamed, UpstreamHTTP, UpstreamResponse, post_form, read_success
+from providers._findings import Findings
+from providers._http import JSON, Unnamed, UpstreamHTTP, UpstreamResponse, read_success
 from providers._id_token import FRESH, Expected, VerifiedClaims, verify_id_token
 from providers._keys import METADATA_FRESH, IssuerKeys
 from providers._oauth import (
     TokenAnswer,
-    authenticate,
     build_authorization_url,
     challenge_of,
     check_response_issuer,
+    post_as,
     read_callback,
     read_token_answer,
 )
@@ -127,7 +128,7 @@ class OpenIDConnect(Described):
             return
         token = tokens.refresh_token or tokens.access_token
         kind = "refresh_token" if tokens.refresh_token else "access_token"
-        response = await self._post(address, {"token": token, "token_type_hint": kind})
+        response = await post_as(self._http, self._preset, address, {"token": token, "token_type_hint": kind})
         if response.status not in {200, 204}:
             read_success(response, "revocation")
 
@@ -141,7 +142,7 @@ class OpenIDConnect(Described):
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": attempt.redirect_uri}
         if self._preset.pkce is not False:
             form["code_verifier"] = attempt.code_verifier
-        return read_token_answer(await self._post(metadata.token, form))
+        return read_token_answer(await post_as(self._http, self._preset, metadata.token, form))
 
     async def _verify(self, attempt: Attempt, answer: TokenAnswer, now: datetime) -> VerifiedClaims:
         if answer.id_token is None:  # without it nobody was named: an access token says nothing about who asked
@@ -172,11 +173,6 @@ class OpenIDConnect(Described):
             raise UpstreamInvalid("userinfo_sub")
         return found
 
-    async def _post(self, address: str, form: Mapping[str, str]) -> UpstreamResponse:
-        preset = self._preset
-        body, headers = authenticate(preset.token_endpoint_auth_method, preset.client_id, preset.client_secret, form)
-        return await post_form(self._http, address, body, headers)
-
     async def _jwks_address(self) -> str:
         return (await self._metadata.value()).jwks
 
@@ -191,24 +187,18 @@ class OpenIDConnect(Described):
     @staticmethod
     def problems(preset: Preset, today: date) -> list[Problem]:  # noqa: ARG004 - other kinds need the day
         """What is wrong with a preset of this kind; file and line are filled in by the loader."""
-        found = []
+        found = Findings()
         if not preset.issuer:
-            found.append(
-                _problem("issuer", "is missing.", 'Write issuer = "https://…", exactly as the provider spells it.')
-            )
+            found.add("issuer", "is missing.", 'Write issuer = "https://…", exactly as the provider spells it.')
         elif "?" in preset.issuer or "#" in preset.issuer:
-            found.append(_problem("issuer", "has a query.", "Give the issuer as its metadata spells it."))
+            found.add("issuer", "has a query.", "Give the issuer as its metadata spells it.")
         if preset.pkce is False:
             text = "switches PKCE off, so a stolen code is stopped by the nonce alone."
-            found.append(_problem("pkce", text, "Remove it unless the provider refuses PKCE.", severity="warning"))
+            found.add("pkce", text, "Remove it unless the provider refuses PKCE.", "warning")
         return found
 
 
 PROVIDER = OpenIDConnect
-
-
-def _problem(key: str, what: str, fix: str, *, severity: str = "error") -> Problem:
-    return Problem(file="", line=0, key=key, what=what, fix=fix, severity=severity)
 
 
 def build_sign_in_url(preset: Preset, endpoint: str, attempt: Attempt) -> str:

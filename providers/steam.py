@@ -22,6 +22,7 @@ from broker.domain.values import ClaimName, IdentityKey
 from broker.errors import Problem, UpstreamInvalid, UpstreamRejected
 from providers._claims import hint, offers_of, read_claims
 from providers._described import Described
+from providers._findings import Findings
 from providers._http import JSON, TOO_MANY, UpstreamHTTP, read_success
 from providers._openid2 import build_request, confirm, read_assertion, read_fields
 from providers.preset import Preset
@@ -127,20 +128,16 @@ class Steam(Described):
     @staticmethod
     def problems(preset: Preset, today: date) -> list[Problem]:  # noqa: ARG004 - other kinds need the day
         """What is wrong with a preset of this kind; file and line are filled in by the loader."""
-        found: list[Problem] = []
-
-        def add(key: str, what: str, fix: str, severity: str = "error") -> None:
-            found.append(Problem(file="", line=0, key=key, what=what, fix=fix, severity=severity))
-
+        found = Findings()
         for claim in preset.fields:
             if claim not in FIELD_OF:
                 known = ", ".join(sorted(FIELD_OF))
-                add("fields", f"names {claim!r}, which Steam does not tell.", f"Known: {known}.")
+                found.add("fields", f"names {claim!r}, which Steam does not tell.", f"Known: {known}.")
         if preset.fields and not preset.client_secret:
             fix = "Give the Web API key as client_secret (steamcommunity.com/dev/apikey), or write fields = []."
-            add("fields", "cannot be told without a Web API key.", fix)
+            found.add("fields", "cannot be told without a Web API key.", fix)
         if preset.trusts_email:
-            add("trusts_email", "has no effect: Steam tells no address.", "Remove it.", "warning")
+            found.add("trusts_email", "has no effect: Steam tells no address.", "Remove it.", "warning")
         return found
 
 
