@@ -287,9 +287,11 @@ SITE: Final = (
 )  # fmt: skip
 
 PROVIDER: Final = (
-    _text("kind", "How it speaks: facebook, openid_connect, oauth2, openid2, steam.", needed=True),
+    _text("kind", "How it speaks: facebook, apple, openid_connect, oauth2, openid2, steam.", needed=True),
     _text("client_id", "What it knows us as. OpenID 2.0 and Steam know us by our address alone."),
-    _secret("client_secret", "What we prove ourselves to it with. Steam: the key of its Web API."),
+    _secret("client_secret", "What we prove ourselves to it with. Steam: the key of its Web API. Apple: its key file."),
+    _text("team_id", "Apple: the team whose key client_secret is."),
+    _text("key_id", "Apple: what that key is called."),
     _text("label", "What the button says. Nothing: the table's name."),
     _address("issuer", "OpenID Connect: who signs. Compared character by character. OAuth 2.0: the service's address, for good."),
     _texts("identifiers", "OpenID 2.0: how the addresses of people start that it may name."),

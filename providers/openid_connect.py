@@ -78,9 +78,11 @@ class Metadata:
 class OpenIDConnect(Described):
     """One OpenID provider, as its preset describes it."""
 
+    scope_of: Mapping[ClaimName, str] = SCOPE_OF
+
     def __init__(self, preset: Preset, http: UpstreamHTTP, clock: Clock) -> None:
         self._preset, self._http, self._clock = preset, http, clock
-        self._offers = offers_of(preset.fields, SCOPE_OF)
+        self._offers = offers_of(preset.fields, self.scope_of)
         asked = preset.scopes or scopes_for(self._offers)
         former = ("openid2",) if preset.openid2_realm else ()
         self._scopes = tuple(dict.fromkeys(("openid", *asked, *former)))
@@ -93,17 +95,17 @@ class OpenIDConnect(Described):
 
     async def authorization_url(self, attempt: Attempt) -> str:
         """Where to send the browser (OpenID Connect Core §3.1.2.1)."""
-        return build_sign_in_url(self._preset, (await self._metadata.value()).authorization, attempt)
+        return build_sign_in_url(self._preset, (await self._where()).authorization, attempt)
 
     async def identify(self, attempt: Attempt, callback: Mapping[str, str]) -> Identified:
         """Who came back. The order matters: who answers, then what, then one exchange of the code."""
-        metadata = await self._metadata.value()
+        metadata = await self._where()
         check_response_issuer(callback, self._preset.issuer, promised=metadata.sends_iss)
         answer = await self._redeem(metadata, attempt, read_callback(callback))
         now = self._clock.now()
         claims = await self._verify(attempt, answer, now)
         tokens = answer.tokens(now, attempt.scopes)
-        more = await self._userinfo(metadata, claims, tokens)
+        more = {**self._told(callback), **await self._userinfo(metadata, claims, tokens)}
         return Identified(
             identity=read_identity(self._preset, self._offers, claims, more, tokens.scopes),
             tokens=tokens,
@@ -123,26 +125,39 @@ class OpenIDConnect(Described):
 
     async def revoke(self, tokens: UpstreamTokens) -> None:
         """Revoke what we hold, where there is an endpoint for it (RFC 7009): the refresh token ends the grant."""
-        address = (await self._metadata.value()).revocation
+        address = (await self._where()).revocation
         if address is None:
             return
         token = tokens.refresh_token or tokens.access_token
         kind = "refresh_token" if tokens.refresh_token else "access_token"
-        response = await post_as(self._http, self._preset, address, {"token": token, "token_type_hint": kind})
+        response = await post_as(self._http, self._us(), address, {"token": token, "token_type_hint": kind})
         if response.status not in {200, 204}:
             read_success(response, "revocation")
 
     async def check(self) -> None:
         """Metadata and keys are there and usable."""
-        await self._metadata.value()
+        await self._where()
         await self._keys.load()
+
+    def _us(self) -> Preset:
+        """How we prove ourselves, now."""
+        return self._preset
+
+    async def _where(self) -> Metadata:
+        """The provider's addresses."""
+        return await self._metadata.value()
+
+    @staticmethod
+    def _told(callback: Mapping[str, str]) -> Mapping[str, object]:  # noqa: ARG004 - some providers tell something
+        """What the answer itself says about the person, in standard claims. Signed by nobody."""
+        return {}
 
     async def _redeem(self, metadata: Metadata, attempt: Attempt, code: str) -> TokenAnswer:
         """Exchange the code, once: a code whose exchange failed is never tried again (RFC 6749 §4.1.2)."""
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": attempt.redirect_uri}
         if self._preset.pkce is not False:
             form["code_verifier"] = attempt.code_verifier
-        return read_token_answer(await post_as(self._http, self._preset, metadata.token, form))
+        return read_token_answer(await post_as(self._http, self._us(), metadata.token, form))
 
     async def _verify(self, attempt: Attempt, answer: TokenAnswer, now: datetime) -> VerifiedClaims:
         if answer.id_token is None:  # without it nobody was named: an access token says nothing about who asked
@@ -174,7 +189,7 @@ class OpenIDConnect(Described):
         return found
 
     async def _jwks_address(self) -> str:
-        return (await self._metadata.value()).jwks
+        return (await self._where()).jwks
 
     async def _discover(self) -> UpstreamResponse:
         preset = self._preset

@@ -31,7 +31,7 @@ ENDPOINTS: Final = (
     "graph", "share",  # Facebook: the base of its API; the share window
 )  # fmt: skip
 
-_HOSTS: Final = {"facebook": "www.facebook.com", "steam": "steamcommunity.com"}
+_HOSTS: Final = {"apple": "appleid.apple.com", "facebook": "www.facebook.com", "steam": "steamcommunity.com"}
 _ID = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _POSTING_SCOPES = re.compile(
     r"publish_|(?:.*[.:_/])?write(?:$|[:_./])|read_write$|w_|pages_manage_|manage_pages|.*\.manage_posts|repo:|transition:"
@@ -69,6 +69,10 @@ class Preset:
     client_id: str = ""
     """What it knows us as; empty for `NAMELESS` kinds only."""
     client_secret: Secret = field(default=Secret(""), repr=False)
+    team_id: str = ""
+    """Apple: whose key `client_secret` is."""
+    key_id: str = ""
+    """Apple: what that key is called."""
     issuer: str = ""
     """OpenID Connect: who must have signed, compared character by character. OAuth 2.0: whose people these are."""
     identifiers: tuple[str, ...] = ()
@@ -172,7 +176,7 @@ class _Reader:
         if self.table.get("kind") not in NAMELESS:
             out["client_id"] = self.text("client_id", needed=True)
         out["label"] = self.text("label", default=self.id.replace("_", " ").title())
-        for key in ("graph_version", "host", "brand", "subject", "email_scope"):
+        for key in ("team_id", "key_id", "graph_version", "host", "brand", "subject", "email_scope"):
             self._keep(out, key, self.text(key))
         for key in ("issuer", "privacy_policy_url", "openid2_realm"):
             self._keep(out, key, self.address(key))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.config.folder import KEY, SECRET, problems
+from tests.providers.rig import ec_key, p8
 from tests.support.source import ROOT
 
 from broker.domain.claims import LABELS
@@ -114,12 +115,14 @@ def filled(tmp_path: Path) -> Path:
         ("master.key", KEY),
         ("facebook.secret", "0123456789abcdef0123456789abcdef"),
         ("forum.secret", SECRET),
+        ("apple.p8", p8(ec_key())),
     ):
         (folder / "secrets" / name).touch(mode=0o600)
         (folder / "secrets" / name).write_text(secret)
     text = (folder / "providers.toml").read_text()
     for first, after in (
-        ("# [google]", "# --- GitHub"),
+        ("# [google]", "# --- Apple"),
+        ("# [apple]", "# --- GitHub"),
         ("# [github]", "# --- Steam"),
         ("# [steam]", "# --- OpenID 2.0"),
         ("# [address]", "# --- every other"),
@@ -127,7 +130,9 @@ def filled(tmp_path: Path) -> Path:
         start, end = text.index(first), text.index(after)
         table = "\n".join(line.removeprefix("# ") for line in text[start:end].splitlines())
         text = text[:start] + table + "\n" + text[end:]
-    (folder / "providers.toml").write_text(text.replace('client_id = ""', 'client_id = "1234567890"'))
+    for name in ("client_id", "team_id", "key_id"):
+        text = re.sub(rf'^{name} = ""$', f'{name} = "1234567890"', text, flags=re.MULTILINE)
+    (folder / "providers.toml").write_text(text)
     return folder
 
 

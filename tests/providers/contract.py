@@ -34,7 +34,9 @@ from tests.providers.rig import (
     StandingClock,
     at_hash,
     attempt,
+    ec_key,
     json_answer,
+    p8,
     pem,
     rsa_jwk,
     rsa_key,
@@ -42,6 +44,8 @@ from tests.providers.rig import (
 )
 
 RECORDINGS: Final = Path(__file__).parent / "recordings"
+P8: Final = "*.p8"
+"""A recorded secret that stands for a key file: keys are made, not written down."""
 CODE: Final = "code-of-this-attempt"
 NOW_SECONDS: Final = int(NOW.timestamp())
 
@@ -57,7 +61,10 @@ class Recording:
     @classmethod
     def read(cls, name: str) -> Recording:
         raw = json.loads((RECORDINGS / f"{name}.json").read_text(encoding="utf-8"))
-        return cls(name=name, preset=Preset.from_table(raw["id"], raw["preset"]), raw=raw)
+        table = raw["preset"]
+        if table.get("client_secret") == P8:
+            table = {**table, "client_secret": p8(ec_key("p8"))}
+        return cls(name=name, preset=Preset.from_table(raw["id"], table), raw=raw)
 
     @property
     def wire(self) -> Wire:
@@ -263,6 +270,32 @@ class OpenIDConnectWire(Wire):
         granted = " ".join(one for one in recording.attempt().scopes if one != scope)
         found = recording.changed("token", scope=granted).changed("id_token", **dict.fromkeys(map(str, gone)))
         return found.changed("userinfo", **dict.fromkeys(map(str, gone))) if "userinfo" in found.raw else found
+
+
+class AppleWire(OpenIDConnectWire):
+    """Nothing to discover, and the name in the answer that the browser posts."""
+
+    people = ("id_token", "user")
+
+    def script(self, recording: Recording) -> dict[str, Any]:
+        keys = json_answer({"keys": [rsa_jwk(rsa_key())]})
+        return {"/auth/keys": keys, self.token_path(recording): json_answer(self._token(recording))}
+
+    def callback(self, recording: Recording) -> dict[str, str]:
+        return {"user": json.dumps(recording.raw["user"], ensure_ascii=False)} if "user" in recording.raw else {}
+
+    def refusal(self, recording: Recording) -> dict[str, str]:
+        return {"state": recording.attempt().state, "error": "user_cancelled_authorize"}
+
+    def token_path(self, recording: Recording) -> str:
+        return "/auth/token"
+
+    def asking_everything(self, recording: Recording) -> Recording:
+        return recording
+
+    def with_declined(self, recording: Recording, scope: str) -> Recording:
+        found = super().with_declined(recording, scope)
+        return found.changed("user", name=None) if scope == "name" else found
 
 
 # --- Facebook -----------------------------------------------------------------------------------------
@@ -590,6 +623,7 @@ class OAuth2Wire(Wire):
 WIRES: Final[Mapping[str, Wire]] = {
     "oauth2": OAuth2Wire(),
     "openid_connect": OpenIDConnectWire(),
+    "apple": AppleWire(),
     "facebook": FacebookWire(),
     "openid2": PinnedWire(),
     "steam": SteamWire(),

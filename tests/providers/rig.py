@@ -189,6 +189,13 @@ def pem(key: rsa.RSAPrivateKey) -> bytes:
     return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
+def p8(key: ec.EllipticCurvePrivateKey) -> str:
+    """The key as a service hands it out to be downloaded: PKCS #8, in PEM."""
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+
+
 def sign(claims: Json | bytes, key: Any = None, *, alg: str = "RS256", header: Json | None = None) -> str:
     """A compact JWS over claims or over any bytes. `header` is merged over the usual one; `None` values are left out."""
     head: Json = {"alg": alg, "typ": "JWT", "kid": "rsa-1", **(header or {})}
