@@ -287,7 +287,7 @@ SITE: Final = (
 )  # fmt: skip
 
 PROVIDER: Final = (
-    _text("kind", "How it speaks: facebook, apple, openid_connect, oauth2, openid2, steam.", needed=True),
+    _text("kind", "How it speaks: facebook, apple, microsoft, openid_connect, oauth2, openid2, steam.", needed=True),
     _text("client_id", "What it knows us as. OpenID 2.0 and Steam know us by our address alone."),
     _secret("client_secret", "What we prove ourselves to it with. Steam: the key of its Web API. Apple: its key file."),
     _text("team_id", "Apple: the team whose key client_secret is."),

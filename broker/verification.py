@@ -43,6 +43,8 @@ _MAX_AGE = re.compile(r"(?:^|[,\s])max-age\s*=\s*\"?(\d{1,9})")
 _CURVES: Final = {"P-256": "ES256", "P-384": "ES384", "Ed25519": "Ed25519"}
 _RSA_ALGORITHMS: Final = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
 
+_GAP: Final = "{tenantid}"
+
 T = TypeVar("T")
 
 
@@ -53,6 +55,8 @@ class VerificationKey:
     kid: str | None
     algorithms: frozenset[str]
     key: RSAKey | ECKey | OKPKey | OctKey = field(repr=False)
+    issuer: str | None = None
+    """Whose tokens alone it may have signed, where the set says so; `{tenantid}` stands for the token's `tid`."""
 
 
 class Fetched(Protocol):
@@ -226,7 +230,8 @@ def _read_key(raw: object) -> VerificationKey | None:
             return None
     except (JoseError, ValueError, TypeError, KeyError, AttributeError):
         return None
-    return VerificationKey(kid=kid, algorithms=algorithms, key=key)
+    issuer = raw.get("issuer")
+    return VerificationKey(kid=kid, algorithms=algorithms, key=key, issuer=issuer if isinstance(issuer, str) else None)
 
 
 def _is_odd_size(raw: Mapping[str, Any]) -> bool:
@@ -277,8 +282,11 @@ async def verified(
     header, payload = _parts(token, types, check, max_size)
     algorithm = _algorithm(header, algorithms)
     key_id = _key_id(header)
-    _check_signature(token, algorithm, await keys.candidates(key_id, algorithm))
-    return algorithm, read_json(payload, f"{check}_json")
+    key = _check_signature(token, algorithm, await keys.candidates(key_id, algorithm))
+    claims = read_json(payload, f"{check}_json")
+    if key.issuer is not None and claims.get("iss") != key.issuer.replace(_GAP, str(claims.get("tid"))):
+        raise UpstreamInvalid("key_issuer")
+    return algorithm, claims
 
 
 def _parts(token: str, types: frozenset[str], check: str, max_size: int) -> tuple[dict[str, Any], bytes]:
@@ -324,14 +332,15 @@ def _key_id(header: Mapping[str, Any]) -> str | None:
     return key_id
 
 
-def _check_signature(token: str, algorithm: str, keys: Sequence[VerificationKey]) -> None:
+def _check_signature(token: str, algorithm: str, keys: Sequence[VerificationKey]) -> VerificationKey:
+    """The key that signed."""
     registry = _registry(algorithm)
     for key in keys:
         try:
             jws.deserialize_compact(token, key.key, registry=registry)
         except (JoseError, ValueError, TypeError):
             continue
-        return
+        return key
     raise UpstreamInvalid("signature")
 
 

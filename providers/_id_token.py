@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,10 @@ MAX_SUBJECT: Final = 255
 _LAST_SECOND: Final = 253402300799
 """The end of the year 9999, the last a datetime can hold."""
 
+TENANT: Final = "{tenantid}"
+"""The gap in the issuer of a service that has many (Microsoft): filled by the token's own `tid`, which is signed too."""
+
+_GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TYPES: Final = frozenset({"jwt", "application/jwt"})
 _DIGESTS: Final = {"256": hashlib.sha256, "384": hashlib.sha384, "512": hashlib.sha512, "519": hashlib.sha512}
 """Hash of `at_hash` by the last three characters of `alg`; Ed25519 hashes with SHA-512."""
@@ -69,14 +74,14 @@ async def verify_id_token(token: str, expected: Expected, keys: KeySource, now: 
     Raises `UpstreamInvalid(check)`; `UpstreamUnavailable` when the issuer's keys cannot be had at all.
     """
     algorithm, claims = await verified(token, keys, algorithms=expected.algorithms, types=_TYPES, check="id_token")
-    _check_issuer(claims, expected.issuer)
+    issuer = _check_issuer(claims, expected.issuer)
     _check_audience(claims, expected)
     subject = read_subject(claims.get("sub"), "sub")
     _check_times(claims, now)
     _check_nonce(claims, expected.nonce)
     _check_at_hash(claims, algorithm, expected.access_token)
     return VerifiedClaims(
-        issuer=expected.issuer,
+        issuer=issuer,
         subject=subject,
         claims=claims,
         auth_time=_auth_time(claims, now, fresh=expected.fresh),
@@ -86,9 +91,20 @@ async def verify_id_token(token: str, expected: Expected, keys: KeySource, now: 
     )
 
 
-def _check_issuer(claims: Mapping[str, Any], issuer: str) -> None:
+def is_tenant(raw: object) -> bool:
+    """Whether this is a tenant's id, in the one spelling that issuers have."""
+    return isinstance(raw, str) and _GUID.fullmatch(raw) is not None
+
+
+def _check_issuer(claims: Mapping[str, Any], issuer: str) -> str:
+    """Who signed, by name: ours to the last character, its gap filled."""
+    if TENANT in issuer:
+        if not is_tenant(claims.get("tid")):
+            raise UpstreamInvalid("tid")
+        issuer = issuer.replace(TENANT, claims["tid"])
     if claims.get("iss") != issuer or not isinstance(claims.get("iss"), str):
         raise UpstreamInvalid("iss")
+    return issuer
 
 
 def _check_audience(claims: Mapping[str, Any], expected: Expected) -> None:

@@ -21,6 +21,7 @@ from broker.domain.provider import UpstreamTokens
 from broker.domain.values import Secret
 from broker.errors import SignInCancelled, UpstreamInvalid, UpstreamRejected, UpstreamUnavailable
 from providers._http import OK, SERVER_FAULT, TOO_MANY, UpstreamHTTP, UpstreamResponse, post_form, read_object
+from providers._id_token import TENANT, is_tenant
 from providers.preset import Preset
 
 MAX_CODE: Final = 4096
@@ -112,8 +113,15 @@ def check_response_issuer(callback: Mapping[str, str], issuer: str, *, promised:
     found = callback.get("iss")
     if found is None and promised:
         raise UpstreamInvalid("response_iss", "missing")
-    if found is not None and found != issuer:
+    if found is not None and found != issuer and not _is_one_of(issuer, found):
         raise UpstreamInvalid("response_iss")
+
+
+def _is_one_of(issuer: str, found: str) -> bool:
+    """Whether this is one of the tenants of an issuer that has many. Which of them, the ID token says."""
+    before, gap, after = issuer.partition(TENANT)
+    named = found.removeprefix(before).removesuffix(after)
+    return bool(gap) and is_tenant(named) and found == f"{before}{named}{after}"
 
 
 def read_callback(callback: Mapping[str, str]) -> str:

@@ -25,9 +25,9 @@ from broker.errors import Problem, UpstreamInvalid
 from broker.strict_json import read_json
 from providers._findings import Findings
 from providers._http import UpstreamHTTP
+from providers._openid_connect import IGNORED as USUALLY_IGNORED
+from providers._openid_connect import Metadata, OpenIDConnect
 from providers._signed import read_signing_key, sign
-from providers.openid_connect import IGNORED as USUALLY_IGNORED
-from providers.openid_connect import Metadata, OpenIDConnect
 from providers.preset import Preset
 
 BINDINGS: Final = frozenset({"state", "nonce"})

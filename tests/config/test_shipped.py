@@ -40,6 +40,7 @@ PRESET = {"label", "brand", "fields", "order", "privacy_policy_url"}
 """What a provider's preset has ready to use; its default is of no use to anybody."""
 SECRETS = {
     "GOOGLE_CLIENT_SECRET": "google-secret-of-somebody",
+    "MICROSOFT_CLIENT_SECRET": "microsoft-secret-of-somebody",
     "GITHUB_CLIENT_SECRET": "github-secret-of-somebody",
     "STEAM_WEB_API_KEY": "0123456789ABCDEF",
 }
@@ -122,7 +123,8 @@ def filled(tmp_path: Path) -> Path:
     text = (folder / "providers.toml").read_text()
     for first, after in (
         ("# [google]", "# --- Apple"),
-        ("# [apple]", "# --- GitHub"),
+        ("# [apple]", "# --- Microsoft"),
+        ("# [microsoft]", "# --- GitHub"),
         ("# [github]", "# --- Steam"),
         ("# [steam]", "# --- OpenID 2.0"),
         ("# [address]", "# --- every other"),

@@ -238,7 +238,7 @@ class OpenIDConnectWire(Wire):
         if how.pop("missing", False):
             return dict(recording.raw["token"])
         belongs = {
-            "iat": NOW_SECONDS - 1, "exp": NOW_SECONDS + 300, "auth_time": NOW_SECONDS - 90, "nonce": NONCE,
+            "iat": NOW_SECONDS - 1, "nbf": NOW_SECONDS - 1, "exp": NOW_SECONDS + 300, "auth_time": NOW_SECONDS - 90, "nonce": NONCE,
             "at_hash": at_hash(recording.raw["token"]["access_token"]),
         }  # fmt: skip
         claims = {name: belongs[name] if value == "*" else value for name, value in recording.raw["id_token"].items()}
@@ -296,6 +296,20 @@ class AppleWire(OpenIDConnectWire):
     def with_declined(self, recording: Recording, scope: str) -> Recording:
         found = super().with_declined(recording, scope)
         return found.changed("user", name=None) if scope == "name" else found
+
+
+class MicrosoftWire(OpenIDConnectWire):
+    """Keys say whose tokens they sign, and nobody's word about an address counts."""
+
+    may_vouch = False
+    faults = tuple(
+        replace(fault, check="key_issuer") if fault.check == "iss" else fault for fault in OpenIDConnectWire.faults
+    )
+
+    def script(self, recording: Recording) -> dict[str, Any]:
+        named = {"issuer": recording.raw["key_issuer"]} if "key_issuer" in recording.raw else {}
+        keys = {"keys": [rsa_jwk(rsa_key(), **named)]}
+        return {**super().script(recording), urlsplit(recording.raw["discovery"]["jwks_uri"]).path: json_answer(keys)}
 
 
 # --- Facebook -----------------------------------------------------------------------------------------
@@ -624,6 +638,7 @@ WIRES: Final[Mapping[str, Wire]] = {
     "oauth2": OAuth2Wire(),
     "openid_connect": OpenIDConnectWire(),
     "apple": AppleWire(),
+    "microsoft": MicrosoftWire(),
     "facebook": FacebookWire(),
     "openid2": PinnedWire(),
     "steam": SteamWire(),

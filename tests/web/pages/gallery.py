@@ -41,6 +41,7 @@ MORE: Final = (
     replace(OPENID, id="club", label="Club account", brand="", is_sandbox=False, state="unavailable"),
     replace(STEAM, id="github", label="GitHub", brand="github", host="github.com"),
     replace(STEAM, id="apple", label="Apple", brand="apple", host="appleid.apple.com"),
+    replace(STEAM, id="microsoft", label="Microsoft", brand="microsoft", host="login.microsoftonline.com"),
 )
 TYPED: Final = pages.TypedWay(provider=replace(OPENID, id="address", label="OpenID 2.0", host=""))
 PROVIDERS: Final = (FACEBOOK, OPENID, GOOGLE, STEAM)

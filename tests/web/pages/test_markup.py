@@ -216,6 +216,19 @@ def test_text_has_contrast_on_every_button_and_surface(show: Renderer) -> None:
         assert _contrast(background, text) >= 4.5, (name, background, text)
 
 
+@pytest.mark.parametrize(
+    ("locale", "words"),
+    [
+        ("en", ["Continue with Apple", "Continue with Google", "Sign in through Steam", "Sign in with GitHub", "Sign in with Microsoft"]),
+        ("fr", ["Continuer avec Apple", "Se connecter par Steam", "Se connecter avec Microsoft"]),
+    ],
+)  # fmt: skip
+def test_a_button_has_the_words_of_its_brand(documents: Documents, locale: str, words: list[str]) -> None:
+    said = " ".join(documents[locale, "chooser-last"].text.split())
+    for one in words:
+        assert one in said
+
+
 def _brand_rules(css: str) -> Iterator[tuple[str, str, str]]:
     for name, body in re.findall(r"\.idp\.(\w+)[^{]*\{([^}]*)\}", css):
         background = re.search(r"background: (light-dark\((#\w+), (#\w+)\)|#\w+)", body)

@@ -1,0 +1,347 @@
+"""OpenID Connect as a relying party (OpenID Connect Core 1.0, Discovery 1.0, RFC 9207), for every kind that speaks it.
+
+One instance serves all sign-ins: metadata and keys are kept (`_keys`), so that a sign-in costs one token request and one
+signature check. The userinfo endpoint is asked only when the ID token lacks a field that was promised: providers that
+follow OpenID Connect Core §5.4 to the letter put names and addresses there and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from broker.domain.claims import EMAIL
+from broker.domain.ports import Clock
+from broker.domain.provider import Attempt, Identified, Identity, OfferedField, UpstreamTokens
+from broker.domain.values import ClaimName, IdentityKey
+from broker.errors import Problem, UpstreamInvalid, UpstreamRejected
+from broker.verification import Cached
+from providers._claims import SCOPE_OF, hint, is_true, offers_of, read_claims, scopes_for
+from providers._described import Described
+from providers._findings import Findings
+from providers._http import JSON, Unnamed, UpstreamHTTP, UpstreamResponse, read_success
+from providers._id_token import FRESH, Expected, VerifiedClaims, verify_id_token
+from providers._keys import METADATA_FRESH, IssuerKeys
+from providers._oauth import (
+    TokenAnswer,
+    build_authorization_url,
+    challenge_of,
+    check_response_issuer,
+    post_as,
+    read_callback,
+    read_token_answer,
+)
+from providers._openid2 import NS, is_identifier, normal_form
+from providers.preset import Preset, is_address
+
+BINDINGS: Final = frozenset({"state", "nonce", "pkce"})
+"""What ties an answer to the attempt it belongs to (decision 23)."""
+
+GOOGLE: Final = "https://accounts.google.com"
+MAX_REPLY: Final = 64 * 1024
+"""Bytes of a userinfo answer. Authlib and most clients set no bound; a person's details fit many times over."""
+
+IGNORED: Final = frozenset(
+    {
+        # about the token or the sign-in, checked or of no use
+        "iss", "sub", "aud", "azp", "exp", "iat", "nbf", "nonce", "auth_time", "acr", "amr", "at_hash", "c_hash",
+        "s_hash", "jti", "sid", "session_state", "typ", "ver", "rat", "updated_at",
+        # who this was in OpenID 2.0: read only where a preset asks for it
+        "openid2_id",
+        # used for judging an address, never kept
+        "email_verified", "phone_number_verified", "hd",
+        # said by some provider, of no use here
+        "groups", "groups_direct", "sub_legacy", "https://gitlab.org/claims/groups/owner", "tid", "oid",
+        # never fetched: addresses the provider would have us call (OpenID Connect Core §5.6.2)
+        "_claim_names", "_claim_sources",
+    }
+)  # fmt: skip
+"""Claims that may arrive and are left where they are. A new one makes a recording's test fail until someone decides."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metadata:
+    """What we use of a provider's metadata (OpenID Connect Discovery §3), after checking it."""
+
+    authorization: str
+    token: str
+    jwks: str
+    userinfo: str | None
+    revocation: str | None
+    sends_iss: bool
+    """Whether every authorization response carries `iss` (RFC 9207 §3)."""
+
+
+class OpenIDConnect(Described):
+    """One OpenID provider, as its preset describes it."""
+
+    scope_of: Mapping[ClaimName, str] = SCOPE_OF
+
+    def __init__(self, preset: Preset, http: UpstreamHTTP, clock: Clock) -> None:
+        self._preset, self._http, self._clock = preset, http, clock
+        self._offers = offers_of(preset.fields, self.scope_of)
+        asked = preset.scopes or scopes_for(self._offers)
+        former = ("openid2",) if preset.openid2_realm else ()
+        self._scopes = tuple(dict.fromkeys(("openid", *asked, *former)))
+        self._metadata: Cached[Metadata] = Cached(self._discover, self._read_metadata, clock, METADATA_FRESH)
+        self._keys = IssuerKeys(http, self._jwks_address, clock)
+
+    @property
+    def sign_in_scopes(self) -> tuple[str, ...]:
+        return self._scopes
+
+    async def authorization_url(self, attempt: Attempt) -> str:
+        """Where to send the browser (OpenID Connect Core §3.1.2.1)."""
+        return build_sign_in_url(self._preset, (await self._where()).authorization, attempt)
+
+    async def identify(self, attempt: Attempt, callback: Mapping[str, str]) -> Identified:
+        """Who came back. The order matters: who answers, then what, then one exchange of the code."""
+        metadata = await self._where()
+        check_response_issuer(callback, self._preset.issuer, promised=metadata.sends_iss)
+        answer = await self._redeem(metadata, attempt, read_callback(callback))
+        now = self._clock.now()
+        claims = await self._verify(attempt, answer, now)
+        self._admit(claims)
+        tokens = answer.tokens(now, attempt.scopes)
+        more = {**self._told(callback), **await self._userinfo(metadata, claims, tokens)}
+        return Identified(
+            identity=read_identity(self._preset, self._offers, claims, more, tokens.scopes),
+            tokens=tokens,
+            former=former_of(claims) if self._preset.openid2_realm else None,
+        )
+
+    async def succeeds(self, former: IdentityKey, key: IdentityKey) -> bool:
+        """Ask the OpenID 2.0 identifier itself who speaks for it now (OpenID 2.0 to Connect Migration §5).
+
+        Always, also where both are at one host: others may have pages there. Redirects are not followed.
+        """
+        response = await Unnamed(self._http).request("GET", former.subject.partition("#")[0], headers=JSON)
+        try:
+            return read_success(response, "openid2_id").get("iss") == key.issuer
+        except (UpstreamInvalid, UpstreamRejected):
+            return False
+
+    async def revoke(self, tokens: UpstreamTokens) -> None:
+        """Revoke what we hold, where there is an endpoint for it (RFC 7009): the refresh token ends the grant."""
+        address = (await self._where()).revocation
+        if address is None:
+            return
+        token = tokens.refresh_token or tokens.access_token
+        kind = "refresh_token" if tokens.refresh_token else "access_token"
+        response = await post_as(self._http, self._us(), address, {"token": token, "token_type_hint": kind})
+        if response.status not in {200, 204}:
+            read_success(response, "revocation")
+
+    async def check(self) -> None:
+        """Metadata and keys are there and usable."""
+        await self._where()
+        await self._keys.load()
+
+    def _us(self) -> Preset:
+        """How we prove ourselves, now."""
+        return self._preset
+
+    async def _where(self) -> Metadata:
+        """The provider's addresses."""
+        return await self._metadata.value()
+
+    def _admit(self, claims: VerifiedClaims) -> None:
+        """A last word on whom the provider named. Raises `UpstreamInvalid`."""
+
+    @staticmethod
+    def _told(callback: Mapping[str, str]) -> Mapping[str, object]:  # noqa: ARG004 - some providers tell something
+        """What the answer itself says about the person, in standard claims. Signed by nobody."""
+        return {}
+
+    async def _redeem(self, metadata: Metadata, attempt: Attempt, code: str) -> TokenAnswer:
+        """Exchange the code, once: a code whose exchange failed is never tried again (RFC 6749 §4.1.2)."""
+        form = {"grant_type": "authorization_code", "code": code, "redirect_uri": attempt.redirect_uri}
+        if self._preset.pkce is not False:
+            form["code_verifier"] = attempt.code_verifier
+        return read_token_answer(await post_as(self._http, self._us(), metadata.token, form))
+
+    async def _verify(self, attempt: Attempt, answer: TokenAnswer, now: datetime) -> VerifiedClaims:
+        if answer.id_token is None:  # without it nobody was named: an access token says nothing about who asked
+            raise UpstreamInvalid("id_token", "missing")
+        preset = self._preset
+        expected = Expected(
+            issuer=preset.issuer,
+            client_id=preset.client_id,
+            nonce=attempt.nonce,
+            algorithms=preset.algorithms,
+            access_token=answer.access_token,
+            trusted_audiences=preset.trusted_audiences,
+            fresh=attempt.fresh and preset.can_force_fresh,
+        )
+        return await verify_id_token(answer.id_token, expected, self._keys, now)
+
+    async def _userinfo(self, metadata: Metadata, claims: VerifiedClaims, tokens: UpstreamTokens) -> Mapping[str, Any]:
+        """What the userinfo endpoint adds, about the same person or not at all (OpenID Connect Core §5.3.2)."""
+        wanted = (offer.claim for offer in self._offers if offer.scope in tokens.scopes)
+        if metadata.userinfo is None or all(claim in claims.claims for claim in wanted):
+            return {}
+        headers = {**JSON, "Authorization": f"Bearer {tokens.access_token}"}
+        response = await self._http.request("GET", metadata.userinfo, headers=headers)
+        if len(response.body) > MAX_REPLY:
+            raise UpstreamInvalid("userinfo_size")
+        found = read_success(response, "userinfo")
+        if found.get("sub") != claims.subject:
+            raise UpstreamInvalid("userinfo_sub")
+        return found
+
+    async def _jwks_address(self) -> str:
+        return (await self._where()).jwks
+
+    async def _discover(self) -> UpstreamResponse:
+        preset = self._preset
+        default = preset.issuer.removesuffix("/") + "/.well-known/openid-configuration"
+        return await self._http.request("GET", preset.endpoints.get("discovery", default), headers=JSON)
+
+    def _read_metadata(self, response: UpstreamResponse) -> Metadata:
+        return read_metadata(self._preset, read_success(response, "discovery"))
+
+    @staticmethod
+    def problems(preset: Preset, today: date) -> list[Problem]:  # noqa: ARG004 - other kinds need the day
+        """What is wrong with a preset of this kind; file and line are filled in by the loader."""
+        found = Findings()
+        if not preset.issuer:
+            found.add("issuer", "is missing.", 'Write issuer = "https://…", exactly as the provider spells it.')
+        elif "?" in preset.issuer or "#" in preset.issuer:
+            found.add("issuer", "has a query.", "Give the issuer as its metadata spells it.")
+        if preset.pkce is False:
+            text = "switches PKCE off, so a stolen code is stopped by the nonce alone."
+            found.add("pkce", text, "Remove it unless the provider refuses PKCE.", "warning")
+        return found
+
+
+def build_sign_in_url(preset: Preset, endpoint: str, attempt: Attempt) -> str:
+    """The authorization request for an attempt. `prompt=login` and `max_age` together make a fresh sign-in provable."""
+    fresh = attempt.fresh and preset.can_force_fresh
+    pkce = preset.pkce is not False
+    return build_authorization_url(
+        endpoint,
+        client_id=preset.client_id,
+        redirect_uri=attempt.redirect_uri,
+        scopes=attempt.scopes,
+        state=attempt.state,
+        nonce=attempt.nonce,
+        code_challenge=challenge_of(attempt.code_verifier) if pkce else None,
+        code_challenge_method="S256" if pkce else None,
+        prompt="login" if fresh else "consent" if attempt.ask_again else None,
+        max_age=str(int(FRESH.total_seconds())) if fresh else None,
+        login_hint=attempt.login_hint,
+        ui_locales=" ".join(attempt.ui_locales) or None,
+        response_mode=preset.response_mode,
+        openid2_realm=preset.openid2_realm or None,
+        acr_values=" ".join(acr for acr in attempt.acr_values if acr in preset.acr_values) or None,
+    )
+
+
+def read_metadata(preset: Preset, raw: Mapping[str, Any]) -> Metadata:
+    """The metadata document, with the preset's own addresses in place of the provider's.
+
+    Raises `UpstreamInvalid` if its `issuer` is not ours to the last character (Discovery §4.3), if an address is
+    missing or weaker than the issuer's, or if the provider cannot do what we always do.
+    """
+    if raw.get("issuer") != preset.issuer or not isinstance(raw.get("issuer"), str):
+        raise UpstreamInvalid("discovery_issuer")
+    types, methods = raw.get("response_types_supported", ["code"]), raw.get("code_challenge_methods_supported")
+    if (not isinstance(types, list) or "code" not in types) and "token" not in preset.endpoints:
+        raise UpstreamInvalid(
+            "discovery_response_types"
+        )  # who names a token address knows of a code flow not told here
+    if isinstance(methods, list) and methods and "S256" not in methods and preset.pkce is not False:
+        raise UpstreamInvalid("discovery_pkce")
+    modes = raw.get("response_modes_supported")
+    if preset.response_mode and isinstance(modes, list) and preset.response_mode not in modes:
+        raise UpstreamInvalid("discovery_response_modes")
+    return Metadata(
+        authorization=_needed(preset, raw, "authorization", "authorization_endpoint"),
+        token=_needed(preset, raw, "token", "token_endpoint"),
+        jwks=_needed(preset, raw, "jwks", "jwks_uri"),
+        userinfo=_address(preset, raw, "userinfo", "userinfo_endpoint"),
+        revocation=_address(preset, raw, "revocation", "revocation_endpoint"),
+        sends_iss=raw.get("authorization_response_iss_parameter_supported") is True,
+    )
+
+
+def _needed(preset: Preset, raw: Mapping[str, Any], name: str, key: str) -> str:
+    address = _address(preset, raw, name, key)
+    if address is None:
+        raise UpstreamInvalid(f"discovery_{name}", "missing")
+    return address
+
+
+def _address(preset: Preset, raw: Mapping[str, Any], name: str, key: str) -> str | None:
+    """An endpoint's address: the operator's, or the provider's if it is no less protected than the issuer."""
+    if name in preset.endpoints:
+        return preset.endpoints[name]
+    value = raw.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not is_address(value):
+        raise UpstreamInvalid(f"discovery_{name}")
+    if urlsplit(preset.issuer).scheme == "https" and urlsplit(value).scheme != "https":
+        raise UpstreamInvalid(f"discovery_{name}", "not https")
+    return value
+
+
+def read_identity(
+    preset: Preset,
+    offers: tuple[OfferedField, ...],
+    token: VerifiedClaims,
+    userinfo: Mapping[str, Any],
+    granted: frozenset[str],
+) -> Identity:
+    """Who this is. The ID token wins over userinfo, and alone says which person it is about."""
+    raw = {**userinfo, **token.claims}
+    # A word about an address counts only from whoever named that very address.
+    naming = [told for told in (token.claims, userinfo) if "email" in told and told["email"] == raw["email"]]
+    raw["email_verified"] = next((told["email_verified"] for told in naming if "email_verified" in told), None)
+    claims = read_claims(raw, offers)
+    verified = frozenset({EMAIL}) if EMAIL in claims and vouches_for_email(preset, raw) else frozenset()
+    return Identity(
+        provider=preset.id,
+        key=IdentityKey(issuer=token.issuer, subject=token.subject),
+        claims=claims,
+        verified=verified,
+        granted=granted,
+        declined=_declined(offers, claims, granted),
+        authenticated_at=token.auth_time,
+        amr=token.amr,
+        acr=preset.believed(token.acr),
+        account_hint=hint(claims),
+    )
+
+
+def former_of(token: VerifiedClaims) -> IdentityKey | None:
+    """The OpenID 2.0 identifier that the ID token names, if it is one (Migration §4); userinfo does not count."""
+    former = token.claims.get("openid2_id")
+    if not isinstance(former, str) or not is_identifier(former) or normal_form(former) != former:
+        return None
+    return IdentityKey(issuer=NS, subject=former)
+
+
+def vouches_for_email(preset: Preset, raw: Mapping[str, Any]) -> bool:
+    """Whether the address counts as verified: the operator trusts this provider, and the provider says so.
+
+    Google runs only gmail.com and Workspace domains (`hd`); any other mailbox may have changed hands since (§3.4).
+    """
+    if not preset.trusts_email or not is_true(raw.get("email_verified")):
+        return False
+    if preset.issuer != GOOGLE:
+        return True
+    address, workspace = raw.get("email"), raw.get("hd")
+    return (isinstance(address, str) and address.lower().endswith("@gmail.com")) or (
+        isinstance(workspace, str) and bool(workspace)
+    )
+
+
+def _declined(
+    offers: tuple[OfferedField, ...], claims: Mapping[ClaimName, str], granted: frozenset[str]
+) -> frozenset[ClaimName]:
+    """Fields whose scope the person did not grant there."""
+    return frozenset(offer.claim for offer in offers if offer.scope not in granted and offer.claim not in claims)
