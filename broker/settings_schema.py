@@ -312,7 +312,9 @@ PROVIDER: Final = (
         name="claims", kind=Kind.TABLE, doc="OAuth 2.0: where that answer has each field.", default={}, by_name=(),
         values=Kind.TEXT,
     ),
-    _text("email_scope", "OAuth 2.0: what is asked for the e-mail address, beside scopes."),
+    _text("email_scope", "What is asked for the e-mail address, beside scopes, where the provider has its own word for it."),
+    _text("subject_within", "OpenID Connect: the claim within whose value sub is one person. Nothing: sub alone is."),
+    _flag("asks_claims", "OpenID Connect: ask for each field by name, for a provider that tells nothing otherwise.", default=False),
     Option(name="endpoints", kind=Kind.TABLE, doc="Addresses that replace the provider's own.", default={}, by_name=()),
     _choice(
         "token_endpoint_auth_method", "How we prove ourselves.",
@@ -320,6 +322,7 @@ PROVIDER: Final = (
     ),
     _texts("algorithms", "Signatures that are accepted.", ("RS256", "ES256")),
     _texts("trusted_audiences", "Audiences of ID tokens that are accepted beside our own."),
+    _flag("nonce", "OpenID Connect: whether its ID tokens repeat our nonce. Off is a downgrade, for one that forgets it.", default=True),
     Option(name="pkce", kind=Kind.FLAG, doc="Whether PKCE is used. Nothing: as the kind of provider has it."),
     Option(
         name="response_mode",

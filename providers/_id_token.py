@@ -43,7 +43,8 @@ class Expected:
 
     issuer: str
     client_id: str
-    nonce: str = field(repr=False)
+    nonce: str | None = field(repr=False)
+    """What the attempt asked to be repeated; `None` for an issuer that repeats nothing."""
     algorithms: tuple[str, ...]
     access_token: str | None = field(default=None, repr=False)
     trusted_audiences: tuple[str, ...] = ()
@@ -148,7 +149,9 @@ def _check_times(claims: Mapping[str, Any], now: datetime) -> None:
         raise UpstreamInvalid("nbf")
 
 
-def _check_nonce(claims: Mapping[str, Any], nonce: str) -> None:
+def _check_nonce(claims: Mapping[str, Any], nonce: str | None) -> None:
+    if nonce is None:
+        return
     raw = claims.get("nonce")
     if not nonce or not isinstance(raw, str) or not hmac.compare_digest(raw.encode("utf-8", "replace"), nonce.encode()):
         raise UpstreamInvalid("nonce")

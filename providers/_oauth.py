@@ -39,8 +39,8 @@ AUTHORIZATION_ERRORS: Final = frozenset(
 """What a callback may say and a log line may repeat (RFC 6749 §4.1.2.1, OpenID Connect Core §3.1.2.6): it came through
 somebody's browser, so any other word could be anything."""
 _ERROR_CODE = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
-_CANCELLED: Final = frozenset({"access_denied", "user_cancelled_authorize"})
-"""The second is Apple's spelling."""
+_CANCELLED: Final = frozenset({"access_denied", "user_cancelled_authorize", "user_cancelled_login"})
+"""The second is Apple's spelling; LinkedIn has it too, and the third for who did not even sign in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,11 +200,11 @@ def _lifetime(raw: object) -> timedelta | None:
 
 
 def _scopes(raw: object) -> frozenset[str] | None:
-    """Space-separated text, or the list that some providers send."""
+    """Text with blanks between them; GitHub and LinkedIn write commas, and Twitch sends a list."""
     if raw is None:
         return None
     if isinstance(raw, str):
-        return frozenset(raw.split())
+        return frozenset(raw.replace(",", " ").split())
     if isinstance(raw, list) and all(isinstance(item, str) for item in raw):
         return frozenset(raw)
     raise UpstreamInvalid("scope")

@@ -7,7 +7,8 @@ follow OpenID Connect Core §5.4 to the letter put names and addresses there and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
@@ -23,7 +24,7 @@ from providers._claims import SCOPE_OF, hint, is_true, offers_of, read_claims, s
 from providers._described import Described
 from providers._findings import Findings
 from providers._http import JSON, Unnamed, UpstreamHTTP, UpstreamResponse, read_success
-from providers._id_token import FRESH, Expected, VerifiedClaims, verify_id_token
+from providers._id_token import FRESH, Expected, VerifiedClaims, read_subject, verify_id_token
 from providers._keys import METADATA_FRESH, IssuerKeys
 from providers._oauth import (
     TokenAnswer,
@@ -33,11 +34,12 @@ from providers._oauth import (
     post_as,
     read_callback,
     read_token_answer,
+    safe_code,
 )
 from providers._openid2 import NS, is_identifier, normal_form
 from providers.preset import Preset, is_address
 
-BINDINGS: Final = frozenset({"state", "nonce", "pkce"})
+BINDINGS: Final = frozenset({"state", "nonce", "pkce", "signed_assertion"})
 """What ties an answer to the attempt it belongs to (decision 23)."""
 
 GOOGLE: Final = "https://accounts.google.com"
@@ -57,6 +59,13 @@ IGNORED: Final = frozenset(
         "groups", "groups_direct", "sub_legacy", "https://gitlab.org/claims/groups/owner", "tid", "oid",
         # never fetched: addresses the provider would have us call (OpenID Connect Core §5.6.2)
         "_claim_names", "_claim_sources",
+        # Slack: the workspace, and pictures in every size
+        "https://slack.com/user_id", "https://slack.com/team_id", "https://slack.com/team_name",
+        "https://slack.com/team_domain", "https://slack.com/team_image_default", "date_email_verified", "ok",
+        *(f"https://slack.com/user_image_{size}" for size in (24, 32, 48, 72, 192, 512)),
+        *(f"https://slack.com/team_image_{size}" for size in (34, 44, 68, 88, 102, 132, 230)),
+        # Yahoo
+        "profile_images",
     }
 )  # fmt: skip
 """Claims that may arrive and are left where they are. A new one makes a recording's test fail until someone decides."""
@@ -82,8 +91,9 @@ class OpenIDConnect(Described):
 
     def __init__(self, preset: Preset, http: UpstreamHTTP, clock: Clock) -> None:
         self._preset, self._http, self._clock = preset, http, clock
-        self._offers = offers_of(preset.fields, self.scope_of)
-        asked = preset.scopes or scopes_for(self._offers)
+        self._offers = offers_of(preset.fields, _scopes_of(preset) if preset.email_scope else self.scope_of)
+        is_told = preset.scopes and not preset.email_scope
+        asked = preset.scopes if is_told else scopes_for(self._offers, *preset.scopes)
         former = ("openid2",) if preset.openid2_realm else ()
         self._scopes = tuple(dict.fromkeys(("openid", *asked, *former)))
         self._metadata: Cached[Metadata] = Cached(self._discover, self._read_metadata, clock, METADATA_FRESH)
@@ -170,7 +180,7 @@ class OpenIDConnect(Described):
         expected = Expected(
             issuer=preset.issuer,
             client_id=preset.client_id,
-            nonce=attempt.nonce,
+            nonce=attempt.nonce if preset.nonce else None,
             algorithms=preset.algorithms,
             access_token=answer.access_token,
             trusted_audiences=preset.trusted_audiences,
@@ -188,6 +198,8 @@ class OpenIDConnect(Described):
         if len(response.body) > MAX_REPLY:
             raise UpstreamInvalid("userinfo_size")
         found = read_success(response, "userinfo")
+        if "error" in found and "sub" not in found:  # some say so with status 200
+            raise UpstreamRejected(f"userinfo {safe_code(found['error'])}")
         if found.get("sub") != claims.subject:
             raise UpstreamInvalid("userinfo_sub")
         return found
@@ -211,7 +223,13 @@ class OpenIDConnect(Described):
             found.add("issuer", "is missing.", 'Write issuer = "https://…", exactly as the provider spells it.')
         elif "?" in preset.issuer or "#" in preset.issuer:
             found.add("issuer", "has a query.", "Give the issuer as its metadata spells it.")
-        if preset.pkce is False:
+        if not preset.nonce and preset.pkce is False:
+            text = "is off, and so is PKCE: who steals a code before it is used can sign in with it."
+            found.add("nonce", text, "Only for a provider that knows neither, as LinkedIn.", "warning")
+        elif not preset.nonce:
+            text = "is off, so a stolen code is stopped by PKCE alone."
+            found.add("nonce", text, "Remove it unless the provider forgets the nonce.", "warning")
+        elif preset.pkce is False:
             text = "switches PKCE off, so a stolen code is stopped by the nonce alone."
             found.add("pkce", text, "Remove it unless the provider refuses PKCE.", "warning")
         return found
@@ -227,7 +245,8 @@ def build_sign_in_url(preset: Preset, endpoint: str, attempt: Attempt) -> str:
         redirect_uri=attempt.redirect_uri,
         scopes=attempt.scopes,
         state=attempt.state,
-        nonce=attempt.nonce,
+        nonce=attempt.nonce if preset.nonce else None,
+        claims=asked_claims(preset.fields) if preset.asks_claims else None,
         code_challenge=challenge_of(attempt.code_verifier) if pkce else None,
         code_challenge_method="S256" if pkce else None,
         prompt="login" if fresh else "consent" if attempt.ask_again else None,
@@ -238,6 +257,32 @@ def build_sign_in_url(preset: Preset, endpoint: str, attempt: Attempt) -> str:
         openid2_realm=preset.openid2_realm or None,
         acr_values=" ".join(acr for acr in attempt.acr_values if acr in preset.acr_values) or None,
     )
+
+
+def asked_claims(fields: Iterable[ClaimName]) -> str:
+    """Each field by name, in either place (OpenID Connect Core §5.5), and whether an address was proved."""
+    names = [str(name) for field in fields for name in ((field, "email_verified") if field == EMAIL else (field,))]
+    asked: dict[str, None] = dict.fromkeys(names)
+    return json.dumps({"id_token": asked, "userinfo": asked}, separators=(",", ":"))
+
+
+def _scopes_of(preset: Preset) -> Mapping[ClaimName, str]:
+    """Scopes of a provider that has its own word for e-mail: it has one word for all the rest, too."""
+    usual = next(iter(preset.scopes), "openid")
+    return {**dict.fromkeys(preset.fields, usual), EMAIL: preset.email_scope}
+
+
+def subject_of(preset: Preset, token: VerifiedClaims) -> str:
+    """What never changes about a person: `sub`, with what it is unique in, where that is not the issuer.
+
+    Raises `UpstreamInvalid("subject_within")`.
+    """
+    if not preset.subject_within:
+        return token.subject
+    within = read_subject(token.claims.get(preset.subject_within), "subject_within")
+    if ":" in within:
+        raise UpstreamInvalid("subject_within")
+    return read_subject(f"{within}:{token.subject}", "subject_within")
 
 
 def read_metadata(preset: Preset, raw: Mapping[str, Any]) -> Metadata:
@@ -305,7 +350,7 @@ def read_identity(
     verified = frozenset({EMAIL}) if EMAIL in claims and vouches_for_email(preset, raw) else frozenset()
     return Identity(
         provider=preset.id,
-        key=IdentityKey(issuer=token.issuer, subject=token.subject),
+        key=IdentityKey(issuer=token.issuer, subject=subject_of(preset, token)),
         claims=claims,
         verified=verified,
         granted=granted,

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import date
 from typing import Any, Final
 from urllib.parse import quote
@@ -94,7 +93,8 @@ class OAuth2(Described):
         """Who came back: one exchange of the code, then what the service says of whoever the token is for."""
         preset = self._preset
         check_response_issuer(callback, preset.issuer, promised=False)
-        tokens = _tokens(await self._redeem(attempt, read_callback(callback)), self._clock, attempt)
+        answer = await self._redeem(attempt, read_callback(callback))
+        tokens = answer.tokens(self._clock.now(), attempt.scopes)
         person = read_success(await self._get(preset.endpoints["userinfo"], tokens), "userinfo")
         subject = read_name(value_at(person, preset.subject))
         raw: dict[str, object] = {claim: value_at(person, path) for claim, path in preset.claims.items()}
@@ -209,9 +209,3 @@ def primary(addresses: Sequence[Any]) -> dict[str, object]:
         if isinstance(one, Mapping) and one.get("primary") is True:
             return {EMAIL: one.get("email"), VERIFIED: one.get("verified")}
     return {EMAIL: None, VERIFIED: None}
-
-
-def _tokens(answer: TokenAnswer, clock: Clock, attempt: Attempt) -> UpstreamTokens:
-    """With the scopes one by one: some services write commas between them where RFC 6749 §3.3 has blanks."""
-    tokens = answer.tokens(clock.now(), attempt.scopes)
-    return replace(tokens, scopes=frozenset(part for scope in tokens.scopes for part in scope.split(",") if part))

@@ -92,7 +92,13 @@ class Preset:
     claims: Mapping[str, str] = field(default_factory=dict)
     """OAuth 2.0: where that answer has each claim: a path, or an address with paths in it."""
     email_scope: str = ""
-    """OAuth 2.0: what is asked for the e-mail address."""
+    """What is asked for the e-mail address, where the provider has its own word for it."""
+    subject_within: str = ""
+    """OpenID Connect: the claim within whose value `sub` is one person; empty: within the issuer."""
+    asks_claims: bool = False
+    """OpenID Connect: whether each field is asked for by name."""
+    nonce: bool = True
+    """OpenID Connect: whether its ID tokens repeat our nonce."""
     endpoints: Mapping[str, str] = field(default_factory=dict)
     """Addresses that replace the provider's own, by name (`authorization`, `token`, …)."""
     token_endpoint_auth_method: str = "client_secret_basic"
@@ -176,7 +182,7 @@ class _Reader:
         if self.table.get("kind") not in NAMELESS:
             out["client_id"] = self.text("client_id", needed=True)
         out["label"] = self.text("label", default=self.id.replace("_", " ").title())
-        for key in ("team_id", "key_id", "graph_version", "host", "brand", "subject", "email_scope"):
+        for key in ("team_id", "key_id", "graph_version", "host", "brand", "subject", "email_scope", "subject_within"):
             self._keep(out, key, self.text(key))
         for key in ("issuer", "privacy_policy_url", "openid2_realm"):
             self._keep(out, key, self.address(key))
@@ -187,7 +193,7 @@ class _Reader:
             ("discovery", DISCOVERY),
         ):
             self._keep(out, key, self.choice(key, allowed))
-        for key in ("pkce", "trusts_email", "can_force_fresh", "sandbox"):
+        for key in ("pkce", "nonce", "asks_claims", "trusts_email", "can_force_fresh", "sandbox"):
             self._keep(out, key, self.truth(key))
         self._keep(out, "order", self.number("order"))
         for key in ("scopes", "trusted_audiences", "identifiers", "hosts", "acr_values"):

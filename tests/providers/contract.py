@@ -71,6 +71,24 @@ class Recording:
         return WIRES[self.preset.kind]
 
     @property
+    def bindings(self) -> frozenset[str]:
+        """What ties this provider's answers to their attempt: its kind's, less what the preset says it cannot."""
+        off = {"pkce"} if self.preset.pkce is False else set()
+        return frozenset(self.module.BINDINGS - off - (set() if self.preset.nonce else {"nonce"}))
+
+    @property
+    def faults(self) -> list[Fault]:
+        return [fault for fault in self.wire.faults if fault.check != "nonce" or "nonce" in self.bindings]
+
+    @property
+    def may_vouch(self) -> bool:
+        """Whether anything in its answers says that an address was proved, for somebody to believe."""
+        preset, says = self.preset, "email_verified"
+        return self.wire.may_vouch and (
+            preset.kind != "oauth2" or says in preset.claims or "emails" in preset.endpoints
+        )
+
+    @property
     def module(self) -> Any:
         """The module of the kind: its `BINDINGS` and `IGNORED`."""
         return importlib.import_module(f"providers.{self.preset.kind}")
@@ -201,7 +219,7 @@ def _signing(**how: Any) -> Callable[[Recording], Recording]:
 
 class OpenIDConnectWire(Wire):
     people = ("id_token", "userinfo")
-    faults = (
+    faults: tuple[Fault, ...] = (
         Fault(name="no ID token", check="id_token", spoil=_signing(missing=True)),
         Fault(name="another issuer", check="iss", spoil=_claims(iss="https://evil.test")),
         Fault(name="no issuer", check="iss", spoil=_claims(iss=None)),
@@ -222,12 +240,11 @@ class OpenIDConnectWire(Wire):
 
     def script(self, recording: Recording) -> dict[str, Any]:
         raw, found = recording.raw, recording.raw["discovery"]
+        usual = recording.preset.issuer.rstrip("/") + "/.well-known/openid-configuration"
         script: dict[str, Any] = {
-            urlsplit(recording.preset.issuer).path.rstrip("/") + "/.well-known/openid-configuration": json_answer(
-                found
-            ),
+            urlsplit(recording.preset.endpoints.get("discovery", usual)).path: json_answer(found),
             urlsplit(found["jwks_uri"]).path: json_answer({"keys": [rsa_jwk(rsa_key())]}),
-            urlsplit(found["token_endpoint"]).path: json_answer(self._token(recording)),
+            self.token_path(recording): json_answer(self._token(recording)),
         }
         if "userinfo" in raw:
             script[urlsplit(found["userinfo_endpoint"]).path] = json_answer(raw["userinfo"])
@@ -249,7 +266,8 @@ class OpenIDConnectWire(Wire):
         return {"iss": recording.preset.issuer} if promised else {}
 
     def token_path(self, recording: Recording) -> str:
-        return str(urlsplit(recording.raw["discovery"]["token_endpoint"]).path)
+        told = recording.preset.endpoints.get("token") or recording.raw["discovery"]["token_endpoint"]
+        return str(urlsplit(told).path)
 
     def asking_everything(self, recording: Recording) -> Recording:
         """Userinfo is asked only for a promised field that the ID token does not say."""
@@ -598,7 +616,7 @@ class OAuth2Wire(Wire):
     def with_subject(self, recording: Recording, subject: object) -> Recording:
         if isinstance(subject, int) and not isinstance(subject, bool):
             subject += 0.5  # whole numbers are names at many services
-        return self._put(recording, recording.preset.subject, subject)
+        return self.put(recording, recording.preset.subject, subject)
 
     def with_email(self, recording: Recording, address: str, said: object) -> Recording:
         if "emails" in recording.raw:
@@ -606,8 +624,8 @@ class OAuth2Wire(Wire):
             found.append({"email": address, "primary": True, "verified": said})
             return replace(recording, raw={**recording.raw, "emails": found})
         paths = recording.preset.claims
-        found_email = self._put(recording, paths[EMAIL], address)
-        return self._put(found_email, paths["email_verified"], said)
+        having = self.put(recording, paths[EMAIL], address)
+        return self.put(having, paths["email_verified"], said) if "email_verified" in paths else having
 
     def with_declined(self, recording: Recording, scope: str) -> Recording:
         granted = " ".join(one for one in recording.attempt().scopes if one != scope)
@@ -617,11 +635,11 @@ class OAuth2Wire(Wire):
                 for place in re.findall(r"\{([^{}]+)\}", recording.preset.claims[offer.claim]) or [
                     recording.preset.claims[offer.claim]
                 ]:
-                    found = found if place == recording.preset.subject else self._put(found, place, None)
+                    found = found if place == recording.preset.subject else self.put(found, place, None)
         return found
 
     @staticmethod
-    def _put(recording: Recording, path: str, value: object) -> Recording:
+    def put(recording: Recording, path: str, value: object) -> Recording:
         """The same with another value at a path of the person's answer; `None` leaves it out."""
         person = json.loads(json.dumps(recording.raw["person"]))
         *above, last = path.split(".")

@@ -105,7 +105,7 @@ async def test_the_gap_is_filled_by_the_tokens_own_tenant_alone(
 ) -> None:
     """catalogue 42: whether or not the key says the same."""
     unbound = replace(microsoft, raw={name: value for name, value in microsoft.raw.items() if name != "key_issuer"})
-    assert await unbound.sign_in()
+    assert (await unbound.sign_in()).identity.key.issuer == f"{HOST}/{CLUB}/v2.0"
     with pytest.raises(UpstreamInvalid) as caught:
         await unbound.changed("id_token", **changes).sign_in()
     assert caught.value.check == check
