@@ -26,6 +26,7 @@ from broker.domain.ports import Clock, Entropy
 from broker.domain.values import ProviderId
 from broker.egress import Egress, Exemption
 from broker.errors import ConfigurationError, Problem, StoreUnavailable
+from broker.flows.access import AccessTokens
 from broker.flows.account import AccountFlow
 from broker.flows.address import AddressFlow
 from broker.flows.authorize import AuthorizeFlow
@@ -154,6 +155,7 @@ def _compose(
     loaded = providers.load(load_presets(settings), egress, clock, locate=lambda id_, key: tables[id_](key))
     publishers = load_publishers(loaded.presets.values(), egress, clock) if settings.broker.posting_enabled else {}
     key_box, handles = KeyBox(), KeyedHandles(stores.derive("handles"))
+    access = AccessTokens(handles=handles, clock=clock, entropy=entropy)
     ledger = LedgerWriter(clock=clock, entropy=entropy)
     box = TransactionBox(
         store=memory.transactions,
@@ -233,7 +235,7 @@ def _compose(
         durable=durable,
         ledger=ledger,
         signer=key_box,
-        handles=handles,
+        access=access,
         clients=settings.clients,
         clock=clock,
         issuer=issuer,
@@ -269,6 +271,7 @@ def _compose(
         ledger=ledger,
         signer=key_box,
         handles=handles,
+        access=access,
         clock=clock,
         entropy=entropy,
         issuer=issuer,

@@ -28,12 +28,10 @@ class KeyedHandles:
     def __init__(self, key: bytes) -> None:
         self._key = key
 
-    def access_token(
-        self, grant: GrantId, token_id: str, scopes: frozenset[str], issued_at: datetime, expires_at: datetime
-    ) -> str:
+    def access_token(self, access: AccessToken) -> str:
         """`dwa_…`: grant, own id, scopes, start and end (seconds), and a keyed digest over all of it."""
-        times = f"{int(issued_at.timestamp()):x}.{int(expires_at.timestamp()):x}"
-        return self._pack(_ACCESS, f"{grant} {token_id} {times} {'+'.join(sorted(scopes))}")
+        times = f"{int(access.issued_at.timestamp()):x}.{int(access.expires_at.timestamp()):x}"
+        return self._pack(_ACCESS, f"{access.grant} {access.token_id} {times} {'+'.join(sorted(access.scopes))}")
 
     def read_access_token(self, token: str) -> AccessToken | None:
         """What it says, if we made it; `None` otherwise. Its end is the caller's to check."""

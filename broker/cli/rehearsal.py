@@ -108,8 +108,9 @@ class _Rehearsal:
         return Rehearsed(redirect_uri=redirect_uri, answer=answer, userinfo=userinfo, headers=headers)
 
     async def _headers(self, access_token: str) -> Mapping[str, str]:
-        grant = self.world.releaser.read(access_token).grant
-        return await self.world.gate.who(self.client, self.world.releaser.handles.entry(grant)) or {}
+        exchange = self.world.exchange
+        entry = exchange.handles.entry(exchange.access.read(access_token).grant)
+        return await self.world.gate.who(self.client, entry) or {}
 
     async def _code(self, verifier: str) -> tuple[str, str]:
         """The person shares, and the site's code with the address it is sent to."""

@@ -478,9 +478,7 @@ class Handles(Protocol):
     HMAC(key, family, generation): a lost answer can be repeated without keeping it (decision 21).
     """
 
-    def access_token(
-        self, grant: GrantId, token_id: str, scopes: frozenset[str], issued_at: datetime, expires_at: datetime
-    ) -> str: ...
+    def access_token(self, access: AccessToken) -> str: ...
     def read_access_token(self, token: str) -> AccessToken | None:
         """`None` unless we made it. Expiry is the caller's to check."""
         ...

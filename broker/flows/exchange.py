@@ -34,6 +34,7 @@ from broker.domain.values import GrantId, Scope
 from broker.errors import Conflict, InvalidClient, InvalidGrant, InvalidRequest, InvalidToken, UnsupportedGrantType
 from broker.flows.device import GRANT_TYPE as DEVICE_GRANT
 from broker.flows.device import DeviceRequests
+from broker.flows.access import BEARER, AccessTokens
 from broker.flows.ledger import LedgerWriter
 from broker.flows.release import Prepared, Releaser, within
 
@@ -45,6 +46,7 @@ class ExchangeFlow:
     ledger: LedgerWriter
     signer: Signer
     handles: Handles
+    access: AccessTokens
     clock: Clock
     entropy: Entropy
     issuer: str
@@ -174,13 +176,11 @@ class ExchangeFlow:
         """Everything is committed: sign. The records of what leaves are in the ledger already."""
         for one in prepared.values():
             self.ledger.remember(one.disclosure)
-        now, sid = self.clock.now(), self.releaser.sid(grant)
-        access = self.handles.access_token(
-            grant.id, self.entropy.token(9), frozenset(scopes), now, now + ACCESS_TOKEN_LIFETIME
-        )
+        sid = self.releaser.sid(grant)
+        access = self.access.text(self.access.on(grant, scopes))
         answer: dict[str, Any] = {
             "access_token": access,
-            "token_type": "Bearer",
+            "token_type": BEARER,
             "expires_in": int(ACCESS_TOKEN_LIFETIME.total_seconds()),
             "scope": " ".join(sorted(scopes)),
         }
@@ -209,7 +209,7 @@ class ExchangeFlow:
             raise InvalidClient(detail="introspection by a public client")
         try:
             session = self._session(client, token)
-            presented = session or self.releaser.read(token)
+            presented = session or self.access.read(token)
         except InvalidToken:
             await self.durable.grants.with_account(GrantId(""), "")  # as long as for another site's (catalogue 81)
             return {"active": False}
@@ -225,7 +225,7 @@ class ExchangeFlow:
         ):
             return {"active": False}
         bare = self.releaser.bare(grant, client, Via.INTROSPECTION)
-        token_type = tokens.SESSION_TOKEN_TYPE if session else "Bearer"
+        token_type = tokens.SESSION_TOKEN_TYPE if session else BEARER
         described = tokens.introspection(bare, presented, issuer=self.issuer, token_type=token_type)
         described["sid"] = self.releaser.sid(grant)
         return described
@@ -242,7 +242,7 @@ class ExchangeFlow:
         """Take back a token (RFC 7009): a refresh token takes its grant with it. Of another client's: no effect."""
         unit = self.durable.unit()
         refresh = self.handles.read_refresh_token(token)
-        access = self.handles.read_access_token(token)
+        access = self.access.own(token)
         if refresh is not None:
             family = await self.durable.grants.load_family(refresh[0])
             if family is None or family.client != client.client_id:

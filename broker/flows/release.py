@@ -10,11 +10,12 @@ from broker.domain import tokens
 from broker.domain.account import Account, AccountStatus
 from broker.domain.client import Client, asked_claims
 from broker.domain.disclosure import Disclosure, Via, release
-from broker.domain.grant import CLOCK_SKEW, Grant
-from broker.domain.ports import AccessToken, Clock, Durable, Handles, Signer, UnitOfWork
+from broker.domain.grant import Grant
+from broker.domain.ports import AccessToken, Clock, Durable, Signer, UnitOfWork
 from broker.domain.session import sid_for
 from broker.domain.values import ClientId
 from broker.errors import InsufficientScope, InvalidToken
+from broker.flows.access import AccessTokens
 from broker.flows.ledger import LedgerWriter
 
 
@@ -47,7 +48,7 @@ class Releaser:
     durable: Durable
     ledger: LedgerWriter
     signer: Signer
-    handles: Handles
+    access: AccessTokens
     clients: Mapping[ClientId, Client]
     clock: Clock
     issuer: str
@@ -85,7 +86,7 @@ class Releaser:
 
     async def userinfo(self, token: str) -> Mapping[str, Any]:
         """The claims behind an access token (OpenID Connect Core §5.3). Raises `InvalidToken`, `InsufficientScope`."""
-        access = self.read(token)
+        access = self.access.read(token)
         grant, account = await self.behind(access)
         if "openid" not in access.scopes:
             raise InsufficientScope
@@ -98,13 +99,6 @@ class Releaser:
             await unit.commit()
             self.ledger.remember(prepared.disclosure)
         return tokens.userinfo(prepared.disclosure)
-
-    def read(self, token: str) -> AccessToken:
-        """What an access token says about itself. Raises `InvalidToken` if we did not make it, or for another time."""
-        access, now = self.handles.read_access_token(token), self.clock.now()
-        if access is None or not access.issued_at - CLOCK_SKEW <= now < access.expires_at:
-            raise InvalidToken(detail="not ours, malformed, expired or from the future")
-        return access
 
     async def behind(self, access: AccessToken) -> tuple[Grant, Account]:
         """The grant and account that an access token stands for now. Raises `InvalidToken`."""

@@ -11,12 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.builders import NOW
 
+from broker.domain.ports import AccessToken
 from broker.domain.values import GrantId
 from broker.handles import KeyedHandles
 
 HANDLES = KeyedHandles(b"h" * 32)
 SCOPES = frozenset({"openid", "profile", "offline_access"})
-ACCESS = HANDLES.access_token(GrantId("grant-1"), "id-1", SCOPES, NOW, NOW + timedelta(minutes=10))
+ACCESS = HANDLES.access_token(
+    AccessToken(
+        grant=GrantId("grant-1"),
+        token_id="id-1",
+        scopes=SCOPES,
+        issued_at=NOW,
+        expires_at=NOW + timedelta(minutes=10),
+    )
+)
 REFRESH = HANDLES.refresh_token("family-1", 7)
 
 

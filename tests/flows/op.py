@@ -29,6 +29,7 @@ from broker.domain.ports import SigningKeyRecord
 from broker.domain.session import Session
 from broker.domain.transaction import SignInTransaction, TransactionPurpose
 from broker.domain.values import AccountId, ClaimName, ClientId, IdentityKey, ProviderId, Sid
+from broker.flows.access import AccessTokens
 from broker.flows.answers import Answer
 from broker.flows.authorize import AuthorizeFlow, Situation
 from broker.flows.device import DeviceRequests
@@ -108,12 +109,13 @@ class Op:
         self.box = KeyBox()
         self.box.load(signing_keys(), self.clock.now())
         self.handles = KeyedHandles(b"h" * 32)
+        self.access = AccessTokens(handles=self.handles, clock=self.clock, entropy=self.entropy)
         self.ledger = LedgerWriter(clock=self.clock, entropy=self.entropy)
         self.releaser = Releaser(
             durable=self.durable,
             ledger=self.ledger,
             signer=self.box,
-            handles=self.handles,
+            access=self.access,
             clients=self.clients,
             clock=self.clock,
             issuer=ISSUER,
@@ -162,6 +164,7 @@ class Op:
             ledger=self.ledger,
             signer=self.box,
             handles=self.handles,
+            access=self.access,
             clock=self.clock,
             entropy=self.entropy,
             issuer=ISSUER,
