@@ -155,7 +155,7 @@ def _compose(
     loaded = providers.load(load_presets(settings), egress, clock, locate=lambda id_, key: tables[id_](key))
     publishers = load_publishers(loaded.presets.values(), egress, clock) if settings.broker.posting_enabled else {}
     key_box, handles = KeyBox(), KeyedHandles(stores.derive("handles"))
-    access = AccessTokens(handles=handles, clock=clock, entropy=entropy)
+    access = AccessTokens(handles=handles, signer=key_box, clock=clock, entropy=entropy, issuer=issuer)
     ledger = LedgerWriter(clock=clock, entropy=entropy)
     box = TransactionBox(
         store=memory.transactions,

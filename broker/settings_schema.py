@@ -262,6 +262,11 @@ SITE: Final = (
     _text("sector", "Sites with one sector see one number for a person. Nothing: the host of redirect_uris."),
     _choice("signing_algorithm", "How its tokens are signed.", ("RS256", "ES256"), "RS256"),
     _flag("session_token", "Answer with a signed session token too, for the sign-in kit.", default=False),
+    _choice(
+        "access_tokens",
+        "What its access tokens look like. jwt: the site's own interfaces can check them without asking us (RFC 9068).",
+        ("opaque", "jwt"), "opaque",
+    ),
     _flag("claims_in_id_token", "Put the fields into the ID token too, for software that reads nothing else.", default=False),
     _flag("pkce_required", "Off is a downgrade, for old software that holds a secret.", default=True),
     _flag("par_required", "Take its requests only if its server pushed them before (PAR).", default=False),

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from broker.domain.browser_state import origin_of
 from broker.domain.claims import LOCALE, PREFERRED_USERNAME, SCOPES, ZONEINFO
-from broker.domain.client import AskedClaim, AuthMethod, Client, SigningAlgorithm, SubjectType
+from broker.domain.client import AccessTokenFormat, AskedClaim, AuthMethod, Client, SigningAlgorithm, SubjectType
 from broker.domain.gate import CALLBACK
 from broker.domain.policy import FieldPolicy, Use
 from broker.domain.values import ClaimName, ClientId, Scope, Secret
@@ -86,6 +86,7 @@ class _Sites:
             asks=asks,
             scopes=frozenset(Scope(scope) for scope in table["scopes"]),
             subject_type=SubjectType(table["subject_type"]),
+            access_tokens=AccessTokenFormat(table["access_tokens"]),
             signing_algorithm=SigningAlgorithm(table["signing_algorithm"]),
             backchannel_logout_uri=table["backchannel_logout_uri"] or None,
             frontchannel_logout_uri=table["frontchannel_logout_uri"] or None,

@@ -66,6 +66,12 @@ class Rehearsed:
         return claims_of(self.answer["id_token"])
 
     @property
+    def access_token(self) -> Mapping[str, Any] | None:
+        """What the access token says, for a site whose interfaces can read it."""
+        token = str(self.answer["access_token"])
+        return claims_of(token) if "." in token else None
+
+    @property
     def session_token(self) -> Mapping[str, Any] | None:
         """What the session token says, for a site that gets one."""
         return claims_of(self.answer["session_token"]) if "session_token" in self.answer else None

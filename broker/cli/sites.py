@@ -156,6 +156,7 @@ def _facts(client: Client, settings: Settings) -> dict[str, str | list[str]]:
         "PKCE": "required" if client.pkce_required else "not required: a downgrade",
         "behind_a_proxy": "yes" if client.forward_auth else "no",
         "session_token": "yes" if client.session_token else "no",
+        "access_tokens": str(client.access_tokens),
         "signed_with": str(client.signing_algorithm),
         "asks": asks or "nothing but the private number",
         "issuer": issuer,
@@ -293,6 +294,7 @@ def preview(name: str, without: tuple[str, ...], config: Path, *, as_json: bool)
         "question": _question(client),
         "id_token": got.id_token,
         "userinfo": got.userinfo,
+        "access_token": got.access_token,
         "session_token": got.session_token,
         "headers": got.headers or None,
     }

@@ -37,6 +37,13 @@ class SigningAlgorithm(StrEnum):
     ES256 = "ES256"
 
 
+class AccessTokenFormat(StrEnum):
+    """What a site's access tokens look like: text for us alone, or something that its interfaces can check themselves."""
+
+    OPAQUE = "opaque"
+    JWT = "jwt"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskedClaim:
     """One claim a client asks for, and why, in the words its admins gave."""
@@ -87,6 +94,7 @@ class Client:
     sector: str = ""
     """Sites with one sector see one subject; empty means the host of the redirect addresses."""
     signing_algorithm: SigningAlgorithm = SigningAlgorithm.RS256
+    access_tokens: AccessTokenFormat = AccessTokenFormat.OPAQUE
     claims_in_id_token: bool = False
     session_token: bool = False
     """Answer with a signed session token beside the ID token, for the sign-in kit."""
@@ -109,6 +117,11 @@ class Client:
     def is_public(self) -> bool:
         """Whether the client holds no secret."""
         return self.auth_method is AuthMethod.NONE
+
+    @property
+    def checks_by_itself(self) -> bool:
+        """Whether it gets tokens that are good without asking us, so that they need a place in a status list."""
+        return self.session_token or self.access_tokens is AccessTokenFormat.JWT
 
     @property
     def host(self) -> str:

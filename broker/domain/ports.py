@@ -503,3 +503,5 @@ class AccessToken:
     scopes: frozenset[str]
     issued_at: datetime
     expires_at: datetime
+    audience: tuple[str, ...] = ()
+    """Who may take it, where it says so."""

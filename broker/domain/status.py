@@ -17,7 +17,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from broker.domain.grant import CLOCK_SKEW, SESSION_TOKEN_LIFETIME, Grant, StatusPlace
+from broker.domain.grant import ACCESS_TOKEN_LIFETIME, CLOCK_SKEW, SESSION_TOKEN_LIFETIME, Grant, StatusPlace
 
 STATUS_LIST_TYPE: Final = "statuslist+jwt"
 SIZE: Final = 1 << 20
@@ -29,7 +29,7 @@ LIFETIME: Final = timedelta(minutes=15)
 """How long a copy may be gone by at all, where no newer one is to be had."""
 RENEW: Final = timedelta(minutes=5)
 """How old a list may grow that stays the same, before it is signed anew."""
-KEEP: Final = SESSION_TOKEN_LIFETIME + 2 * CLOCK_SKEW
+KEEP: Final = max(SESSION_TOKEN_LIFETIME, ACCESS_TOKEN_LIFETIME) + 2 * CLOCK_SKEW
 """How long a bit stays set: until every token that names the place has expired, whichever clock it was made by."""
 
 _HALF: Final = 10

@@ -6,12 +6,13 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from broker.domain.client import Client, SubjectType
 from broker.domain.disclosure import Disclosure
-from broker.domain.grant import ID_TOKEN_LIFETIME, SESSION_TOKEN_LIFETIME
+from broker.domain.grant import ID_TOKEN_LIFETIME, SESSION_TOKEN_LIFETIME, Grant
 from broker.domain.ports import AccessToken
 from broker.domain.status import status_claim
 from broker.domain.values import AccountId, ClientId, GrantId
@@ -22,6 +23,7 @@ BACKCHANNEL_EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
 
 ID_TOKEN_TYPE: Final = "JWT"
 SESSION_TOKEN_TYPE: Final = "session+jwt"
+ACCESS_TOKEN_TYPE: Final = "at+jwt"
 LOGOUT_TOKEN_TYPE: Final = "logout+jwt"
 ASSERTION_TYPE: Final = "fwd+jwt"
 """What a proxy hands on for one request."""
@@ -63,6 +65,38 @@ def session_token(disclosure: Disclosure, *, issuer: str, sid: str, token_id: st
     return payload | status_claim(disclosure.grant, issuer)
 
 
+def access_token(disclosure: Disclosure, access: AccessToken, *, issuer: str) -> dict[str, Any]:
+    """An access token's claims (RFC 9068 §2.2): never claims of the profile. Without another audience it is for us.
+
+    The audience is never the site's id: a site that takes our ID tokens without looking at their type would take this.
+    """
+    grant = disclosure.grant
+    payload: dict[str, Any] = {
+        "iss": issuer,
+        "aud": _one_or_all(access.audience or (issuer,)),
+        "sub": disclosure.subject,
+        "client_id": grant.client,
+        "iat": int(access.issued_at.timestamp()),
+        "exp": int(access.expires_at.timestamp()),
+        "jti": f"{grant.id}.{access.token_id}",
+        "scope": " ".join(sorted(access.scopes)),
+    }
+    return payload | _sign_in(grant) | status_claim(grant, issuer)
+
+
+def read_access_token(claims: Mapping[str, Any]) -> AccessToken:
+    """What the claims of an access token of ours stand for."""
+    stated = claims["aud"]
+    read = read_session_token(claims)
+    scopes, audience = frozenset(claims["scope"].split()), (stated,) if isinstance(stated, str) else tuple(stated)
+    return replace(read, scopes=scopes, audience=audience)
+
+
+def _one_or_all(audience: tuple[str, ...]) -> str | list[str]:
+    """As software expects it: one audience is text (RFC 7519 §4.1.3)."""
+    return audience[0] if len(audience) == 1 else list(audience)
+
+
 def login_assertion(disclosure: Disclosure, *, issuer: str, sid: str) -> dict[str, Any]:
     """The claims of the assertion beside a proxy's headers: for this one request, and checked by the site if it can."""
     return _about_sign_in(disclosure, issuer=issuer, sid=sid, lifetime=ASSERTION_LIFETIME)
@@ -90,13 +124,18 @@ def _about_sign_in(disclosure: Disclosure, *, issuer: str, sid: str, lifetime: t
         "sid": sid,
         "iat": int(now.timestamp()),
         "exp": int((now + lifetime).timestamp()),
-        "auth_time": int(grant.auth_time.timestamp()),
     }
+    return payload | _sign_in(grant)
+
+
+def _sign_in(grant: Grant) -> dict[str, Any]:
+    """When and how the person proved who they are."""
+    said: dict[str, Any] = {"auth_time": int(grant.auth_time.timestamp())}
     if grant.amr:
-        payload["amr"] = list(grant.amr)
+        said["amr"] = list(grant.amr)
     if grant.acr:
-        payload["acr"] = grant.acr
-    return payload
+        said["acr"] = grant.acr
+    return said
 
 
 def logout_token(
@@ -138,7 +177,7 @@ def introspection(disclosure: Disclosure, presented: AccessToken, *, issuer: str
         "iss": issuer,
         "client_id": grant.client,
         "sub": disclosure.subject,
-        "aud": grant.client,
+        "aud": _one_or_all(presented.audience or (grant.client,)),
         "token_type": token_type,
         "exp": int(presented.expires_at.timestamp()),
         "iat": int(presented.issued_at.timestamp()),

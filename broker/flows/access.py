@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from broker.domain import tokens
+from broker.domain.client import AccessTokenFormat, Client
+from broker.domain.disclosure import Disclosure
 from broker.domain.grant import ACCESS_TOKEN_LIFETIME, CLOCK_SKEW, Grant
-from broker.domain.ports import AccessToken, Clock, Entropy, Handles
+from broker.domain.ports import AccessToken, Clock, Entropy, Handles, Signer
 from broker.domain.values import Scope
 from broker.errors import InvalidToken
 
@@ -16,8 +19,10 @@ BEARER: Final = "Bearer"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessTokens:
     handles: Handles
+    signer: Signer
     clock: Clock
     entropy: Entropy
+    issuer: str
 
     def on(self, grant: Grant, scopes: frozenset[Scope]) -> AccessToken:
         """What a new access token on this grant stands for."""
@@ -30,13 +35,23 @@ class AccessTokens:
             expires_at=now + ACCESS_TOKEN_LIFETIME,
         )
 
-    def text(self, access: AccessToken) -> str:
-        """The token itself."""
-        return self.handles.access_token(access)
+    def text(self, access: AccessToken, client: Client, disclosure: Disclosure) -> str:
+        """The token itself, in the format of this site. `disclosure`: whose it is, of this very grant."""
+        if client.access_tokens is AccessTokenFormat.OPAQUE:
+            return self.handles.access_token(access)
+        claims = tokens.access_token(disclosure, access, issuer=self.issuer)
+        return self.signer.sign(claims, typ=tokens.ACCESS_TOKEN_TYPE, algorithm=client.signing_algorithm)
 
     def own(self, token: str) -> AccessToken | None:
-        """What a token of ours says about itself, expired or not; `None` for anything else."""
-        return self.handles.read_access_token(token)
+        """What a token of ours says about itself, expired or not; `None` for anything else.
+
+        Both formats, whatever the site has now: tokens outlive a change of the configuration.
+        """
+        access = self.handles.read_access_token(token)
+        if access is not None:
+            return access
+        claims = self.signer.own(token, typ=tokens.ACCESS_TOKEN_TYPE, now=self.clock.now())
+        return None if claims is None else tokens.read_access_token(claims)
 
     def read(self, token: str) -> AccessToken:
         """The same of one that is good now. Raises `InvalidToken` if we did not make it, or for another time."""

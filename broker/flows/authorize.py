@@ -240,7 +240,7 @@ class AuthorizeFlow:
             acr=session.acr,
             created_at=now,
             expires_at=now + REFRESH_LIFETIME if away else session.expires_at,
-            status=await self.statuses.draw() if self.statuses and situation.client.session_token else None,
+            status=await self.statuses.draw() if self.statuses and situation.client.checks_by_itself else None,
             in_id_token=request.claims.in_id_token(claims, values),
             not_in_userinfo=request.claims.not_in_userinfo(claims, claims_of(request.scopes), values),
         )

@@ -177,15 +177,15 @@ class ExchangeFlow:
         for one in prepared.values():
             self.ledger.remember(one.disclosure)
         sid = self.releaser.sid(grant)
-        access = self.access.text(self.access.on(grant, scopes))
+        carried = prepared.get(Via.ID_TOKEN)
+        disclosure: Disclosure = carried.disclosure if carried else self.releaser.bare(grant, client, Via.ID_TOKEN)
+        access = self.access.text(self.access.on(grant, scopes), client, disclosure)
         answer: dict[str, Any] = {
             "access_token": access,
             "token_type": BEARER,
             "expires_in": int(ACCESS_TOKEN_LIFETIME.total_seconds()),
             "scope": " ".join(sorted(scopes)),
         }
-        carried = prepared.get(Via.ID_TOKEN)
-        disclosure: Disclosure = carried.disclosure if carried else self.releaser.bare(grant, client, Via.ID_TOKEN)
         payload = tokens.id_token(disclosure, issuer=self.issuer, sid=sid, nonce=nonce, access_token=access)
         answer["id_token"] = self.signer.sign(payload, typ=tokens.ID_TOKEN_TYPE, algorithm=client.signing_algorithm)
         if Via.SESSION_TOKEN in prepared:

@@ -90,6 +90,8 @@ class Releaser:
         grant, account = await self.behind(access)
         if "openid" not in access.scopes:
             raise InsufficientScope
+        if access.audience and self.issuer not in access.audience:
+            raise InvalidToken(detail="meant for somebody else")
         client = self.clients.get(grant.client)
         if client is None or not client.enabled:
             raise InvalidToken(detail="client gone or disabled")

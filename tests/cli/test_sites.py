@@ -142,6 +142,13 @@ def test_a_preview_shows_session_token_and_headers_where_there_are_any(config: P
     assert parts["headers"]["remote-name"] == "Ana Example"
 
 
+def test_a_preview_shows_an_access_token_that_can_be_read(config: Path) -> None:
+    (config / "sites.toml").write_text(SITES.replace("[forum]", '[forum]\naccess_tokens = "jwt"'))
+    token = json.loads(doorward("preview", "forum", "--json", config=config).stdout)["access_token"]
+    assert (token["aud"], token["client_id"]) == ("https://login.club.example", "forum")
+    assert json.loads(doorward("show", "forum", "--json", config=config).stdout)["access_tokens"] == "jwt"
+
+
 def test_a_preview_that_gives_nothing_says_why(config: Path) -> None:
     (config / "sites.toml").write_text(SITES.replace("[forum]", '[forum]\nscopes = ["openid"]'))
     parts = json.loads(doorward("preview", "forum", "--json", config=config).stdout)

@@ -109,7 +109,9 @@ class Op:
         self.box = KeyBox()
         self.box.load(signing_keys(), self.clock.now())
         self.handles = KeyedHandles(b"h" * 32)
-        self.access = AccessTokens(handles=self.handles, clock=self.clock, entropy=self.entropy)
+        self.access = AccessTokens(
+            handles=self.handles, signer=self.box, clock=self.clock, entropy=self.entropy, issuer=ISSUER
+        )
         self.ledger = LedgerWriter(clock=self.clock, entropy=self.entropy)
         self.releaser = Releaser(
             durable=self.durable,

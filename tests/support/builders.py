@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from broker.domain.account import Account, AccountStatus, Link, ProfileValue
 from broker.domain.claims import EMAIL, NAME, PREFERRED_USERNAME
-from broker.domain.client import AskedClaim, AuthMethod, Client, SigningAlgorithm, SubjectType
+from broker.domain.client import AccessTokenFormat, AskedClaim, AuthMethod, Client, SigningAlgorithm, SubjectType
 from broker.domain.consent import ConsentReceipt, Purpose
 from broker.domain.disclosure import DisclosureRow, Via
 from broker.domain.grant import OFFLINE_ACCESS, AuthorizationCode, Grant, RefreshFamily
@@ -330,6 +330,7 @@ def client(**more: Any) -> Client:
         "subject_type": SubjectType.PUBLIC,
         "sector": "community.example",
         "signing_algorithm": SigningAlgorithm.ES256,
+        "access_tokens": AccessTokenFormat.JWT,
         "claims_in_id_token": True,
         "session_token": True,
         "pkce_required": False,

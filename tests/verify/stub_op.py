@@ -78,6 +78,21 @@ class StubOP:
         }
         return self.sign(claims, "session+jwt")
 
+    def access_token(self, **changes: Any) -> str:
+        now = int(time.time())
+        claims = {
+            "iss": self.issuer,
+            "aud": "https://api.forum.example.org/",
+            "sub": self.sub,
+            "client_id": CLIENT_ID,
+            "scope": "openid profile",
+            "jti": secrets.token_hex(8),
+            "iat": now,
+            "exp": now + self.life,
+            **changes,
+        }
+        return self.sign(claims, "at+jwt")
+
     def logout_token(self, *, typ: str | None = "logout+jwt", **changes: Any) -> str:
         now = int(time.time())
         claims = {

@@ -40,6 +40,8 @@ def test_a_list_with_another_bit_would_be_noticed(tmp_path: Path) -> None:
 def test_a_vector_with_another_code_would_be_noticed(tmp_path: Path) -> None:
     path = write_vectors(tmp_path)
     found = json.loads(path.read_text(encoding="utf-8"))
-    found["vectors"][0]["accept"] = ["expired"]
+    changed = (found["vectors"][0], found["access"]["vectors"][0])
+    for vector in changed:
+        vector["accept"] = ["expired"]
     path.write_text(json.dumps(found), encoding="utf-8")
-    assert run_node(tmp_path) == {found["vectors"][0]["name"]: [["expired"], "ok"]}
+    assert run_node(tmp_path) == {vector["name"]: [["expired"], "ok"] for vector in changed}

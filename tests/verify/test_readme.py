@@ -27,7 +27,7 @@ from broker.flows.status import BLOCK, LOOK_EVERY
 
 README = (Path(__file__).parents[2] / "broker" / "verify" / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-CHECK, KIT, ASGI, WSGI, DJANGO = range(5)
+CHECK, ACCESS, KIT, ASGI, WSGI, DJANGO = range(6)
 
 
 def prepared(number: int, issuer: str) -> str:
@@ -48,7 +48,7 @@ def execute(number: int, names: dict[str, Any], issuer: str = "https://login.exa
 
 def test_there_is_one_example_for_everything() -> None:
     """A new example needs a test here."""
-    assert len(BLOCKS) == 5
+    assert len(BLOCKS) == 6
 
 
 def test_the_first_example_checks_a_token(op: StubOP) -> None:
@@ -59,6 +59,20 @@ def test_the_first_example_checks_a_token(op: StubOP) -> None:
     op.auth_time = 1
     with pytest.raises(SessionError, match="needs_recent_login"):
         execute(CHECK, {"token": op.session_token(auth_time=1)}, op.issuer)
+
+
+def test_the_second_example_checks_an_access_token(op: StubOP) -> None:
+    names: dict[str, Any] = {"token": op.access_token()}
+    execute(ACCESS, names, op.issuer)
+    assert (names["access"].client_id, "answer" in names) == ("forum", False)
+    for token, challenge in (
+        (op.access_token(scope="email"), 'Bearer error="insufficient_scope"'),
+        (op.session_token(), 'Bearer error="invalid_token"'),
+        ("", "Bearer"),
+    ):
+        names = {"token": token}
+        execute(ACCESS, names, op.issuer)
+        assert names["answer"][1] == {"WWW-Authenticate": challenge}
 
 
 def made_kit(issuer: str) -> SignInKit:

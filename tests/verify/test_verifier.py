@@ -37,6 +37,14 @@ def _code(verifier: Verifier, token: str | None) -> str:
     return "ok"
 
 
+def _access_code(verifier: Verifier, token: str | None) -> str:
+    try:
+        verifier.verify_access_token(token)
+    except SessionError as error:
+        return error.code
+    return "ok"
+
+
 @pytest.mark.parametrize("vector", VECTORS["vectors"], ids=lambda vector: vector["name"])
 def test_each_vector_gets_its_code(vector: dict[str, str]) -> None:
     """catalogue 69, 70, 71, 72, 73, 74, 76: algorithms, key ids, header keys, sizes and types"""
@@ -45,10 +53,52 @@ def test_each_vector_gets_its_code(vector: dict[str, str]) -> None:
     assert _code(verifier, vector["token"]) == vector["expect"]
 
 
+@pytest.mark.parametrize("vector", VECTORS["access"]["vectors"], ids=lambda vector: vector["name"])
+def test_each_access_token_gets_its_code(vector: dict[str, str]) -> None:
+    """catalogue 76, 77: types, audiences and forms of RFC 9068"""
+    audience = VECTORS["access"]["audience"]
+    verifier = Verifier(VECTORS["issuer"], audience, keys=VECTORS["jwks"], clock=lambda: VECTORS["now"])
+    for _ in range(2):
+        assert _access_code(verifier, vector["token"]) == vector["expect"]
+        assert _code(verifier, vector["token"]) != "ok"
+
+
+def test_a_token_is_of_one_kind_also_when_it_was_seen_before() -> None:
+    """catalogue 76: what was remembered of a session token is nothing that an interface goes by, and the reverse."""
+    op = StubOP(issuer="https://l.example")
+    verifier = Verifier(op.issuer, "forum", keys=[op.key.as_dict(private=False)])
+    session, access = op.session_token(), op.access_token(aud="forum", sid="sid-1", auth_time=int(time.time()))
+    for _ in range(2):
+        assert (_code(verifier, session), _access_code(verifier, session)) == ("ok", "wrong_type")
+        assert (_access_code(verifier, access), _code(verifier, access)) == ("ok", "wrong_type")
+
+
+def test_an_access_token_says_what_it_allows() -> None:
+    op = StubOP(issuer="https://l.example")
+    verifier = Verifier(op.issuer, "https://api.forum.example.org/", keys=[op.key.as_dict(private=False)])
+    access = verifier.verify_access_token(op.access_token(acr="2", amr=["fed"], auth_time=7))
+    assert (access.sub, access.client_id, access.scopes) == ("subject-1", "forum", frozenset({"openid", "profile"}))
+    assert (access.auth_time, access.acr, access.amr) == (7, "2", ("fed",))
+    assert access.require_scope("openid", "profile") is access
+    with pytest.raises(SessionError) as refused:
+        access.require_scope("openid", "email")
+    assert (refused.value.code, refused.value.status) == ("insufficient_scope", 403)
+
+
+def test_an_access_token_expires_although_it_was_seen_before() -> None:
+    op, now = StubOP(issuer="https://l.example"), [time.time()]
+    keys = [op.key.as_dict(private=False)]
+    verifier = Verifier(op.issuer, "https://api.forum.example.org/", keys=keys, clock=lambda: now[0])
+    token = op.access_token()
+    assert _access_code(verifier, token) == "ok"
+    now[0] += 601
+    assert _access_code(verifier, token) == "expired"
+
+
 def test_joserfc_agrees_about_every_vector() -> None:
     """The cold path is our own; an independent library must not accept less or refuse less."""
     keys = KeySet.import_key_set(VECTORS["jwks"])
-    for vector in VECTORS["vectors"]:
+    for vector in (*VECTORS["vectors"], *VECTORS["access"]["vectors"]):
         try:
             jwt.decode(vector["token"], keys, algorithms=["RS256", "ES256"])
             accepted = True

@@ -1,5 +1,6 @@
-"""Sign-in for community sites: verify session tokens locally, sign people in through Doorward."""
+"""Sign-in for community sites: verify session and access tokens locally, sign people in through Doorward."""
 
+from .access_token import AccessToken
 from .errors import ConfigurationError, SessionError
 from .kit import SignInKit
 from .revocation import MemoryRegister, RevocationRegister
@@ -7,6 +8,7 @@ from .session import Session, require_session
 from .verifier import Verifier
 
 __all__ = [
+    "AccessToken",
     "ConfigurationError",
     "MemoryRegister",
     "RevocationRegister",

@@ -10,7 +10,7 @@ from .errors import SessionError
 from .jws import text_claim, time_claim
 from .session import Session
 
-__all__ = ["SKEW", "TYP", "check_audience", "check_issuer", "read_session"]
+__all__ = ["LONGEST_LIFE", "SKEW", "TYP", "check_audience", "check_issuer", "read_session", "read_texts"]
 
 TYP: Final = "session+jwt"
 SKEW: Final = 60
@@ -31,7 +31,8 @@ def check_audience(claims: Mapping[str, Any], audience: str) -> None:
         raise SessionError("wrong_audience")
 
 
-def _texts(claims: Mapping[str, Any], name: str) -> tuple[str, ...]:
+def read_texts(claims: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """An optional claim that is a list of short strings; ``()`` if it is not there. Raises ``malformed`` otherwise."""
     value = claims.get(name)
     if value is None:
         return ()
@@ -81,8 +82,8 @@ def read_session(claims: dict[str, Any], *, issuer: str, audience: str, now: flo
         email_verified=_flag(claims, "email_verified"),
         picture=text_claim(claims, "picture"),
         locale=text_claim(claims, "locale"),
-        groups=_texts(claims, "groups"),
+        groups=read_texts(claims, "groups"),
         acr=text_claim(claims, "acr"),
-        amr=_texts(claims, "amr"),
+        amr=read_texts(claims, "amr"),
         claims=MappingProxyType(claims),
     )

@@ -3,7 +3,7 @@
 ```
 SessionError(code)          401  missing malformed wrong_type unknown_key bad_signature wrong_issuer
                                  wrong_audience expired not_yet_valid revoked
-                            403  needs_recent_login
+                            403  needs_recent_login insufficient_scope
                             503  keys_unavailable
 ```
 
@@ -31,6 +31,7 @@ STATUS: Final = MappingProxyType(
         "not_yet_valid": 401,
         "revoked": 401,
         "needs_recent_login": 403,
+        "insufficient_scope": 403,
         "keys_unavailable": 503,
     }
 )
@@ -38,23 +39,24 @@ STATUS: Final = MappingProxyType(
 MESSAGES: Final = MappingProxyType(
     {
         "missing": "Sign in first.",
-        "malformed": "The session token cannot be read.",
-        "wrong_type": "This is not a session token.",
-        "unknown_key": "The session token was signed with an unknown key.",
-        "bad_signature": "The signature of the session token does not fit.",
-        "wrong_issuer": "The session token comes from somebody else.",
-        "wrong_audience": "The session token is meant for another site.",
+        "malformed": "The token cannot be read.",
+        "wrong_type": "This is not a token of the kind that is needed here.",
+        "unknown_key": "The token was signed with an unknown key.",
+        "bad_signature": "The signature of the token does not fit.",
+        "wrong_issuer": "The token comes from somebody else.",
+        "wrong_audience": "The token is meant for another site.",
         "expired": "The session has expired. Sign in again.",
-        "not_yet_valid": "The session token is from the future. Check the clock of this server.",
+        "not_yet_valid": "The token is from the future. Check the clock of this server.",
         "revoked": "You have signed out.",
         "needs_recent_login": "Confirm that it is you: sign in again to do this.",
+        "insufficient_scope": "This token does not allow that.",
         "keys_unavailable": "The sign-in service cannot be reached. You are still signed in; try again shortly.",
     }
 )
 
 
 class SessionError(Exception):
-    """A session token was refused. ``code`` is one of `STATUS`; ``status`` is its HTTP status."""
+    """A session or access token was refused. ``code`` is one of `STATUS`; ``status`` is its HTTP status."""
 
     def __init__(self, code: str) -> None:
         if code not in STATUS:
@@ -68,6 +70,13 @@ class SessionError(Exception):
         """The error as `application/problem+json` (RFC 9457)."""
         body = {"type": "about:blank", "title": self.message, "status": self.status, "code": self.code}
         return json.dumps(body).encode()
+
+    @property
+    def challenge(self) -> str:
+        """What stands behind `WWW-Authenticate` where access tokens are taken (RFC 6750 §3)."""
+        if self.code == "missing":
+            return "Bearer"
+        return f'Bearer error="{"insufficient_scope" if self.status == 403 else "invalid_token"}"'
 
 
 class ConfigurationError(ValueError):

@@ -1,4 +1,4 @@
-"""`Verifier`: is this session token good for this site, now?"""
+"""`Verifier`: is this session token, or access token, good for this site, now?"""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Final, Literal
+from typing import Any, Final, Generic, Literal, Protocol, TypeVar
 
+from .access_token import TYPES as ACCESS_TYPES
+from .access_token import AccessToken, read_access_token
 from .claims import SKEW, TYP, check_audience, check_issuer, read_session
 from .client_auth import basic_authorization
 from .errors import ConfigurationError, NeedsNetwork, SessionError
@@ -27,14 +29,42 @@ INTROSPECTION_CACHE: Final = 30.0
 SEEN: Final = 4096
 
 
+class _Told(Protocol):
+    """What every kind of token says."""
+
+    @property
+    def sub(self) -> str: ...
+    @property
+    def expires_at(self) -> int: ...
+
+
+T = TypeVar("T", bound=_Told)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind(Generic[T]):
+    """One kind of token: what its header calls it, how it is read, and what an introspection must agree about."""
+
+    types: tuple[str, ...]
+    read: Callable[..., T]
+    same: str
+
+
+_SESSION: Final[_Kind[Session]] = _Kind((TYP,), read_session, "sid")
+_ACCESS: Final[_Kind[AccessToken]] = _Kind(ACCESS_TYPES, read_access_token, "client_id")
+
+
 class Verifier:
-    """Checks session tokens of one issuer for one site.
+    """Checks session tokens and access tokens of one issuer for one site, or for one interface of a site.
+
+    ``audience`` is the site's id, or for access tokens the address of the interface they are meant for.
 
     ``mode="local"`` (default) makes no call per request. ``mode="status"`` makes one a minute for
     all tokens together and sees what ended before its time (`doorward_verify.status_list` says what
     happens when the broker does not answer). ``mode="online"`` also asks the broker
     (RFC 7662, answer kept 30 s) and needs ``client_secret``; whatever ends a session ends it here
-    within that time. ``is_revoked`` is asked for every token, also for one seen before. ``keys`` is a JWK set to
+    within that time. It asks as ``client_id``, by default the audience. ``is_revoked`` is asked for every session token,
+    also for one seen before. ``keys`` is a JWK set to
     use instead of the one at the issuer. ``clock`` gives seconds since 1970; tests may stop it.
 
     Thread-safe. Blocks only when keys have to be loaded, or in online mode.
@@ -47,6 +77,7 @@ class Verifier:
         *,
         keys: Mapping[str, Any] | Iterable[Mapping[str, Any]] | None = None,
         mode: Mode = "local",
+        client_id: str | None = None,
         client_secret: str | None = None,
         is_revoked: Callable[[Session], bool] | None = None,
         ssl_context: ssl.SSLContext | None = None,
@@ -64,11 +95,11 @@ class Verifier:
         self.metadata = Metadata(issuer, self.fetcher)
         self.keys = KeySource(self.metadata, self.fetcher, fixed=read_keys(keys) if keys is not None else None)
         self.statuses = StatusLists(issuer, self.fetcher, self._check_list, wall=clock)
-        self._client_secret = client_secret
+        self._client_id, self._client_secret = client_id or audience, client_secret
         self._is_revoked = is_revoked
         self._clock = clock
         # digest of the token -> what it said. Tokens themselves are not kept.
-        self._seen: dict[bytes, _Seen] = {}
+        self._seen: dict[bytes, _Seen[Any]] = {}
         # By the token's name: see `_name_of`.
         self._asked: dict[bytes, tuple[bool, float]] = {}
         self._given_up: dict[bytes, int] = {}
@@ -78,26 +109,38 @@ class Verifier:
 
         With ``network=False`` nothing blocks: `NeedsNetwork` is raised where a call would be made.
         """
+        return self._verify(token, _SESSION, network=network)
+
+    def verify_access_token(self, token: str | None, *, network: bool = True) -> AccessToken:
+        """Return the `AccessToken` of a token (RFC 9068), or raise `SessionError`. ``network`` as for `verify`.
+
+        For sites with ``access_tokens = "jwt"``. An ID token or a session token never passes, whatever it says.
+        """
+        return self._verify(token, _ACCESS, network=network)
+
+    def _verify(self, token: str | None, kind: _Kind[T], *, network: bool) -> T:
         if not token:
             raise SessionError("missing")
         if len(token) > MAX_TOKEN:
             raise SessionError("malformed")
         digest = _digest(token)
-        known = self._seen.get(digest)
+        known: _Seen[T] | None = self._seen.get(digest)
         if known is None or known.generation != self.keys.generation:
-            known = self._verify_cold(token, digest, network=network)
-        elif known.session.expires_at <= self._clock():
+            known = self._verify_cold(token, digest, kind, network=network)
+        elif known.kind is not kind:
+            raise SessionError("wrong_type")
+        elif known.told.expires_at <= self._clock():
             self._seen.pop(digest, None)
             raise SessionError("expired")
         if known.name in self._given_up:
             raise SessionError("revoked")
-        if self._is_revoked is not None and self._is_revoked(known.session):
+        if self._is_revoked is not None and isinstance(known.told, Session) and self._is_revoked(known.told):
             raise SessionError("revoked")
         if self.mode == "status" and known.status and self.statuses.is_ended(known.status, network=network):
             raise SessionError("revoked")
         if self.mode == "online" and not self._is_active(token, known, network=network):
             raise SessionError("revoked")
-        return known.session
+        return known.told
 
     def verify_signed(self, token: str, *, types: tuple[str | None, ...]) -> dict[str, Any]:
         """The claims of another token of the same issuer for this site (ID token, logout token).
@@ -119,7 +162,7 @@ class Verifier:
         self._given_up = {key: end for key, end in self._given_up.items() if end > now}
         known = self._seen.get(_digest(token))
         if known is not None:
-            self._given_up[known.name] = known.session.expires_at
+            self._given_up[known.name] = known.told.expires_at
 
     def check_times(self, claims: Mapping[str, Any]) -> None:
         """Raise ``expired`` or ``not_yet_valid`` for a token other than a session token."""
@@ -129,16 +172,17 @@ class Verifier:
         if time_claim(claims, "exp") <= now:
             raise SessionError("expired")
 
-    def _verify_cold(self, token: str, digest: bytes, *, network: bool) -> _Seen:
+    def _verify_cold(self, token: str, digest: bytes, kind: _Kind[T], *, network: bool) -> _Seen[T]:
         parsed = parse(token)
-        if parsed.typ != TYP:
+        if parsed.typ not in kind.types:
             raise SessionError("wrong_type")
         check_signature(parsed, self.keys.find(parsed.kid, network=network))
-        session = read_session(read_json(parsed.payload), issuer=self.issuer, audience=self.audience, now=self._clock())
-        status = read_reference(session.claims, self.issuer) if self.mode == "status" else None
+        claims = read_json(parsed.payload)
+        told = kind.read(claims, issuer=self.issuer, audience=self.audience, now=self._clock())
+        status = read_reference(claims, self.issuer) if self.mode == "status" else None
         if len(self._seen) >= SEEN:
             self._forget_oldest()
-        known = self._seen[digest] = _Seen(session, self.keys.generation, _name_of(parsed), status)
+        known = self._seen[digest] = _Seen(told, kind, self.keys.generation, _name_of(parsed), status)
         return known
 
     def _check_list(self, parsed: Parsed) -> dict[str, Any]:
@@ -156,39 +200,40 @@ class Verifier:
         for old in list(self._seen)[: SEEN // 8]:
             self._seen.pop(old, None)
 
-    def _is_active(self, token: str, known: _Seen, *, network: bool) -> bool:
+    def _is_active(self, token: str, known: _Seen[Any], *, network: bool) -> bool:
         now = time.monotonic()
         asked = self._asked.get(known.name)
         if asked is not None and now - asked[1] < INTROSPECTION_CACHE:
             return asked[0]
         if not network:
             raise NeedsNetwork
-        active = self._introspect(token, known.session)
+        active = self._introspect(token, known)
         if len(self._asked) >= SEEN:
             self._asked.clear()
         self._asked[known.name] = (active, now)
         return active
 
-    def _introspect(self, token: str, session: Session) -> bool:
+    def _introspect(self, token: str, known: _Seen[Any]) -> bool:
         try:
             address = self.metadata.endpoint("introspection_endpoint")
             if address is None:
                 raise Unreachable
-            headers = basic_authorization(self.audience, self._client_secret or "")
+            headers = basic_authorization(self._client_id, self._client_secret or "")
             reply = self.fetcher.post(address, {"token": token}, headers)
         except Unreachable:
             raise SessionError("keys_unavailable") from None
         if reply.status != 200:
             raise SessionError("keys_unavailable")
-        told = reply.body
-        return told.get("active") is True and (told.get("sub"), told.get("sid")) == (session.sub, session.sid)
+        answer, told, same = reply.body, known.told, known.kind.same
+        return answer.get("active") is True and (answer.get("sub"), answer.get(same)) == (told.sub, getattr(told, same))
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _Seen(Generic[T]):
     """What a token said that was verified with the keys of that generation."""
 
-    session: Session
+    told: T
+    kind: _Kind[T]
     generation: int
     name: bytes
     status: tuple[str, int] | None

@@ -1,7 +1,10 @@
-// Checks a Doorward session token. Needs nothing but `jose`.
+// Checks a Doorward session token, or an access token at an interface of the site. Needs nothing but `jose`.
 //
 //   const verify = createVerifier({ issuer: "https://login.example.org", audience: "forum" });
 //   const session = await verify(token);     // throws SessionError with a stable `code` and `status`
+//
+//   const verifyAccess = createAccessVerifier({ issuer: "https://login.example.org", audience: "https://api.forum.example.org/" });
+//   const { sub, client_id, scope } = await verifyAccess(token);
 import * as jose from "jose";
 
 export class SessionError extends Error {
@@ -31,7 +34,27 @@ function codeOf(error) {
 
 // `keys` may be a key set of your own; by default it is loaded from the issuer and cached for ten minutes.
 // `statuses` (see status.mjs) also refuses what ended before its time; without it a token is good for its ten minutes.
-export function createVerifier({ issuer, audience, keys, jwksUri, statuses }) {
+export function createVerifier({ audience, ...options }) {
+  const rules = { typ: "session+jwt", requiredClaims: ["sub", "sid", "iat", "exp", "auth_time"] };
+  return createJudge(options, rules, (payload) => {
+    // `audience` of jose accepts a list that also names others; a session token is for one site alone.
+    if ([payload.aud].flat().length !== 1 || [payload.aud].flat()[0] !== audience) throw new SessionError("wrong_audience");
+    checkShape(payload);
+  });
+}
+
+// An access token (RFC 9068, `access_tokens = "jwt"`), with the same options; `audience` is the interface's address.
+export function createAccessVerifier({ audience, ...options }) {
+  const rules = { audience, typ: "at+jwt", requiredClaims: ["sub", "client_id", "jti", "iat", "exp"] };
+  return createJudge(options, rules, (payload) => {
+    // Bound to a key: good only with a proof of that key, which is not checked here.
+    if (payload.cnf !== undefined) throw new SessionError("wrong_type");
+    if (!["undefined", "string"].includes(typeof payload.scope)) throw new SessionError("malformed");
+    checkShape({ ...payload, auth_time: payload.auth_time ?? payload.iat });
+  });
+}
+
+function createJudge({ issuer, keys, jwksUri, statuses }, rules, check) {
   let source = keys ? jose.createLocalJWKSet(keys) : undefined;
   return async function verify(token, { currentDate } = {}) {
     if (!token) throw new SessionError("missing");
@@ -40,15 +63,12 @@ export function createVerifier({ issuer, audience, keys, jwksUri, statuses }) {
       if (typeof jose.decodeProtectedHeader(token).kid !== "string") throw new SessionError("malformed");
       source ??= jose.createRemoteJWKSet(new URL(jwksUri ?? (await discover(issuer)).jwks_uri));
       const { payload } = await jose.jwtVerify(token, source, {
+        ...rules,
         issuer,
-        typ: "session+jwt",
         algorithms: ["RS256", "ES256"],
-        requiredClaims: ["sub", "sid", "iat", "exp", "auth_time"],
         currentDate,
       });
-      // `audience` of jose accepts a list that also names others; a session token is for one site alone.
-      if ([payload.aud].flat().length !== 1 || [payload.aud].flat()[0] !== audience) throw new SessionError("wrong_audience");
-      checkShape(payload);
+      check(payload);
       const latest = (currentDate ?? new Date()).getTime() / 1000 + 60;
       if (payload.iat > latest || payload.auth_time > latest) throw new SessionError("not_yet_valid");
       await statuses?.(payload, { source, currentDate });

@@ -1,0 +1,81 @@
+"""A verified access token: who may do what at an interface of this site (RFC 9068)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final
+
+from .claims import LONGEST_LIFE, SKEW, check_issuer, read_texts
+from .errors import SessionError
+from .jws import text_claim, time_claim
+
+__all__ = ["TYPES", "AccessToken", "read_access_token"]
+
+TYPES: Final = ("at+jwt", "application/at+jwt")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessToken:
+    """What an access token says. ``sub`` is the person's number at the site ``client_id``, which asks for them.
+
+    Times are seconds since 1970. What a token may do is in ``scopes``; whether this person may do it is yours to say.
+    """
+
+    sub: str
+    client_id: str
+    scopes: frozenset[str]
+    token_id: str
+    issued_at: int
+    expires_at: int
+    auth_time: int | None = None
+    acr: str | None = None
+    amr: tuple[str, ...] = ()
+    claims: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def require_scope(self, *scopes: str) -> AccessToken:
+        """Return the token if it holds all of them. Raises `SessionError` ``insufficient_scope`` (403) otherwise."""
+        if not self.scopes.issuperset(scopes):
+            raise SessionError("insufficient_scope")
+        return self
+
+
+def read_access_token(claims: dict[str, Any], *, issuer: str, audience: str, now: float) -> AccessToken:
+    """Check the claims of an access token whose signature holds (RFC 9068 §4).
+
+    Raises `SessionError` ``wrong_issuer``, ``wrong_audience``, ``malformed``, ``not_yet_valid`` or ``expired``.
+    ``wrong_type`` for one that is bound to a key (``cnf``): without a proof of that key it is good for nothing. Not
+    checked: the type header and revocation.
+    """
+    check_issuer(claims, issuer)
+    stated = claims.get("aud")
+    if stated != audience and not (isinstance(stated, list) and audience in stated):
+        raise SessionError("wrong_audience")
+    if "cnf" in claims:
+        raise SessionError("wrong_type")
+    sub, client_id = text_claim(claims, "sub", longest=255), text_claim(claims, "client_id", longest=255)
+    token_id, scope = text_claim(claims, "jti", longest=255), text_claim(claims, "scope")
+    if sub is None or client_id is None or token_id is None:
+        raise SessionError("malformed")
+    issued_at, expires_at = time_claim(claims, "iat"), time_claim(claims, "exp")
+    auth_time = time_claim(claims, "auth_time") if "auth_time" in claims else None
+    if not issued_at < expires_at <= issued_at + LONGEST_LIFE:
+        raise SessionError("malformed")
+    starts = time_claim(claims, "nbf") if "nbf" in claims else issued_at
+    if max(issued_at, starts, auth_time or 0) > now + SKEW:
+        raise SessionError("not_yet_valid")
+    if expires_at <= now:
+        raise SessionError("expired")
+    return AccessToken(
+        sub=sub,
+        client_id=client_id,
+        scopes=frozenset((scope or "").split()),
+        token_id=token_id,
+        issued_at=issued_at,
+        expires_at=expires_at,
+        auth_time=auth_time,
+        acr=text_claim(claims, "acr"),
+        amr=read_texts(claims, "amr"),
+        claims=MappingProxyType(claims),
+    )
