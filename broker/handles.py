@@ -19,7 +19,8 @@ _ACCESS = "dwa_"
 _REFRESH = "dwr_"
 _ENTRY = "dwe_"
 _MAC = 24
-_MAX = 1024
+_MAX = 4096
+"""Letters of what is read at all; the longest have the addresses of several interfaces in them."""
 
 
 class KeyedHandles:
@@ -29,16 +30,17 @@ class KeyedHandles:
         self._key = key
 
     def access_token(self, access: AccessToken) -> str:
-        """`dwa_…`: grant, own id, scopes, start and end (seconds), and a keyed digest over all of it."""
+        """`dwa_…`: grant, own id, scopes, start and end (seconds), audience, and a keyed digest over all of it."""
         times = f"{int(access.issued_at.timestamp()):x}.{int(access.expires_at.timestamp()):x}"
-        return self._pack(_ACCESS, f"{access.grant} {access.token_id} {times} {'+'.join(sorted(access.scopes))}")
+        fixed = (access.grant, access.token_id, times, "+".join(sorted(access.scopes)))
+        return self._pack(_ACCESS, " ".join((*fixed, *access.audience)))
 
     def read_access_token(self, token: str) -> AccessToken | None:
         """What it says, if we made it; `None` otherwise. Its end is the caller's to check."""
         body = self._unpack(_ACCESS, token)
         if body is None:
             return None
-        grant, token_id, times, scopes = body.split(" ")
+        grant, token_id, times, scopes, *audience = body.split(" ")
         issued, _, expires = times.partition(".")
         return AccessToken(
             grant=GrantId(grant),
@@ -46,6 +48,7 @@ class KeyedHandles:
             scopes=frozenset(scopes.split("+")),
             issued_at=datetime.fromtimestamp(int(issued, 16), UTC),
             expires_at=datetime.fromtimestamp(int(expires, 16), UTC),
+            audience=tuple(audience),
         )
 
     def refresh_token(self, family_id: str, generation: int) -> str:

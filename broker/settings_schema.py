@@ -267,6 +267,7 @@ SITE: Final = (
         "What its access tokens look like. jwt: the site's own interfaces can check them without asking us (RFC 9068).",
         ("opaque", "jwt"), "opaque",
     ),
+    _texts("resources", "Addresses of interfaces that its access tokens may be meant for, if it names them (resource, RFC 8707)."),
     _flag("claims_in_id_token", "Put the fields into the ID token too, for software that reads nothing else.", default=False),
     _flag("pkce_required", "Off is a downgrade, for old software that holds a secret.", default=True),
     _flag("par_required", "Take its requests only if its server pushed them before (PAR).", default=False),

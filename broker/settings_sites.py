@@ -12,7 +12,15 @@ from urllib.parse import urlsplit
 
 from broker.domain.browser_state import origin_of
 from broker.domain.claims import LOCALE, PREFERRED_USERNAME, SCOPES, ZONEINFO
-from broker.domain.client import AccessTokenFormat, AskedClaim, AuthMethod, Client, SigningAlgorithm, SubjectType
+from broker.domain.client import (
+    AccessTokenFormat,
+    AskedClaim,
+    AuthMethod,
+    Client,
+    SigningAlgorithm,
+    SubjectType,
+    is_redirect_uri,
+)
 from broker.domain.gate import CALLBACK
 from broker.domain.policy import FieldPolicy, Use
 from broker.domain.values import ClaimName, ClientId, Scope, Secret
@@ -26,6 +34,9 @@ SECRET_LEAST: Final = 24
 """Fewest characters of a site's secret: about 128 random bits as base64."""
 SIGNING_LEAST: Final = 32
 """And of one that signs: as many bytes as HS256 has (RFC 7518 §3.2)."""
+RESOURCE_MOST: Final = 200
+RESOURCES_MOST: Final = 10
+"""All of them together still fit into an access token."""
 _WITHOUT_SECRET: Final = frozenset({AuthMethod.NONE, AuthMethod.PRIVATE_KEY_JWT})
 _ALWAYS_KEPT: Final = frozenset({PREFERRED_USERNAME, LOCALE, ZONEINFO})
 """Claims that every account has without a `[fields.NAME]` table."""
@@ -76,6 +87,7 @@ class _Sites:
         self._sector(key, table)
         self._frame(key, table)
         self._scopes(key, table["scopes"])
+        self._resources(key, table["resources"])
         self._gate(key, table)
         self.clients[ClientId(name)] = Client(
             client_id=ClientId(name),
@@ -87,6 +99,7 @@ class _Sites:
             scopes=frozenset(Scope(scope) for scope in table["scopes"]),
             subject_type=SubjectType(table["subject_type"]),
             access_tokens=AccessTokenFormat(table["access_tokens"]),
+            resources=frozenset(table["resources"]),
             signing_algorithm=SigningAlgorithm(table["signing_algorithm"]),
             backchannel_logout_uri=table["backchannel_logout_uri"] or None,
             frontchannel_logout_uri=table["frontchannel_logout_uri"] or None,
@@ -175,7 +188,7 @@ class _Sites:
     def _schemes(self, key: Key, table: dict[str, Any]) -> None:
         """Plain http only to this machine, or anywhere in development (catalogue 4)."""
         places = [((*key, "url"), table["url"]), ((*key, "backchannel_logout_uri"), table["backchannel_logout_uri"])]
-        for name in ("redirect_uris", "post_logout_redirect_uris"):
+        for name in ("redirect_uris", "post_logout_redirect_uris", "resources"):
             places += [((*key, name, str(number)), uri) for number, uri in enumerate(table[name])]
         for name in ("frontchannel_logout_uri", "policy_uri", "tos_uri", "logo_uri", "jwks_uri"):
             places.append(((*key, name), table[name]))
@@ -251,6 +264,19 @@ class _Sites:
         self.reader.unknown((*key, "scopes"), dict.fromkeys(scopes), known)
         if "openid" not in scopes:
             self.draft.problem((*key, "scopes"), "does not hold openid.", 'Write scopes = ["openid", …].')
+
+    def _resources(self, key: Key, resources: tuple[str, ...]) -> None:
+        """Absolute addresses without a fragment (RFC 8707 §2), few and short enough to stand in each token."""
+        at = (*key, "resources")
+        for number, address in enumerate(resources):
+            if not is_redirect_uri(address) or "*" in address or len(address) > RESOURCE_MOST:
+                self.draft.problem(
+                    (*at, str(number)),
+                    "is not the address of an interface.",
+                    f"Write scheme, host and path, at most {RESOURCE_MOST} letters; no *, blank, user name or #fragment.",
+                )
+        if len(resources) > RESOURCES_MOST:
+            self.draft.problem(at, "are too many.", f"Name at most {RESOURCES_MOST}.")
 
     def shared_hosts(self) -> None:
         """Two sites on one host see one number for a person; nobody means that by accident."""

@@ -157,6 +157,7 @@ def _facts(client: Client, settings: Settings) -> dict[str, str | list[str]]:
         "behind_a_proxy": "yes" if client.forward_auth else "no",
         "session_token": "yes" if client.session_token else "no",
         "access_tokens": str(client.access_tokens),
+        "interfaces": sorted(client.resources) or "none registered",
         "signed_with": str(client.signing_algorithm),
         "asks": asks or "nothing but the private number",
         "issuer": issuer,

@@ -95,6 +95,8 @@ class Client:
     """Sites with one sector see one subject; empty means the host of the redirect addresses."""
     signing_algorithm: SigningAlgorithm = SigningAlgorithm.RS256
     access_tokens: AccessTokenFormat = AccessTokenFormat.OPAQUE
+    resources: frozenset[str] = frozenset()
+    """Addresses of interfaces that its tokens may be meant for (RFC 8707)."""
     claims_in_id_token: bool = False
     session_token: bool = False
     """Answer with a signed session token beside the ID token, for the sign-in kit."""

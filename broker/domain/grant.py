@@ -54,6 +54,8 @@ class AuthorizationRequest:
     device: str | None = None
     """The device that waits for the answer, by a name that opens nothing (RFC 8628)."""
     claims: ClaimsRequest = NOTHING
+    resources: tuple[str, ...] = ()
+    """Interfaces that the site wants tokens for (RFC 8707)."""
 
     @property
     def wanted_acr(self) -> tuple[str, ...]:
@@ -93,6 +95,8 @@ class Grant:
     """Claims asked by name for the ID token (OpenID Connect Core §5.5)."""
     not_in_userinfo: frozenset[ClaimName] = frozenset()
     """Claims asked by name for other places than userinfo."""
+    resources: tuple[str, ...] = ()
+    """All that its access tokens may be meant for beside ourselves; nothing: ourselves alone."""
 
     @property
     def outlives_session(self) -> bool:

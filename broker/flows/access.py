@@ -25,7 +25,7 @@ class AccessTokens:
     issuer: str
 
     def on(self, grant: Grant, scopes: frozenset[Scope]) -> AccessToken:
-        """What a new access token on this grant stands for."""
+        """What a new access token on this grant stands for, as far as `checks.resource` and the scopes leave it."""
         now = self.clock.now()
         return AccessToken(
             grant=grant.id,
@@ -33,6 +33,7 @@ class AccessTokens:
             scopes=frozenset(scopes),
             issued_at=now,
             expires_at=now + ACCESS_TOKEN_LIFETIME,
+            audience=grant.resources,
         )
 
     def text(self, access: AccessToken, client: Client, disclosure: Disclosure) -> str:

@@ -13,7 +13,8 @@ from typing import Any
 
 from broker.domain import tokens
 from broker.domain.account import Account, AccountStatus
-from broker.domain.checks.token import Params, check_code, check_target, narrowed
+from broker.domain.checks.resource import RESOURCE, check_resources, meant
+from broker.domain.checks.token import Params, check_code, narrowed
 from broker.domain.client import Client
 from broker.domain.disclosure import Disclosure, Via
 from broker.domain.grant import (
@@ -55,7 +56,7 @@ class ExchangeFlow:
     async def exchange(self, client: Client, params: Params) -> Mapping[str, Any]:
         """The token endpoint's answer (RFC 6749 §5.1, OpenID Connect Core §3.1.3.3)."""
         grant_type = params.get("grant_type")
-        check_target(params)
+        check_resources(params, client, self.issuer)
         if grant_type == "authorization_code":
             return await self._code(client, params)
         if grant_type == "refresh_token":
@@ -85,7 +86,7 @@ class ExchangeFlow:
 
     async def _code(self, client: Client, params: Params) -> Mapping[str, Any]:
         redeemed = await self.redeem(client, params)
-        code, grant = redeemed.code, redeemed.grant
+        code, grant = redeemed.code, meant(redeemed.grant, params, client, self.issuer)
         unit = self.durable.unit()
         prepared = await self._prepare(grant, client, unit)
         family = self._new_family(grant, client)
@@ -105,11 +106,11 @@ class ExchangeFlow:
         presented = self.handles.read_refresh_token(token)
         if presented is None:
             raise InvalidGrant(detail="refresh token not ours")
-        if "scope" in params:  # rare: look before the token is used up, so that a wrong scope costs nothing
+        if "scope" in params or RESOURCE in params:  # rare: look before the token is used up: a wrong one costs nothing
             before = await self.durable.grants.load_family(presented[0])
             grant_before = await self.durable.grants.load(before.grant) if before else None
             if grant_before is not None and grant_before.client == client.client_id:
-                narrowed(grant_before, params)
+                narrowed(meant(grant_before, params, client, self.issuer), params)
         outcome = await self.durable.grants.rotate(presented[0], presented[1], client.client_id, self.clock.now())
         if outcome is None or isinstance(outcome, Reused):
             raise InvalidGrant(detail="refresh token reused: family revoked" if outcome else "refresh token not usable")
@@ -121,7 +122,7 @@ class ExchangeFlow:
         if account.status is not AccountStatus.ACTIVE:
             raise InvalidGrant(detail="account not active")
         scopes = narrowed(grant, params)
-        grant = within(grant, client, scopes)
+        grant = within(meant(grant, params, client, self.issuer), client, scopes)
         unit = self.durable.unit()
         prepared = await self._prepare(grant, client, unit, account)
         if any(one.is_new for one in prepared.values()):

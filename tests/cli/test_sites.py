@@ -143,10 +143,13 @@ def test_a_preview_shows_session_token_and_headers_where_there_are_any(config: P
 
 
 def test_a_preview_shows_an_access_token_that_can_be_read(config: Path) -> None:
-    (config / "sites.toml").write_text(SITES.replace("[forum]", '[forum]\naccess_tokens = "jwt"'))
+    (config / "sites.toml").write_text(
+        SITES.replace("[forum]", '[forum]\naccess_tokens = "jwt"\nresources = ["https://api.example.org/"]')
+    )
     token = json.loads(doorward("preview", "forum", "--json", config=config).stdout)["access_token"]
     assert (token["aud"], token["client_id"]) == ("https://login.club.example", "forum")
-    assert json.loads(doorward("show", "forum", "--json", config=config).stdout)["access_tokens"] == "jwt"
+    facts = json.loads(doorward("show", "forum", "--json", config=config).stdout)
+    assert (facts["access_tokens"], facts["interfaces"]) == ("jwt", ["https://api.example.org/"])
 
 
 def test_a_preview_that_gives_nothing_says_why(config: Path) -> None:

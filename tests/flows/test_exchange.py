@@ -302,6 +302,7 @@ async def test_an_account_that_goes_between_code_and_claims_is_a_refusal(op: Op,
         ({"grant_type": "Authorization_Code", "code": "x"}, UnsupportedGrantType),
         ({"grant_type": "urn:ietf:params:oauth:grant-type:token-exchange"}, UnsupportedGrantType),
         ({"grant_type": "authorization_code", "code": "x", "resource": "https://api.test"}, InvalidTarget),
+        ({"grant_type": "password", "resource": "https://api.test"}, InvalidTarget),
     ],
 )
 async def test_other_requests_are_refused_by_their_names(

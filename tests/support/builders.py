@@ -186,6 +186,7 @@ def grant(owner: AccountId, **more: Any) -> Grant:
         "acr": "urn:example:2",
         "created_at": NOW - timedelta(minutes=1),
         "expires_at": NOW + timedelta(days=180),
+        "resources": ("https://api.forum.example/", "https://search.forum.example/"),
     }
     return Grant(**(values | more))
 
@@ -331,6 +332,7 @@ def client(**more: Any) -> Client:
         "sector": "community.example",
         "signing_algorithm": SigningAlgorithm.ES256,
         "access_tokens": AccessTokenFormat.JWT,
+        "resources": frozenset({"https://api.forum.example/", "https://search.forum.example/"}),
         "claims_in_id_token": True,
         "session_token": True,
         "pkce_required": False,

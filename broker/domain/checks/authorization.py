@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from broker.domain.checks.resource import RESOURCE, asked, check_resources
 from broker.domain.claims_request import NOTHING, read_claims_request
 from broker.domain.client import Client, difference, redirect_matches
 from broker.domain.grant import QUERY, RESPONSE_MODES, AuthorizationRequest
@@ -53,6 +54,9 @@ def read_params(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
         if name not in KNOWN_PARAMETERS or not value:
             continue
         if name in params:
+            if name == RESOURCE:  # the one parameter that may be repeated (RFC 8707 §2)
+                params[name] += f" {value}"
+                continue
             if name == "client_id":
                 raise UnknownClient(detail="client_id repeated")
             if name == "redirect_uri":
@@ -198,6 +202,7 @@ CHECKS: Final[tuple[Callable[[Params, Client], None], ...]] = (
     _pkce,
     _prompt,
     _max_age,
+    check_resources,
 )
 
 
@@ -208,14 +213,14 @@ def read_request(params: Params, client: Client, redirect_uri: str) -> Authoriza
     """
     for check in CHECKS:
         check(params, client)
-    asked = frozenset(Scope(scope) for scope in params["scope"].split(" ") if scope)
+    scopes = frozenset(Scope(scope) for scope in params["scope"].split(" ") if scope)
     max_age = params.get("max_age")
     return AuthorizationRequest(
         client_id=client.client_id,
         redirect_uri=redirect_uri,
         response_type="code",
         response_mode=params.get("response_mode", QUERY),
-        scopes=asked & client.scopes,
+        scopes=scopes & client.scopes,
         state=params.get("state"),
         nonce=params.get("nonce"),
         code_challenge=params.get("code_challenge"),
@@ -227,6 +232,7 @@ def read_request(params: Params, client: Client, redirect_uri: str) -> Authoriza
         acr_values=tuple(params.get("acr_values", "").split()[:10]),
         id_token_hint=params.get("id_token_hint"),
         claims=read_claims_request(params["claims"]) if "claims" in params else NOTHING,
+        resources=asked(params),
     )
 
 

@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
+from broker.domain.checks.resource import RESOURCE
 from broker.domain.client import Client
 from broker.domain.grant import AuthorizationCode, Grant, is_standing
 from broker.domain.values import Scope
-from broker.errors import InvalidGrant, InvalidRequest, InvalidScope, InvalidTarget
+from broker.errors import InvalidGrant, InvalidRequest, InvalidScope
 
 Params = Mapping[str, str]
 MAX_VALUE: Final = 4096
@@ -22,12 +23,12 @@ def read_params(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
     """Form parameters by name. Raises `InvalidRequest` if any is repeated or too long (RFC 6749 §3.2)."""
     params: dict[str, str] = {}
     for name, value in pairs:
-        if name in params:
+        if name in params and name != RESOURCE:  # the one that may be repeated (RFC 8707 §2)
             raise InvalidRequest(detail="parameter repeated")
         if len(value) > MAX_VALUE or len(name) > 100:
             raise InvalidRequest(detail="parameter too long")
         if value:
-            params[name] = value
+            params[name] = f"{params[name]} {value}" if name in params else value
     return params
 
 
@@ -73,12 +74,6 @@ def check_code(code: AuthorizationCode, grant: Grant, client: Client, params: Pa
     """Raises `InvalidGrant` unless this client may have what this code stands for. The code is used up either way."""
     for check in CODE_CHECKS:
         check(code, grant, client, params, now)
-
-
-def check_target(params: Params) -> None:
-    """Raises `InvalidTarget` when a resource is asked for: tokens are for the client itself (RFC 8707 §2)."""
-    if "resource" in params:
-        raise InvalidTarget
 
 
 def narrowed(grant: Grant, params: Params) -> frozenset[Scope]:

@@ -18,6 +18,7 @@ from broker.errors import (
     InvalidRedirectURI,
     InvalidRequest,
     InvalidScope,
+    InvalidTarget,
     ProtocolError,
     RegistrationNotSupported,
     RequestNotSupported,
@@ -61,7 +62,7 @@ def test_a_parameter_without_a_value_is_left_out() -> None:
     assert checks.read_params([("state", ""), ("nonce", "n")]) == {"nonce": "n"}
 
 
-@pytest.mark.parametrize("name", sorted(checks.KNOWN_PARAMETERS - {"client_id", "redirect_uri"}))
+@pytest.mark.parametrize("name", sorted(checks.KNOWN_PARAMETERS - {"client_id", "redirect_uri", "resource"}))
 def test_a_parameter_given_twice_is_refused(name: str) -> None:
     """Even with the same value, and even one we ignore (catalogue 8)."""
     value = GOOD.get(name, "1")
@@ -76,6 +77,20 @@ def test_an_ambiguous_client_or_address_is_never_redirected(name: str, error: ty
     with pytest.raises(error) as raised:
         checks.read_params([*GOOD.items(), (name, GOOD[name])])
     assert not raised.value.redirectable
+
+
+def test_several_interfaces_may_be_named_each_that_is_registered() -> None:
+    """RFC 8707 §2: the one parameter that may be given more than once; any other address is refused (catalogue 90)."""
+    api, search = sorted(SITE.resources)
+    pairs = [*GOOD.items(), ("resource", search), ("resource", api), ("resource", search)]
+    assert checks.read_request(checks.read_params(pairs), SITE, URI).resources == (search, api)
+    assert asked().resources == ()
+    for wrong in ("https://api.forum.example", f"{api}posts", "https://evil.test/", "forum", f"{api}#x", f"{api}\x85"):
+        for more in ((), (("resource", wrong),)):
+            params = checks.read_params([*GOOD.items(), ("resource", wrong if not more else api), *more])
+            with pytest.raises(InvalidTarget) as raised:
+                checks.read_request(params, SITE, URI)
+            assert raised.value.redirectable
 
 
 def test_an_ambiguous_state_is_not_echoed() -> None:

@@ -13,7 +13,7 @@ from broker.domain.checks import token as checks
 from broker.domain.client import Client
 from broker.domain.grant import AuthorizationCode, Grant
 from broker.domain.values import AccountId, Scope
-from broker.errors import InvalidGrant, InvalidRequest, InvalidScope, InvalidTarget
+from broker.errors import InvalidGrant, InvalidRequest, InvalidScope
 
 VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
 GRANT = grant(AccountId("ana"))
@@ -148,11 +148,13 @@ def test_a_parameter_without_a_value_is_left_out() -> None:
     assert checks.read_params([("a", ""), ("b", "c" * 4096)]) == {"b": "c" * 4096}
 
 
-def test_tokens_are_for_the_client_itself() -> None:
-    """RFC 8707 (catalogue 90)."""
-    checks.check_target({})
-    with pytest.raises(InvalidTarget):
-        checks.check_target({"resource": "https://api.test/"})
+def test_several_interfaces_may_be_named() -> None:
+    """RFC 8707 §2: the one parameter that may be given more than once."""
+    assert checks.read_params([("resource", "https://a.test/"), ("resource", ""), ("resource", "https://b.test/")]) == {
+        "resource": "https://a.test/ https://b.test/"
+    }
+    with pytest.raises(InvalidRequest, match="too long"):
+        checks.read_params([("resource", "https://a.test/"), ("resource", "r" * 4097)])
 
 
 @pytest.mark.parametrize(
