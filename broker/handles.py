@@ -13,11 +13,13 @@ import hmac
 from datetime import UTC, datetime
 
 from broker.domain.ports import AccessToken
-from broker.domain.values import GrantId
+from broker.domain.values import ClientId, GrantId
 
 _ACCESS = "dwa_"
 _REFRESH = "dwr_"
 _ENTRY = "dwe_"
+_SITE = "~"
+"""Stands before the id of a site that has a token for itself; no grant's name begins so."""
 _MAC = 24
 _MAX = 4096
 """Letters of what is read at all; the longest have the addresses of several interfaces in them."""
@@ -30,9 +32,10 @@ class KeyedHandles:
         self._key = key
 
     def access_token(self, access: AccessToken) -> str:
-        """`dwa_…`: grant, own id, scopes, start and end (seconds), audience, and a keyed digest over all of it."""
+        """`dwa_…`: grant or site, own id, scopes, start and end (seconds), audience, and a keyed digest over all of it."""
         times = f"{int(access.issued_at.timestamp()):x}.{int(access.expires_at.timestamp()):x}"
-        fixed = (access.grant, access.token_id, times, "+".join(sorted(access.scopes)))
+        whose = access.grant if access.client is None else f"{_SITE}{access.client}"
+        fixed = (whose, access.token_id, times, "+".join(sorted(access.scopes)))
         return self._pack(_ACCESS, " ".join((*fixed, *access.audience)))
 
     def read_access_token(self, token: str) -> AccessToken | None:
@@ -40,10 +43,11 @@ class KeyedHandles:
         body = self._unpack(_ACCESS, token)
         if body is None:
             return None
-        grant, token_id, times, scopes, *audience = body.split(" ")
+        whose, token_id, times, scopes, *audience = body.split(" ")
         issued, _, expires = times.partition(".")
         return AccessToken(
-            grant=GrantId(grant),
+            grant=GrantId("" if whose.startswith(_SITE) else whose),
+            client=ClientId(whose.removeprefix(_SITE)) if whose.startswith(_SITE) else None,
             token_id=token_id,
             scopes=frozenset(scopes.split("+")),
             issued_at=datetime.fromtimestamp(int(issued, 16), UTC),

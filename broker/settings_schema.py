@@ -268,6 +268,10 @@ SITE: Final = (
         ("opaque", "jwt"), "opaque",
     ),
     _texts("resources", "Addresses of interfaces that its access tokens may be meant for, if it names them (resource, RFC 8707)."),
+    _texts(
+        "service_scopes",
+        "Scopes that its server may have for itself, with no person behind it (client credentials). Nothing: no such tokens.",
+    ),
     _flag("claims_in_id_token", "Put the fields into the ID token too, for software that reads nothing else.", default=False),
     _flag("pkce_required", "Off is a downgrade, for old software that holds a secret.", default=True),
     _flag("par_required", "Take its requests only if its server pushed them before (PAR).", default=False),

@@ -37,6 +37,8 @@ SIGNING_LEAST: Final = 32
 RESOURCE_MOST: Final = 200
 RESOURCES_MOST: Final = 10
 """All of them together still fit into an access token."""
+_SERVICE_SCOPE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}")
+SERVICE_SCOPES_MOST: Final = 20
 _WITHOUT_SECRET: Final = frozenset({AuthMethod.NONE, AuthMethod.PRIVATE_KEY_JWT})
 _ALWAYS_KEPT: Final = frozenset({PREFERRED_USERNAME, LOCALE, ZONEINFO})
 """Claims that every account has without a `[fields.NAME]` table."""
@@ -88,6 +90,7 @@ class _Sites:
         self._frame(key, table)
         self._scopes(key, table["scopes"])
         self._resources(key, table["resources"])
+        self._service(key, table)
         self._gate(key, table)
         self.clients[ClientId(name)] = Client(
             client_id=ClientId(name),
@@ -100,6 +103,7 @@ class _Sites:
             subject_type=SubjectType(table["subject_type"]),
             access_tokens=AccessTokenFormat(table["access_tokens"]),
             resources=frozenset(table["resources"]),
+            service_scopes=frozenset(Scope(scope) for scope in table["service_scopes"]),
             signing_algorithm=SigningAlgorithm(table["signing_algorithm"]),
             backchannel_logout_uri=table["backchannel_logout_uri"] or None,
             frontchannel_logout_uri=table["frontchannel_logout_uri"] or None,
@@ -277,6 +281,25 @@ class _Sites:
                 )
         if len(resources) > RESOURCES_MOST:
             self.draft.problem(at, "are too many.", f"Name at most {RESOURCES_MOST}.")
+
+    def _service(self, key: Key, table: dict[str, Any]) -> None:
+        """Scopes of its own, which say nothing about people; and a site that can prove who it is."""
+        at, scopes = (*key, "service_scopes"), table["service_scopes"]
+        if scopes and table["auth_method"] == AuthMethod.NONE:
+            self.draft.problem(
+                at,
+                "are of no use to a site that proves itself by nothing.",
+                "Give it a secret or keys, or remove them: anybody could ask in its name.",
+            )
+        for number, scope in enumerate(scopes):
+            if not _SERVICE_SCOPE.fullmatch(scope) or scope in SCOPES:
+                self.draft.problem(
+                    (*at, str(number)),
+                    "is not usable as a scope without a person.",
+                    f"Use 1 to 64 letters, digits and . _ : / -; not one of {', '.join(SCOPES)}.",
+                )
+        if len(scopes) > SERVICE_SCOPES_MOST:
+            self.draft.problem(at, "are too many.", f"Name at most {SERVICE_SCOPES_MOST}.")
 
     def shared_hosts(self) -> None:
         """Two sites on one host see one number for a person; nobody means that by accident."""

@@ -59,6 +59,8 @@ class Rehearsed:
     userinfo: Mapping[str, Any]
     headers: Mapping[str, str]
     """What a proxy would hand on; nothing for a site without one."""
+    own: Mapping[str, Any] | None
+    """What a token of the site's own is worth; nothing for a site that gets none."""
 
     @property
     def id_token(self) -> Mapping[str, Any]:
@@ -111,7 +113,16 @@ class _Rehearsal:
         answer = await world.exchange.exchange(client, form)
         userinfo = await world.releaser.userinfo(str(answer["access_token"]))
         headers = await self._headers(str(answer["access_token"])) if client.forward_auth else {}
-        return Rehearsed(redirect_uri=redirect_uri, answer=answer, userinfo=userinfo, headers=headers)
+        return Rehearsed(
+            redirect_uri=redirect_uri, answer=answer, userinfo=userinfo, headers=headers, own=await self._own()
+        )
+
+    async def _own(self) -> Mapping[str, Any] | None:
+        client, exchange = self.client, self.world.exchange
+        if not client.service_scopes:
+            return None
+        answer = await exchange.exchange(client, {"grant_type": "client_credentials"})
+        return await exchange.introspect(client, str(answer["access_token"]))
 
     async def _headers(self, access_token: str) -> Mapping[str, str]:
         exchange = self.world.exchange

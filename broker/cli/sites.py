@@ -158,6 +158,7 @@ def _facts(client: Client, settings: Settings) -> dict[str, str | list[str]]:
         "session_token": "yes" if client.session_token else "no",
         "access_tokens": str(client.access_tokens),
         "interfaces": sorted(client.resources) or "none registered",
+        "for_itself": sorted(client.service_scopes) or "no tokens without a person",
         "signed_with": str(client.signing_algorithm),
         "asks": asks or "nothing but the private number",
         "issuer": issuer,
@@ -268,7 +269,8 @@ def _sign_in(settings: Settings, client: Client) -> _Finding:
     except BrokerError as error:
         return _Finding(False, f"A sign-in failed ({error.code}): {error.detail or error.public}.")
     names = ", ".join(name for name in got.userinfo if name != "sub") or "nothing but the private number"
-    return _Finding(True, f"A sign-in went through: a code was redeemed, and the site got {names}.")
+    own = f" Its server got a token of its own for {got.own['scope']}." if got.own is not None else ""
+    return _Finding(True, f"A sign-in went through: a code was redeemed, and the site got {names}.{own}")
 
 
 @site.command("preview")
@@ -296,6 +298,7 @@ def preview(name: str, without: tuple[str, ...], config: Path, *, as_json: bool)
         "id_token": got.id_token,
         "userinfo": got.userinfo,
         "access_token": got.access_token,
+        "token_of_its_own": got.own,
         "session_token": got.session_token,
         "headers": got.headers or None,
     }

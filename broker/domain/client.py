@@ -97,6 +97,8 @@ class Client:
     access_tokens: AccessTokenFormat = AccessTokenFormat.OPAQUE
     resources: frozenset[str] = frozenset()
     """Addresses of interfaces that its tokens may be meant for (RFC 8707)."""
+    service_scopes: frozenset[Scope] = frozenset()
+    """What its server may do for itself, with no person behind it; nothing: it gets no such tokens."""
     claims_in_id_token: bool = False
     session_token: bool = False
     """Answer with a signed session token beside the ID token, for the sign-in kit."""

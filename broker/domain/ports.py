@@ -234,6 +234,10 @@ class Grants(Protocol):
         """
         ...
 
+    async def is_revoked(self, token_id: str) -> bool:
+        """Whether the access token `token_id` was revoked on its own; for one without a grant."""
+        ...
+
     async def of_account(self, account: AccountId, *, client: ClientId | None = None) -> tuple[Grant, ...]:
         """Standing ones, newest first."""
         ...
@@ -499,9 +503,12 @@ class AccessToken:
     """What an access token says about itself."""
 
     grant: GrantId
+    """Empty where no person stands behind it; then `client` says whose it is."""
     token_id: str
     scopes: frozenset[str]
     issued_at: datetime
     expires_at: datetime
     audience: tuple[str, ...] = ()
     """Who may take it, where it says so."""
+    client: ClientId | None = None
+    """The site that has it for itself (RFC 6749 §4.4)."""

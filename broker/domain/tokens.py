@@ -24,6 +24,7 @@ BACKCHANNEL_EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
 ID_TOKEN_TYPE: Final = "JWT"
 SESSION_TOKEN_TYPE: Final = "session+jwt"
 ACCESS_TOKEN_TYPE: Final = "at+jwt"
+INTROSPECTION_TYPE: Final = "token-introspection+jwt"
 LOGOUT_TOKEN_TYPE: Final = "logout+jwt"
 ASSERTION_TYPE: Final = "fwd+jwt"
 """What a proxy hands on for one request."""
@@ -84,12 +85,30 @@ def access_token(disclosure: Disclosure, access: AccessToken, *, issuer: str) ->
     return payload | _sign_in(grant) | status_claim(grant, issuer)
 
 
+def service_token(access: AccessToken, *, issuer: str) -> dict[str, Any]:
+    """The claims of an access token that a site has for itself (RFC 9068 §2.2): its own id stands for the person's."""
+    return {
+        "iss": issuer,
+        "aud": _one_or_all(access.audience or (issuer,)),
+        "sub": access.client,
+        "client_id": access.client,
+        "iat": int(access.issued_at.timestamp()),
+        "exp": int(access.expires_at.timestamp()),
+        "jti": f".{access.token_id}",
+        "scope": " ".join(sorted(access.scopes)),
+    }
+
+
 def read_access_token(claims: Mapping[str, Any]) -> AccessToken:
     """What the claims of an access token of ours stand for."""
     stated = claims["aud"]
     read = read_session_token(claims)
-    scopes, audience = frozenset(claims["scope"].split()), (stated,) if isinstance(stated, str) else tuple(stated)
-    return replace(read, scopes=scopes, audience=audience)
+    return replace(
+        read,
+        scopes=frozenset(claims["scope"].split()),
+        audience=(stated,) if isinstance(stated, str) else tuple(stated),
+        client=None if read.grant else ClientId(claims["client_id"]),
+    )
 
 
 def _one_or_all(audience: tuple[str, ...]) -> str | list[str]:
@@ -186,3 +205,20 @@ def introspection(disclosure: Disclosure, presented: AccessToken, *, issuer: str
     if presented.scopes:
         described["scope"] = " ".join(sorted(presented.scopes))
     return described
+
+
+def service_introspection(presented: AccessToken, *, issuer: str, token_type: str) -> dict[str, Any]:
+    """The description of a token that a site has for itself (RFC 7662 §2.2)."""
+    whose = str(presented.client)
+    return service_token(presented, issuer=issuer) | {
+        "active": True,
+        "aud": _one_or_all(presented.audience or (whose,)),
+        "token_type": token_type,
+    }
+
+
+def introspection_response(
+    described: Mapping[str, Any], *, issuer: str, caller: ClientId, now: datetime
+) -> dict[str, Any]:
+    """The claims of an introspection's answer that is signed (RFC 9701 §5): for whoever asked, and no token itself."""
+    return {"iss": issuer, "aud": caller, "iat": int(now.timestamp()), "token_introspection": dict(described)}

@@ -10,7 +10,7 @@ from broker.domain.client import AccessTokenFormat, Client
 from broker.domain.disclosure import Disclosure
 from broker.domain.grant import ACCESS_TOKEN_LIFETIME, CLOCK_SKEW, Grant
 from broker.domain.ports import AccessToken, Clock, Entropy, Handles, Signer
-from broker.domain.values import Scope
+from broker.domain.values import GrantId, Scope
 from broker.errors import InvalidToken
 
 BEARER: Final = "Bearer"
@@ -36,11 +36,27 @@ class AccessTokens:
             audience=grant.resources,
         )
 
-    def text(self, access: AccessToken, client: Client, disclosure: Disclosure) -> str:
-        """The token itself, in the format of this site. `disclosure`: whose it is, of this very grant."""
+    def of(self, client: Client, scopes: frozenset[Scope], audience: tuple[str, ...]) -> AccessToken:
+        """What a new access token stands for that a site has for itself."""
+        now = self.clock.now()
+        return AccessToken(
+            grant=GrantId(""),
+            client=client.client_id,
+            token_id=self.entropy.token(9),
+            scopes=frozenset(scopes),
+            issued_at=now,
+            expires_at=now + ACCESS_TOKEN_LIFETIME,
+            audience=audience,
+        )
+
+    def text(self, access: AccessToken, client: Client, disclosure: Disclosure | None) -> str:
+        """The token itself, in the format of this site. `disclosure`: whose it is; `None` for the site's own."""
         if client.access_tokens is AccessTokenFormat.OPAQUE:
             return self.handles.access_token(access)
-        claims = tokens.access_token(disclosure, access, issuer=self.issuer)
+        if disclosure is None:
+            claims = tokens.service_token(access, issuer=self.issuer)
+        else:
+            claims = tokens.access_token(disclosure, access, issuer=self.issuer)
         return self.signer.sign(claims, typ=tokens.ACCESS_TOKEN_TYPE, algorithm=client.signing_algorithm)
 
     def own(self, token: str) -> AccessToken | None:

@@ -14,6 +14,7 @@ from typing import Any
 from broker.domain import tokens
 from broker.domain.account import Account, AccountStatus
 from broker.domain.checks.resource import RESOURCE, check_resources, meant
+from broker.domain.checks.service import service_audience, service_scopes
 from broker.domain.checks.token import Params, check_code, narrowed
 from broker.domain.client import Client
 from broker.domain.disclosure import Disclosure, Via
@@ -63,6 +64,8 @@ class ExchangeFlow:
             return await self._refresh(client, params)
         if grant_type == DEVICE_GRANT:
             return await self._code(client, await self.devices.poll(client, params))
+        if grant_type == "client_credentials":
+            return self._for_itself(client, params)
         if grant_type is None:
             raise InvalidRequest(detail="grant_type missing")
         raise UnsupportedGrantType(detail="grant_type")
@@ -129,6 +132,22 @@ class ExchangeFlow:
             await unit.commit()
         return self._answer(grant, client, prepared, family, scopes, nonce=None)
 
+    def _for_itself(self, client: Client, params: Params) -> Mapping[str, Any]:
+        """An access token with no person behind it, and nothing to renew it with (RFC 6749 §4.4.3)."""
+        scopes = service_scopes(params, client)
+        access = self.access.of(client, scopes, service_audience(params, client))
+        return self._access_answer(self.access.text(access, client, None), scopes)
+
+    @staticmethod
+    def _access_answer(token: str, scopes: frozenset[Scope]) -> dict[str, Any]:
+        """What every answer with an access token says (RFC 6749 §5.1)."""
+        return {
+            "access_token": token,
+            "token_type": BEARER,
+            "expires_in": int(ACCESS_TOKEN_LIFETIME.total_seconds()),
+            "scope": " ".join(sorted(scopes)),
+        }
+
     async def _prepare(
         self, grant: Grant, client: Client, unit: UnitOfWork, account: Account | None = None
     ) -> dict[Via, Prepared]:
@@ -181,12 +200,7 @@ class ExchangeFlow:
         carried = prepared.get(Via.ID_TOKEN)
         disclosure: Disclosure = carried.disclosure if carried else self.releaser.bare(grant, client, Via.ID_TOKEN)
         access = self.access.text(self.access.on(grant, scopes), client, disclosure)
-        answer: dict[str, Any] = {
-            "access_token": access,
-            "token_type": BEARER,
-            "expires_in": int(ACCESS_TOKEN_LIFETIME.total_seconds()),
-            "scope": " ".join(sorted(scopes)),
-        }
+        answer = self._access_answer(access, scopes)
         payload = tokens.id_token(disclosure, issuer=self.issuer, sid=sid, nonce=nonce, access_token=access)
         answer["id_token"] = self.signer.sign(payload, typ=tokens.ID_TOKEN_TYPE, algorithm=client.signing_algorithm)
         if Via.SESSION_TOKEN in prepared:
@@ -214,6 +228,8 @@ class ExchangeFlow:
         except InvalidToken:
             await self.durable.grants.with_account(GrantId(""), "")  # as long as for another site's (catalogue 81)
             return {"active": False}
+        if presented.client is not None:
+            return await self._introspect_own(client, presented)
         try:
             grant, account = await self.releaser.behind(presented)
         except InvalidToken:
@@ -230,6 +246,21 @@ class ExchangeFlow:
         described = tokens.introspection(bare, presented, issuer=self.issuer, token_type=token_type)
         described["sid"] = self.releaser.sid(grant)
         return described
+
+    async def _introspect_own(self, client: Client, presented: AccessToken) -> Mapping[str, Any]:
+        """The same of a token that a site has for itself: good while its admin lets it have all of this."""
+        is_revoked = await self.durable.grants.is_revoked(presented.token_id)
+        if is_revoked or presented.client != client.client_id or presented.scopes - client.service_scopes:
+            return {"active": False}
+        return tokens.service_introspection(presented, issuer=self.issuer, token_type=BEARER)
+
+    async def introspect_signed(self, client: Client, token: str) -> str:
+        """The same answer as a JWT for this client, signed as its tokens are (RFC 9701)."""
+        described = await self.introspect(client, token)
+        claims = tokens.introspection_response(
+            described, issuer=self.issuer, caller=client.client_id, now=self.clock.now()
+        )
+        return self.signer.sign(claims, typ=tokens.INTROSPECTION_TYPE, algorithm=client.signing_algorithm)
 
     def _session(self, client: Client, token: str) -> AccessToken | None:
         """What a session token of this client says about itself, in the terms of an access token without scopes."""
@@ -249,6 +280,10 @@ class ExchangeFlow:
             if family is None or family.client != client.client_id:
                 return
             unit.revoke_grant(family.grant, self.clock.now())
+        elif access is not None and access.client is not None:
+            if access.client != client.client_id:
+                return
+            unit.revoke_access_token(access.token_id, access.expires_at)
         elif access is not None:
             grant = await self.durable.grants.load(access.grant)
             if grant is None or grant.client != client.client_id:

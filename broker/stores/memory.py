@@ -468,6 +468,9 @@ class MemoryGrants:
             return None
         return found, account
 
+    async def is_revoked(self, token_id: str) -> bool:
+        return token_id in self._store.open_tables().revoked_tokens
+
     async def of_account(self, account: AccountId, *, client: ClientId | None = None) -> tuple[Grant, ...]:
         now = self._store.clock.now()
         ours = [

@@ -152,6 +152,17 @@ def test_a_preview_shows_an_access_token_that_can_be_read(config: Path) -> None:
     assert (facts["access_tokens"], facts["interfaces"]) == ("jwt", ["https://api.example.org/"])
 
 
+def test_a_token_of_the_sites_own_is_shown_and_tried(config: Path) -> None:
+    (config / "sites.toml").write_text(SITES.replace("[forum]", '[forum]\nservice_scopes = ["reports:read"]'))
+    token = json.loads(doorward("preview", "forum", "--json", config=config).stdout)["token_of_its_own"]
+    assert (token["sub"], token["scope"], token["active"]) == ("forum", "reports:read", True)
+    assert (
+        "Its server got a token of its own for reports:read."
+        in doorward("check", "forum", "--offline", config=config).stdout
+    )
+    assert json.loads(doorward("show", "forum", "--json", config=config).stdout)["for_itself"] == ["reports:read"]
+
+
 def test_a_preview_that_gives_nothing_says_why(config: Path) -> None:
     (config / "sites.toml").write_text(SITES.replace("[forum]", '[forum]\nscopes = ["openid"]'))
     parts = json.loads(doorward("preview", "forum", "--json", config=config).stdout)

@@ -807,6 +807,7 @@ class GrantsContract:
             await unit.commit()
         assert await durable.grants.with_account(grant.id, "token-1") is None
         assert await durable.grants.with_account(grant.id, "token-2") == (grant, account)
+        assert [await durable.grants.is_revoked(token) for token in ("token-1", "token-2")] == [True, False]
 
     async def test_standing_grants_newest_first(self, durable: Durable, clock: FixedClock) -> None:
         account, _ = await kept_account(durable)

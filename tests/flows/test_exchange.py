@@ -30,6 +30,7 @@ from broker.errors import (
     InvalidTarget,
     InvalidToken,
     StoreUnavailable,
+    UnauthorizedClient,
     UnsupportedGrantType,
 )
 
@@ -298,7 +299,7 @@ async def test_an_account_that_goes_between_code_and_claims_is_a_refusal(op: Op,
         ({"grant_type": "authorization_code"}, InvalidRequest),
         ({"grant_type": "refresh_token"}, InvalidRequest),
         ({"grant_type": "password"}, UnsupportedGrantType),
-        ({"grant_type": "client_credentials"}, UnsupportedGrantType),
+        ({"grant_type": "client_credentials"}, UnauthorizedClient),
         ({"grant_type": "Authorization_Code", "code": "x"}, UnsupportedGrantType),
         ({"grant_type": "urn:ietf:params:oauth:grant-type:token-exchange"}, UnsupportedGrantType),
         ({"grant_type": "authorization_code", "code": "x", "resource": "https://api.test"}, InvalidTarget),

@@ -55,6 +55,7 @@ _WITH_ACCOUNT: Final = define(
         ~select(revoked_tokens.c.id).where(revoked_tokens.c.id == bindparam("p_token")).exists(),
     )
 )
+_IS_REVOKED: Final = define(select(revoked_tokens.c.id).where(revoked_tokens.c.id == bindparam("p_token")))
 _OF_ACCOUNT = (
     select(grants.c.body, grants.c.revoked_at)
     .where(grants.c.account == bindparam("p_account"), grants.c.revoked_at.is_(None), grants.c.expires_at > _NOW)
@@ -273,6 +274,9 @@ class SqlGrants:
         return await self._ring.reading(
             lambda: (_grant(body, revoked_at), open_account(sealed, version, account, self._ring))
         )
+
+    async def is_revoked(self, token_id: str) -> bool:
+        return bool(await self._driver.read(_IS_REVOKED, {"p_token": token_id}))
 
     async def of_account(self, account: AccountId, *, client: ClientId | None = None) -> tuple[Grant, ...]:
         params = {"p_account": account, "p_client": client, "p_now": micros(self._clock.now())}

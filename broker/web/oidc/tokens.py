@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from starlette.responses import Response
 
 from broker.errors import InvalidRequest
 from broker.web.call import Call, answer_json
+
+SIGNED: Final = "application/token-introspection+jwt"
 
 
 async def token(call: Call) -> Response:
@@ -21,8 +25,21 @@ async def userinfo(call: Call) -> Response:
 
 
 async def introspect(call: Call) -> Response:
-    """Token introspection (RFC 7662)."""
-    return answer_json(await call.world.exchange.introspect(call.authenticated, _token(call)))
+    """Token introspection (RFC 7662), as a signed JWT for whoever wants one (RFC 9701 §4)."""
+    exchange, token = call.world.exchange, _token(call)
+    if not _accepts(call.request.headers.get("accept", ""), SIGNED):
+        return answer_json(await exchange.introspect(call.authenticated, token))
+    signed = await exchange.introspect_signed(call.authenticated, token)
+    return Response(signed, headers={"Cache-Control": "no-store"}, media_type=SIGNED)
+
+
+def _accepts(header: str, media_type: str) -> bool:
+    """Whether this very type is asked for (RFC 9110 §12.5.1); `*/*` asks for what there has always been."""
+    for offered in header.lower().split(","):
+        name, *parameters = (part.strip() for part in offered.split(";"))
+        if name == media_type:
+            return not any(part.startswith("q=") and not part.removeprefix("q=").strip("0.") for part in parameters)
+    return False
 
 
 async def revoke(call: Call) -> Response:
