@@ -34,9 +34,9 @@ from broker.domain.grant import (
 from broker.domain.ports import AccessToken, Clock, Durable, Entropy, Handles, Signer, UnitOfWork
 from broker.domain.values import GrantId, Scope
 from broker.errors import Conflict, InvalidClient, InvalidGrant, InvalidRequest, InvalidToken, UnsupportedGrantType
+from broker.flows.access import BEARER, AccessTokens
 from broker.flows.device import GRANT_TYPE as DEVICE_GRANT
 from broker.flows.device import DeviceRequests
-from broker.flows.access import BEARER, AccessTokens
 from broker.flows.ledger import LedgerWriter
 from broker.flows.release import Prepared, Releaser, within
 

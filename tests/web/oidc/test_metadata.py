@@ -107,9 +107,15 @@ async def test_what_is_listed_is_what_a_relying_party_needs(house: House) -> Non
     told = await metadata(house)
     assert told["response_types_supported"] == ["code"]
     assert told["response_modes_supported"] == ["query", "form_post"]
-    assert told["grant_types_supported"] == ["authorization_code", "refresh_token", DEVICE_GRANT]
+    assert told["grant_types_supported"] == [
+        "authorization_code",
+        "refresh_token",
+        "client_credentials",
+        DEVICE_GRANT,
+    ]
     assert told["subject_types_supported"] == ["pairwise", "public"]
     assert told["id_token_signing_alg_values_supported"] == ["RS256", "ES256"]
+    assert told["introspection_signing_alg_values_supported"] == ["RS256", "ES256"]
     assert told["code_challenge_methods_supported"] == ["S256"]
     assert told["prompt_values_supported"] == ["consent", "login", "none", "select_account"]
     assert told["scopes_supported"] == list(SCOPES)
@@ -180,7 +186,6 @@ async def test_other_grants_do_not_work_unlisted(house: House) -> None:
     forum = house.site("forum")
     for grant_type in (
         "password",
-        "client_credentials",
         "implicit",
         "urn:ietf:params:oauth:grant-type:jwt-bearer",
         "urn:ietf:params:oauth:grant-type:token-exchange",

@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote_plus, urlencode
+from urllib.parse import parse_qsl, quote_plus, urlencode, urlsplit
 
 import httpx2
 import orjson
 import pytest
 from starlette.requests import Request
-from tests.support.house import Browser, House, Sandboxes, Site, peek, site_secret
+from tests.support.house import Arrival, Browser, House, Sandboxes, Site, peek, site_secret
 from tests.web.desk import OFFLINE, account_of, connect, member, signed_in, tokens_of, wide_house
 
 from broker.domain.account import AccountStatus
@@ -45,6 +45,10 @@ async def post(
     named = {"Content-Type": "application/x-www-form-urlencoded"} | {k.replace("_", "-"): v for k, v in headers.items()}
     async with house.client() as client:
         return await client.post(path, content=urlencode(pairs).encode(), headers=named)
+
+
+def parameters(url: str) -> list[tuple[str, str]]:
+    return parse_qsl(urlsplit(url).query)
 
 
 def basic(name: str, secret: str) -> str:
@@ -532,6 +536,60 @@ async def test_a_site_learns_nothing_of_another_sites_token(house: House, forum:
     assert foreign.content == unknown.content == b'{"active":false}'
     assert foreign.status_code == unknown.status_code == 200
     assert foreign.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("accept", "signed"),
+    [
+        ("application/token-introspection+jwt", True),
+        ("Application/Token-Introspection+JWT; q=0.9, application/json", True),
+        ("application/json, application/token-introspection+jwt;q=0", False),
+        ("application/token-introspection+jwt; q=0.000", False),
+        ("application/json", False),
+        ("application/*", False),
+        ("*/*", False),
+        ("", False),
+    ],
+)
+async def test_a_site_may_have_the_answer_signed(
+    house: House, forum: Site, ana: Browser, accept: str, signed: bool
+) -> None:
+    """RFC 9701 §4: whoever asks for it by its name, and nobody else; nobody stores it (catalogue 81)."""
+    token = (await tokens_of(ana, forum))["access_token"]
+    form = {"token": token}
+    answer = await post(house, "/introspect", form, Authorization=basic("forum", site_secret("forum")), Accept=accept)
+    assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
+    if not signed:
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.json()["active"] is True
+        return
+    assert answer.headers["content-type"] == "application/token-introspection+jwt"
+    told = peek(answer.text)
+    assert (told["aud"], told["token_introspection"]["active"]) == ("forum", True)
+    refused = await post(house, "/introspect", form, Authorization=basic("forum", "wrong"), Accept=accept)
+    assert_refused(refused, 401, "invalid_client")
+
+
+async def test_several_resources_are_read_and_unknown_ones_refused(house: House, forum: Site, ana: Browser) -> None:
+    """RFC 8707 §2: at the authorization, PAR and token endpoints; nobody registered any here (catalogue 8, 90)."""
+    named = [("resource", "https://a.test/"), ("resource", "https://b.test/")]
+    told = await ana.go(f"{forum.request_url()}&{urlencode(named)}")
+    assert isinstance(told, Arrival)
+    assert (told.params["error"], told.params["state"] != "") == ("invalid_target", True)
+    proof = basic("forum", site_secret("forum"))
+    for path, form in (("/token", [("grant_type", "refresh_token")]), ("/par", [*parameters(forum.request_url())])):
+        assert_refused(await post(house, path, [*form, *named], Authorization=proof), 400, "invalid_target", path)
+        twice = [*form, *named, ("scope", "openid"), ("scope", "openid")]
+        assert_refused(await post(house, path, twice, Authorization=proof), 400, "invalid_request", path)
+
+
+async def test_a_sites_own_token_is_refused_where_it_is_not_allowed(house: House) -> None:
+    """RFC 6749 §4.4: neither a site without scopes of its own nor one without a secret."""
+    form = {"grant_type": "client_credentials"}
+    proof = basic("forum", site_secret("forum"))
+    assert_refused(await post(house, "/token", form, Authorization=proof), 400, "unauthorized_client")
+    assert_refused(await post(house, "/token", {**form, "client_id": "app"}), 400, "unauthorized_client")
+    assert_refused(await post(house, "/token", form, Authorization=basic("forum", "wrong")), 401, "invalid_client")
 
 
 async def test_only_a_site_with_a_secret_may_introspect(house: House, ana: Browser) -> None:
