@@ -1,7 +1,7 @@
 """The guides of `config/guides`: what a site needs in `sites.toml` for some software, and what to enter in the software.
 
-A guide is Markdown with a TOML head between two lines `+++`. `<issuer>`, `<site>`, `<host>`, `<id>` and `<secret>` in it
-stand for a site's own values.
+A guide is Markdown with a TOML head between two lines `+++`. `<issuer>`, `<site>`, `<host>`, `<id>`, `<secret>` and
+`<random>` in it stand for a site's own values.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from broker import paths
 from broker.domain.browser_state import origin_of
 
 _MARK: Final = "+++"
-_PLACE: Final = re.compile(r"<(issuer|site|host|id|secret)>")
+_PLACE: Final = re.compile(r"<(issuer|site|host|id|secret|random)>")
 WHY: Final[Mapping[str, Mapping[str, str]]] = {
     "preferred_username": {
         "en": "What you write there is signed with it.",
@@ -61,6 +61,8 @@ class Values:
     url: str
     id: str
     secret: str
+    random: str
+    """A secret of the software's own, which Doorward never needs."""
 
     def filled(self, text: str) -> str:
         """The text with every place filled in."""
@@ -71,6 +73,7 @@ class Values:
             "host": urlsplit(self.url).netloc,
             "id": self.id,
             "secret": self.secret,
+            "random": self.random,
         }
         return _PLACE.sub(lambda found: values[found[1]], text)
 

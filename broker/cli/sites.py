@@ -63,8 +63,10 @@ def add(name: str, software: str, url: str, title: str | None, config: Path) -> 
     settings = _read(config)
     _check_new(name, url, settings)
     guide = guides.read(software)
-    secret = SystemEntropy().token(SECRET_BYTES) if guide.has_secret else ""
-    values = guides.Values(issuer=settings.broker.public_url, url=url, id=name, secret=secret)
+    chance = SystemEntropy()
+    secret = chance.token(SECRET_BYTES) if guide.has_secret else ""
+    own = chance.token(SECRET_BYTES)
+    values = guides.Values(issuer=settings.broker.public_url, url=url, id=name, secret=secret, random=own)
     secret_file = f"secrets/{name}.secret"
     block = guides.block(guide, values, name=title or urlsplit(url).netloc, secret_file=secret_file)
     steps = [f"Put this into conf.d/{name}.toml in {folder_of(config)}:\n\n{_indented(block)}"]
@@ -136,7 +138,13 @@ def show(name: str, software: str | None, config: Path, *, as_json: bool) -> Non
         for number, line in enumerate(value if isinstance(value, list) else [value]):
             click.echo(f"{label.replace('_', ' ') if not number else '':<22}{line}".rstrip())
     if software is not None:
-        values = guides.Values(issuer=settings.broker.public_url, url=client.url, id=name, secret="(the site's secret)")
+        values = guides.Values(
+            issuer=settings.broker.public_url,
+            url=client.url,
+            id=name,
+            secret="(the site's secret)",
+            random="(a long secret of your own)",
+        )
         click.echo(f"\n{values.filled(guides.read(software).text)}")
 
 

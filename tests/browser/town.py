@@ -17,7 +17,7 @@ import json
 import ssl
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -181,8 +181,18 @@ class _QuietServer(wiki.ThreadingServer):
 
 
 @contextmanager
-def open_town(folder: Path, chromium: Chromium, authority: Authority, *, more: str = "") -> Iterator[Town]:
-    """Start everything; the first visitor starts the browser. `more`: what else the broker's configuration holds."""
+def open_town(
+    folder: Path,
+    chromium: Chromium,
+    authority: Authority,
+    *,
+    more: str = "",
+    prepare: Callable[[Town, Path], None] | None = None,
+) -> Iterator[Town]:
+    """Start everything; the first visitor starts the browser.
+
+    `more`: what else the broker's configuration holds; `prepare` is given its folder before the broker reads it.
+    """
     town = Town(chromium, authority, {name: free_port() for name in HOSTS}, folder)
     chromium.hosts |= {HOSTS[name]: port for name, port in town.ports.items()}
     secrets = {name: f"{name}-secret-0123456789abcdef0123" for name in HOSTS}
@@ -190,6 +200,8 @@ def open_town(folder: Path, chromium: Chromium, authority: Authority, *, more: s
     if more:
         (config / "conf.d").mkdir()
         (config / "conf.d" / "50-more.toml").write_text(more)
+    if prepare is not None:
+        prepare(town, config)
     with ExitStack() as stack:
         stack.enter_context(names_on_loopback())
 

@@ -32,7 +32,13 @@ audience = "everyone"
 
 
 def values(name: str) -> guides.Values:
-    return guides.Values(issuer="https://login.example.org", url="https://site.example.org/", id=name, secret=SECRET)
+    return guides.Values(
+        issuer="https://login.example.org",
+        url="https://site.example.org/",
+        id=name,
+        secret=SECRET,
+        random="random-0123456789abcdef0123456789",
+    )
 
 
 @pytest.mark.parametrize("name", guides.names())
@@ -86,7 +92,7 @@ def test_the_list_of_guides_is_whole() -> None:
     ],
 )
 def test_a_sites_address_is_filled_in_without_its_last_slash(url: str, site: str, host: str) -> None:
-    filled = guides.Values(issuer="i", url=url, id="x", secret="s").filled(
-        "<site>/a <host> <id> <secret> <issuer> <other>"
+    filled = guides.Values(issuer="i", url=url, id="x", secret="s", random="r").filled(
+        "<site>/a <host> <id> <secret> <issuer> <random> <other>"
     )
-    assert filled == f"{site}/a {host} x s i <other>"
+    assert filled == f"{site}/a {host} x s i r <other>"

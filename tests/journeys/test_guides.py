@@ -33,7 +33,8 @@ async def house(tmp_path: Path, sandboxes: Sandboxes) -> AsyncIterator[House]:
     folder = tmp_path / "config" / "conf.d"
     folder.mkdir(parents=True)
     for name in WITH_SECRET:
-        values = guides.Values(issuer=ISSUER, url=f"https://{name}.test/", id=name, secret=SECRET.format(name))
+        secret = SECRET.format(name)
+        values = guides.Values(issuer=ISSUER, url=f"https://{name}.test/", id=name, secret=secret, random="r" * 43)
         secret_file = tmp_path / f"{name}.secret"
         secret_file.touch(mode=0o600)
         secret_file.write_text(values.secret)

@@ -1,0 +1,54 @@
+"""What `doorward site add` prints for some software, put where it says: the site into the configuration, the rest to hand.
+
+wiki = add(config, "wiki", software="dokuwiki", title="Wiki", url="https://wiki.test:8443/")
+wiki.code("conf/local.php")         the block that the guide wants in that file
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.support.source import ROOT
+
+_BLOCK: Final = re.compile(r"^(?P<where>[^\n]+):\n\n```\w*\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Printed:
+    """One guide, filled in."""
+
+    url: str
+    guide: str
+
+    def code(self, where: str) -> str:
+        """The block whose line before names this place. Raises AssertionError unless there is exactly one."""
+        found = [block["code"] for block in _BLOCK.finditer(self.guide) if where in block["where"]]
+        assert len(found) == 1, f"{len(found)} blocks for {where} in\n{self.guide}"
+        return found[0]
+
+
+def add(config: Path, name: str, *, software: str, title: str, url: str) -> Printed:
+    """Run the command and do what it says on Doorward's side."""
+    command = [sys.executable, "-m", "broker", "site", "add", name, "--software", software, "--title", title]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("DOORWARD")}
+    done = subprocess.run(
+        [*command, "--url", url, "--config", str(config)], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    steps = dict(
+        zip(("site", "secret", "check", "guide", "try"), re.split(r"(?m)^\d\. ", done.stdout)[1:], strict=True)
+    )
+    (config / "conf.d").mkdir(exist_ok=True)
+    block = "\n".join(line.removeprefix("    ") for line in steps["site"].splitlines()[1:])
+    (config / "conf.d" / f"{name}.toml").write_text(block)
+    (config / "secrets").mkdir(exist_ok=True)
+    secret = config / "secrets" / f"{name}.secret"
+    secret.touch(mode=0o600)
+    secret.write_text(steps["secret"].split()[-1])
+    return Printed(url, steps["guide"].partition("\n\n")[2])

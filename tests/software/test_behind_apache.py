@@ -1,0 +1,126 @@
+"""Software of others behind Debian's Apache with mod_auth_openidc, set up with what `doorward site add` prints and nothing else.
+
+Everything is on loopback over TLS by the tests' authority; somebody signs in with Chromium, and the software names them.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+from tests.browser.town import HOSTS, Town, open_town
+from tests.browser.visitor import Visitor
+from tests.software.apache import Apache
+from tests.software.printed import Printed, add
+from tests.support.chromium import Chromium
+from tests.support.tls import Authority
+
+pytestmark = pytest.mark.browser
+PLAIN = "apache.test"
+NOTES = "Sailing Notes"
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Notes</title>
+<h1>Notes of <!--#echo var="REMOTE_USER" --></h1>
+<dl><dt>Name<dd id="name"><!--#echo var="OIDC_CLAIM_name" --><dt>Header<dd id="header"><!--#echo var="HTTP_REMOTE_USER" --></dl>
+<p><a href="/secure/redirect_uri?logout=%(url)s">Sign out</a>"""
+
+
+@dataclass
+class Street:
+    """A town with Apache's sites in it."""
+
+    town: Town
+    apache: Apache
+
+    @property
+    def plain(self) -> str:
+        return self.apache.url(PLAIN)
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory: pytest.TempPathFactory, chromium: Chromium, authority: Authority) -> Iterator[Street]:
+    with tempfile.TemporaryDirectory(prefix="doorward-apache-", ignore_cleanup_errors=True) as folder:
+        apache = Apache(Path(folder), authority)
+
+        def prepare(town: Town, config: Path) -> None:
+            apache.hosts[PLAIN] = plain(
+                apache, add(config, "notes", software="apache", title=NOTES, url=apache.url(PLAIN))
+            )
+            known = "".join(f'[egress."{name}:{apache.port}"]\nca_file = "{authority.ca}"\n' for name in apache.hosts)
+            (config / "conf.d" / "50-called.toml").write_text(known)
+
+        chromium.hosts |= dict.fromkeys((PLAIN,), apache.port)
+        place = tmp_path_factory.mktemp("town")
+        with open_town(place, chromium, authority, prepare=prepare) as town, apache.running(list(HOSTS.values())):
+            yield Street(town, apache)
+
+
+def plain(apache: Apache, printed: Printed) -> str:
+    """Pages that Apache itself makes."""
+    pages = apache.folder / "notes"
+    pages.mkdir()
+    (pages / "index.shtml").write_text(PAGE % {"url": printed.url})
+    served = (
+        f"DocumentRoot {pages}\nDirectoryIndex index.shtml\nAddType text/html .shtml\nAddOutputFilter INCLUDES .shtml"
+    )
+    return f"{served}\n<Directory {pages}>\nOptions +Includes\n</Directory>\n{printed.code('VirtualHost')}"
+
+
+@pytest.fixture
+def visitor(street: Street) -> Iterator[Visitor]:
+    """Somebody nobody knows yet."""
+    street.town.reset_providers()
+    with street.town.visitor(checked=False) as visitor:
+        yield visitor
+
+
+def arrive(visitor: Visitor, url: str, name: str, *, user_name: str, persona: str = "normal") -> None:
+    """Open a page of the site, make an account on the way to it, and share all that it asks."""
+    visitor.open(url)
+    visitor.meet(f"Sign in to {name}")
+    visitor.be(persona)
+    visitor.sign_up(user_name)
+    visitor.meet(f"Share these with {name}?")
+    for box in visitor.page.get_by_role("checkbox").all():
+        box.check()
+    visitor.press("Share and continue")
+    visitor.page.wait_for_url(url)
+
+
+def test_apache_names_who_signed_in(street: Street, visitor: Visitor) -> None:
+    """By the user name; names of every script arrive whole, and a header somebody sends names nobody (catalogue 142)."""
+    forged = {"Remote-User": "admin", "OIDC_CLAIM_name": "admin", "OIDC-CLAIM-name": "admin", "REMOTE_USER": "admin"}
+    arrive(visitor, street.plain, NOTES, user_name="ana")
+    visitor.person.context.set_extra_http_headers(forged)
+    visitor.open(street.plain)
+    expect(visitor.page.get_by_role("heading", level=1)).to_have_text("Notes of ana")
+    expect(visitor.page.locator("#name")).to_have_text("Ana Marković")
+
+
+def test_who_signs_out_at_the_site_is_signed_out_of_doorward_too(street: Street, visitor: Visitor) -> None:
+    arrive(visitor, street.plain, NOTES, user_name="jonas", persona="jonas")
+    visitor.press("Sign out")
+    visitor.meet("Sign out of what?")
+    expect(visitor.page.get_by_text(f"{NOTES} asks to sign you out.")).to_be_visible()
+    visitor.page.get_by_role("button", name=re.compile("^Sign out of everything")).click()
+    # The address it asked to come back to: signed out here as there, the person is asked to sign in again.
+    visitor.meet(f"Sign in to {NOTES}")
+
+
+def test_who_signs_out_of_everything_is_signed_out_of_the_site(street: Street, visitor: Visitor) -> None:
+    """Doorward tells mod_auth_openidc, which forgets the session."""
+    arrive(visitor, street.plain, NOTES, user_name="amina", persona="amina")
+    visitor.open(street.town.login + "/signout")
+    visitor.page.get_by_role("button", name=re.compile("^Sign out of everything")).click()
+    visitor.meet("You are signed out")
+    heading = visitor.page.get_by_role("heading", level=1)
+    for _ in range(50):
+        visitor.open(street.plain)
+        if heading.inner_text() == f"Sign in to {NOTES}":
+            return
+        visitor.page.wait_for_timeout(200)
+    raise AssertionError(f"still {heading.inner_text()}")
