@@ -72,6 +72,13 @@ class Apache:
             server.terminate()
             server.wait(30)
 
+    def php(self) -> list[str]:
+        """What a VirtualHost with PHP says; what PHP keeps lies in the folder."""
+        return [
+            f"php_admin_value session.save_path {self.folder}", f"php_admin_value sys_temp_dir {self.folder}",
+            "<FilesMatch \\.php$>", "SetHandler application/x-httpd-php", "</FilesMatch>",
+        ]  # fmt: skip
+
     @property
     def log(self) -> str:
         """What went wrong, in its own words."""
@@ -83,6 +90,7 @@ class Apache:
             shutil.copy(source, self.folder / name)
         lines = [
             *(f"LoadModule {name}_module {MODULES}/mod_{name}.so" for name in USED),
+            f"LoadModule php_module {_php()}",
             f"Listen 127.0.0.1:{self.port}", f"PidFile {self.folder}/pid", f"ErrorLog {self.folder}/error.log",
             f"Mutex file:{self.folder} default", f"DefaultRuntimeDir {self.folder}", "ServerName localhost",
             "TypesConfig /etc/mime.types", "StartServers 3", "MaxRequestWorkers 12", "SSLSessionCache none",
@@ -114,6 +122,13 @@ class Apache:
                 if server.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(f"Apache did not start:\n{said}") from None
                 time.sleep(0.05)
+
+
+def _php() -> Path:
+    found = sorted(MODULES.glob("libphp*.so"))
+    if not found:
+        raise RuntimeError("Apache's module of PHP is missing; `make test` installs what the tests need")
+    return found[-1]
 
 
 def _as_account() -> list[str]:

@@ -16,6 +16,7 @@ from playwright.sync_api import expect
 from tests.browser.town import HOSTS, Town, open_town
 from tests.browser.visitor import Visitor
 from tests.software.apache import Apache
+from tests.software.dokuwiki import dokuwiki
 from tests.software.printed import Printed, add
 from tests.support.chromium import Chromium
 from tests.support.tls import Authority
@@ -23,6 +24,10 @@ from tests.support.tls import Authority
 pytestmark = pytest.mark.browser
 PLAIN = "apache.test"
 NOTES = "Sailing Notes"
+DOKUWIKI = "dokuwiki.test"
+WIKI = "Club DokuWiki"
+PEOPLE = {"normal": "ana", "jonas": "jonas", "amina": "amina"}
+"""Persona of the provider -> user name here."""
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Notes</title>
 <h1>Notes of <!--#echo var="REMOTE_USER" --></h1>
 <dl><dt>Name<dd id="name"><!--#echo var="OIDC_CLAIM_name" --><dt>Header<dd id="header"><!--#echo var="HTTP_REMOTE_USER" --></dl>
@@ -47,13 +52,15 @@ def street(tmp_path_factory: pytest.TempPathFactory, chromium: Chromium, authori
         apache = Apache(Path(folder), authority)
 
         def prepare(town: Town, config: Path) -> None:
+            wiki = add(config, "wiki-of-others", software="dokuwiki", title=WIKI, url=apache.url(DOKUWIKI))
+            apache.hosts[DOKUWIKI] = dokuwiki(apache, wiki)
             apache.hosts[PLAIN] = plain(
                 apache, add(config, "notes", software="apache", title=NOTES, url=apache.url(PLAIN))
             )
             known = "".join(f'[egress."{name}:{apache.port}"]\nca_file = "{authority.ca}"\n' for name in apache.hosts)
             (config / "conf.d" / "50-called.toml").write_text(known)
 
-        chromium.hosts |= dict.fromkeys((PLAIN,), apache.port)
+        chromium.hosts |= dict.fromkeys((PLAIN, DOKUWIKI), apache.port)
         place = tmp_path_factory.mktemp("town")
         with open_town(place, chromium, authority, prepare=prepare) as town, apache.running(list(HOSTS.values())):
             yield Street(town, apache)
@@ -78,23 +85,31 @@ def visitor(street: Street) -> Iterator[Visitor]:
         yield visitor
 
 
-def arrive(visitor: Visitor, url: str, name: str, *, user_name: str, persona: str = "normal") -> None:
-    """Open a page of the site, make an account on the way to it, and share all that it asks."""
+def arrive(visitor: Visitor, url: str, name: str, persona: str) -> None:
+    """Open a page of the site that lets nobody in unknown, and come back to it."""
     visitor.open(url)
+    share(visitor, name, persona)
+    visitor.page.wait_for_url(url)
+
+
+def share(visitor: Visitor, name: str, persona: str) -> None:
+    """From the chooser to a site that the person has not been at, with all that it asks; a newcomer makes an account first."""
     visitor.meet(f"Sign in to {name}")
     visitor.be(persona)
-    visitor.sign_up(user_name)
+    heading = visitor.page.get_by_role("heading", level=1)
+    expect(heading).to_have_text(re.compile("^(Choose what to use|Share these)"))
+    if heading.inner_text().startswith("Choose"):
+        visitor.sign_up(PEOPLE[persona])
     visitor.meet(f"Share these with {name}?")
     for box in visitor.page.get_by_role("checkbox").all():
         box.check()
     visitor.press("Share and continue")
-    visitor.page.wait_for_url(url)
 
 
 def test_apache_names_who_signed_in(street: Street, visitor: Visitor) -> None:
     """By the user name; names of every script arrive whole, and a header somebody sends names nobody (catalogue 142)."""
     forged = {"Remote-User": "admin", "OIDC_CLAIM_name": "admin", "OIDC-CLAIM-name": "admin", "REMOTE_USER": "admin"}
-    arrive(visitor, street.plain, NOTES, user_name="ana")
+    arrive(visitor, street.plain, NOTES, "normal")
     visitor.person.context.set_extra_http_headers(forged)
     visitor.open(street.plain)
     expect(visitor.page.get_by_role("heading", level=1)).to_have_text("Notes of ana")
@@ -102,7 +117,7 @@ def test_apache_names_who_signed_in(street: Street, visitor: Visitor) -> None:
 
 
 def test_who_signs_out_at_the_site_is_signed_out_of_doorward_too(street: Street, visitor: Visitor) -> None:
-    arrive(visitor, street.plain, NOTES, user_name="jonas", persona="jonas")
+    arrive(visitor, street.plain, NOTES, "jonas")
     visitor.press("Sign out")
     visitor.meet("Sign out of what?")
     expect(visitor.page.get_by_text(f"{NOTES} asks to sign you out.")).to_be_visible()
@@ -113,7 +128,7 @@ def test_who_signs_out_at_the_site_is_signed_out_of_doorward_too(street: Street,
 
 def test_who_signs_out_of_everything_is_signed_out_of_the_site(street: Street, visitor: Visitor) -> None:
     """Doorward tells mod_auth_openidc, which forgets the session."""
-    arrive(visitor, street.plain, NOTES, user_name="amina", persona="amina")
+    arrive(visitor, street.plain, NOTES, "amina")
     visitor.open(street.town.login + "/signout")
     visitor.page.get_by_role("button", name=re.compile("^Sign out of everything")).click()
     visitor.meet("You are signed out")
@@ -124,3 +139,34 @@ def test_who_signs_out_of_everything_is_signed_out_of_the_site(street: Street, v
             return
         visitor.page.wait_for_timeout(200)
     raise AssertionError(f"still {heading.inner_text()}")
+
+
+def test_dokuwiki_names_who_signed_in(street: Street, visitor: Visitor) -> None:
+    """From its own link, with the printed blocks alone; what they write there is theirs, and Log Out ends it."""
+    page = visitor.page
+    wiki = street.apache.url(DOKUWIKI)
+    visitor.open(f"{wiki}doku.php?id=boats")
+    expect(page.get_by_text("Logged in as")).to_have_count(0)
+    page.get_by_role("link", name="Log In").first.click()
+    share(visitor, WIKI, "normal")
+    page.wait_for_url(f"{wiki}doku.php?id=boats")
+    expect(page.get_by_text("Logged in as: Ana Marković (ana)")).to_be_visible()
+
+    page.get_by_role("link", name="Create this page").first.click()
+    page.locator("#wiki__text").fill("All boats are blue.")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("All boats are blue.")).to_be_visible()
+    expect(page.locator(".docInfo")).to_contain_text("by ana")
+
+    page.get_by_role("link", name="Log Out").first.click()
+    visitor.meet("Sign out of what?")
+    visitor.page.get_by_role("button", name=re.compile("^Sign out of everything")).click()
+    page.wait_for_url(wiki)
+    expect(page.get_by_role("link", name="Log In").first).to_be_visible()
+
+    visitor.person.context.set_extra_http_headers(
+        {"Remote-User": "ana", "REMOTE_USER": "ana", "OIDC_CLAIM_name": "ana"}
+    )
+    visitor.open(f"{wiki}doku.php?id=boats&do=edit")
+    expect(page.get_by_text("This page is read only.")).to_be_visible()
+    expect(page.get_by_text("Logged in as")).to_have_count(0)

@@ -50,6 +50,8 @@ FILES: Final = {
     "usr/share/fonts/truetype/dejavu/DejaVuSans.ttf": "fonts-dejavu-core",
     "usr/lib/apache2/modules/mod_auth_openidc.so": "libapache2-mod-auth-openidc",
     "usr/lib/*/libnss_wrapper.so": "libnss-wrapper",
+    "usr/lib/apache2/modules/libphp*.so": "libapache2-mod-php",
+    "usr/share/dokuwiki/doku.php": "dokuwiki",
 }
 POLICY: Final = Path("/usr/sbin/policy-rc.d")
 DEMO_WITHIN: Final = 420.0
