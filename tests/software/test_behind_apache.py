@@ -17,8 +17,9 @@ from tests.browser.town import HOSTS, Town, open_town
 from tests.browser.visitor import Visitor
 from tests.software.apache import Apache
 from tests.software.dokuwiki import dokuwiki
+from tests.software.mediawiki import mediawiki
 from tests.software.printed import Printed, add
-from tests.support.chromium import Chromium
+from tests.support.chromium import Chromium, clear_cookies_of
 from tests.support.tls import Authority
 
 pytestmark = pytest.mark.browser
@@ -26,6 +27,8 @@ PLAIN = "apache.test"
 NOTES = "Sailing Notes"
 DOKUWIKI = "dokuwiki.test"
 WIKI = "Club DokuWiki"
+MEDIAWIKI = "mediawiki.test"
+ARCHIVE = "Club Archive"
 PEOPLE = {"normal": "ana", "jonas": "jonas", "amina": "amina"}
 """Persona of the provider -> user name here."""
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Notes</title>
@@ -54,13 +57,15 @@ def street(tmp_path_factory: pytest.TempPathFactory, chromium: Chromium, authori
         def prepare(town: Town, config: Path) -> None:
             wiki = add(config, "wiki-of-others", software="dokuwiki", title=WIKI, url=apache.url(DOKUWIKI))
             apache.hosts[DOKUWIKI] = dokuwiki(apache, wiki)
+            other = add(config, "archive", software="mediawiki", title=ARCHIVE, url=apache.url(MEDIAWIKI))
+            apache.hosts[MEDIAWIKI] = mediawiki(apache, other)
             apache.hosts[PLAIN] = plain(
                 apache, add(config, "notes", software="apache", title=NOTES, url=apache.url(PLAIN))
             )
             known = "".join(f'[egress."{name}:{apache.port}"]\nca_file = "{authority.ca}"\n' for name in apache.hosts)
             (config / "conf.d" / "50-called.toml").write_text(known)
 
-        chromium.hosts |= dict.fromkeys((PLAIN, DOKUWIKI), apache.port)
+        chromium.hosts |= dict.fromkeys((PLAIN, DOKUWIKI, MEDIAWIKI), apache.port)
         place = tmp_path_factory.mktemp("town")
         with open_town(place, chromium, authority, prepare=prepare) as town, apache.running(list(HOSTS.values())):
             yield Street(town, apache)
@@ -89,7 +94,12 @@ def arrive(visitor: Visitor, url: str, name: str, persona: str) -> None:
     """Open a page of the site that lets nobody in unknown, and come back to it."""
     visitor.open(url)
     share(visitor, name, persona)
-    visitor.page.wait_for_url(url)
+    be_at(visitor, url)
+
+
+def be_at(visitor: Visitor, url: str) -> None:
+    """Wait for this address, with whatever a provider hung on to it."""
+    visitor.page.wait_for_url(re.compile(re.escape(url) + "(#.*)?$"))
 
 
 def share(visitor: Visitor, name: str, persona: str) -> None:
@@ -149,7 +159,7 @@ def test_dokuwiki_names_who_signed_in(street: Street, visitor: Visitor) -> None:
     expect(page.get_by_text("Logged in as")).to_have_count(0)
     page.get_by_role("link", name="Log In").first.click()
     share(visitor, WIKI, "normal")
-    page.wait_for_url(f"{wiki}doku.php?id=boats")
+    be_at(visitor, f"{wiki}doku.php?id=boats")
     expect(page.get_by_text("Logged in as: Ana Marković (ana)")).to_be_visible()
 
     page.get_by_role("link", name="Create this page").first.click()
@@ -161,7 +171,7 @@ def test_dokuwiki_names_who_signed_in(street: Street, visitor: Visitor) -> None:
     page.get_by_role("link", name="Log Out").first.click()
     visitor.meet("Sign out of what?")
     visitor.page.get_by_role("button", name=re.compile("^Sign out of everything")).click()
-    page.wait_for_url(wiki)
+    be_at(visitor, wiki)
     expect(page.get_by_role("link", name="Log In").first).to_be_visible()
 
     visitor.person.context.set_extra_http_headers(
@@ -170,3 +180,34 @@ def test_dokuwiki_names_who_signed_in(street: Street, visitor: Visitor) -> None:
     visitor.open(f"{wiki}doku.php?id=boats&do=edit")
     expect(page.get_by_text("This page is read only.")).to_be_visible()
     expect(page.get_by_text("Logged in as")).to_have_count(0)
+
+
+def test_mediawiki_names_who_signed_in(street: Street, visitor: Visitor) -> None:
+    """From its own link, with the printed blocks alone; what they write is theirs, and who comes next is somebody else."""
+    page = visitor.page
+    wiki = street.apache.url(MEDIAWIKI)
+    visitor.open(f"{wiki}index.php/Main_Page")
+    page.locator("#pt-login a").click()
+    share(visitor, ARCHIVE, "normal")
+    be_at(visitor, f"{wiki}index.php/Main_Page")
+    expect(page.locator("#pt-userpage")).to_have_text("Ana")
+
+    visitor.open(f"{wiki}index.php?title=Boats&action=edit")
+    page.locator("#wpTextbox1").fill("All boats are blue.")
+    page.locator("#wpSave").click()
+    expect(page.get_by_text("All boats are blue.")).to_be_visible()
+    visitor.open(f"{wiki}index.php?title=Boats&action=history")
+    expect(page.locator("#pagehistory .mw-userlink")).to_have_text("Ana")
+    visitor.open(f"{wiki}index.php/Special:Preferences")
+    expect(page.locator("input[name=wprealname]")).to_have_value("Ana Marković")
+
+    page.locator("#pt-logout a").click()
+    visitor.meet("Sign out of what?")
+    page.get_by_role("button", name=re.compile("^Sign out of everything")).click()
+    be_at(visitor, f"{wiki}index.php/Main_Page")
+    expect(page.locator("#pt-userpage")).to_have_count(0)
+    clear_cookies_of(visitor.person, "facebook.test")  # where Ana still is
+    page.locator("#pt-login a").click()
+    share(visitor, ARCHIVE, "jonas")
+    be_at(visitor, f"{wiki}index.php/Main_Page")
+    expect(page.locator("#pt-userpage")).to_have_text("Jonas")

@@ -52,6 +52,8 @@ FILES: Final = {
     "usr/lib/*/libnss_wrapper.so": "libnss-wrapper",
     "usr/lib/apache2/modules/libphp*.so": "libapache2-mod-php",
     "usr/share/dokuwiki/doku.php": "dokuwiki",
+    "usr/share/mediawiki/index.php": "mediawiki",
+    "usr/lib/php/*/pdo_sqlite.so": "php-sqlite3",
 }
 POLICY: Final = Path("/usr/sbin/policy-rc.d")
 DEMO_WITHIN: Final = 420.0
