@@ -29,6 +29,7 @@ WORDS: Final = {
     "refresh": "refresh with rotation",
     "introspect": "introspection",
     "userinfo": "userinfo",
+    "service": "client credentials",
     "jwks": "JWKS",
     "discovery": "discovery",
 }

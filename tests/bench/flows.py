@@ -19,8 +19,9 @@ CLIENT: Final = "bench"
 SECRET: Final = "bench-secret-bench-secret-bench-secret"
 REDIRECT: Final = "http://127.0.0.1:9/cb"
 SCOPE: Final = "openid profile email offline_access"
+SERVICE_SCOPE: Final = "reports:read"
 OPERATIONS: Final = (
-    "login", "first", "repeat", "refresh", "introspect", "userinfo", "jwks", "discovery",
+    "login", "first", "repeat", "refresh", "introspect", "userinfo", "service", "jwks", "discovery",
 )  # fmt: skip
 _FORM = re.compile(r"<form\b([^>]*)>(.*?)</form>", re.DOTALL | re.IGNORECASE)
 _TAG = re.compile(r"<(input|button)\b([^>]*)>", re.IGNORECASE)
@@ -162,6 +163,13 @@ class Visit:
         if "sub" not in claims:
             raise Broken(f"no subject: {sorted(claims)}")
 
+    async def service(self) -> None:
+        """A token of the site's own."""
+        form = [("grant_type", "client_credentials"), ("scope", SERVICE_SCOPE)]
+        found = _json(await self.site.post(self.target.metadata["token_endpoint"], form, _BASIC))
+        if (found.get("scope"), "id_token" in found, "refresh_token" in found) != (SERVICE_SCOPE, False, False):
+            raise Broken(f"not a token of the site's own: {sorted(found)}")
+
     async def introspect(self) -> None:
         form = [("token", self.tokens["access_token"])]
         found = _json(await self.site.post(self.target.metadata["introspection_endpoint"], form, _BASIC))
@@ -176,7 +184,7 @@ def _random(size: int) -> str:
 async def prepare(operation: str, target: Target, connections: Connections, who: str) -> Visit:
     """What has to be there before the clock starts: an account, a session, tokens."""
     visit = Visit(target, connections, who)
-    if operation not in {"first", "jwks", "discovery"}:
+    if operation not in {"first", "service", "jwks", "discovery"}:
         await visit.sign_in(params=target.first_params)
     if operation == "refresh" and "refresh_token" not in visit.tokens:
         raise Broken("no refresh token was given")
@@ -200,6 +208,8 @@ async def perform(operation: str, visit: Visit, fresh: str) -> None:
             await visit.introspect()
         case "userinfo":
             await visit.userinfo()
+        case "service":
+            await visit.service()
         case "jwks":
             _json(await visit.site.get(target.metadata["jwks_uri"]))
         case "discovery":

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.bench import meter
-from tests.bench.flows import CLIENT, REDIRECT, SECRET, Target, answer_doorward, answer_peer
+from tests.bench.flows import CLIENT, REDIRECT, SECRET, SERVICE_SCOPE, Target, answer_doorward, answer_peer
 from tests.support.servers import PostgresServer, RedisServer, free_port
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -82,6 +82,7 @@ url = "http://127.0.0.1:9"
 redirect_uris = ["{redirect}"]
 client_secret = {{ env = "SITE_SECRET" }}
 signing_algorithm = "{algorithm}"
+service_scopes = ["{service_scope}"]
 
 [{client}.asks.preferred_username]
 use = "needed"
@@ -214,7 +215,7 @@ def doorward(kind: str, upstream_port: int, algorithm: str) -> Iterator[Running]
             more = 'database_url = { env = "DATABASE_URL" }\nredis_url = { env = "REDIS_URL" }\n'
         values = {
             "port": port, "upstream": upstream_port, "more": more, "client": CLIENT, "redirect": REDIRECT,
-            "algorithm": algorithm,
+            "algorithm": algorithm, "service_scope": SERVICE_SCOPE,
         }  # fmt: skip
         for name, text in (
             ("doorward.toml", DOORWARD_TOML), ("providers.toml", PROVIDERS_TOML), ("sites.toml", SITES_TOML),

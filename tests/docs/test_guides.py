@@ -79,6 +79,7 @@ def test_the_list_of_guides_is_whole() -> None:
     wanted = {
         "discourse", "phpbb", "flarum", "mediawiki", "dokuwiki", "redmine", "trac", "gitlab", "gitea", "mattermost", "bookstack",
         "wikijs", "nextcloud", "nginx", "caddy", "traefik", "apache", "python", "node", "php", "go", "generic",
+        "api",
     }  # fmt: skip
     assert wanted == set(guides.names())
 

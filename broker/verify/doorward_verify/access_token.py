@@ -18,7 +18,7 @@ TYPES: Final = ("at+jwt", "application/at+jwt")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessToken:
-    """What an access token says. ``sub`` is the person's number at the site ``client_id``, which asks for them.
+    """What an access token says. ``person`` is somebody's number at the site ``client_id``, or ``None`` for the site itself.
 
     Times are seconds since 1970. What a token may do is in ``scopes``; whether this person may do it is yours to say.
     """
@@ -33,6 +33,11 @@ class AccessToken:
     acr: str | None = None
     amr: tuple[str, ...] = ()
     claims: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def person(self) -> str | None:
+        """The number to key your own records on; ``None`` where nobody stands behind the token but the site."""
+        return None if self.sub == self.client_id else self.sub
 
     def require_scope(self, *scopes: str) -> AccessToken:
         """Return the token if it holds all of them. Raises `SessionError` ``insufficient_scope`` (403) otherwise."""
