@@ -7,6 +7,7 @@
 - The name stands in that form and nowhere else, and only the first time somebody says yes. It came through the browser
   and nobody signed it: it is a suggestion for a form, like anything the person types.
 - An address is often a relay's (`@privaterelay.appleid.com`). It is as good as any other.
+- Who revokes their consent or gives their Apple account up is told to us in a signed notice.
 - A new sign-in cannot be forced, and PKCE is not documented: the nonce ties the answer to its attempt.
 """
 
@@ -15,16 +16,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from broker.domain.claims import EMAIL, FAMILY_NAME, GIVEN_NAME, NAME
 from broker.domain.ports import Clock
-from broker.domain.values import ClaimName, Secret
+from broker.domain.removal import Removed
+from broker.domain.values import ClaimName, IdentityKey, Secret
 from broker.errors import Problem, UpstreamInvalid
 from broker.strict_json import read_json
+from broker.verification import verified
 from providers._findings import Findings
 from providers._http import UpstreamHTTP
+from providers._id_token import SKEW, read_subject, read_time
 from providers._openid_connect import IGNORED as USUALLY_IGNORED
 from providers._openid_connect import Metadata, OpenIDConnect
 from providers._signed import read_signing_key, sign
@@ -39,6 +43,12 @@ SECRET_LIFE: Final = timedelta(minutes=5)
 MAX_USER: Final = 4096
 """Characters of the form's `user`."""
 
+OLDEST_NOTICE: Final = timedelta(days=1)
+"""How long after it was made one is still taken: Apple repeats those that we did not answer."""
+
+_ENDS: Final = ("consent-revoked", "account-deleted", "account-delete")
+"""The second as it is documented, the third as it is sent. Whether relayed letters arrive, we notice without being told."""
+_TYPES: Final = frozenset({"jwt", "application/jwt"})
 _TEN = re.compile(r"[A-Z0-9]{10}")
 
 
@@ -77,6 +87,25 @@ class Apple(OpenIDConnect):
             sends_iss=False,
         )
 
+    async def read_notice(self, text: str) -> Removed | None:
+        """Who revoked their consent or has no Apple account any more (server-to-server notifications).
+
+        The token says for which app: the Services ID, or the primary App ID, which `trusted_audiences` names.
+        """
+        token = read_json(text.encode("utf-8", "replace"), "notice").get("payload")
+        if not isinstance(token, str):
+            raise UpstreamInvalid("notice", "no payload")
+        preset = self._preset
+        _, claims = await verified(token, self._keys, algorithms=preset.algorithms, types=_TYPES, check="notice")
+        if claims.get("iss") != preset.issuer:
+            raise UpstreamInvalid("notice_iss")
+        if claims.get("aud") not in [preset.client_id, *preset.trusted_audiences]:
+            raise UpstreamInvalid("notice_aud")
+        made, now = read_time(claims, "iat"), self._clock.now()
+        if made is None or not now - OLDEST_NOTICE <= made <= now + SKEW:
+            raise UpstreamInvalid("notice_iat")
+        return read_event(claims.get("events"), preset.issuer, made)
+
     @staticmethod
     def _told(callback: Mapping[str, str]) -> Mapping[str, object]:
         return read_user(callback.get("user", ""))
@@ -110,6 +139,21 @@ class Apple(OpenIDConnect):
 
 
 PROVIDER = Apple
+
+
+def read_event(raw: object, issuer: str, made: datetime) -> Removed | None:
+    """The event of a notice made at `made`: JSON within JSON. `None` for those that end nothing, and for new kinds.
+
+    Raises `UpstreamInvalid(check)`.
+    """
+    event = raw if isinstance(raw, Mapping) else read_json(str(raw).encode("utf-8", "replace"), "notice_event")
+    if event.get("type") not in _ENDS:
+        return None
+    when = event.get("event_time")
+    if isinstance(when, bool) or not isinstance(when, int) or not 0 <= when <= (int(made.timestamp()) + 60) * 1000:
+        raise UpstreamInvalid("event_time")
+    subject = read_subject(event.get("sub"), "notice_sub")
+    return Removed(key=IdentityKey(issuer=issuer, subject=subject), at=datetime.fromtimestamp(when // 1000, UTC))
 
 
 def read_user(text: str) -> dict[str, object]:

@@ -42,6 +42,19 @@ class TellsOfRemoval(Protocol):
         ...
 
 
+@runtime_checkable
+class SendsNotices(Protocol):
+    """A provider that tells us in signed notices what becomes of its people."""
+
+    async def read_notice(self, text: str) -> Removed | None:
+        """Who took us out or is gone, as a notice says; `None` for one about anything else.
+
+        Raises `UpstreamInvalid(check)` unless it is the provider's word, and a recent one; `UpstreamUnavailable` when
+        its keys cannot be had.
+        """
+        ...
+
+
 class RemovalKind(StrEnum):
     APP_REMOVED = "app_removed"
     """The person took us out there."""

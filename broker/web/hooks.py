@@ -6,14 +6,20 @@ the only proof. And the page on which a person follows what becomes of a deletio
 
 from __future__ import annotations
 
+from typing import Final
+
 from starlette.responses import Response
 
-from broker.domain.removal import RemovalKind, TellsOfRemoval
+from broker.domain.removal import RemovalKind, SendsNotices, TellsOfRemoval
 from broker.domain.values import ProviderId
 from broker.errors import InvalidRequest, NotFound, UpstreamInvalid
 from broker.web import views
 from broker.web.call import Call, answer_json
+from broker.web.forms import read_body
 from broker.web.guards import read_protocol_form
+
+MAX_NOTICE: Final = 16 * 1024
+"""Bytes; real ones have one."""
 
 
 async def deauthorize(call: Call) -> Response:
@@ -30,6 +36,24 @@ async def deletion(call: Call) -> Response:
     code = await _take(call, RemovalKind.DELETION)
     url = f"{call.world.settings.broker.public_url}/removal/{code}"
     return answer_json({"url": url, "confirmation_code": code})
+
+
+async def notice(call: Call) -> Response:
+    """The person took us out, or has no account there any more (developer.apple.com/documentation/signinwithapple,
+    "Processing changes for Sign in with Apple accounts"). A notice about anything else is taken and does nothing."""
+    id_ = ProviderId(str(call.request.path_params["provider"]))
+    provider: object = call.world.providers.get(id_)
+    if not isinstance(provider, SendsNotices):
+        raise NotFound(detail="no provider that sends notices")
+    text = (await read_body(call.request, MAX_NOTICE)).decode("utf-8", "replace")
+    try:
+        said = await provider.read_notice(text)
+    except UpstreamInvalid as error:
+        raise InvalidRequest(detail=error.check) from error
+    if said is not None:
+        await call.world.removals.take(id_, RemovalKind.APP_REMOVED, said)
+        call.world.log.event("provider_removal", provider=id_, reason=RemovalKind.APP_REMOVED.value)
+    return answer_json({})
 
 
 async def removal(call: Call) -> Response:

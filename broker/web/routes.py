@@ -135,6 +135,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     # what providers tell us by themselves
     Route("POST", "/hooks/{provider}/deauthorize", hooks.deauthorize, Guard.PROTOCOL, "json"),
     Route("POST", "/hooks/{provider}/deletion", hooks.deletion, Guard.PROTOCOL, "json"),
+    Route("POST", "/hooks/{provider}/notice", hooks.notice, Guard.PROTOCOL, "json"),
     Route("GET", "/removal/{code}", hooks.removal, Guard.BROWSER),
     # posting
     Route("POST", "/posting/requests", posting.ask, Guard.PROTOCOL, "json"),

@@ -96,6 +96,14 @@ def test_what_apple_would_refuse_is_told_before_anybody_tries(changes: Mapping[s
     assert key_problems(**changes) == [(f"apple.{key}", "error")]
 
 
+def test_a_ready_made_secret_is_known_for_what_it_is() -> None:
+    """Others ask for one; it would stop working within six months, at night."""
+    table = {**Recording.read("apple").raw["preset"], "client_secret": "eyJhbGciOiJFUzI1NiJ9.e30.c2ln"}
+    with pytest.raises(ConfigurationError) as caught:
+        providers.load([Preset.from_table("apple", table)], ScriptedHTTP({}), StandingClock())
+    assert "six months" in caught.value.problems[0].what
+
+
 def test_a_team_instead_of_a_services_id_is_noticed() -> None:
     assert key_problems() == []
     assert key_problems(client_id=TEAM) == [("apple.client_id", "warning")]

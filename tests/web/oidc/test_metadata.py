@@ -98,6 +98,7 @@ async def test_every_protocol_endpoint_is_listed(house: House) -> None:
         "/status/{list}",  # each token says where its own is
         "/hooks/{provider}/deauthorize",  # a provider calls these, no site
         "/hooks/{provider}/deletion",
+        "/hooks/{provider}/notice",
     }
     assert answering - elsewhere <= listed
 
