@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from tests.providers.contract import Recording
+from tests.providers.microsoft_server import CLIENT, SECRET, MicrosoftServer
 from tests.providers.rig import ScriptedHTTP, StandingClock, json_answer
+from tests.support.house import DOORWARD_TOML, PROVIDERS_TOML, Browser, House, Sandboxes, Shown, open_house
+from tests.support.sandbox import served
 
 import providers
 from broker.domain.claims import EMAIL
@@ -207,3 +212,84 @@ def test_the_issuer_has_to_say_whose_people_come_in(issuer: str | None, good: bo
 def test_what_weakens_it_or_does_nothing_is_said() -> None:
     assert wrong_with(trusts_email=True) == [("microsoft.trusts_email", "warning")]
     assert wrong_with(pkce=False) == [("microsoft.pkce", "warning")]
+
+
+# --- over real sockets --------------------------------------------------------------------------------
+
+MICROSOFT = """
+[microsoft]
+kind = "microsoft"
+label = "Microsoft"
+brand = "microsoft"
+issuer = "%(url)s/common/v2.0"
+client_id = "%(client)s"
+client_secret = { env = "MICROSOFT_SECRET" }
+token_endpoint_auth_method = "client_secret_post"
+fields = ["name", "email"]
+can_force_fresh = false
+privacy_policy_url = "https://privacy.microsoft.com/privacystatement"
+"""
+
+
+class CloudBrowser(Browser):
+    """The same browser, for which the emulator is a provider, too."""
+
+    def __init__(self, house: House, url: str) -> None:
+        super().__init__(house)
+        self.cloud = url
+
+    def _is_known(self, url: str) -> bool:
+        return super()._is_known(url) or url.startswith(f"{self.cloud}/")
+
+
+async def test_whoever_runs_a_tenant_takes_nobodys_account(tmp_path: Path, sandboxes: Sandboxes) -> None:
+    """catalogue 113, 114, 115: the attack known as nOAuth, from a tenant made for it to the page that follows."""
+    server = MicrosoftServer(back="https://login.test/callback/microsoft")
+    async with served(server.app()) as url:
+        server.url = url
+        async with open_house(
+            tmp_path,
+            sandboxes,
+            doorward=DOORWARD_TOML + f'\n[egress."{urlsplit(url).netloc}"]\n',
+            providers=PROVIDERS_TOML + MICROSOFT % {"url": url, "client": CLIENT},
+            environ={"MICROSOFT_SECRET": SECRET},
+        ) as house:
+            victim = CloudBrowser(house, url)
+            server.person = {"tid": CLUB, "sub": "s-1", "name": "Ana Marković", "email": "ana@club.example"}
+            await victim.open("/sign-in")
+            shown = await victim.press("provider=microsoft")
+            assert isinstance(shown, Shown)
+            assert "ana@club.example" in shown.text
+            await victim.press("decision=continue")
+            await victim.press("decision=create", fill={"preferred_username": "ana"})
+            assert (await victim.open("/me")).path == "/me"
+
+            attacker = CloudBrowser(house, url)
+            server.person = {
+                "tid": OTHER, "sub": "s-1", "name": "Mallory", "email": "ana@club.example", "email_verified": True,
+                "preferred_username": "ana@club.example", "upn": "ana@club.example", "xms_edov": True,
+            }  # fmt: skip
+            await attacker.open("/sign-in")
+            shown = await attacker.press("provider=microsoft")
+            assert isinstance(shown, Shown)
+            assert shown.path.endswith("/details")
+            assert "Mallory" in shown.text
+            assert "Ana Marković" not in shown.text
+            assert await house.accounts() == 1
+            await attacker.press("decision=continue")
+            await attacker.press("decision=create", fill={"preferred_username": "mallory"})
+            assert await house.accounts() == 2
+            proved = [
+                held.verified
+                for account in house.world.durable.tables.accounts.values()  # type: ignore[attr-defined]
+                for name, held in account.profile.items()
+                if name == EMAIL
+            ]
+            assert proved == [False, False]
+
+            again = CloudBrowser(house, url)
+            server.person = {"tid": CLUB, "sub": "s-1", "name": "Ana Renamed", "email": "new@club.example"}
+            await again.open("/sign-in")
+            await again.press("provider=microsoft")
+            assert (await again.open("/me")).path == "/me"
+            assert await house.accounts() == 2
