@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from broker.domain.claims import LABELS, SCOPES
+from broker.domain.claims import GIVEN, LABELS, SCOPES
 
 
 class Kind(StrEnum):
@@ -94,6 +94,7 @@ def _secret(name: str, doc: str, kind: Kind = Kind.SECRET) -> Option:
 
 AUDIENCES: Final = ("only_you", "admins", "members", "everyone")
 CLAIMS: Final = tuple(str(claim) for claim in LABELS)
+KEPT: Final = tuple(str(claim) for claim in GIVEN)
 
 BROKER: Final = (
     _address("public_url", "The address people see in their browser: scheme and host, nothing after it.", needed=True),
@@ -341,6 +342,7 @@ PROVIDER: Final = (
         doc="How its answer comes: in the address, or as a form. Nothing: as the provider does by itself.",
     ),
     _flag("trusts_email", "Whether its word that an address is verified counts.", default=False),
+    _flag("trusts_phone", "OpenID Connect: whether its word that a phone number is verified counts.", default=False),
     _texts("acr_values", "Levels of authentication (acr) that its word counts for. Sites may ask for them; others are not passed on."),
     _flag("can_force_fresh", "Whether it checks the person anew when asked to.", default=True),
     _text("graph_version", "Facebook: the version of the Graph API.", "v26.0"),
@@ -366,7 +368,7 @@ DOORWARD: Final = (
     Option(name="limits", kind=Kind.TABLE, doc="How often things may be tried.", inside=LIMITS),
     Option(name="age", kind=Kind.TABLE, doc="Who may make an account.", inside=AGE),
     Option(name="mail", kind=Kind.TABLE, doc="Who carries our letters to people.", inside=MAIL),
-    Option(name="fields", kind=Kind.TABLE, doc="What is kept about people, and why.", inside=FIELD, by_name=CLAIMS),
+    Option(name="fields", kind=Kind.TABLE, doc="What is kept about people, and why.", inside=FIELD, by_name=KEPT),
     Option(name="terms", kind=Kind.TABLE, doc="Published versions of the terms.", inside=POLICY, by_name=()),
     Option(name="privacy", kind=Kind.TABLE, doc="Published versions of the privacy notice.", inside=POLICY, by_name=()),
     Option(

@@ -11,7 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from broker.domain.browser_state import origin_of
-from broker.domain.claims import LOCALE, PREFERRED_USERNAME, SCOPES, ZONEINFO
+from broker.domain.claims import LOCALE, PREFERRED_USERNAME, SCOPES, UPDATED_AT, ZONEINFO
 from broker.domain.client import (
     AccessTokenFormat,
     AskedClaim,
@@ -40,7 +40,7 @@ RESOURCES_MOST: Final = 10
 _SERVICE_SCOPE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}")
 SERVICE_SCOPES_MOST: Final = 20
 _WITHOUT_SECRET: Final = frozenset({AuthMethod.NONE, AuthMethod.PRIVATE_KEY_JWT})
-_ALWAYS_KEPT: Final = frozenset({PREFERRED_USERNAME, LOCALE, ZONEINFO})
+_ALWAYS_KEPT: Final = frozenset({PREFERRED_USERNAME, LOCALE, ZONEINFO, UPDATED_AT})
 """Claims that every account has without a `[fields.NAME]` table."""
 
 

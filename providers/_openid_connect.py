@@ -14,7 +14,7 @@ from datetime import date, datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from broker.domain.claims import EMAIL
+from broker.domain.claims import COMPANIONS, EMAIL, PHONE
 from broker.domain.ports import Clock
 from broker.domain.provider import Attempt, Identified, Identity, OfferedField, UpstreamTokens
 from broker.domain.values import ClaimName, IdentityKey
@@ -261,7 +261,7 @@ def build_sign_in_url(preset: Preset, endpoint: str, attempt: Attempt) -> str:
 
 def asked_claims(fields: Iterable[ClaimName]) -> str:
     """Each field by name, in either place (OpenID Connect Core §5.5), and whether an address was proved."""
-    names = [str(name) for field in fields for name in ((field, "email_verified") if field == EMAIL else (field,))]
+    names = [str(name) for field in fields for name in (field, COMPANIONS.get(field)) if name]
     asked: dict[str, None] = dict.fromkeys(names)
     return json.dumps({"id_token": asked, "userinfo": asked}, separators=(",", ":"))
 
@@ -343,11 +343,13 @@ def read_identity(
 ) -> Identity:
     """Who this is. The ID token wins over userinfo, and alone says which person it is about."""
     raw = {**userinfo, **token.claims}
-    # A word about an address counts only from whoever named that very address.
-    naming = [told for told in (token.claims, userinfo) if "email" in told and told["email"] == raw["email"]]
-    raw["email_verified"] = next((told["email_verified"] for told in naming if "email_verified" in told), None)
+    for claim, companion in COMPANIONS.items():
+        # A word about an address or number counts only from whoever named that very one.
+        naming = [told for told in (token.claims, userinfo) if claim in told and told[claim] == raw[claim]]
+        raw[companion] = next((told[companion] for told in naming if companion in told), None)
     claims = read_claims(raw, offers)
-    verified = frozenset({EMAIL}) if EMAIL in claims and vouches_for_email(preset, raw) else frozenset()
+    vouched = {EMAIL: vouches_for_email(preset, raw), PHONE: vouches_for_phone(preset, raw)}
+    verified = frozenset(claim for claim, is_vouched_for in vouched.items() if is_vouched_for and claim in claims)
     return Identity(
         provider=preset.id,
         key=IdentityKey(issuer=token.issuer, subject=subject_of(preset, token)),
@@ -368,6 +370,11 @@ def former_of(token: VerifiedClaims) -> IdentityKey | None:
     if not isinstance(former, str) or not is_identifier(former) or normal_form(former) != former:
         return None
     return IdentityKey(issuer=NS, subject=former)
+
+
+def vouches_for_phone(preset: Preset, raw: Mapping[str, Any]) -> bool:
+    """Whether the number counts as verified: the operator trusts this provider, and the provider says so."""
+    return preset.trusts_phone and is_true(raw.get("phone_number_verified"))
 
 
 def vouches_for_email(preset: Preset, raw: Mapping[str, Any]) -> bool:

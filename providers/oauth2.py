@@ -16,7 +16,7 @@ from datetime import date
 from typing import Any, Final
 from urllib.parse import quote
 
-from broker.domain.claims import EMAIL, LABELS
+from broker.domain.claims import EMAIL, GIVEN
 from broker.domain.ports import Clock
 from broker.domain.provider import Attempt, Identified, Identity, UpstreamTokens
 from broker.domain.values import IdentityKey
@@ -164,8 +164,8 @@ class OAuth2(Described):
         if preset.pkce is False:
             found.add("pkce", "is off, and nothing else ties an answer to its attempt here.", "Remove it.")
         for claim in preset.claims:
-            if claim not in LABELS and claim != VERIFIED:
-                found.add(f"claims.{claim}", "is no claim.", f"Known: {', '.join(sorted([*LABELS, VERIFIED]))}.")
+            if claim not in GIVEN and claim != VERIFIED:
+                found.add(f"claims.{claim}", "is no claim.", f"Known: {', '.join(sorted([*GIVEN, VERIFIED]))}.")
         for claim in preset.fields:
             if claim not in preset.claims and not (claim == EMAIL and "emails" in preset.endpoints):
                 fix = f'Write {claim} = "…" in [{preset.id}.claims]: where its answer has it; or leave it out.'

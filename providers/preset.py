@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
-from broker.domain.claims import LABELS
+from broker.domain.claims import GIVEN
 from broker.domain.values import ClaimName, ProviderId, Secret
 from broker.errors import ConfigurationError, Problem
 
@@ -109,6 +109,8 @@ class Preset:
     """Whether PKCE is used; `None`: as the kind of provider has it."""
     trusts_email: bool = False
     """Whether this provider's word that an address is verified counts."""
+    trusts_phone: bool = False
+    """Whether its word that a phone number is verified counts."""
     response_mode: str | None = None
     """How its answer travels (OAuth 2.0 Multiple Response Types §2.1, Form Post Response Mode); `None`: not said."""
     acr_values: tuple[str, ...] = ()
@@ -193,7 +195,7 @@ class _Reader:
             ("discovery", DISCOVERY),
         ):
             self._keep(out, key, self.choice(key, allowed))
-        for key in ("pkce", "nonce", "asks_claims", "trusts_email", "can_force_fresh", "sandbox"):
+        for key in ("pkce", "nonce", "asks_claims", "trusts_email", "trusts_phone", "can_force_fresh", "sandbox"):
             self._keep(out, key, self.truth(key))
         self._keep(out, "order", self.number("order"))
         for key in ("scopes", "trusted_audiences", "identifiers", "hosts", "acr_values"):
@@ -277,8 +279,8 @@ class _Reader:
         if names is None:
             return
         for name in names:
-            if ClaimName(name) not in LABELS:
-                self.problem("fields", f"names {name!r}, which is no claim.", f"Known: {', '.join(sorted(LABELS))}.")
+            if ClaimName(name) not in GIVEN:
+                self.problem("fields", f"names {name!r}, which is no claim.", f"Known: {', '.join(sorted(GIVEN))}.")
         out["fields"] = tuple(ClaimName(name) for name in dict.fromkeys(names))
 
     def _algorithms(self, out: dict[str, object]) -> None:

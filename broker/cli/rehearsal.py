@@ -19,7 +19,7 @@ from broker.chance import SystemClock
 from broker.domain.account import Account, AccountStatus, ProfileValue, Source
 from broker.domain.checks.authorization import check_redirect_uri, read_request
 from broker.domain.checks.token import challenge_of
-from broker.domain.claims import LABELS, LOCALE, PREFERRED_USERNAME
+from broker.domain.claims import ADDRESS, GIVEN, LABELS, LOCALE, PHONE, PREFERRED_USERNAME, normalise
 from broker.domain.client import Client, asked_claims
 from broker.domain.gate import scope_of
 from broker.domain.policy import notice_version
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from broker.settings import Settings
     from broker.web.world import World
 
-EXAMPLE: Final[Mapping[ClaimName, str]] = {name: f"example {label.lower()}" for name, label in LABELS.items()} | {
+EXAMPLE: Final[Mapping[ClaimName, str]] = {name: f"example {LABELS[name].lower()}" for name in GIVEN} | {
     PREFERRED_USERNAME: "ana",
     ClaimName("name"): "Ana Example",
     ClaimName("given_name"): "Ana",
@@ -43,7 +43,9 @@ EXAMPLE: Final[Mapping[ClaimName, str]] = {name: f"example {label.lower()}" for 
     ClaimName("website"): "https://www.example.org/",
     ClaimName("birthdate"): "1990-05-17",
     ClaimName("zoneinfo"): "Europe/Paris",
-    ClaimName("phone_number"): "+33 1 99 00 12 34",
+    PHONE: "+33199001234",
+    ADDRESS: normalise(ADDRESS, {"street_address": "1 rue de l'Exemple", "locality": "Paris", "country": "France"})
+    or "",
     LOCALE: "en",
 }
 """Who rehearses: everything a person can share, and nobody's."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from broker.domain.claims import clean_text
+from broker.domain.claims import UPDATED_AT, clean_text
 from broker.domain.values import AccountId, ClaimName, IdentityKey, ProviderId, ReceiptId
 from broker.errors import LastLink
 
@@ -57,13 +57,20 @@ class Account:
     """Lists the person ticked."""
     locale: str | None = None
     """The language the person chose for our pages."""
+    changed_at: datetime | None = None
+    """When the profile last changed; `None`: never since the account was made."""
     version: int = field(default=0, compare=False)
     """How often it was saved: what was saved by another since it was loaded is not written over."""
 
     @property
     def claims(self) -> dict[ClaimName, str]:
-        """The profile's values by claim name."""
-        return {name: held.value for name, held in self.profile.items()}
+        """What there is to share, by claim name: the profile's values, and when they last changed (§5.1)."""
+        changed = str(int((self.changed_at or self.created_at).timestamp()))
+        return {**{name: held.value for name, held in self.profile.items()}, UPDATED_AT: changed}
+
+    def with_profile(self, profile: Mapping[ClaimName, ProfileValue], now: datetime) -> Account:
+        """The account with this profile from `now` on."""
+        return self if profile == self.profile else replace(self, profile=profile, changed_at=now)
 
     @property
     def verified(self) -> frozenset[ClaimName]:

@@ -8,8 +8,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
+from datetime import date
+from functools import partial
 from typing import Final
 
+from broker.domain.address import MAX_PART, address_claim, address_words, read_address
 from broker.domain.values import ClaimName, ClaimValue, Scope
 
 NAME: Final = ClaimName("name")
@@ -22,6 +25,9 @@ PICTURE: Final = ClaimName("picture")
 LOCALE: Final = ClaimName("locale")
 ZONEINFO: Final = ClaimName("zoneinfo")
 ADDRESS: Final = ClaimName("address")
+PHONE: Final = ClaimName("phone_number")
+BIRTHDATE: Final = ClaimName("birthdate")
+UPDATED_AT: Final = ClaimName("updated_at")
 
 LABELS: Final[Mapping[ClaimName, str]] = {
     NAME: "Display name",
@@ -35,13 +41,17 @@ LABELS: Final[Mapping[ClaimName, str]] = {
     ClaimName("profile"): "Profile page",
     ClaimName("website"): "Web site",
     ClaimName("gender"): "Gender",
-    ClaimName("birthdate"): "Date of birth",
+    BIRTHDATE: "Date of birth",
     ZONEINFO: "Time zone",
     LOCALE: "Language",
-    ClaimName("phone_number"): "Phone number",
-    ClaimName("address"): "Postal address",
+    PHONE: "Phone number",
+    ADDRESS: "Postal address",
+    UPDATED_AT: "Day of the last change to your details",
 }
 """Every claim a person can share, with its plain English label."""
+
+GIVEN: Final = tuple(claim for claim in LABELS if claim != UPDATED_AT)
+"""Those that people type or providers send; the others are known here by themselves."""
 
 SCOPES: Final[Mapping[Scope, tuple[ClaimName, ...]]] = {
     Scope("openid"): (),
@@ -56,20 +66,21 @@ SCOPES: Final[Mapping[Scope, tuple[ClaimName, ...]]] = {
         PICTURE,
         ClaimName("website"),
         ClaimName("gender"),
-        ClaimName("birthdate"),
+        BIRTHDATE,
         ZONEINFO,
         LOCALE,
+        UPDATED_AT,
     ),
     Scope("email"): (EMAIL,),
-    Scope("address"): (ClaimName("address"),),
-    Scope("phone"): (ClaimName("phone_number"),),
+    Scope("address"): (ADDRESS,),
+    Scope("phone"): (PHONE,),
     Scope("offline_access"): (),
 }
 """Which scope unlocks which claim. `email_verified` and `phone_number_verified` travel with their claim."""
 
 COMPANIONS: Final[Mapping[ClaimName, ClaimName]] = {
     EMAIL: EMAIL_VERIFIED,
-    ClaimName("phone_number"): ClaimName("phone_number_verified"),
+    PHONE: ClaimName("phone_number_verified"),
 }
 
 MAX_LENGTH: Final = 1000
@@ -119,22 +130,76 @@ _ZONE: Final = re.compile(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+){0,2}")
 def normalise(claim: ClaimName, raw: object) -> str | None:
     """One claim's value as we keep it, or `None` when there is nothing usable in `raw`.
 
-    Accepts text and numbers; a locale may come as an object (`{"language": …, "country": …}`).
+    Accepts text and numbers; a locale may come as an object (`{"language": …, "country": …}`), an address does.
     """
+    if claim == ADDRESS:
+        return read_address(raw, partial(clean_text, limit=MAX_PART))
     if claim == LOCALE and isinstance(raw, Mapping):
         raw = "-".join(str(part) for part in (raw.get("language"), raw.get("country")) if part)
-    if isinstance(raw, bool) or not isinstance(raw, str | int | float):
+    if claim == UPDATED_AT or isinstance(raw, bool) or not isinstance(raw, str | int | float):
         return None
     text = clean_text(str(raw), limit=limit_of(claim))
     if claim == EMAIL:
         return normalise_email(text)
+    if claim == PHONE:
+        return normalise_phone(text)
     if claim == LOCALE:
         return text.replace("_", "-") or None
     if claim == ZONEINFO:
         return text if _ZONE.fullmatch(text) else None
+    if claim == BIRTHDATE:
+        return text if _is_birthdate(text) else None
     if claim in {PICTURE, ClaimName("profile"), ClaimName("website")} and not text.startswith(("https://", "http://")):
         return None
     return text or None
+
+
+_DAY: Final = re.compile(r"([0-9]{4})(-[0-9]{2}-[0-9]{2})?")
+_NO_YEAR: Final = "0000"
+_LEAP_YEAR: Final = "2000"
+
+
+def _is_birthdate(text: str) -> bool:
+    """A day, a year, or a day without its year, which is 0000 then (§5.1)."""
+    found = _DAY.fullmatch(text)
+    if found is None:
+        return False
+    year, rest = found[1], found[2]
+    if year == _NO_YEAR:
+        year = _LEAP_YEAR if rest else "0"
+    try:
+        date.fromisoformat(f"{year}{rest or '-01-01'}")
+    except ValueError:
+        return False
+    return True
+
+
+_PHONE: Final = frozenset("0123456789+-./() ")
+_PHONE_DIGITS: Final = range(7, 16)
+"""How many an international number has (E.164 §6.2.1; seven is the shortest in use)."""
+
+
+def normalise_phone(text: str) -> str | None:
+    """A phone number: in the form of E.164 where it begins with + (§5.1), else as it is; `None` for what is none.
+
+    An extension stays as RFC 3966 has it (`+33199001234;ext=12`).
+    """
+    number, _, extension = text.partition(";ext=")
+    digits = "".join(ch for ch in number if ch in "0123456789")
+    if not digits or not _PHONE.issuperset(number) or "+" in number[1:]:
+        return None
+    if extension and not (extension.isascii() and extension.isdigit()):
+        return None
+    if number.startswith("+"):
+        if len(digits) not in _PHONE_DIGITS:
+            return None
+        number = f"+{digits}"
+    return f"{number};ext={extension}" if extension else number
+
+
+def words_of(claim: ClaimName, kept: str) -> str:
+    """A kept value as text that people read and change. `read_typed` takes it back."""
+    return address_words(kept) if claim == ADDRESS else kept
 
 
 def read_typed(claim: ClaimName, text: str) -> str | None:
@@ -179,11 +244,13 @@ def email_key(address: str) -> str:
 
 def with_companions(claims: Mapping[ClaimName, str], verified: frozenset[ClaimName]) -> dict[ClaimName, ClaimValue]:
     """The claims as sites read them: `email_verified` and `phone_number_verified` beside theirs, as JSON booleans,
-    always present; the address as the object it is on the wire (OpenID Connect Core §5.1.1).
+    always present; the address as the object and `updated_at` as the number they are on the wire (§5.1).
     """
     out: dict[ClaimName, ClaimValue] = dict(claims)
     if ADDRESS in claims:
-        out[ADDRESS] = {"formatted": claims[ADDRESS]}
+        out[ADDRESS] = address_claim(claims[ADDRESS])
+    if UPDATED_AT in claims:
+        out[UPDATED_AT] = int(claims[UPDATED_AT])
     for claim, companion in COMPANIONS.items():
         if claim in out:
             out[companion] = claim in verified

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from broker.domain.account import ProfileValue, Source, from_provider
-from broker.domain.claims import EMAIL, read_typed
+from broker.domain.claims import EMAIL, read_typed, words_of
 from broker.domain.policy import FieldPolicy, Use
 from broker.domain.provider import Identity, OfferedField
 from broker.domain.values import ClaimName
@@ -100,7 +100,7 @@ def decide(
             refused.append(share.claim)
             continue
         typed = edits.get(share.claim, "").strip() if share.policy.editable else ""
-        if typed and typed != share.value:
+        if typed and typed != words_of(share.claim, share.value or ""):
             value = read_typed(share.claim, typed)
             if value is None:
                 problems[share.claim] = "bad_value"

@@ -14,7 +14,7 @@ from broker.domain.account import (
     check_may_unlink,
     user_name_problem,
 )
-from broker.domain.claims import EMAIL, PREFERRED_USERNAME, read_typed
+from broker.domain.claims import EMAIL, PREFERRED_USERNAME, read_typed, words_of
 from broker.domain.client import Client
 from broker.domain.consent import ConsentReceipt, Purpose, Standing, standing
 from broker.domain.letters import Letter
@@ -47,6 +47,11 @@ class ConnectedSite:
 
     client: Client
     standing: Standing
+
+
+def _is_same(claim: ClaimName, held: ProfileValue | None, value: str, text: str) -> bool:
+    """Whether nothing new was typed, also where a value is kept in parts and shown on one line."""
+    return held is not None and (held.value == value or words_of(claim, held.value) == text.strip())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,14 +111,14 @@ class AccountFlow:
             if text.strip() or needed:
                 raise FormInvalid({claim: "bad_value" if text.strip() else "missing"})
             profile.pop(claim, None)
-        elif (held := profile.get(claim)) is None or held.value != value:
+        elif not _is_same(claim, profile.get(claim), value, text):
             if claim == PREFERRED_USERNAME and (problem := user_name_problem(value)) is not None:
                 raise FormInvalid({claim: problem})
             if claim == PREFERRED_USERNAME:
                 await self._count_rename(account_id)
             profile[claim] = ProfileValue(value=value, source=Source.PERSON)
         unit = self.durable.unit()
-        unit.save_account(replace(account, profile=profile))
+        unit.save_account(account.with_profile(profile, self.clock.now()))
         if claim == EMAIL and self.address is not None and value != account.claims.get(EMAIL):
             self.address.changed(unit, account)
         try:

@@ -205,7 +205,7 @@ class AddressFlow:
     async def _save(self, account: Account, email: ProfileValue) -> None:
         """Raises `FormInvalid` if another account proved the same address before (decision 18)."""
         unit = self.durable.unit()
-        unit.save_account(replace(account, profile={**account.profile, EMAIL: email}))
+        unit.save_account(account.with_profile({**account.profile, EMAIL: email}, self.clock.now()))
         try:
             await unit.commit()
         except Conflict as conflict:

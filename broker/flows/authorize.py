@@ -339,7 +339,7 @@ class AuthorizeFlow:
         situation = self._fill_in(situation, ticked, typed, unit)
         shown = situation.to_show
         account = situation.account
-        held = account.profile if account is not None else {}
+        held = account.claims if account is not None else {}
         accepted = tuple(
             ask.claim
             for ask in shown
@@ -433,9 +433,10 @@ class AuthorizeFlow:
             msg = "nobody is signed in"
             raise TypeError(msg)
         added: dict[ClaimName, ProfileValue] = {}
+        held = account.claims
         problems: dict[str, str] = {}
         for ask in situation.to_show:
-            if ask.claim in account.profile or ask.claim == OFFLINE.claim:
+            if ask.claim in held or ask.claim == OFFLINE.claim:
                 continue
             text = typed.get(ask.claim, "").strip()
             if text and (ask.needed or ask.claim in ticked):
@@ -450,6 +451,6 @@ class AuthorizeFlow:
             raise FormInvalid(problems)
         if not added:
             return situation
-        account = replace(account, profile={**account.profile, **added})
+        account = account.with_profile({**account.profile, **added}, self.clock.now())
         unit.save_account(account)
         return replace(situation, account=account)

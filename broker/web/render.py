@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextvars import ContextVar
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import Response
 
-from broker.domain.claims import LABELS, LOCALE, ZONEINFO
+from broker.domain.claims import LABELS, LOCALE, UPDATED_AT, ZONEINFO, words_of
 from broker.domain.values import ClaimName
 from broker.errors import NotFound
 from broker.web import i18n
@@ -262,10 +262,12 @@ def label(claim: str) -> str:
 
 
 def shown(claim: str, value: str) -> str:
-    """A claim's value as people read it: languages by name, zones without underscores."""
+    """A claim's value as people read it: languages by name, zones without underscores, addresses on one line."""
     if claim == LOCALE:
         return i18n.language_name(value[:35], _LANGUAGE.get())
-    return value.replace("_", " ") if claim == ZONEINFO else value
+    if claim == UPDATED_AT:
+        return i18n.day_text(datetime.fromtimestamp(int(value), UTC).date(), _LANGUAGE.get())
+    return value.replace("_", " ") if claim == ZONEINFO else words_of(ClaimName(claim), value)
 
 
 def say(sentence: Sentence) -> Markup:

@@ -60,7 +60,7 @@ def _problem(sandbox: Sandbox, client: Client, params: dict[str, str]) -> tuple[
     if params.get("response_mode", "query") not in RESPONSE_MODES or "request" in params or "request_uri" in params:
         return "invalid_request", "Only plain requests are offered, answered by query or form_post."
     if not scopes & {"openid", POSTING_SCOPE} or scopes - set(SCOPES):
-        return "invalid_scope", "Ask for openid, profile, email or write:statuses."
+        return "invalid_scope", "Ask for openid, profile, email, address, phone or write:statuses."
     if params.get("code_challenge_method", "S256") != "S256" or len(params.get("code_challenge", "x" * 43)) != 43:
         return "invalid_request", "PKCE is offered with S256 only."
     if "code_challenge" not in params and (sandbox.require_pkce or client.secret is None):

@@ -17,7 +17,7 @@ CODE_LIFETIME = 300  # seconds
 TOKEN_LIFETIME = 3600  # seconds
 POSTING_SCOPE = "write:statuses"
 RESPONSE_MODES = ("query", "form_post")
-SCOPES = ("openid", "profile", "email", "openid2", POSTING_SCOPE)
+SCOPES = ("openid", "profile", "email", "address", "phone", "openid2", POSTING_SCOPE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class Client:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """One persona: `profile` claims come with scope profile, `email` claims with scope email."""
+    """One persona: `profile` claims come with scope profile, and so on."""
 
     slug: str
     name: str
@@ -41,6 +41,8 @@ class Person:
     group: str = "People"
     profile: Mapping[str, Any] = field(default_factory=dict)
     email: Mapping[str, Any] = field(default_factory=dict)
+    address: Mapping[str, Any] = field(default_factory=dict)
+    phone: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def subject(self) -> str:
@@ -50,10 +52,9 @@ class Person:
     def claims(self, scopes: set[str]) -> dict[str, Any]:
         """What userinfo and the ID token say under these scopes, `sub` included."""
         found: dict[str, Any] = {"sub": self.subject}
-        if "profile" in scopes:
-            found.update(self.profile)
-        if "email" in scopes:
-            found.update(self.email)
+        for scope in ("profile", "email", "address", "phone"):
+            if scope in scopes:
+                found.update(getattr(self, scope))
         return found
 
 
@@ -90,6 +91,36 @@ _ALL = (
     ),
     _named("lucas", "Lucas", "Moreau", "has a name and e-mail", profile={"locale": "fr-FR"}),
     _named("farah", "Farah", "Haddad", "has a name and e-mail", profile={"preferred_username": "farah"}),
+    _named(
+        "every-claim",
+        "Evren",
+        "Kaya",
+        "has every standard claim",
+        profile={
+            "middle_name": "Deniz",
+            "nickname": "Evo",
+            "preferred_username": "evren",
+            "profile": "https://evren.people.test/about",
+            "picture": "sandbox:picture",
+            "website": "https://evren.people.test/",
+            "gender": "other",
+            "birthdate": "1988-02-29",
+            "zoneinfo": "Europe/Istanbul",
+            "locale": "tr-TR",
+            "updated_at": 1767225600,
+        },
+        address={
+            "address": {
+                "formatted": "Moda Caddesi 5\n34710 Kadıköy\nİstanbul\nTürkiye",
+                "street_address": "Moda Caddesi 5",
+                "locality": "Kadıköy",
+                "region": "İstanbul",
+                "postal_code": "34710",
+                "country": "Türkiye",
+            }
+        },
+        phone={"phone_number": "+90 216 555 01 23", "phone_number_verified": True},
+    ),
     _named("no-email", "Tomas", "Berg", "has no e-mail address", email={}, group=_ODD),
     _named(
         "email-unverified",

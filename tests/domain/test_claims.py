@@ -10,13 +10,17 @@ from hypothesis import strategies as st
 
 from broker.domain.claims import (
     ADDRESS,
+    BIRTHDATE,
     EMAIL,
+    GIVEN,
     LABELS,
     LOCALE,
     NAME,
+    PHONE,
     PICTURE,
     PREFERRED_USERNAME,
     SCOPES,
+    UPDATED_AT,
     ZONEINFO,
     claims_of,
     clean_text,
@@ -26,6 +30,7 @@ from broker.domain.claims import (
     normalise_email,
     read_typed,
     with_companions,
+    words_of,
 )
 from broker.domain.values import ClaimName, Scope
 
@@ -117,6 +122,55 @@ def test_an_address_of_a_page_is_http_or_nothing(claim: ClaimName, raw: str) -> 
     assert normalise(claim, "https://pictures.test/1") == "https://pictures.test/1"
 
 
+@pytest.mark.parametrize("text", ["1988-02-29", "1990", "0000-02-29", "0000-12-31", "2024-01-01"])
+def test_a_birth_date_is_a_day_a_year_or_a_day_without_its_year(text: str) -> None:
+    """OpenID Connect Core §5.1."""
+    assert read_typed(BIRTHDATE, text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["29.02.1988", "02/29/1988", "1990-02-29", "1990-13-01", "0000", "0000-02-30", "90", "1990-1-1"]
+)
+def test_what_is_no_birth_date_is_not_kept(text: str) -> None:
+    assert normalise(BIRTHDATE, text) is None
+
+
+@pytest.mark.parametrize(
+    ("raw", "kept"),
+    [
+        ("+33 1 99 00 12 34", "+33199001234"),
+        ("+1 (604) 555-1234;ext=5678", "+16045551234;ext=5678"),
+        ("+90.216.555.01.23", "+902165550123"),
+        ("01 99 00 12 34", "01 99 00 12 34"),
+        (199001234, "199001234"),
+    ],
+)
+def test_a_phone_number_is_international_where_it_says_so(raw: object, kept: str) -> None:
+    """§5.1: E.164, with an extension as RFC 3966 has it; what does not say its country stays as it is."""
+    assert normalise(PHONE, raw) == kept
+    assert normalise(PHONE, kept) == kept
+
+
+@pytest.mark.parametrize(
+    "raw",
+    ["", "call me", "+", "+123456", "+1234567890123456", "12+34", "+33 1 99 00 12 34;ext=x", "+٣٣١٩٩٠٠", "0199;post=1"],
+)
+def test_what_is_no_phone_number_is_not_kept(raw: str) -> None:
+    assert normalise(PHONE, raw) is None
+
+
+def test_when_something_changed_is_nobodys_to_say() -> None:
+    """A provider's `updated_at` is about its own record, not about ours."""
+    assert normalise(UPDATED_AT, "1767225600") is None
+    assert normalise(UPDATED_AT, 1767225600) is None
+    assert set(LABELS) - set(GIVEN) == {UPDATED_AT}
+    assert with_companions({UPDATED_AT: "1767225600"}, frozenset()) == {UPDATED_AT: 1767225600}
+
+
+def test_most_values_are_shown_as_they_are_kept() -> None:
+    assert words_of(NAME, "Ana") == "Ana"
+
+
 # --- e-mail addresses ---------------------------------------------------------------------------------
 
 
@@ -178,6 +232,11 @@ def test_an_accepted_address_is_plain(raw: str) -> None:
 
 
 # --- wire ---------------------------------------------------------------------------------------------
+
+
+def test_a_number_says_whether_it_was_checked() -> None:
+    assert with_companions({PHONE: "+33199001234"}, frozenset({PHONE}))["phone_number_verified"] is True  # type: ignore[index]
+    assert with_companions({PHONE: "+33199001234"}, frozenset())["phone_number_verified"] is False  # type: ignore[index]
 
 
 @pytest.mark.parametrize(("verified", "says"), [(frozenset(), False), (frozenset({EMAIL}), True)])

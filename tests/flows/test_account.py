@@ -14,7 +14,7 @@ from tests.flows.op import FORUM, WIKI
 from tests.support import builders
 
 from broker.domain.account import ProfileValue
-from broker.domain.claims import EMAIL, NAME, PICTURE, PREFERRED_USERNAME
+from broker.domain.claims import ADDRESS, EMAIL, NAME, PICTURE, PREFERRED_USERNAME, UPDATED_AT, normalise, words_of
 from broker.domain.client import asked_claims
 from broker.domain.consent import ConsentReceipt, Purpose, covers, standing
 from broker.domain.policy import PolicyVersion, Use
@@ -109,6 +109,33 @@ async def test_the_same_value_again_changes_nothing(front: Front) -> None:
     before = front.accounts[session.account]
     await front.account.change(session.account, EMAIL, "ana@mail.test")
     assert front.accounts[session.account] == before
+
+
+async def test_sites_learn_when_something_last_changed(front: Front) -> None:
+    """OpenID Connect Core §5.1, `updated_at`: since the account was made, then since the last real change."""
+    session = await sign_up(front)
+    account = front.accounts[session.account]
+    assert account.claims[UPDATED_AT] == str(int(account.created_at.timestamp()))
+    front.clock.at += timedelta(hours=1)
+    await front.account.change(session.account, EMAIL, "ana@mail.test")
+    await front.account.set_locale(session.account, "fr")
+    assert front.accounts[session.account].claims[UPDATED_AT] == account.claims[UPDATED_AT]
+    await front.account.change(session.account, NAME, "Ana M.")
+    assert front.accounts[session.account].claims[UPDATED_AT] == str(int(front.clock.now().timestamp()))
+
+
+async def test_an_address_read_back_as_it_is_shown_keeps_its_parts(front: Front) -> None:
+    session = await sign_up(front)
+    kept = normalise(ADDRESS, {"street_address": "Hof 3", "locality": "Wien", "country": "Austria"})
+    assert kept is not None
+    account = front.accounts[session.account]
+    held = ProfileValue(value=kept, source="provider:openid")
+    front.durable.tables.accounts[account.id] = replace(account, profile={**account.profile, ADDRESS: held})
+    front.account.fields[ADDRESS] = front.account.fields[NAME]  # type: ignore[index]
+    await front.account.change(session.account, ADDRESS, " Hof 3, Wien, Austria ")
+    assert front.accounts[session.account].profile[ADDRESS] == held
+    await front.account.change(session.account, ADDRESS, "Hof 4, Wien")
+    assert words_of(ADDRESS, front.accounts[session.account].profile[ADDRESS].value) == "Hof 4, Wien"
 
 
 async def test_an_optional_field_can_be_removed(front: Front) -> None:

@@ -12,7 +12,7 @@ from tests.support.builders import NOW, asked
 
 from broker.domain import tokens
 from broker.domain.account import AccountStatus
-from broker.domain.claims import EMAIL, NAME, PREFERRED_USERNAME
+from broker.domain.claims import EMAIL, NAME, PREFERRED_USERNAME, UPDATED_AT
 from broker.domain.consent import Purpose
 from broker.domain.session import Session
 from broker.domain.transaction import Step, next_step
@@ -521,3 +521,18 @@ async def test_consent_for_one_site_covers_no_other(op: Op, ana: Session) -> Non
     await op.share(ana)
     for other in (WIKI, APP, KIT):
         assert not (await op.look(ana, other)).is_covered
+
+
+async def test_when_it_last_changed_is_shared_like_any_field(op: Op, ana: Session) -> None:
+    """`updated_at` has no box to type it in: the account itself says (OpenID Connect Core §5.1)."""
+    op.clients[FORUM] = replace(op.clients[FORUM], asks=(asked(NAME, needed=False), asked(UPDATED_AT, needed=False)))
+    situation = await op.look(ana)
+    answered(await op.authorize.share(situation, op.transaction(), ticked=frozenset({NAME}), typed={}, locale="en"))
+    (receipt,) = op.durable.tables.receipts.values()
+    assert (receipt.accepted, receipt.refused) == ((NAME,), (UPDATED_AT,))
+    situation = await op.look(ana)
+    assert situation.is_covered
+    op.clients[FORUM] = replace(op.clients[FORUM], asks=(asked(UPDATED_AT, needed=True),))
+    situation = await op.look(ana)
+    answered(await op.authorize.share(situation, op.transaction(), ticked=frozenset(), typed={}, locale="en"))
+    assert set(list(op.durable.tables.grants.values())[-1].claims) == {UPDATED_AT}

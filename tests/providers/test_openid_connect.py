@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote_plus, urlsplit
 
 import pytest
 
-from broker.domain.claims import EMAIL, NAME
+from broker.domain.claims import ADDRESS, EMAIL, PHONE, NAME
 from broker.domain.provider import UpstreamTokens
 from broker.domain.values import ClaimName, IdentityKey, Secret
 from broker.errors import (
@@ -367,6 +367,28 @@ async def test_a_word_about_an_address_counts_only_from_who_named_it() -> None:
         )
     ).identity
     assert found.verified == {EMAIL}, "both name the same address, and one says it was proved"
+
+
+@pytest.mark.parametrize(
+    ("trusts", "said", "named", "counts"),
+    [
+        (True, True, "+33199001234", True),
+        (True, True, "+33199009999", False),
+        (True, False, "+33199001234", False),
+        (True, "yes", "+33199001234", False),
+        (False, True, "+33199001234", False),
+    ],
+)
+async def test_a_number_is_checked_by_whoever_names_it_and_is_trusted(
+    trusts: bool, said: object, named: str, counts: bool
+) -> None:
+    """As with an address: another number's word is no word (catalogue 113)."""
+    told = {"sub": SUBJECT, "phone_number": named, "phone_number_verified": said}
+    token = token_answer(sign(id_claims(phone_number="+33199001234")), scope="openid phone address")
+    one = provider(upstream(token=token, userinfo=json_answer(told)), fields=(PHONE, ADDRESS), trusts_phone=trusts)
+    found = (await one.identify(attempt(), CALLBACK)).identity
+    assert found.claims[PHONE] == "+33199001234"
+    assert (PHONE in found.verified) is counts
 
 
 @pytest.mark.parametrize(

@@ -177,7 +177,7 @@ async def test_extra_fields_of_a_sign_up_are_ignored(house: House) -> None:
     assert isinstance(shown, Shown)
     assert shown.path.endswith("/site")
     (account,) = house.world.durable.tables.accounts.values()  # type: ignore[attr-defined]
-    assert set(account.claims) == {"name", "email", "preferred_username", "locale"}
+    assert set(account.profile) == {"name", "email", "preferred_username", "locale"}
     assert account.claims["email"] == "ana.markovic@people.test"
     assert account.verified == frozenset()
     end = await browser.press("decision=share")

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from broker.domain.account import Account
 from broker.domain.age import AgeAnswer
-from broker.domain.claims import LOCALE, PREFERRED_USERNAME, ZONEINFO
+from broker.domain.claims import LOCALE, PREFERRED_USERNAME, ZONEINFO, words_of
 from broker.domain.client import OFFLINE, SubjectType
 from broker.domain.policy import in_force
 from broker.domain.sharing import FieldShare, FieldStatus
@@ -145,7 +145,7 @@ def _preview_row(
     purpose, lang = in_language(share.policy.purpose, call.locale)
     return pages.PreviewRow(
         claim=share.claim,
-        value=share.value or "",
+        value=words_of(share.claim, share.value or ""),
         status=share.status,
         is_needed=share.required,
         purpose=purpose,
@@ -332,5 +332,4 @@ def _needed(problem: str) -> str:
 
 
 def _held(account: Account, claim: ClaimName) -> str:
-    held = account.profile.get(claim)
-    return held.value if held else ""
+    return words_of(claim, account.claims.get(claim, ""))
