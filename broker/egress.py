@@ -21,6 +21,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -243,6 +244,26 @@ class Egress:
         finally:
             host.in_flight -= 1
             host.probing = False
+
+    async def certificate_ends(self, host: str, port: int = 443) -> datetime:
+        """Until when the certificate of a host is good; the connection is guarded like any other.
+
+        Raises `EgressRefused` and `EgressFailed` as `request` does; `tls` for a certificate that is not good.
+        """
+        target, where = self._target(f"https://{host}:{port}/")
+        (found, *_) = await _SafeResolver(self._resolver, self._is_exempt).resolve(where[0], port)
+        try:
+            async with asyncio.timeout(self._total):
+                _, writer = await asyncio.open_connection(
+                    found["host"], port, ssl=self._context(where), server_hostname=target.raw_host
+                )
+        except ssl.SSLError:
+            raise EgressFailed(f"tls {host}") from None
+        except (TimeoutError, OSError):
+            raise EgressFailed(f"connect {host}") from None
+        certificate = writer.get_extra_info("peercert")
+        writer.close()
+        return datetime.fromtimestamp(ssl.cert_time_to_seconds(certificate["notAfter"]), UTC)
 
     async def aclose(self) -> None:
         """Close all connections."""

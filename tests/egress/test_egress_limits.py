@@ -11,6 +11,7 @@ import pytest
 
 from broker.egress import FAILURES_TO_OPEN, IN_FLIGHT_PER_HOST, MAX_BODY, Egress, EgressFailed, EgressRefused, Exemption
 from broker.errors import UpstreamUnavailable
+from broker.watching import MOST, Watched, watching
 from tests.egress.wire import Canary, certificate, plain, speaking
 
 
@@ -252,3 +253,52 @@ async def test_errors_hold_neither_path_nor_query_and_tell_the_person_nothing() 
         await egress.aclose()
     assert all("SECRET" not in f"{error!r}{error}{error.detail}{error.__cause__!r}" for error in found)
     assert {error.public for error in found} == {UpstreamUnavailable.public}
+
+
+async def test_it_is_known_until_when_a_certificate_is_good(tmp_path: Path) -> None:
+    """Guarded like a request: another authority's certificate is `tls`, and an address that may not be called is not."""
+    context, ca_file = certificate(tmp_path, "localhost")
+    async with speaking(plain(b""), tls=context) as canary:
+        egress = Egress(exemptions=[Exemption(host="localhost", port=canary.port, ca_file=ca_file)])
+        left = (await egress.certificate_ends("localhost", canary.port)).timestamp() - time.time()
+        assert 3500 < left < 3700
+        with pytest.raises(EgressFailed, match="tls localhost"):
+            await client(canary).certificate_ends("localhost", canary.port)
+    with pytest.raises(EgressRefused, match="port localhost"):
+        await Egress().certificate_ends("localhost", canary.port)
+    with pytest.raises(EgressFailed, match="connect localhost"):
+        await egress.certificate_ends("localhost", canary.port)
+
+
+async def test_a_watch_sees_what_its_own_task_asks_and_nothing_else() -> None:
+    """Who tries a provider sees no other person's sign-in; without a query, which carries tokens."""
+
+    async def ask(path: str) -> None:
+        await watched.request("GET", f"http://localhost:{canary.port}{path}?token=SECRET")
+
+    async with speaking(plain(b"{}", "X-One: 1")) as canary:
+        egress = client(canary)
+        watched = Watched(egress)
+        with watching() as seen:
+            await asyncio.gather(ask("/one"), ask("/two"))
+            with pytest.raises(EgressRefused):
+                await watched.request("GET", "http://other.example/?token=SECRET")
+        await ask("/after")
+        with watching() as second:
+            assert second == []
+        await egress.aclose()
+    assert {one.path for one in seen if one.status == 200} == {"/one", "/two"}
+    (refused,) = (one for one in seen if one.status is None)
+    assert (refused.host, refused.failure) == ("other.example", "scheme other.example")
+    assert {one.headers.get("x-one") for one in seen} == {"1", None}
+    assert "SECRET" not in repr(seen)
+
+
+async def test_a_watch_has_an_end() -> None:
+    async with speaking(plain(b"{}")) as canary:
+        egress = client(canary)
+        with watching() as seen:
+            for _ in range(MOST + 2):
+                await Watched(egress).request("GET", f"http://localhost:{canary.port}/")
+        await egress.aclose()
+    assert len(seen) == MOST

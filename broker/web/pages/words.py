@@ -149,3 +149,135 @@ WAYS: Final[Mapping[str, str]] = {
     "back": N_("Back"),
     "contact": N_("Write to us"),
 }
+
+LEFT_OUT: Final[Mapping[str, str]] = {
+    "declined": N_("somebody said no to it there"),
+    "absent": N_("it sent none, or none that can be used"),
+    "unusable": N_("what it sent cannot be used"),
+    "no_field": N_("there is no field of that name here, or it is never asked for"),
+}
+"""Why a field that a provider may tell is not proposed."""
+
+FAILURES: Final[Mapping[str, tuple[str, str]]] = {
+    "unknown": (
+        N_("Its answer did not pass our checks."),
+        N_("Look for what the log calls it in the provider's settings."),
+    ),
+    "said_no": (N_("Somebody said no there."), N_("Try again, and agree there.")),
+    "refused": (N_("It refused."), N_("Look for what it said in the provider's documentation.")),
+    "unwell": (N_("It is unwell right now."), N_("Try again later.")),
+    "too_often": (N_("It was asked too often."), N_("Wait for some minutes, and look for its limits.")),
+    "forbidden": (
+        N_("It does not let this machine in."),
+        N_("Look for a list of allowed addresses there, and at how often it was asked."),
+    ),
+    "not_there": (N_("There is nothing at the address."), N_("Check issuer and endpoints for typing mistakes.")),
+    "no_name": (
+        N_("The name of its host is not known."),
+        N_("Check the address for typing mistakes, and that this machine can look names up."),
+    ),
+    "no_connection": (
+        N_("Its host takes no connection from this machine."),
+        N_("Look for a firewall or a proxy between the two."),
+    ),
+    "certificate": (
+        N_("Its certificate is not good."),
+        N_(
+            "It has run out, is for another name, or is from an authority that this machine does not know. Certificates "
+            "are never passed over; name the authority's file in egress if it is your own."
+        ),
+    ),
+    "no_answer": (N_("It did not answer in time."), N_("Try again. If it stays so, ask whoever runs it.")),
+    "not_readable": (
+        N_("Its answer is too large, packed or broken off."),
+        N_("Check that the address is the right one, and that no proxy changes what passes."),
+    ),
+    "private_address": (
+        N_("Its name leads to an address that is not public, and such addresses are never called."),
+        N_("If that is meant, name its host and port in egress."),
+    ),
+    "kind_of_address": (
+        N_("It has an address of a kind that is never called."),
+        N_("Use https, a host name and port 443; or name its host and port in egress."),
+    ),
+    "left_alone": (
+        N_("It failed so often that it is left alone for a moment."),
+        N_("Wait for some seconds and try again."),
+    ),
+    "discovery": (
+        N_("Its description of itself lacks something, or has it in a way that is not safe."),
+        N_("What is missing can be written in endpoints."),
+    ),
+    "issuer": (
+        N_("It calls itself by another name than issuer says."),
+        N_("Write issuer exactly as the provider spells it; a slash at the end counts."),
+    ),
+    "no_code_flow": (
+        N_("It does not offer the authorization code flow."),
+        N_("Switch it on there. Nothing else is safe enough."),
+    ),
+    "pkce": (
+        N_("It says that it does not do PKCE with S256."),
+        N_("Write pkce = false if it cannot be switched on there."),
+    ),
+    "response_mode": (N_("It does not answer in the way that response_mode says."), N_("Remove response_mode.")),
+    "secret": (
+        N_("It does not know us by this client secret. The secret is wrong, or it has run out."),
+        N_("Make a new one there, put it where client_secret looks, and reload the server."),
+    ),
+    "client_id": (
+        N_("It does not know the client id, or does not let it sign people in."),
+        N_("Copy the client id again, and look whether the app is switched on there."),
+    ),
+    "redirect": (
+        N_("It does not know the address that people come back to."),
+        N_("Register it there to the letter: https or http, host, last slash."),
+    ),
+    "scope": (
+        N_("It does not give what is asked for."),
+        N_("Switch the permissions on there, or take them out of fields and scopes."),
+    ),
+    "code": (
+        N_("It did not take the code that it had just given."),
+        N_("Codes last for some seconds only. Try again; if it stays so, compare the redirect address and the clocks."),
+    ),
+    "audience": (
+        N_("Its answer is meant for another app."),
+        N_("Compare the client id. If it is right, list the other one in trusted_audiences only if you know it."),
+    ),
+    "nonce": (
+        N_("Its answer belongs to another sign-in."),
+        N_("Try again in one tab. If it stays so, the provider does not send the nonce back as it must."),
+    ),
+    "clock": (
+        N_("By this machine's clock its answer is too old, or from the future."),
+        N_("Set this machine's clock by NTP."),
+    ),
+    "keys": (
+        N_("Its answer is not signed with a key that it publishes."),
+        N_("Try again in a minute. If it stays so, look whether issuer is the right one."),
+    ),
+    "algorithm": (
+        N_("Its answer is signed in a way that is not allowed here."),
+        N_("Choose RS256 or ES256 there, or list another one in algorithms."),
+    ),
+    "not_fresh": (
+        N_("It did not ask anew who is there, or does not say when it did."),
+        N_("Write can_force_fresh = false if it cannot."),
+    ),
+    "replayed": (N_("The same answer came twice."), N_("Try again.")),
+    "no_subject": (
+        N_("It does not say who is there in a way that can be believed."),
+        N_("Its answers name different people, or nobody. Check subject and endpoints."),
+    ),
+    "no_id_token": (N_("It sent no ID token."), N_("The provider must give the scope openid. Look for it there.")),
+    "not_confirmed": (
+        N_("It does not confirm what came back."),
+        N_("Try again. If it stays so, somebody changed the answer."),
+    ),
+    "not_theirs": (
+        N_("It named somebody it may not name."),
+        N_("Look at identifiers: how the addresses of its people begin."),
+    ),
+}
+"""What can go wrong with a provider, by `domain.trial.FAILURES`: what happened, and what to do."""
