@@ -67,6 +67,8 @@ SCOPE_OF: Final[Mapping[ClaimName, str]] = {
     ClaimName("profile"): "user_link",
 }
 """The permission each claim needs (developers.facebook.com/docs/permissions)."""
+SETTINGS: Final = ("name", "app_domains", "deauth_callback_url", "privacy_policy_url")
+"""What is read of an app's own settings. Whether it is live stands in none that is documented."""
 FIELD_OF: Final[Mapping[ClaimName, str]] = {
     NAME: "name",
     GIVEN_NAME: "first_name",
@@ -177,6 +179,14 @@ class Facebook(Described):
         """Facebook answers and knows the app by this secret."""
         form = {"grant_type": "client_credentials", **self._credentials()}
         self._read_token(await post_form(self._http, self._token, form))
+
+    async def settings(self) -> Mapping[str, Any]:
+        """What the app's own settings say, as far as an app may read them (Graph API reference, "Application")."""
+        app_token = f"{self._preset.client_id}|{self._preset.client_secret.reveal()}"
+        try:
+            return await self._get(self._preset.client_id, app_token, call="app", fields=",".join(SETTINGS))
+        except GraphFault as fault:
+            raise fault.as_error() from None
 
     async def _redeem(self, attempt: Attempt, code: str) -> TokenAnswer:
         """Exchange the code, once. Always with the secret in the form: whether Basic works there is not documented."""

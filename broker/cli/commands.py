@@ -24,7 +24,7 @@ from broker.cli.common import (
     make_data_folder,
 )
 from broker.cli.keys import keys, migrate
-from broker.cli.lists import provider
+from broker.cli.providers import provider
 from broker.cli.sites import site
 
 

@@ -100,16 +100,16 @@ def read(name: str) -> Guide:
 def block(guide: Guide, values: Values, *, name: str, secret_file: str) -> str:
     """The site's table as TOML, ready for a file in `conf.d`."""
     lines = [
-        f"[sites.{_quoted(values.id)}]",
-        f"name = {_toml(name)}",
-        f"url = {_toml(values.url)}",
-        *(f"{option} = {_toml(_filled(value, values))}" for option, value in guide.site.items()),
+        f"[sites.{quoted(values.id)}]",
+        f"name = {toml_of(name)}",
+        f"url = {toml_of(values.url)}",
+        *(f"{option} = {toml_of(_filled(value, values))}" for option, value in guide.site.items()),
     ]
     if guide.has_secret:
-        lines.append(f"client_secret = {{ file = {_toml(secret_file)} }}")
+        lines.append(f"client_secret = {{ file = {toml_of(secret_file)} }}")
     for claim in (*guide.needed, *guide.optional):
-        why = ", ".join(f"{tag} = {_toml(words)}" for tag, words in WHY[claim].items())
-        lines += ["", f"[sites.{_quoted(values.id)}.asks.{claim}]"]
+        why = ", ".join(f"{tag} = {toml_of(words)}" for tag, words in WHY[claim].items())
+        lines += ["", f"[sites.{quoted(values.id)}.asks.{claim}]"]
         lines += [f'use = "{"needed" if claim in guide.needed else "optional"}"', f"why = {{ {why} }}"]
         lines += [f'audience = "{_AUDIENCE[claim]}"'] if claim in _AUDIENCE else []
     return "\n".join(lines)
@@ -121,13 +121,14 @@ def _filled(value: Any, values: Values) -> Any:
     return [values.filled(one) for one in value] if isinstance(value, list) else value
 
 
-def _toml(value: Any) -> str:
+def toml_of(value: Any) -> str:
     """A text, a list of texts or a flag; JSON's spelling of these is TOML's."""
     return json.dumps(value, ensure_ascii=False)
 
 
-def _quoted(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml(key)
+def quoted(key: str) -> str:
+    """A key as TOML has it."""
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else toml_of(key)
 
 
 def _folder() -> Path:

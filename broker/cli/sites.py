@@ -9,7 +9,6 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 from urllib.parse import urlsplit
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 import click
 
 from broker.cli.common import DONE, REFUSED, config_option, environment, fail, folder_of, loaded, run
+from broker.cli.findings import Finding, tell
 from broker.cli.lists import SECRET_BYTES, site
 
 if TYPE_CHECKING:
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["site"]
 
-ASK_WITHIN: Final = 10.0
-"""Seconds for the running server to tell what it knows of itself."""
-MOST: Final = 256 * 1024
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -174,14 +171,6 @@ def _facts(client: Client, settings: Settings) -> dict[str, str | list[str]]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class _Finding:
-    """One thing that was checked: fine, not asked, or wrong with what to do."""
-
-    is_fine: bool | None
-    words: str
-
-
 @site.command("check")
 @click.argument("name")
 @click.option(
@@ -196,64 +185,45 @@ def check_site(name: str, secret_file: Path | None, redirect_uri: str | None, co
     The sign-in is an example person's, in a world of its own: a code is made, redeemed and used, and nothing of it is
     kept. Exit code 1 if something is wrong.
     """
+    from broker.cli.own_server import discovery
+
     settings = loaded(config)
     client = _found(settings, name)
-    findings = [
-        *([_Finding(None, "The running server was not asked.")] if offline else [_discovery(settings)]),
-        *_addresses(client, redirect_uri),
-        _secret(client, secret_file),
-        _sign_in(settings, client),
-    ]
-    for finding in findings:
-        click.echo(f"{ {True: 'fine ', False: 'WRONG', None: '-    '}[finding.is_fine] }  {finding.words}")
-    raise SystemExit(REFUSED if any(finding.is_fine is False for finding in findings) else DONE)
+    tell(
+        [
+            *([Finding(None, "The running server was not asked.")] if offline else [discovery(settings)]),
+            *_addresses(client, redirect_uri),
+            _secret(client, secret_file),
+            _sign_in(settings, client),
+        ]
+    )
 
 
-def _discovery(settings: Settings) -> _Finding:
-    """What the server publishes under its own public address."""
-    from urllib.error import URLError
-    from urllib.request import Request, urlopen
-
-    issuer = settings.broker.public_url
-    address = f"{issuer}/.well-known/openid-configuration"
-    try:
-        with urlopen(Request(address), timeout=ASK_WITHIN) as answer:
-            told = json.loads(answer.read(MOST))["issuer"]
-    except (URLError, OSError, ValueError, KeyError, TypeError) as error:
-        reason = getattr(error, "reason", None) or type(error).__name__
-        return _Finding(
-            False, f"{address} does not answer as it should ({reason}). Does the server run, and its proxy?"
-        )
-    if told != issuer:
-        return _Finding(False, f"The server there calls itself {told}; public_url says {issuer}.")
-    return _Finding(True, f"{address} answers, as {issuer}.")
-
-
-def _addresses(client: Client, sent: str | None) -> Iterator[_Finding]:
+def _addresses(client: Client, sent: str | None) -> Iterator[Finding]:
     from broker.domain.client import difference, redirect_matches
 
     home = urlsplit(client.url).hostname
     for uri in client.redirect_uris:
         words = f"Redirect address {uri}"
         if urlsplit(uri).hostname != home:
-            yield _Finding(None, f"{words} is on another host than the home page. Is that meant?")
+            yield Finding(None, f"{words} is on another host than the home page. Is that meant?")
         else:
-            yield _Finding(True, f"{words} can be used.")
+            yield Finding(True, f"{words} can be used.")
     if sent is None:
         return
     if redirect_matches(client, sent):
-        yield _Finding(True, f"The software's address {sent} is registered.")
+        yield Finding(True, f"The software's address {sent} is registered.")
     else:
         found = difference(client, sent)
         nearest = f" Registered is {found.registered}: {found.words}." if found else ""
-        yield _Finding(False, f"The software's address {sent} is not registered.{nearest}")
+        yield Finding(False, f"The software's address {sent} is not registered.{nearest}")
 
 
-def _secret(client: Client, secret_file: Path | None) -> _Finding:
+def _secret(client: Client, secret_file: Path | None) -> Finding:
     if not client.secret_digests:
-        return _Finding(None, f"The site has no secret: it proves itself by {client.auth_method}.")
+        return Finding(None, f"The site has no secret: it proves itself by {client.auth_method}.")
     if secret_file is None:
-        return _Finding(
+        return Finding(
             None, "The secret was not compared. Name the file with the one the site has: --secret-file FILE."
         )
     text = secret_file.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
@@ -261,24 +231,24 @@ def _secret(client: Client, secret_file: Path | None) -> _Finding:
     matches = [hmac.compare_digest(digest, known) for known in client.secret_digests]
     if any(matches):
         which = f" (number {matches.index(True) + 1} of {len(matches)})" if len(matches) > 1 else ""
-        return _Finding(True, f"The secret is right{which}.")
+        return Finding(True, f"The secret is right{which}.")
     blank = " It has blanks around it." if text != text.strip() else ""
-    return _Finding(
+    return Finding(
         False, f"The secret is another than the one here.{blank} Give the site the one that client_secret names."
     )
 
 
-def _sign_in(settings: Settings, client: Client) -> _Finding:
+def _sign_in(settings: Settings, client: Client) -> Finding:
     from broker.cli.rehearsal import rehearse
     from broker.errors import BrokerError
 
     try:
         got = run(rehearse(settings, client))
     except BrokerError as error:
-        return _Finding(False, f"A sign-in failed ({error.code}): {error.detail or error.public}.")
+        return Finding(False, f"A sign-in failed ({error.code}): {error.detail or error.public}.")
     names = ", ".join(name for name in got.userinfo if name != "sub") or "nothing but the private number"
     own = f" Its server got a token of its own for {got.own['scope']}." if got.own is not None else ""
-    return _Finding(True, f"A sign-in went through: a code was redeemed, and the site got {names}.{own}")
+    return Finding(True, f"A sign-in went through: a code was redeemed, and the site got {names}.{own}")
 
 
 @site.command("preview")

@@ -84,6 +84,8 @@ async def _dispatch(request: Request, sandbox: Sandbox, parts: list[str]) -> Res
             return await access_token_info(request, sandbox)
         case ["debug_token"]:
             return debug_token(request, sandbox)
+        case [node] if node in sandbox.apps:
+            return await _app(request, sandbox, node)
         case [node]:
             return await _node(request, sandbox, node)
         case [node, "picture"]:
@@ -307,6 +309,17 @@ def _person(sandbox: Sandbox, caller: Caller, node: str) -> Person:
         "missing permissions, or does not support this operation",
         subcode=33,
         kind="GraphMethodException",
+    )
+
+
+async def _app(request: Request, sandbox: Sandbox, node: str) -> Response:
+    """`/{app-id}`: all of its settings for the app itself, the name alone for anybody else."""
+    caller = await _caller(request, sandbox, app_token=True)
+    is_own = caller.token is None and caller.app is not None and caller.app.id == node
+    known = sandbox.apps[node].settings
+    asked = _fields(_params(request).get("fields") or "name")
+    return JSONResponse(
+        {name: known[name] for name in asked if name in known and (is_own or name == "name")} | {"id": node}
     )
 
 

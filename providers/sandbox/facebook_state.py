@@ -47,6 +47,19 @@ class App:
     deauthorize_url: str | None = None
     deletion_url: str | None = None
     roles: frozenset[str] = frozenset()
+    domains: Sequence[str] = ()
+    privacy_url: str | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the app may read of its own settings; what is not set is left out."""
+        values = {
+            "name": self.name,
+            "app_domains": list(self.domains),
+            "deauth_callback_url": self.deauthorize_url,
+            "privacy_policy_url": self.privacy_url,
+        }
+        return {name: value for name, value in values.items() if value}
 
     def proof(self, access_token: str) -> str:
         """The `appsecret_proof` that belongs to a token: lower-case hex HMAC-SHA256 (protocols.md §1.7)."""

@@ -1,0 +1,238 @@
+"""One provider: put it in, look at it, check it, and try it before people see it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import click
+
+from broker.cli.common import config_option, environment, fail, folder_of, loaded, open_durable, ready, run
+from broker.cli.findings import tell
+from broker.cli.lists import provider
+
+if TYPE_CHECKING:
+    from broker.cli.provider_guides import Guide, Values
+    from broker.settings import Settings
+    from providers import Preset
+
+__all__ = ["provider"]
+
+_ID: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+
+
+class _Known(click.ParamType[str]):
+    """A name out of the guides, which are read when they are needed."""
+
+    name = "provider"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from broker.cli.provider_guides import names
+
+        if value not in names():
+            self.fail(
+                f"there is no guide for {value}. There are: {', '.join(names())}. Any provider of OpenID Connect: "
+                "openid-connect --issuer https://…",
+                param,
+                ctx,
+            )
+        return str(value)
+
+
+@provider.command("add")
+@click.argument("which", metavar="PROVIDER", type=_Known())
+@click.option("--id", "name", help="Its id here, part of the redirect address. Nothing: the provider's name.")
+@click.option("--issuer", help="The provider's own address, where there are many of its kind.")
+@click.option("--client-id", default="", help="What it knows us as, if it has told already.")
+@config_option
+def add(which: str, name: str | None, issuer: str | None, client_id: str, config: Path) -> None:
+    """Print what puts a provider in: what to enter there, a block for the configuration, and how to try it.
+
+    Nothing is written, and nobody is asked. PROVIDER is one of the guides in config/guides/providers. The block is in
+    state test: nobody sees the provider until you write on.
+    """
+    from broker.cli import provider_guides
+
+    settings = _read(config)
+    guide = provider_guides.read(which)
+    name = name or _own_name(guide, issuer)
+    _check_new(name, issuer, guide, settings)
+    values = provider_guides.Values(
+        issuer=settings.broker.public_url, id=name, upstream=(issuer or guide.upstream).rstrip("/")
+    )
+    click.echo(
+        "\n\n".join(f"{number}. {step}" for number, step in enumerate(_steps(guide, values, client_id, config), 1))
+    )
+    click.echo(f"\nWorth knowing:\n\n{values.filled(guide.knowing)}")
+
+
+def _steps(guide: Guide, values: Values, client_id: str, config: Path) -> list[str]:
+    from broker.cli import provider_guides
+
+    folder = folder_of(config)
+    secret_file = f"secrets/{values.id}.secret"
+    block = provider_guides.block(guide, values, client_id=client_id, secret_file=secret_file, state="test")
+    where = f"Put this into conf.d/{values.id}.toml in {folder}"
+    filled = f"{where}, with the client id it gave you:" if guide.has_id and not client_id else f"{where}:"
+    there = f"At {guide.provider}, about {guide.minutes} minutes. People come back to {values.redirect}"
+    steps = [f"{there}\n\n{values.filled(guide.enter)}", f"{filled}\n\n{_indented(block)}"]
+    if guide.has_secret:
+        steps.append(f"Put the secret it gave you into {secret_file} there, readable by the server's account alone.")
+    steps += [
+        f"`doorward check --config {folder}`, then reload the server.",
+        f"`doorward provider check {values.id} --config {folder}` asks the provider what can be asked without a person.",
+        f"`doorward provider try {values.id} --config {folder}` prints a link: sign in there once yourself, and see what comes.",
+        'Write state = "on" and reload the server: people see it from then on.',
+    ]
+    return steps
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}".rstrip() for line in text.splitlines())
+
+
+def _own_name(guide: Guide, issuer: str | None) -> str:
+    """The provider's name; for one of many the first part of its host that says something."""
+    if not guide.needs_upstream or issuer is None:
+        return guide.id.replace("-", "")
+    parts = (urlsplit(issuer).hostname or "").split(".")
+    name = next(
+        (part for part in parts[:-1] if part not in {"www", "id", "login", "auth", "sso", "accounts"}), parts[0]
+    )
+    return name if _ID.fullmatch(name) else guide.id.replace("-", "")
+
+
+def _check_new(name: str, issuer: str | None, guide: Guide, settings: Settings) -> None:
+    from providers.preset import is_address
+
+    if not _ID.fullmatch(name):
+        fail(f"{name} is not usable as an id. Use small letters, digits, - and _; at most 32, a letter first.")
+    if any(str(table.id) == name for table in settings.providers):
+        fail(f"There is a provider {name} already. `doorward provider show {name}` tells of it; --id names another.")
+    if guide.needs_upstream and issuer is None:
+        fail(f"There are many of its kind. Name the one you mean: doorward provider add {guide.id} --issuer https://…")
+    if issuer is not None and "<upstream" not in json.dumps(guide.preset):
+        fail(f"{guide.provider} is at one place only. Leave --issuer out.")
+    if issuer is not None and (not is_address(issuer) or "?" in issuer):
+        fail(f"{issuer} is not the address of a provider. Write https://… without query.")
+
+
+def _read(config: Path) -> Settings:
+    """The settings as far as they can be read: a provider is put in while other things are still missing."""
+    from broker.settings import read_settings
+
+    return read_settings(folder_of(config), environment(), make_master_key=False)
+
+
+def _preset(settings: Settings, name: str) -> Preset:
+    from providers import Preset
+
+    table = next((one for one in settings.providers if str(one.id) == name), None)
+    if table is None:
+        known = ", ".join(str(one.id) for one in settings.providers) or "none"
+        fail(f"There is no provider {name} in providers.toml. There are: {known}.")
+    return Preset.from_table(table.id, table.table, table.where)
+
+
+@provider.command("show")
+@click.argument("name")
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def show(name: str, config: Path, *, as_json: bool) -> None:
+    """Show a provider: where people are sent, what is asked for, what it may tell us. Never a secret."""
+    settings = loaded(config)
+    facts = _facts(_preset(settings, name), settings)
+    if as_json:
+        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        return
+    for label, value in facts.items():
+        for number, line in enumerate(value if isinstance(value, list) else [value]):
+            click.echo(f"{label.replace('_', ' ') if not number else '':<22}{line}".rstrip())
+
+
+def _facts(preset: Preset, settings: Settings) -> dict[str, str | list[str]]:
+    from dataclasses import replace
+
+    from broker.chance import SystemClock
+    from providers import load
+    from providers.preset import NAMELESS
+
+    nobody: Any = None  # loading asks nobody; see providers.load
+    known = load([replace(preset, state="on")], nobody, SystemClock()).providers[preset.id]
+    issuer = settings.broker.public_url
+    facts: dict[str, str | list[str]] = {
+        "id": str(preset.id),
+        "kind": preset.kind,
+        "button_says": preset.label,
+        "is": {"on": "on", "test": "in test: only who tries it", "off": "off"}[preset.state],
+        "people_are_sent_to": preset.shown_host or "wherever a typed address leads",
+        "redirect_address": f"{issuer}/callback/{preset.id}",
+    }
+    if preset.kind == "facebook":
+        facts["deauthorize_callback"] = f"{issuer}/hooks/{preset.id}/deauthorize"
+        facts["deletion_callback"] = f"{issuer}/hooks/{preset.id}/deletion"
+    if preset.issuer:
+        facts["issuer"] = preset.issuer
+    if preset.kind not in NAMELESS:
+        facts["knows_us_as"] = preset.client_id
+    facts["asked_for"] = list(known.sign_in_scopes) or "nothing"
+    facts["may_tell"] = [
+        f"{offer.claim}{'' if offer.claim in settings.fields else ': not kept, there is no field of that name here'}"
+        for offer in known.offers
+    ] or "only a number that stands for somebody there"
+    facts["proved_addresses"] = "its word counts" if preset.trusts_email else "its word does not count"
+    facts["asks_anew"] = "yes" if known.can_force_fresh else "cannot be made to"
+    return facts
+
+
+@provider.command("try")
+@click.argument("name")
+@config_option
+def try_provider(name: str, config: Path) -> None:
+    """Print a link that lets you sign in with a provider before people see it.
+
+    You go through the whole sign-in in your browser. The page after it shows each step, what the provider sent, what
+    would be proposed to somebody who signs up, and what not and why. Nobody is signed in by it and nothing is kept. The link
+    is good once, for 15 minutes, and for whoever has it. The server must run, with this provider on or in state test.
+    """
+    settings = ready(config)
+    preset = _preset(settings, name)
+    if preset.state == "off":
+        fail(f'{name} is off. Write state = "test", and reload the server: then nobody but you sees it.')
+    token = run(_link(settings, preset))
+    click.echo(f"{settings.broker.public_url}/trial?link={token}")
+    click.echo(
+        "Open it within 15 minutes. It is good once, and shows whoever opens it their own answer alone.", err=True
+    )
+
+
+async def _link(settings: Settings, preset: Preset) -> str:
+    from broker.chance import SystemClock, SystemEntropy
+    from broker.flows.trial import TrialLinks
+
+    stores = await open_durable(settings)
+    try:
+        links = TrialLinks(key=stores.derive("trials"), clock=SystemClock(), entropy=SystemEntropy())
+        return links.make(preset.id)
+    finally:
+        await stores.close()
+
+
+@provider.command("check")
+@click.argument("name")
+@click.option("--offline", is_flag=True, help="Do not ask the running server; the provider is asked all the same.")
+@config_option
+def check_provider(name: str, config: Path, *, offline: bool) -> None:
+    """Check a provider: it is asked everything that needs no person, and what it says is told in words.
+
+    Whether it answers, with which certificate and by which clock; what it says of itself; whether it knows the address
+    that people come back to; whether it knows us by the secret, found out with a code that was never given; Facebook's app
+    settings; and our own addresses that it calls. Exit code 1 if something is wrong.
+    """
+    from broker.cli.provider_check import findings
+
+    settings = loaded(config)
+    tell(run(findings(settings, _preset(settings, name), offline=offline)))

@@ -1,0 +1,337 @@
+"""One provider at the command line: put in, shown, and checked against a real one that knows us or does not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cli.test_sites import issuer
+from tests.config.folder import DOORWARD, ENVIRON, PROVIDERS, write
+from tests.support.sandbox import serve
+from tests.support.source import ROOT
+
+from broker.cli.common import open_durable
+from broker.cli.provider_check import clock_of
+from broker.domain.trial import Exchange
+from broker.chance import SystemClock, SystemEntropy
+from broker.flows.trial import Ticket, TrialLinks
+from broker.settings import load_settings
+from broker.web.pages.words import FAILURES
+from providers.sandbox import facebook, openid_connect
+
+PUBLIC = "https://login.club.example"
+FB = "facebook-secret-0123456789abcdef01"
+APP: dict[str, Any] = {
+    "id": "1000000000000001", "secret": FB, "redirect_uris": [f"{PUBLIC}/callback/facebook"], "require_proof": True,
+}  # fmt: skip
+SECRETS = {**ENVIRON, "FB": FB}
+
+
+def doorward(*words: str, config: Path, environ: Mapping[str, str] = SECRETS) -> subprocess.CompletedProcess[str]:
+    """Run the command on this configuration; no traceback and no secret, whatever it says."""
+    command = [sys.executable, "-m", "broker", "provider", *words, "-c", str(config)]
+    own = {name: value for name, value in os.environ.items() if not name.startswith("DOORWARD")}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**own, **environ})
+    assert "Traceback" not in done.stderr, done.stderr
+    assert not [name for name, value in environ.items() if value in done.stdout + done.stderr]
+    return done
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    folder = tmp_path / "config"
+    folder.mkdir()
+    return write(folder)
+
+
+# --- putting one in -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (("facebook", "--client-id", "1000000000000001"), "facebook"),
+        (("google", "--client-id", "1-a.apps.googleusercontent.com"), "google"),
+        (("github", "--client-id", "Iv1.1", "--id", "hub"), "hub"),
+        (("discord", "--client-id", "11"), "discord"),
+        (("gitlab", "--client-id", "a1"), "gitlab"),
+        (("gitlab", "--client-id", "a1", "--issuer", "https://git.club.example/"), "gitlab"),
+        (("openid-connect", "--client-id", "doorward", "--issuer", "https://id.club.example"), "club"),
+        (("openid2", "--issuer", "https://people.example.org"), "people"),
+        (("steam",), "steam"),
+    ],
+)
+def test_what_is_printed_puts_the_provider_in(config: Path, words: tuple[str, ...], name: str) -> None:
+    """Pasted as it stands, with the secret where it is said to go, the configuration is whole and nobody sees it yet."""
+    shown = doorward("add", *words, config=config).stdout
+    redirect = f"{PUBLIC}/callback/{name}"
+    assert redirect in shown
+    parts = re.split(r"(?m)^\d\. ", shown)
+    assert redirect in parts[1]
+    block = "\n".join(line.removeprefix("    ") for line in parts[2].splitlines()[1:])
+    assert 'state = "test"' in block
+    (config / "conf.d").mkdir()
+    (config / "conf.d" / f"{name}.toml").write_text(block)
+    (config / "secrets").mkdir()
+    (config / "secrets" / f"{name}.secret").touch(mode=0o600)
+    (config / "secrets" / f"{name}.secret").write_text("x" * 40)
+    settings = load_settings(config, ENVIRON)
+    assert [problem for problem in settings.warnings if name in problem.key] == []
+    facts = json.loads(doorward("show", name, "--json", config=config).stdout)
+    assert (facts["redirect_address"], facts["is"]) == (redirect, "in test: only who tries it")
+    assert "<" not in re.sub(r"<https?:[^>]*>", "", shown), shown
+    again = doorward("add", *words, config=config)
+    assert (again.returncode, again.stdout) == (1, "")
+    assert f"There is a provider {name} already" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "code"),
+    [
+        (("google", "--id", "Go ogle"), "is not usable as an id", 1),
+        (("google", "--issuer", "https://other.example"), "Leave --issuer out", 1),
+        (("openid-connect",), "Name the one you mean", 1),
+        (("openid-connect", "--issuer", "id.club.example"), "is not the address of a provider", 1),
+        (("openid-connect", "--issuer", "https://id.club.example/?a=b"), "is not the address of a provider", 1),
+        (("myspace",), "There are: discord, facebook", 2),
+        ((), "Missing argument", 2),
+    ],
+)
+def test_a_provider_that_cannot_be_put_in_is_said_in_a_sentence(
+    config: Path, words: tuple[str, ...], said: str, code: int
+) -> None:
+    done = doorward("add", *words, config=config)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr
+    assert not (config / "conf.d").exists()
+
+
+# --- looking --------------------------------------------------------------------------------------------
+
+
+def test_a_provider_is_shown_without_its_secret(config: Path) -> None:
+    """(catalogue 152)"""
+    (config / "providers.toml").write_text(
+        '[facebook]\nkind = "facebook"\nclient_id = "1000000000000001"\nclient_secret = { env = "FB" }\n'
+    )
+    shown = doorward("show", "facebook", config=config).stdout
+    for words in (
+        f"redirect address      {PUBLIC}/callback/facebook",
+        f"{PUBLIC}/hooks/facebook/deauthorize",
+        "asked for             public_profile\n                      email\n",
+        "picture: not kept, there is no field of that name here",
+        "its word does not count",
+    ):
+        assert words in shown
+    unknown = doorward("show", "nobody", config=config)
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert "There are: facebook." in unknown.stderr
+
+
+# --- checking -------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def checked(
+    config: Path, *, app: Mapping[str, Any] = {}, redirects: tuple[str, ...] = (f"{PUBLIC}/callback/idp",)
+) -> Iterator[tuple[str, str]]:
+    """Both sandbox providers, and a configuration that has them."""
+    apps = [facebook.App(**{**APP, **app})]
+    clients = [openid_connect.Client(id="doorward", secret=ENVIRON["IDP"], redirect_uris=list(redirects))]
+    with serve(facebook.create_app(apps)) as fb, serve(openid_connect.create_app(clients)) as idp:
+        (config / "providers.toml").write_text(
+            f'[idp]\nkind = "openid_connect"\nlabel = "Club"\nissuer = "{idp}"\nclient_id = "doorward"\n'
+            'client_secret = { env = "IDP" }\nfields = ["name", "email"]\n\n'
+            '[facebook]\nkind = "facebook"\nclient_id = "1000000000000001"\nclient_secret = { env = "FB" }\n\n'
+            f'[facebook.endpoints]\nauthorization = "{fb}/v26.0/dialog/oauth"\n'
+            f'token = "{fb}/v26.0/oauth/access_token"\ngraph = "{fb}"\n'
+        )
+        allowed = "".join(f'\n[egress."{url.removeprefix("http://")}"]\n' for url in (fb, idp))
+        (config / "doorward.toml").write_text(DOORWARD + allowed)
+        yield fb, idp
+
+
+def found(done: subprocess.CompletedProcess[str], kind: str = "WRONG") -> list[str]:
+    return [line[len(kind) :].strip() for line in done.stdout.splitlines() if line.startswith(kind)]
+
+
+def test_a_provider_that_knows_us_is_fine(config: Path) -> None:
+    with checked(config):
+        done = doorward("check", "idp", "--offline", config=config)
+    assert (done.returncode, found(done)) == (0, []), done.stdout
+    fine = "\n".join(found(done, "fine"))
+    for words in (
+        "Club answers (",
+        "It knows the address that people come back to, and gives what is asked for.",
+        "It takes the client secret: a wrong one is refused (token invalid_client), and ours is not (token invalid_grant).",
+        "This machine's clock is right.",
+    ):
+        assert words in fine
+    assert f"Registered there must be, to the letter: {PUBLIC}/callback/idp" in done.stdout
+
+
+def test_a_wrong_secret_is_told_from_a_right_one(config: Path) -> None:
+    with checked(config):
+        done = doorward(
+            "check", "idp", "--offline", config=config, environ={**SECRETS, "IDP": "another-0123456789abcdef0123456"}
+        )
+        (wrong,) = found(done)
+        assert "It does not know us by this client secret." in wrong
+        assert wrong.endswith("(token invalid_client)")
+        fb = doorward(
+            "check",
+            "facebook",
+            "--offline",
+            config=config,
+            environ={**SECRETS, "FB": "another-0123456789abcdef0123456"},
+        )
+    (wrong,) = found(fb)
+    assert "Facebook cannot be used. It does not know us by this client secret." in wrong
+    assert (done.returncode, fb.returncode) == (1, 1)
+
+
+def test_an_address_that_is_not_registered_is_found(config: Path) -> None:
+    with checked(config, redirects=(f"{PUBLIC}/callback/idp/",), app={"redirect_uris": [f"{PUBLIC}/elsewhere"]}):
+        for name in ("idp", "facebook"):
+            done = doorward("check", name, "--offline", config=config)
+            assert any(line.startswith("Its page for signing in answers 4") for line in found(done)), done.stdout
+
+
+def test_an_issuer_that_differs_is_shown_beside_ours(config: Path) -> None:
+    with checked(config) as (_, idp):
+        text = (config / "providers.toml").read_text()
+        (config / "providers.toml").write_text(text.replace(f'issuer = "{idp}"', f'issuer = "{idp}/"'))
+        done = doorward("check", "idp", "--offline", config=config)
+    (wrong,) = found(done)
+    assert f"It says '{idp}', issuer is '{idp}/'." in wrong
+
+
+def test_what_is_not_given_or_not_signed_so_is_said(config: Path) -> None:
+    with checked(config):
+        text = (config / "providers.toml").read_text()
+        asked = 'scopes = ["profile", "email", "phone"]\nalgorithms = ["ES384"]\nfields = ["name", "picture"]'
+        (config / "providers.toml").write_text(text.replace('fields = ["name", "email"]', asked))
+        done = doorward("check", "idp", "--offline", config=config)
+    assert found(done) == [
+        "It signs with RS256, and algorithms allows ES384.",
+        f"It knows the address that people come back to. {' '.join(FAILURES['scope'])} (authorization invalid_scope)",
+    ]
+    assert "It does not list phone among its scopes" in done.stdout
+    assert "It does not list picture among its claims" in done.stdout
+
+
+def test_a_provider_that_is_away_names_the_guard_that_stopped_it(config: Path) -> None:
+    (config / "providers.toml").write_text(
+        '[idp]\nkind = "openid_connect"\nissuer = "https://127.0.0.1:9"\nclient_id = "a"\nclient_secret = { env = "IDP" }\nstate = "off"\n'
+    )
+    done = doorward("check", "idp", "--offline", config=config)
+    assert done.returncode == 1
+    assert "an address of a kind that is never called" in found(done)[0]
+    assert 'It is off. Write state = "test" to try it' in done.stdout
+
+
+def test_facebooks_own_settings_are_read(config: Path) -> None:
+    hook = f"{PUBLIC}/hooks/facebook/deauthorize"
+    good = {"deauthorize_url": hook, "privacy_url": f"{PUBLIC}/privacy", "domains": ["club.example"], "name": "Club"}
+    with checked(config, app=good):
+        done = doorward("check", "facebook", "--offline", config=config)
+    assert (done.returncode, found(done)) == (0, []), done.stdout
+    assert "The app is called 'Club' there" in done.stdout
+    assert "not among the app domains" not in done.stdout
+    told = "Facebook cannot tell us that somebody removes the app:"
+    with checked(config, app={"deauthorize_url": "https://old.example/x"}):
+        done = doorward("check", "facebook", "--offline", config=config)
+    assert found(done) == [
+        f"{told} there stands https://old.example/x. Enter {hook} as deauthorize callback URL.",
+        f"The app has no privacy policy URL, without which it cannot go live. Enter {PUBLIC}/privacy.",
+    ]
+    assert "login.club.example is not among the app domains (none)." in done.stdout
+
+
+def test_the_running_server_is_asked_for_the_addresses_that_are_called(config: Path) -> None:
+    with issuer("") as port, checked(config):
+        own = (config / "doorward.toml").read_text().replace(PUBLIC, f"http://127.0.0.1:{port}")
+        (config / "doorward.toml").write_text(own.replace("[broker]", '[broker]\nmode = "development"'))
+        done = doorward("check", "facebook", config=config)
+    assert f"http://127.0.0.1:{port}/callback/facebook is there." in done.stdout
+    assert any("/hooks/facebook/deletion answers 501" in line for line in found(done)), done.stdout
+    with checked(config):
+        away = doorward("check", "idp", config=config)
+    assert "Does the server run" in found(away)[0]
+
+
+def test_where_people_type_an_address_there_is_nobody_to_ask(config: Path) -> None:
+    (config / "providers.toml").write_text('[people]\nkind = "openid2"\ndiscovery = "any"\nfields = ["name"]\n')
+    done = doorward("check", "people", "--offline", config=config)
+    assert done.returncode == 0
+    assert f"Nothing is registered there. People come back to {PUBLIC}/callback/people." in done.stdout
+    assert "There is no one provider to ask" in done.stdout
+
+
+# --- trying ---------------------------------------------------------------------------------------------
+
+
+def test_a_link_is_printed_that_the_server_takes(config: Path) -> None:
+    """Made by one process and read by another, as both have the key ring; nothing else stands on standard output."""
+    done = doorward("try", "idp", config=config)
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    assert line.startswith(f"{PUBLIC}/trial?link=idp.")
+    assert "good once" in done.stderr
+    settings = load_settings(config, ENVIRON)
+
+    async def read() -> Ticket:
+        stores = await open_durable(settings)
+        try:
+            links = TrialLinks(key=stores.derive("trials"), clock=SystemClock(), entropy=SystemEntropy())
+            return links.read(line.partition("=")[2])
+        finally:
+            await stores.close()
+
+    assert asyncio.run(read()).provider == "idp"
+
+
+def test_a_provider_that_is_off_cannot_be_tried(config: Path) -> None:
+    (config / "providers.toml").write_text(PROVIDERS + 'state = "off"\n')
+    done = doorward("try", "idp", config=config)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert 'Write state = "test", and reload the server' in done.stderr
+
+
+def answered(seconds: float, **headers: str) -> Exchange:
+    at = SystemClock().now().replace(microsecond=0)
+    date = format_datetime(at - timedelta(seconds=seconds), usegmt=True)
+    return Exchange(
+        method="GET", host="idp", path="/", is_tls=True, at=at, milliseconds=1, status=200, headers={"date": date, **headers}
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("seen", "is_fine", "words"),
+    [
+        ([answered(0)], True, "This machine's clock is right."),
+        ([answered(30)], True, "This machine's clock is 30 s ahead of theirs."),
+        ([answered(-90)], False, "This machine's clock is 90 s behind theirs. Answers are refused"),
+        ([answered(600), answered(1)], True, "This machine's clock is right."),
+        ([answered(600, age="600")], True, "This machine's clock is right."),
+    ],
+)
+def test_a_clock_that_is_wrong_is_told(seen: list[Exchange], is_fine: bool, words: str) -> None:
+    (finding,) = clock_of(seen)
+    assert finding.is_fine is is_fine
+    assert finding.words.startswith(words)
+
+
+def test_without_a_date_nothing_is_said_of_clocks() -> None:
+    assert not list(clock_of([answered(0, date="yesterday"), answered(0, age="old")]))
