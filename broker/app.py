@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
@@ -46,6 +46,7 @@ from broker.flows.sign_in import SignInFlow
 from broker.flows.sign_up import SignUpFlow
 from broker.flows.status import StatusLists
 from broker.flows.transactions import TransactionBox
+from broker.flows.trial import TrialFlow, TrialLinks
 from broker.handles import KeyedHandles
 from broker.mail import Mailer, MailServer
 from broker.outbox import Deliverer
@@ -55,6 +56,7 @@ from broker.settings import Settings
 from broker.signing import KeyBox
 from broker.stores import Stores, open_stores
 from broker.telemetry import Telemetry
+from broker.watching import Watched, watching
 from broker.web.cookies import Cookies
 from broker.web.edge import Edge
 from broker.web.endpoint import endpoint, unmatched
@@ -152,7 +154,7 @@ def _compose(
     durable, memory, issuer = stores.durable, stores.memory, settings.broker.public_url
     subject_key, sid_key = stores.derive("subjects"), stores.derive("sids")
     tables = {table.id: table.where for table in settings.providers}
-    loaded = providers.load(load_presets(settings), egress, clock, locate=lambda id_, key: tables[id_](key))
+    loaded = providers.load(load_presets(settings), Watched(egress), clock, locate=lambda id_, key: tables[id_](key))
     publishers = load_publishers(loaded.presets.values(), egress, clock) if settings.broker.posting_enabled else {}
     key_box, handles = KeyBox(), KeyedHandles(stores.derive("handles"))
     access = AccessTokens(handles=handles, signer=key_box, clock=clock, entropy=entropy, issuer=issuer)
@@ -215,6 +217,15 @@ def _compose(
         callback_base=f"{issuer}/callback/",
         age=settings.age,
         letters=letters,
+    )
+    trials = TrialFlow(
+        durable=durable,
+        replay=memory.replay,
+        links=TrialLinks(key=stores.derive("trials"), clock=clock, entropy=entropy),
+        sign_in=replace(sign_in, providers={**loaded.providers, **loaded.trials}),
+        fields=settings.fields,
+        watch=watching,
+        clock=clock,
     )
     posting = PostingGate(
         durable=durable,
@@ -337,6 +348,7 @@ def _compose(
         box=box,
         sessions=sessions,
         sign_in=sign_in,
+        trials=trials,
         sign_up=SignUpFlow(
             durable=durable,
             box=box,

@@ -332,6 +332,12 @@ class LetterOver(InteractionError):
     public = "This link does not work any more. Nothing was changed."
 
 
+class TrialOver(InteractionError):
+    code = "trial_over"
+    status = 410
+    public = "This link to try a provider does not work any more. Nothing was changed."
+
+
 class Forbidden(InteractionError):
     code = "forbidden"
     status = 403

@@ -349,7 +349,7 @@ PROVIDER: Final = (
     _address("privacy_policy_url", "Its privacy policy, linked beside the button."),
     _text("host", "The host shown beside the button. Nothing: taken from the addresses."),
     _text("brand", "Which mark the button wears. Nothing: none."),
-    _choice("state", "Whether people can use it.", ("on", "off"), "on"),
+    _choice("state", "Whether people can use it. test: only whoever tries it with doorward provider try.", ("on", "test", "off"), "on"),
     _flag("sandbox", "A provider of the demo; refused in production.", default=False),
     _number("order", "Where it stands among the buttons; small numbers first.", 100, -10_000, 10_000),
     Option(

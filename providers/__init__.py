@@ -44,6 +44,8 @@ class LoadedProviders:
     """Every provider that is switched on, in the order to show, with its preset; and what the operator should know."""
 
     providers: Mapping[ProviderId, Provider]
+    trials: Mapping[ProviderId, Provider]
+    """Those in state `test`: nobody is sent there but who tries them."""
     presets: Mapping[ProviderId, Preset]
     """All presets, also of providers that are off."""
     warnings: tuple[Problem, ...] = ()
@@ -70,20 +72,22 @@ def load(
     kinds = known_kinds()
     problems: list[Problem] = []
     providers: dict[ProviderId, Provider] = {}
+    trials: dict[ProviderId, Provider] = {}
     for preset in ordered:
         found = list(_problems(preset, kinds, today))
-        if preset.id in providers:
+        if preset.id in providers or preset.id in trials:
             found.append(Problem(file="", line=0, key="", what="occurs twice.", fix="Give every provider its own id."))
         problems += [_placed(preset, problem, locate) for problem in found]
-        if preset.state == "on" and not any(problem.severity == "error" for problem in found):
+        if preset.state != "off" and not any(problem.severity == "error" for problem in found):
             provider = _kind(preset.kind)(preset, http, clock)
             problems += [_placed(preset, problem, locate) for problem in _posting_scopes(provider)]
-            providers[preset.id] = provider
+            (providers if preset.state == "on" else trials)[preset.id] = provider
     errors = tuple(problem for problem in problems if problem.severity == "error")
     if errors:
         raise ConfigurationError(errors)
     return LoadedProviders(
         providers=MappingProxyType(providers),
+        trials=MappingProxyType(trials),
         presets=MappingProxyType({preset.id: preset for preset in ordered}),
         warnings=tuple(problems),
     )

@@ -24,6 +24,8 @@ class TransactionPurpose(StrEnum):
     LINK = "link"
     FRESHEN = "freshen"
     POSTING = "posting"
+    TRIAL = "trial"
+    """Whoever runs the server tries a provider: nobody is signed in by it, and nothing of it is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -202,7 +202,33 @@ class SignInFlow:
         user_agent: str,
         scopes: tuple[str, ...] | None = None,
     ) -> Outcome:
-        """Take the callback. Raises `WrongBrowser`, `SignInFinished`, `SignInCancelled`, `IdentityTaken`, an `UpstreamError`."""
+        """Take the callback. Raises what `identified` does, and `IdentityTaken`."""
+        transaction = carried.transaction
+        if transaction.purpose is TransactionPurpose.TRIAL:
+            raise WrongBrowser(detail="a trial signs nobody in")
+        identified = await self.identified(carried, provider_id, params, scopes=scopes)
+        match transaction.purpose:
+            case TransactionPurpose.SIGN_IN:
+                return await self._sign_in(carried, identified, session, user_agent)
+            case TransactionPurpose.FRESHEN:
+                return await self._freshen(transaction, identified, session, user_agent)
+            case TransactionPurpose.LINK:
+                return await self._link(transaction, identified, session)
+            case _:  # POSTING
+                return await self._posting(transaction, identified, session)
+
+    async def identified(
+        self,
+        carried: Carried,
+        provider_id: ProviderId,
+        params: Mapping[str, str],
+        *,
+        scopes: tuple[str, ...] | None = None,
+    ) -> Identified:
+        """Who the provider says came back to this browser, once.
+
+        Raises `ProviderOff`, `WrongBrowser`, `SignInFinished`, `SignInCancelled`, an `UpstreamError`.
+        """
         transaction = carried.transaction
         provider = self.provider(provider_id)
         state = params.get("state", "")
@@ -216,15 +242,7 @@ class SignInFlow:
         once = identified.once
         if once is not None and not await self.replay.first_time(once.key, once.until):
             raise UpstreamInvalid("replayed")
-        match transaction.purpose:
-            case TransactionPurpose.SIGN_IN:
-                return await self._sign_in(carried, identified, session, user_agent)
-            case TransactionPurpose.FRESHEN:
-                return await self._freshen(transaction, identified, session, user_agent)
-            case TransactionPurpose.LINK:
-                return await self._link(transaction, identified, session)
-            case _:  # POSTING
-                return await self._posting(transaction, identified, session)
+        return identified
 
     def _attempt(
         self,

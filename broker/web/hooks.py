@@ -64,7 +64,7 @@ async def removal(call: Call) -> Response:
 
 async def _take(call: Call, kind: RemovalKind) -> str:
     id_ = ProviderId(str(call.request.path_params["provider"]))
-    provider: object = call.world.providers.get(id_)
+    provider: object = call.world.trials.providers.get(id_)
     if not isinstance(provider, TellsOfRemoval):
         raise NotFound(detail="no provider that tells of removals")
     form = await read_protocol_form(call)

@@ -25,6 +25,7 @@ from broker.web import (
     sign_out,
     sign_up,
     signed_out,
+    trial,
 )
 from broker.web.account import address, close, devices, profile, sites, ways
 from broker.web.call import Call
@@ -145,6 +146,9 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", "/posting/{id}", posting.decide, Guard.SIGNED_IN),
     Route("GET", "/posting/{id}/returned", posting.returned, Guard.BROWSER),
     Route("POST", "/posting/{id}/undo", posting.undo, Guard.SIGNED_IN),
+    # for whoever runs it, by a link of the command line
+    Route("GET", "/trial", trial.trial, Guard.BROWSER),
+    Route("POST", "/trial", trial.begin_trial, Guard.BROWSER),
     # words
     Route("GET", "/", documents.home, Guard.BROWSER),
     Route("GET", "/privacy", documents.privacy, Guard.BROWSER),

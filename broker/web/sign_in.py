@@ -16,7 +16,6 @@ from broker.errors import (
     FormInvalid,
     SignInCancelled,
     SignInFinished,
-    TooManyAttempts,
     WrongBrowser,
 )
 from broker.flows.sign_in import AgeUnknown, Linked, NewPerson, PostingAllowed, SignedIn
@@ -31,6 +30,7 @@ from broker.web.steps import (
     go_on,
     hold,
     leave,
+    limit_starts,
     new_transaction,
     opened,
     send,
@@ -39,9 +39,10 @@ from broker.web.steps import (
     with_transaction,
     without_transaction,
 )
+from broker.web.trial import came_back
 
 MAX_TYPED: Final = 300
-_STARTED_ELSEWHERE: Final = frozenset({TransactionPurpose.LINK, TransactionPurpose.POSTING})
+_STARTED_ELSEWHERE: Final = frozenset({TransactionPurpose.LINK, TransactionPurpose.POSTING, TransactionPurpose.TRIAL})
 """Their provider was chosen on a page of their own: there is no other to choose here."""
 
 
@@ -123,19 +124,6 @@ def note_failure(call: Call, provider: ProviderId, error: BrokerError) -> None:
     call.world.log.event("sign_in_failed", provider=provider, reason=error.code, check=error.detail)
 
 
-async def limit_starts(call: Call) -> None:
-    """As often as one address may begin. Raises `TooManyAttempts`."""
-    world = call.world
-    wait = await world.limits.hit(
-        f"start:{call.address}",
-        limit=world.settings.broker.limits.sign_ins_per_minute,
-        window=60,
-        now=world.clock.now(),
-    )
-    if wait:
-        raise TooManyAttempts(wait, detail="sign-in starts")
-
-
 async def depart(call: Call, carried: Carried, provider: ProviderId, *, ask_again: bool) -> Response:
     """To the provider, with the transaction in the browser's hands."""
     world = call.world
@@ -162,10 +150,12 @@ async def callback(call: Call) -> Response:
     params = dict(pairs)
     if len(params) != len(pairs):
         raise BadRequest(detail="parameter repeated in callback")
-    world.sign_in.provider(provider)
+    world.trials.provider(provider)
     carried = await _carried_back(call, params.get("state", ""))
     call.carried = carried
     transaction = carried.transaction
+    if transaction.purpose is TransactionPurpose.TRIAL:
+        return await came_back(call, carried, provider, params)
     scopes = posting_scopes(call, provider) if transaction.purpose is TransactionPurpose.POSTING else None
     try:
         outcome = await world.sign_in.complete(
@@ -201,7 +191,7 @@ async def callback_post(call: Call) -> Response:
     OpenID 2.0 does so with long answers, to an address that has our state in its query (OpenID 2.0 §5.2.2).
     """
     provider = ProviderId(call.request.path_params["provider"])
-    call.world.sign_in.provider(provider)
+    call.world.trials.provider(provider)
     return await as_get(call, _answer_of(provider), query=call.request.url.query)
 
 

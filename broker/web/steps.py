@@ -57,6 +57,19 @@ async def hold(call: Call, transaction: SignInTransaction) -> Carried:
     return carried
 
 
+async def limit_starts(call: Call) -> None:
+    """As often as one address may begin. Raises `TooManyAttempts`."""
+    world = call.world
+    wait = await world.limits.hit(
+        f"start:{call.address}",
+        limit=world.settings.broker.limits.sign_ins_per_minute,
+        window=60,
+        now=world.clock.now(),
+    )
+    if wait:
+        raise TooManyAttempts(wait, detail="sign-in starts")
+
+
 def with_transaction(call: Call, response: Response, carried: Carried) -> Response:
     """Let the browser carry it."""
     call.world.cookies.set_transaction(call.request, response, carried.transaction.id, carried.cookie)

@@ -28,6 +28,7 @@ from broker.flows.sign_in import SignInFlow
 from broker.flows.sign_up import SignUpFlow
 from broker.flows.status import StatusLists
 from broker.flows.transactions import TransactionBox
+from broker.flows.trial import TrialFlow
 from broker.web.cookies import Cookies
 from broker.web.headers import SecurityHeaders
 
@@ -98,6 +99,7 @@ class World:
     box: TransactionBox
     sessions: SessionFlow
     sign_in: SignInFlow
+    trials: TrialFlow
     sign_up: SignUpFlow
     authorize: AuthorizeFlow
     pushed: PushedRequests

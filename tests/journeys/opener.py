@@ -33,6 +33,7 @@ PURPOSES = (
     "browser states",
     "removals",
     "user codes",
+    "trials",
 )
 """What the program derives keys for; a test of its own keeps this list whole."""
 NONCES = (0, 9)

@@ -120,6 +120,11 @@ async def letter_over(house: House) -> Shown:
     return await house.browser().open("/mail/check?token=none")
 
 
+async def trial_over(house: House) -> Shown:
+    """The link that lets somebody try a provider, used or made up."""
+    return await house.browser().open("/trial?link=none")
+
+
 async def not_let_in(house: House) -> Shown:
     return await house.browser().open("/entry?site=forum&why=refused")
 
@@ -220,6 +225,7 @@ STATES: list[State] = [
     (held, 403, "This account is on hold", "Write to us and give the reference below.", "Write to us"),
     (not_let_in, 403, "Forum did not let you in", "Nothing was shared.", "Back to Forum"),
     (letter_over, 410, "This link does not work any more", "Nothing was changed.", "My account"),
+    (trial_over, 410, "This link to try a provider does not work any more", "Nothing was changed.", "Home page"),
     (identity_taken, 409, "This way to sign in cannot be added", "Nothing was changed.", "Ways to sign in"),
     (fresh_needed, 403, "Please sign in again first", "Nothing was changed.", "Sign in again"),
     (signed_out, 401, "Please sign in to see this page", "You are not signed in", "Sign in"),
@@ -306,7 +312,7 @@ def test_no_state_is_reached_by_nobody() -> None:
         "upstream_invalid", "sign_in_cancelled", "wrong_browser", "site_misconfigured", "unknown_client", "account_held",
         "identity_taken", "letter_over", "fresh_sign_in_required", "sign_in_required", "forbidden", "not_found", "method_not_allowed",
         "bad_request", "too_large", "provider_off", "unavailable", "server_fault",
-        "upstream_needs_visit", "not_let_in",
+        "upstream_needs_visit", "not_let_in", "trial_over",
     }  # fmt: skip
     others = {
         "way_missing",

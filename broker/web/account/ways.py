@@ -9,8 +9,8 @@ from broker.domain.values import ProviderId
 from broker.errors import BadRequest, FormInvalid
 from broker.web import views
 from broker.web.call import Call, see_other
-from broker.web.sign_in import depart, limit_starts, note_failure, typed_address
-from broker.web.steps import hold, new_transaction
+from broker.web.sign_in import depart, note_failure, typed_address
+from broker.web.steps import hold, limit_starts, new_transaction
 
 
 async def ways(call: Call) -> Response:

@@ -63,6 +63,7 @@ from broker.web.pages.sign_in import (
     ShareRow,
     TooYoung,
 )
+from broker.web.pages.trial import TrialAnswer, TrialField, TrialResult, TrialStart, TrialStep
 
 __all__ = [
     "Accessibility",
@@ -129,6 +130,11 @@ __all__ = [
     "Terms",
     "ToldSite",
     "TooYoung",
+    "TrialAnswer",
+    "TrialField",
+    "TrialResult",
+    "TrialStart",
+    "TrialStep",
     "TypedWay",
     "Way",
     "Ways",

@@ -173,6 +173,14 @@ WORDS: Final[Mapping[str, _Words]] = {
         ),
         ways=("my_account", "home"),
     ),
+    "trial_over": _Words(
+        title=N_("This link to try a provider does not work any more"),
+        paragraphs=(
+            N_("It was used already, or 15 minutes went by. Nothing was changed."),
+            N_("Make another one with the same command."),
+        ),
+        ways=("home",),
+    ),
     "identity_taken": _Words(
         title=N_("This way to sign in cannot be added"),
         paragraphs=(N_("It is already in use. Nothing was changed."),),

@@ -30,6 +30,7 @@ from broker.web.views.steps import (
     too_young,
 )
 from broker.web.views.texts import accessibility, cookies, help_page, home, privacy, removal, terms
+from broker.web.views.trial import trial_result, trial_start
 
 __all__ = [
     "TypedBox",
@@ -72,6 +73,8 @@ __all__ = [
     "sites",
     "terms",
     "too_young",
+    "trial_result",
+    "trial_start",
     "undo_link",
     "undo_link_done",
     "ways",

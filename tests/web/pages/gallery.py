@@ -12,7 +12,7 @@ from broker import paths
 from broker.web import pages
 from broker.web.pages import Page
 from broker.web.pages.problems import ALIASES, WORDS
-from broker.web.pages.words import DONE, POST_STATES, PROBLEMS
+from broker.web.pages.words import DONE, FAILURES, LEFT_OUT, POST_STATES, PROBLEMS
 from broker.web.render import Renderer
 
 LOCALES: Final = ("en", "fr", "qps", "qps-rtl")
@@ -400,13 +400,81 @@ def _nasty() -> dict[str, Page]:
         ),
         "nasty-error": pages.error_page("invalid_redirect_uri", reference="K7Q2-91", at=NOW, site=site, provider=NASTY),
         "nasty-post": pages.PostPreview(action="/posting/p1", provider="Mastodon", site=site, text=NASTY, who=NASTY),
+        "nasty-trial": pages.TrialStart(
+            provider=replace(OPENID, label=NASTY, host=NASTY), link=NASTY, scopes=(NASTY,), redirect=NASTY
+        ),
+        "nasty-trial-result": pages.TrialResult(
+            provider=NASTY,
+            verdict="new",
+            redirect=NASTY,
+            came_back=(NASTY,),
+            steps=(pages.TrialStep(method="GET", place=NASTY, milliseconds=1, failure=NASTY),),
+            answers=(pages.TrialAnswer(place=NASTY, names=(NASTY,), text=NASTY),),
+            fields=(
+                pages.TrialField(claim="name", value=NASTY, is_checked=True, is_needed=False, audience="everyone"),
+            ),
+        ),
         "nasty-me": pages.Overview(name=NASTY, user_name=NASTY),
+    }
+
+
+def _trials() -> dict[str, Page]:
+    start = pages.TrialStart(
+        provider=FACEBOOK,
+        link="token",
+        scopes=("public_profile", "email"),
+        redirect="https://login.sailing.example/callback/facebook",
+    )
+    field = pages.TrialField(claim="name", value="Ana Marković", is_checked=False, is_needed=True, audience="everyone")
+    good = pages.TrialResult(
+        provider="Facebook",
+        verdict="new",
+        redirect=start.redirect,
+        away=14,
+        came_back=("code", "state"),
+        steps=(
+            pages.TrialStep(
+                method="POST", place="graph.facebook.com/v26.0/oauth/access_token", milliseconds=212, status=200
+            ),
+            pages.TrialStep(method="GET", place="graph.facebook.com/v26.0/me", milliseconds=87, status=200),
+        ),
+        answers=(
+            pages.TrialAnswer(
+                place="graph.facebook.com/v26.0/me",
+                names=("id", "name", "email"),
+                text='{\n  "id": "10150000000000001",\n  "name": "Ana Marković",\n  "email": "ana@example.com"\n}',
+            ),
+            pages.TrialAnswer(place="idp.example/openid", names=(), text="is_valid:true"),
+        ),
+        fields=(
+            field,
+            replace(field, claim="email", value="ana@example.com", is_checked=True, is_needed=False, audience="admins"),
+        ),
+        left_out=tuple(zip(("given_name", "family_name", "picture", "birthdate"), LEFT_OUT, strict=True)),
+        is_disbelieved=True,
+        is_revoked=True,
+    )
+    failed = replace(
+        good, verdict="failed", fields=(), left_out=(), is_disbelieved=False, is_revoked=False, failure="secret",
+        detail="graph 1/0 token", answers=(),
+        steps=(pages.TrialStep(method="POST", place="graph.facebook.com/oauth/access_token", milliseconds=5000, failure="timeout"),),
+    )  # fmt: skip
+    return {
+        "trial": start,
+        "trial-on": replace(start, is_on=True, scopes=()),
+        "trial-typed": replace(start, way=TYPED),
+        "trial-typed-error": replace(start, way=replace(TYPED, typed="=ana", problem="identifier_xri")),
+        "trial-good": good,
+        "trial-known": replace(good, verdict="known", is_on=True, left_out=(), is_disbelieved=False, answers=()),
+        "trial-held": replace(good, verdict="held", fields=()),
+        **{f"trial-failed-{name}": replace(failed, failure=name) for name in FAILURES},
+        "trial-not-begun": replace(failed, failure="issuer", detail="discovery_issuer", came_back=()),
     }
 
 
 def gallery() -> dict[str, Page]:
     """Every page in every state, by a name for people."""
-    return _sign_in() | _account() | _posting_and_out() | _documents() | _problems() | _nasty()
+    return _trials() | _sign_in() | _account() | _posting_and_out() | _documents() | _problems() | _nasty()
 
 
 def renderer() -> Renderer:
