@@ -32,6 +32,7 @@ from broker.flows.address import AddressFlow
 from broker.flows.authorize import AuthorizeFlow
 from broker.flows.client_auth import ClientAuth
 from broker.flows.device import DeviceRequests
+from broker.flows.events import EventPolls, EventSigner, EventWriter
 from broker.flows.exchange import ExchangeFlow
 from broker.flows.gate import GateFlow
 from broker.flows.keys import KeyFlow
@@ -173,7 +174,9 @@ def _compose(
         entropy=entropy,
         lifetime=settings.broker.session_lifetime,
         idle_lifetime=settings.broker.session_idle,
+        events=EventWriter(durable=durable, clients=settings.clients, clock=clock, entropy=entropy),
     )
+    event_signer = EventSigner(signer=key_box, clock=clock, issuer=issuer, subject_key=subject_key, sid_key=sid_key)
     pushed = PushedRequests(
         store=memory.transactions,
         seal=box.seal,
@@ -377,6 +380,7 @@ def _compose(
         ),
         pushed=pushed,
         devices=devices,
+        polls=EventPolls(durable=durable, signer=event_signer),
         statuses=statuses,
         states=states,
         exchange=exchange,
@@ -406,6 +410,7 @@ def _compose(
         issuer=issuer,
         subject_key=subject_key,
         sid_key=sid_key,
+        events=event_signer,
         letters=_mailer(settings, world, loaded.presets),
         count=telemetry.metrics.logout_token,
     )
@@ -428,6 +433,10 @@ class _Forms:
             body=urlencode(form).encode(),
         )
         return answer.status
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        """The same for any body."""
+        return (await self.egress.request("POST", url, headers=headers, body=body)).status
 
 
 def _mailer(settings: Settings, world: World, presets: Mapping[ProviderId, Preset]) -> Mailer:

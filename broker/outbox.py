@@ -10,11 +10,13 @@ from typing import Final, Protocol
 
 from broker.domain import tokens
 from broker.domain.client import Client
+from broker.domain.events import EVENT_TOKEN_TYPE, SECURITY_EVENT
 from broker.domain.letters import LETTER
 from broker.domain.ports import Clock, Delivery, Durable, Entropy, Signer
 from broker.domain.session import sid_for
 from broker.domain.values import AccountId, ClientId, Sid
 from broker.errors import BrokerError, StoreUnavailable
+from broker.flows.events import EventSigner
 from broker.mail import NotSent
 
 RETRIES: Final = tuple(
@@ -27,10 +29,14 @@ IDLE: Final = 1.0
 
 
 class Post(Protocol):
-    """One bounded POST of a form; see `broker.egress`."""
+    """One bounded POST; see `broker.egress`."""
 
     async def post_form(self, url: str, form: Mapping[str, str]) -> int:
         """The status. Raises an `UpstreamError` if nobody answered or the address is refused."""
+        ...
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        """The same for any body."""
         ...
 
 
@@ -52,7 +58,7 @@ def _count_nothing(_site: str, _outcome: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deliverer:
-    """Sends logout tokens (OpenID Connect Back-Channel Logout §2.5) and letters.
+    """Sends logout tokens (OpenID Connect Back-Channel Logout §2.5), security events and letters.
 
     Signs when it sends, so nothing waits stale.
     """
@@ -67,6 +73,7 @@ class Deliverer:
     issuer: str
     subject_key: bytes
     sid_key: bytes
+    events: EventSigner
     letters: Letters | None = None
     """`None`: nobody is written to."""
     count: Callable[[str, str], None] = _count_nothing
@@ -102,12 +109,41 @@ class Deliverer:
             await self._letter(delivery)
             return
         client = self.clients.get(delivery.client)
+        if delivery.kind == SECURITY_EVENT:
+            await self._event(delivery, client)
+            return
         if client is None or client.backchannel_logout_uri is None:
             await self.durable.outbox.give_up(delivery.id, "site is gone")
             return
         error = await self._send(delivery, client, client.backchannel_logout_uri)
         outcome = await self._note(delivery, "logout_token", "delivered", error, client=client.client_id)
         self.count(client.client_id, outcome)
+
+    async def _event(self, delivery: Delivery, client: Client | None) -> None:
+        """One security event, pushed (RFC 8935); one that was to be fetched is due only when its time is over."""
+        outbox = self.durable.outbox
+        if client is None or not client.security_events:
+            await outbox.give_up(delivery.id, "site is gone, or wants no events any more")
+        elif client.security_events_uri is None:
+            await outbox.give_up(delivery.id, "not fetched in time")
+        else:
+            error = await self._push(delivery, client, client.security_events_uri)
+            await self._note(delivery, "security_event", "delivered", error, client=client.client_id)
+
+    async def _push(self, delivery: Delivery, client: Client, address: str) -> str:
+        """What went wrong, in a word or two; nothing if the site has it: 202, and what some answer instead."""
+        proof = client.security_events_authorization
+        headers = {"Content-Type": f"application/{EVENT_TOKEN_TYPE}", "Accept": "application/json"}
+        if proof is not None:
+            headers["Authorization"] = proof.reveal()
+        try:
+            token = self.events.sign(delivery, client)
+            status = await self.http.post(address, token.encode(), headers)
+        except BrokerError as problem:
+            return problem.code
+        except Exception as error:  # a bug of ours, or of a library: this one waits, the others go out
+            return type(error).__name__
+        return "" if status in (200, 202, 204) else f"status {status}"
 
     async def _letter(self, delivery: Delivery) -> None:
         """One letter; one that is late is of no use any more."""

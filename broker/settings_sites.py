@@ -21,6 +21,7 @@ from broker.domain.client import (
     SubjectType,
     is_redirect_uri,
 )
+from broker.domain.events import CHOICES
 from broker.domain.gate import CALLBACK
 from broker.domain.policy import FieldPolicy, Use
 from broker.domain.values import ClaimName, ClientId, Scope, Secret
@@ -92,6 +93,7 @@ class _Sites:
         self._resources(key, table["resources"])
         self._service(key, table)
         self._gate(key, table)
+        self._events(key, table)
         self.clients[ClientId(name)] = Client(
             client_id=ClientId(name),
             auth_method=AuthMethod(table["auth_method"]),
@@ -107,6 +109,9 @@ class _Sites:
             signing_algorithm=SigningAlgorithm(table["signing_algorithm"]),
             backchannel_logout_uri=table["backchannel_logout_uri"] or None,
             frontchannel_logout_uri=table["frontchannel_logout_uri"] or None,
+            security_events=frozenset(table["security_events"]),
+            security_events_uri=table["security_events_uri"] or None,
+            security_events_authorization=table["security_events_authorization"] or None,
             **{option: table[option] for option in _AS_GIVEN},
         )
 
@@ -194,7 +199,7 @@ class _Sites:
         places = [((*key, "url"), table["url"]), ((*key, "backchannel_logout_uri"), table["backchannel_logout_uri"])]
         for name in ("redirect_uris", "post_logout_redirect_uris", "resources"):
             places += [((*key, name, str(number)), uri) for number, uri in enumerate(table[name])]
-        for name in ("frontchannel_logout_uri", "policy_uri", "tos_uri", "logo_uri", "jwks_uri"):
+        for name in ("frontchannel_logout_uri", "security_events_uri", "policy_uri", "tos_uri", "logo_uri", "jwks_uri"):
             places.append(((*key, name), table[name]))
         for place, uri in places:
             parts = urlsplit(uri)
@@ -203,7 +208,7 @@ class _Sites:
 
     def _calls(self, key: Key, table: dict[str, Any]) -> None:
         """What we call ourselves goes to public https addresses only, unless an exception names the very host and port."""
-        for name in ("backchannel_logout_uri", "jwks_uri"):
+        for name in ("backchannel_logout_uri", "security_events_uri", "jwks_uri"):
             parts = urlsplit(table[name] or "")
             port = parts.port or (80 if parts.scheme == "http" else 443)
             if parts.scheme == "http" and not self.development and not is_loopback(parts.hostname):
@@ -261,6 +266,29 @@ class _Sites:
         if table["par_required"]:
             self.draft.problem(
                 (*key, "par_required"), "A site behind a proxy pushes no requests.", "Remove the one or the other."
+            )
+
+    def _events(self, key: Key, table: dict[str, Any]) -> None:
+        """Pushed, or fetched by a site that proves itself in a header (RFC 8936 §3)."""
+        wanted, at = table["security_events"], (*key, "security_events")
+        self.reader.unknown(at, dict.fromkeys(wanted), CHOICES)
+        if table["security_events_uri"]:
+            if not wanted:
+                self.draft.problem(
+                    at, "is empty, so nothing is pushed.", f'Write security_events = ["{CHOICES[0]}", …].'
+                )
+            return
+        if table["security_events_authorization"]:
+            self.draft.problem(
+                (*key, "security_events_authorization"),
+                "is for pushes, and there is no address to push to.",
+                "Write security_events_uri, or remove it.",
+            )
+        if wanted and table["auth_method"] != AuthMethod.BASIC:
+            self.draft.problem(
+                at,
+                "A site that fetches its events proves itself with client_secret_basic.",
+                'Write auth_method = "client_secret_basic", or security_events_uri to have them pushed.',
             )
 
     def _scopes(self, key: Key, scopes: tuple[str, ...]) -> None:

@@ -66,15 +66,15 @@ def list_sites(config: Path, *, as_json: bool) -> None:
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def list_untold(config: Path, *, as_json: bool) -> None:
-    """List what sites were to be told, that a session is over, and did not confirm.
+    """List what sites were to be told, and did not confirm: that a session is over, and security events.
 
-    Each line is one session at one site, without who it was: since when, how often it was tried, what went wrong, and
+    Each line is one thing at one site, without who it was about: since when, how often it was tried, what went wrong, and
     when it is tried again. What was given up stays listed for a month. Exit code 1 if there is anything.
     """
     rows = [_untold_row(*one) for one in run(_untold(ready(config)))]
     _show(
         rows,
-        ("site", "since", "tries", "went wrong", "next try"),
+        ("site", "what", "since", "tries", "went wrong", "next try"),
         "Every site that was to be told has confirmed.",
         as_json=as_json,
     )
@@ -82,11 +82,13 @@ def list_untold(config: Path, *, as_json: bool) -> None:
 
 
 async def _untold(settings: Settings) -> list[tuple[Delivery, bool]]:
+    from broker.domain.events import SECURITY_EVENT
     from broker.flows.session import LOGOUT_TOKEN
 
+    kinds = {LOGOUT_TOKEN, SECURITY_EVENT}
     stores = await open_durable(settings)
     try:
-        return [one for one in await stores.durable.outbox.failing(MOST_UNTOLD) if one[0].kind == LOGOUT_TOKEN]
+        return [one for one in await stores.durable.outbox.failing(MOST_UNTOLD) if one[0].kind in kinds]
     finally:
         await stores.close()
 
@@ -94,6 +96,7 @@ async def _untold(settings: Settings) -> list[tuple[Delivery, bool]]:
 def _untold_row(delivery: Delivery, is_given_up: bool) -> dict[str, str]:
     return {
         "site": str(delivery.client),
+        "what": delivery.payload.get("event", "signed out"),
         "since": delivery.created_at.isoformat(timespec="seconds"),
         "tries": str(delivery.attempts),
         "went_wrong": delivery.last_error,

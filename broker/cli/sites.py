@@ -145,6 +145,13 @@ def show(name: str, software: str | None, config: Path, *, as_json: bool) -> Non
         click.echo(f"\n{values.filled(guides.read(software).text)}")
 
 
+def _events(client: Client) -> str:
+    if not client.security_events:
+        return "told of none"
+    way = f"pushed to {client.security_events_uri}" if client.security_events_uri else "fetched by the site"
+    return f"{', '.join(sorted(client.security_events))}; {way}"
+
+
 def _facts(client: Client, settings: Settings) -> dict[str, str | list[str]]:
     issuer = settings.broker.public_url
     asks = [f"{ask.claim} ({'needed' if ask.needed else 'optional'}): {ask.why['en']}" for ask in client.asks]
@@ -157,6 +164,7 @@ def _facts(client: Client, settings: Settings) -> dict[str, str | list[str]]:
         "redirect_addresses": list(client.redirect_uris),
         "after_signing_out": list(client.post_logout_redirect_uris) or "nothing registered",
         "back_channel": client.backchannel_logout_uri or "not told of sign-outs",
+        "security_events": _events(client),
         "proves_itself": f"{client.auth_method}" + (f", {number} secret{'s' if number > 1 else ''}" if number else ""),
         "PKCE": "required" if client.pkce_required else "not required: a downgrade",
         "behind_a_proxy": "yes" if client.forward_auth else "no",
@@ -387,3 +395,41 @@ def attempts(name: str, log: TextIO, last: int, config: Path, *, as_json: bool) 
         for row in rows:
             click.echo(f"{row['at']}  {row['reference'] or '-'}  {row['what']} {row['fix']}".rstrip())
     raise SystemExit(REFUSED if rows else DONE)
+
+
+@site.command("try-events")
+@click.argument("name")
+@config_option
+def try_events(name: str, config: Path) -> None:
+    """Send a site a security event about nobody, to see that it arrives (SSF 1.0 §8.1.4).
+
+    The running server pushes it within seconds, or the site fetches it; what failed is listed by `doorward site untold`.
+    """
+    from broker.chance import SystemClock, SystemEntropy
+    from broker.cli.common import open_durable, ready, run
+    from broker.flows.events import EventWriter
+
+    settings = ready(config)
+    client = _found(settings, name)
+    if not client.security_events:
+        fail(f"The site {name} wants no security events: write security_events for it.")
+
+    async def write() -> None:
+        stores = await open_durable(settings)
+        try:
+            writer = EventWriter(
+                durable=stores.durable, clients=settings.clients, clock=SystemClock(), entropy=SystemEntropy()
+            )
+            unit = stores.durable.unit()
+            writer.verify(unit, client)
+            await unit.commit()
+        finally:
+            await stores.close()
+
+    run(write())
+    if client.security_events_uri is not None:
+        click.echo(
+            f"An event is on its way to {client.security_events_uri}. `doorward site untold` lists it if it fails."
+        )
+    else:
+        click.echo(f"An event waits for {name} at {settings.broker.public_url}/events.")

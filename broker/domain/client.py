@@ -106,6 +106,12 @@ class Client:
     """Off is a downgrade: possible only for a confidential client, shown wherever the site is listed."""
     par_required: bool = False
     """Whether its requests must have been pushed by its server (RFC 9126 §6)."""
+    security_events: frozenset[str] = frozenset()
+    """Which of `domain.events` it wants to hear of."""
+    security_events_uri: str | None = None
+    """Where they are pushed; `None`: it fetches them."""
+    security_events_authorization: Secret | None = field(default=None, repr=False)
+    """The `Authorization` header that a push carries."""
     device_grant: bool = False
     """Whether people may sign in on devices of it that have no browser (RFC 8628)."""
     forward_auth: bool = False

@@ -17,6 +17,7 @@ from broker.domain.account import (
 from broker.domain.claims import EMAIL, PREFERRED_USERNAME, read_typed, words_of
 from broker.domain.client import Client
 from broker.domain.consent import ConsentReceipt, Purpose, Standing, standing
+from broker.domain.events import SecurityEvent
 from broker.domain.letters import Letter
 from broker.domain.policy import FieldPolicy, Policies, Use, needs_agreement, notice_version
 from broker.domain.ports import Clock, Durable, Limits, UnitOfWork
@@ -174,6 +175,7 @@ class AccountFlow:
         if self.address is not None:
             account = await self.load(session.account)
             self.address.letters.tell(unit, account, Letter.WAY_REMOVED, {"provider": link.provider})
+        await self.sessions.tell_of(unit, SecurityEvent.CREDENTIAL_CHANGE, session.account, change="revoke")
         try:
             await unit.commit()
         except Conflict as conflict:
@@ -283,6 +285,7 @@ class AccountFlow:
         ended = await self._end_posting(unit, account, sid)
         unit.revoke_grants(account, now)
         self.sessions.tell(unit, grants)
+        await self.sessions.tell_of(unit, SecurityEvent.ACCOUNT_PURGED, account)
         if beside is not None:
             beside(unit)
         unit.erase_account(account, now)

@@ -9,10 +9,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from broker.domain.client import Client
+from broker.domain.events import SecurityEvent
 from broker.domain.grant import Grant
 from broker.domain.ports import Clock, Delivery, Durable, Entropy, Sessions, UnitOfWork
 from broker.domain.session import IDLE_LIFETIME, LIFETIME, Session, device_in_words, is_live, needs_touch
 from broker.domain.values import AccountId, ClientId, IdentityKey, ProviderId, Sid
+from broker.flows.events import EventWriter
 
 LOGOUT_TOKEN = "logout_token"
 
@@ -73,6 +75,8 @@ class SessionFlow:
     entropy: Entropy
     lifetime: timedelta = LIFETIME
     idle_lifetime: timedelta = IDLE_LIFETIME
+    events: EventWriter | None = None
+    """Who writes security events; `None`: nobody."""
 
     async def load(self, secret: str) -> Session | None:
         """The live session of a cookie; writes "seen" at most every few minutes."""
@@ -181,11 +185,13 @@ class SessionFlow:
         await unit.commit()
 
     def tell(self, unit: UnitOfWork, grants: Iterable[Grant]) -> None:
-        """Queue one logout token per site and session, in the unit of work that ends them (never on the request path).
+        """Queue one logout token and one event per site and session, in the unit of work that ends them (never on the request path).
 
         The account rides along so that the subject can be computed when it is sent: signing later keeps `exp` honest.
         """
-        now = self.clock.now()
+        now, grants = self.clock.now(), tuple(grants)
+        if self.events is not None:
+            self.events.sessions_ended(unit, grants)
         for client_id, sid, account in sorted({(grant.client, grant.sid, grant.account) for grant in grants}):
             client = self.clients.get(client_id)
             if client is not None and client.backchannel_logout_uri is not None:
@@ -199,6 +205,11 @@ class SessionFlow:
                         due_at=now,
                     )
                 )
+
+    async def tell_of(self, unit: UnitOfWork, event: SecurityEvent, account: AccountId, **more: str) -> None:
+        """Queue an event about an account for every site that knows it; see `EventWriter.happened`."""
+        if self.events is not None:
+            self.events.happened(unit, event, account, await self.events.known_to(account), **more)
 
     def _told(self, grants: Iterable[Grant]) -> tuple[ToldSite, ...]:
         ids = sorted({grant.client for grant in grants})

@@ -18,6 +18,7 @@ from typing import Final
 from broker.domain.account import Account, AccountStatus, Link
 from broker.domain.age import AgeAnswer, AgeRule
 from broker.domain.consent import Purpose
+from broker.domain.events import SecurityEvent
 from broker.domain.letters import Letter
 from broker.domain.policy import Policies, notice_version
 from broker.domain.ports import Clock, Durable, Entropy, Replay
@@ -315,6 +316,7 @@ class SignInFlow:
         unit.rename_link(renamed, former)
         if self.letters is not None:
             self.letters.tell(unit, account, Letter.WAY_ADDED, {"provider": identity.provider})
+        await self.sessions.tell_of(unit, SecurityEvent.CREDENTIAL_CHANGE, account.id, change="update")
         with suppress(Conflict):  # done by another tab in this very moment, or taken away: either way, look again
             await unit.commit()
         return await self.durable.accounts.by_identity(identity.key)
@@ -459,6 +461,7 @@ class SignInFlow:
         unit.add_link(link)
         if account is not None and self.letters is not None:
             self.letters.tell(unit, account, Letter.WAY_ADDED, {"provider": identity.provider})
+        await self.sessions.tell_of(unit, SecurityEvent.CREDENTIAL_CHANGE, current.account, change="create")
         try:
             await unit.commit()
         except Conflict as conflict:

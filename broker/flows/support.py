@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from broker.domain.account import Account, AccountStatus, user_name_key
+from broker.domain.events import SecurityEvent
 from broker.domain.ports import Durable
 from broker.domain.values import AccountId
 from broker.errors import NotFound
@@ -49,5 +50,8 @@ class AccountSupport:
             return False
         unit = self.durable.unit()
         unit.save_account(replace(account, status=status))
+        is_held = status is AccountStatus.HELD
+        event = SecurityEvent.ACCOUNT_DISABLED if is_held else SecurityEvent.ACCOUNT_ENABLED
+        await self.sessions.tell_of(unit, event, account_id)
         await unit.commit()
         return True

@@ -31,7 +31,7 @@ from broker.web.account import address, close, devices, profile, sites, ways
 from broker.web.call import Call
 from broker.web.guards import Guard
 from broker.web.oidc import device as device_authorization
-from broker.web.oidc import metadata, pushed, status, tokens
+from broker.web.oidc import events, metadata, pushed, status, tokens
 
 Answers = Literal["page", "json"]
 
@@ -64,6 +64,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", "/userinfo", tokens.userinfo, Guard.BEARER, "json"),
     Route("POST", "/introspect", tokens.introspect, Guard.CLIENT, "json"),
     Route("GET", "/status/{list}", status.status_list, Guard.PUBLIC, "json"),
+    Route("GET", "/.well-known/ssf-configuration", events.about, Guard.PUBLIC, "json"),
+    Route("POST", "/events", events.poll, Guard.PROTOCOL, "json"),
     Route("POST", "/revoke", tokens.revoke, Guard.CLIENT, "json"),
     # for the proxies of sites
     Route("GET", "/forward-auth", gate.ask, Guard.PROXY, "json"),

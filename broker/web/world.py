@@ -17,6 +17,7 @@ from broker.flows.address import AddressFlow
 from broker.flows.authorize import AuthorizeFlow
 from broker.flows.client_auth import ClientAuth
 from broker.flows.device import DeviceRequests
+from broker.flows.events import EventPolls
 from broker.flows.exchange import ExchangeFlow
 from broker.flows.gate import GateFlow
 from broker.flows.posting import PostingGate
@@ -104,6 +105,7 @@ class World:
     authorize: AuthorizeFlow
     pushed: PushedRequests
     devices: DeviceRequests
+    polls: EventPolls
     exchange: ExchangeFlow
     gate: GateFlow
     statuses: StatusLists

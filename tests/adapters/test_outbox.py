@@ -34,6 +34,9 @@ class Post:
     answers: dict[str, int | Exception] = field(default_factory=dict)
     sent: list[tuple[str, dict[str, str]]] = field(default_factory=list)
 
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        raise NotImplementedError
+
     async def post_form(self, url: str, form: Mapping[str, str]) -> int:
         self.sent.append((url, dict(form)))
         answer = self.answers.get(url, 200)
@@ -78,6 +81,7 @@ class Town:
             issuer=ISSUER,
             subject_key=b"s" * 32,
             sid_key=b"i" * 32,
+            events=self.op.event_signer,
         )
 
     async def somebody(self) -> Session:

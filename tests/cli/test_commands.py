@@ -314,7 +314,9 @@ def test_sites_that_did_not_confirm_a_sign_out_are_listed_without_people(config:
             database_url=url, redis_url=None, master_key=base64.b64decode(KEY), clock=SystemClock()
         )
         whose = {"client": ClientId("forum"), "payload": {"account": "ana-0", "sid": "sid-0"}}
-        late, lost, fine = (delivery(kind="logout_token", attempts=0, **whose) for _ in range(3))
+        late, fine = (delivery(kind="logout_token", attempts=0, **whose) for _ in range(2))
+        about = {"event": "account-purged", "account": "ana-0", "session": "sid-0"}
+        lost = delivery(kind="security_event", attempts=0, client=ClientId("forum"), payload=about)
         unit = stores.durable.unit()
         for one in (late, lost, fine):
             unit.enqueue(one)
@@ -330,9 +332,9 @@ def test_sites_that_did_not_confirm_a_sign_out_are_listed_without_people(config:
     assert "ana-0" not in done.stdout
     assert "sid-0" not in done.stdout
     rows = json.loads(doorward("site", "untold", "--json", "-c", str(config)).stdout)
-    assert sorted((row["tries"], row["went_wrong"]) for row in rows) == [
-        ("1", "status 500"),
-        ("1", "upstream_unavailable"),
+    assert sorted((row["what"], row["tries"], row["went_wrong"]) for row in rows) == [
+        ("account-purged", "1", "upstream_unavailable"),
+        ("signed out", "1", "status 500"),
     ]
 
 

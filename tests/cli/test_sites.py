@@ -349,3 +349,24 @@ def test_what_the_words_are_for_is_what_the_program_says() -> None:
     assert not [
         check for check in WORDS if f'"{check}"' not in text and check != "refresh token reused: family revoked"
     ]
+
+
+# --- security events --------------------------------------------------------------------------------------
+
+
+def with_events(config: Path, *lines: str) -> None:
+    sites = config / "sites.toml"
+    sites.write_text(sites.read_text().replace("[forum]\n", "[forum]\n" + "".join(f"{line}\n" for line in lines), 1))
+
+
+def test_an_event_about_nobody_waits_for_the_site(config: Path) -> None:
+    refused = doorward("try-events", "forum", config=config)
+    assert refused.returncode == 1
+    assert "wants no security events" in refused.stderr
+    with_events(config, 'security_events = ["account-purged"]')
+    assert "account-purged; fetched by the site" in doorward("show", "forum", config=config).stdout
+    told = doorward("try-events", "forum", config=config)
+    assert told.returncode == 0, told.stderr
+    assert "waits for forum at https://login.club.example/events" in told.stdout
+    with_events(config, 'security_events_uri = "https://forum.example.org/events"')
+    assert "is on its way to https://forum.example.org/events" in doorward("try-events", "forum", config=config).stdout

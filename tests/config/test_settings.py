@@ -414,3 +414,43 @@ def test_two_sites_on_one_host_are_told_that_they_share_a_number(tmp_path: Path)
     for sector in ("wiki", "forum.example.org"):
         write(tmp_path, a=second.replace("client_secret", f'sector = "{sector}"\nclient_secret', 1))
         assert problems(tmp_path, environ) == ()
+
+
+ADDRESSES = 'redirect_uris = ["https://forum.example.org/callback"]'
+
+
+def test_only_a_site_of_devices_has_no_address_to_come_back_to(tmp_path: Path) -> None:
+    empty = SITES.replace(ADDRESSES, "redirect_uris = []")
+    assert only_problem(write(tmp_path, sites=empty)).key == "forum.redirect_uris"
+    load(write(tmp_path, sites=empty.replace("[forum]\n", "[forum]\ndevice_grant = true\n")))
+
+
+@pytest.mark.parametrize(
+    ("lines", "key"),
+    [
+        ('security_events = ["session-revoked", "acount-purged"]', "forum.security_events.acount-purged"),
+        ('security_events_uri = "https://forum.example.org/events"', "forum.security_events"),
+        ('security_events_authorization = { env = "IDP" }', "forum.security_events_authorization"),
+        ('security_events = ["account-purged"]\nauth_method = "client_secret_post"', "forum.security_events"),
+        (
+            'security_events = ["account-purged"]\nsecurity_events_uri = "http://forum.example.org/events"',
+            "forum.security_events_uri",
+        ),
+    ],
+)
+def test_security_events_that_could_not_arrive_are_said(tmp_path: Path, lines: str, key: str) -> None:
+    """Unknown ones, a push of nothing, a header without a push, a fetch that proves nothing, an open way."""
+    assert only_problem(write(tmp_path, sites=site_with(lines))).key == key
+
+
+def test_a_site_has_its_events_pushed_or_fetches_them(tmp_path: Path) -> None:
+    wanted = 'security_events = ["account-purged"]'
+    fetched = load(write(tmp_path, sites=site_with(wanted))).clients[ClientId("forum")]
+    assert fetched.security_events == {"account-purged"}
+    assert fetched.security_events_uri is None
+    push = f'{wanted}\nsecurity_events_uri = "https://forum.example.org/events"'
+    push += '\nsecurity_events_authorization = { env = "IDP" }\nauth_method = "client_secret_post"'
+    pushed = load(write(tmp_path, sites=site_with(push))).clients[ClientId("forum")]
+    assert pushed.security_events_uri == "https://forum.example.org/events"
+    assert pushed.security_events_authorization is not None
+    assert ENVIRON["IDP"] not in repr(pushed)

@@ -29,6 +29,7 @@ from broker.domain.values import AccountId, ClaimName, ClientId, IdentityKey, Pr
 from broker.errors import SignInCancelled, UpstreamUnavailable
 from broker.flows.account import AccountFlow
 from broker.flows.address import AddressFlow
+from broker.flows.events import EventWriter
 from broker.flows.ledger import LedgerWriter
 from broker.flows.letters import LetterWriter
 from broker.flows.posting import PostingGate
@@ -152,6 +153,7 @@ class Front:
             clients=self.clients,
             clock=self.clock,
             entropy=self.entropy,
+            events=EventWriter(durable=self.durable, clients=self.clients, clock=self.clock, entropy=self.entropy),
         )
         self.letters = LetterWriter(clock=self.clock, entropy=self.entropy, is_on=True)
         self.address = AddressFlow(

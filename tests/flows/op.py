@@ -33,6 +33,7 @@ from broker.flows.access import AccessTokens
 from broker.flows.answers import Answer
 from broker.flows.authorize import AuthorizeFlow, Situation
 from broker.flows.device import DeviceRequests
+from broker.flows.events import EventSigner
 from broker.flows.exchange import ExchangeFlow
 from broker.flows.keys import KeyFlow
 from broker.flows.ledger import LedgerWriter
@@ -171,6 +172,9 @@ class Op:
             entropy=self.entropy,
             issuer=ISSUER,
             devices=self.devices,
+        )
+        self.event_signer = EventSigner(
+            signer=self.box, clock=self.clock, issuer=ISSUER, subject_key=b"s" * 32, sid_key=b"i" * 32
         )
         self.keys = KeyFlow(keys=self.durable.keys, box=self.box, clock=self.clock, entropy=self.entropy)
 

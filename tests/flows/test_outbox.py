@@ -33,10 +33,15 @@ class Sites:
 
     answers: dict[str, list[Answer]] = field(default_factory=dict)
     got: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
+    pushed: list[tuple[str, str, Mapping[str, str]]] = field(default_factory=list)
     hold: asyncio.Event | None = None
     slow: str = ""
     at_once: int = 0
     most_at_once: int = 0
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        self.pushed.append((url, body.decode(), headers))
+        return await self.post_form(url, {})
 
     async def post_form(self, url: str, form: Mapping[str, str]) -> int:
         self.at_once += 1
@@ -96,6 +101,7 @@ class Office:
             issuer=ISSUER,
             subject_key=b"s" * 32,
             sid_key=b"i" * 32,
+            events=self.op.event_signer,
             count=lambda site, outcome: self.counted.append((site, outcome)),
         )
 

@@ -277,6 +277,7 @@ NAMES: Final[dict[str, tuple[str, ...]]] = {
         "grant_type", "code", "device_code", "redirect_uri", "code_verifier", "refresh_token", "client_id", "client_secret", "scope",
         "resource", "client_assertion", "client_assertion_type",
     ),
+    "/events": ("ack", "maxEvents", "setErrs", "returnImmediately", "client_id", "client_secret"),
     "/userinfo": ("access_token", "schema"),
     "/introspect": ("token", "token_type_hint", "client_id", "client_secret"),
     "/revoke": ("token", "token_type_hint", "client_id", "client_secret"),

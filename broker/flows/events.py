@@ -1,0 +1,130 @@
+"""Security events on their way: written with their cause, signed when they leave, pushed by the outbox or fetched.
+
+A site hears only of people who ever shared something with it, under the number it knows them by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+
+from broker.domain import tokens
+from broker.domain.client import Client
+from broker.domain.consent import Purpose
+from broker.domain.events import EVENT_TOKEN_TYPE, SECURITY_EVENT, SecurityEvent, event_claims
+from broker.domain.grant import Grant
+from broker.domain.ports import Clock, Delivery, Durable, Entropy, Signer, UnitOfWork
+from broker.domain.session import sid_for
+from broker.domain.values import AccountId, ClientId, Sid
+
+FETCHED_WITHIN: Final = timedelta(days=7)
+"""How long an event waits for a site that fetches."""
+MOST_AT_ONCE: Final = 100
+REFUSED: Final = "the site refused it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventWriter:
+    """Puts events into the unit of work that makes them true."""
+
+    durable: Durable
+    clients: Mapping[ClientId, Client]
+    clock: Clock
+    entropy: Entropy
+
+    async def known_to(self, account: AccountId) -> tuple[ClientId, ...]:
+        """The sites that ever got something of this person and want to hear of anything."""
+        if not any(client.security_events for client in self.clients.values()):
+            return ()
+        receipts = await self.durable.ledger.receipts(account, Purpose.SHARE_WITH_CLIENT)
+        return tuple(dict.fromkeys(ClientId(one.counterparty) for one in receipts if not one.denied))
+
+    def sessions_ended(self, unit: UnitOfWork, grants: Iterable[Grant]) -> None:
+        """One event per site and session."""
+        for client_id, sid, account in sorted({(grant.client, grant.sid, grant.account) for grant in grants}):
+            self._write(unit, client_id, SecurityEvent.SESSION_REVOKED, account, session=sid)
+
+    def happened(
+        self, unit: UnitOfWork, event: SecurityEvent, account: AccountId, sites: Sequence[ClientId], **more: str
+    ) -> None:
+        """The same event for each of these sites that wants it. `more`: `change`."""
+        for client_id in sites:
+            self._write(unit, client_id, event, account, **more)
+
+    def verify(self, unit: UnitOfWork, client: Client) -> None:
+        """Try the way to a site (SSF 1.0 §8.1.4)."""
+        unit.enqueue(self._delivery(client, SecurityEvent.VERIFICATION, {}))
+
+    def _write(
+        self, unit: UnitOfWork, client_id: ClientId, event: SecurityEvent, account: AccountId, **more: str
+    ) -> None:
+        client = self.clients.get(client_id)
+        if client is not None and client.enabled and event in client.security_events:
+            unit.enqueue(self._delivery(client, event, {"account": account, **more}))
+
+    def _delivery(self, client: Client, event: SecurityEvent, about: Mapping[str, str]) -> Delivery:
+        now = self.clock.now()
+        return Delivery(
+            id=self.entropy.token(12),
+            kind=SECURITY_EVENT,
+            client=client.client_id,
+            payload={"event": event, "stream": client.client_id, **about},
+            created_at=now,
+            due_at=now if client.security_events_uri is not None else now + FETCHED_WITHIN,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventSigner:
+    """Makes tokens of events (RFC 8417): signed as they leave, so that none waits with an old key."""
+
+    signer: Signer
+    clock: Clock
+    issuer: str
+    subject_key: bytes = field(repr=False)
+    sid_key: bytes = field(repr=False)
+
+    def sign(self, delivery: Delivery, client: Client) -> str:
+        """The same `jti` each time, by which a site knows an event that it had before."""
+        about = delivery.payload
+        account, session = AccountId(about.get("account", "")), about.get("session", "")
+        claims = event_claims(
+            SecurityEvent(about["event"]),
+            issuer=self.issuer,
+            client=client.client_id,
+            subject=tokens.subject_for(account, client, self.subject_key),
+            sid=sid_for(Sid(session), client.client_id, self.sid_key) if session else "",
+            change=about.get("change", ""),
+            jti=delivery.id,
+            at=delivery.created_at,
+            now=self.clock.now(),
+        )
+        return self.signer.sign(claims, typ=EVENT_TOKEN_TYPE, algorithm=client.signing_algorithm)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventPolls:
+    """Sites that fetch their events (RFC 8936)."""
+
+    durable: Durable
+    signer: EventSigner
+
+    async def poll(
+        self, client: Client, *, got: Iterable[str], refused: Mapping[str, str], most: int
+    ) -> tuple[Mapping[str, str], bool]:
+        """What waits for this site, oldest first, by `jti`, and whether there is more.
+
+        `got` and `refused` name what it had before: that is over. Names that are not its own do nothing.
+        """
+        waiting = {one.id: one for one in await self.durable.outbox.pending("stream", client.client_id)}
+        for jti in got:
+            if waiting.pop(jti, None) is not None:
+                await self.durable.outbox.done(jti)
+        for jti, error in refused.items():
+            if waiting.pop(jti, None) is not None:
+                await self.durable.outbox.give_up(jti, f"{REFUSED}: {error}"[:100])
+        left = list(waiting.values())
+        most = min(most, MOST_AT_ONCE)
+        return {one.id: self.signer.sign(one, client) for one in left[:most]}, len(left) > most
