@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -27,7 +28,7 @@ ACCOUNT: Final = "www-data"
 MODULES: Final = Path("/usr/lib/apache2/modules")
 USED: Final = (
     "mpm_prefork", "authn_core", "authz_core", "authz_host", "authz_user", "access_compat", "alias", "dir", "env", "include",
-    "mime", "negotiation", "rewrite", "setenvif", "socache_shmcb", "ssl", "auth_openidc",
+    "mime", "negotiation", "rewrite", "setenvif", "socache_shmcb", "ssl", "auth_openidc", "wsgi",
 )  # fmt: skip
 
 
@@ -63,14 +64,18 @@ class Apache:
         with (self.folder / "output").open("wb") as output:
             server = subprocess.Popen(
                 [*_as_account(), program("apache2", "usr/sbin"), "-d", str(self.folder), "-f", "apache.conf", "-D", "FOREGROUND"],
-                stdout=output, stderr=output, cwd=self.folder, env=self._environment(),
+                stdout=output, stderr=output, cwd=self.folder, env=self._environment(), start_new_session=True,
             )  # fmt: skip
         try:
-            self._wait(server)
+            wait_for(self.port, server, self.folder / "output")
             yield
         finally:
             server.terminate()
-            server.wait(30)
+            try:
+                server.wait(5)
+            except subprocess.TimeoutExpired:  # a child that waits for a browser
+                os.killpg(server.pid, signal.SIGKILL)
+                server.wait(30)
 
     def php(self) -> list[str]:
         """What a VirtualHost with PHP says; what PHP keeps lies in the folder."""
@@ -111,17 +116,18 @@ class Apache:
             "LD_PRELOAD": program("libnss_wrapper.so", "usr/lib/*"), "NSS_WRAPPER_HOSTS": str(self.folder / "hosts"),
         }  # fmt: skip
 
-    def _wait(self, server: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + START_LIMIT
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 5).close()
-                return
-            except OSError:
-                said = (self.folder / "output").read_text(errors="replace")
-                if server.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"Apache did not start:\n{said}") from None
-                time.sleep(0.05)
+
+def wait_for(port: int, server: subprocess.Popen[bytes], output: Path) -> None:
+    """Until it listens. Raises RuntimeError with what it said if it does not."""
+    deadline = time.monotonic() + START_LIMIT
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 5).close()
+            return
+        except OSError:
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the server did not start:\n{output.read_text(errors='replace')}") from None
+            time.sleep(0.05)
 
 
 def _php() -> Path:

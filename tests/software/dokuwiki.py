@@ -33,7 +33,7 @@ def dokuwiki(apache: Apache, printed: Printed) -> str:
     if not PACKAGE.exists():
         raise RuntimeError("dokuwiki is missing; `make test` installs what the tests need")
     wiki = apache.folder / "dokuwiki"
-    shutil.copytree(PACKAGE, wiki)
+    shutil.copytree(PACKAGE, wiki, ignore=_other_languages)
     _settings(wiki, apache.folder / "dokuwiki-data", printed)
     plugin = "lib/plugins/authdoorward/auth.php"
     (wiki / plugin).parent.mkdir()
@@ -46,6 +46,11 @@ def dokuwiki(apache: Apache, printed: Printed) -> str:
         f"<Directory {wiki}>", "AllowOverride All", "Options +FollowSymLinks", "</Directory>", *apache.php(),
     ]  # fmt: skip
     return "\n".join([*served, printed.code("VirtualHost")])
+
+
+def _other_languages(folder: str, names: list[str]) -> list[str]:
+    """Three files of four are translations; this wiki speaks English."""
+    return [name for name in names if name != "en"] if Path(folder).name == "lang" else []
 
 
 def _settings(wiki: Path, data: Path, printed: Printed) -> None:

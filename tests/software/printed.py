@@ -35,15 +35,8 @@ class Printed:
 
 def add(config: Path, name: str, *, software: str, title: str, url: str) -> Printed:
     """Run the command and do what it says on Doorward's side."""
-    command = [sys.executable, "-m", "broker", "site", "add", name, "--software", software, "--title", title]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("DOORWARD")}
-    done = subprocess.run(
-        [*command, "--url", url, "--config", str(config)], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    steps = dict(
-        zip(("site", "secret", "check", "guide", "try"), re.split(r"(?m)^\d\. ", done.stdout)[1:], strict=True)
-    )
+    said = _site("add", name, "--software", software, "--title", title, "--url", url, "--config", str(config))
+    steps = dict(zip(("site", "secret", "check", "guide", "try"), re.split(r"(?m)^\d\. ", said)[1:], strict=True))
     (config / "conf.d").mkdir(exist_ok=True)
     block = "\n".join(line.removeprefix("    ") for line in steps["site"].splitlines()[1:])
     (config / "conf.d" / f"{name}.toml").write_text(block)
@@ -52,3 +45,16 @@ def add(config: Path, name: str, *, software: str, title: str, url: str) -> Prin
     secret.touch(mode=0o600)
     secret.write_text(steps["secret"].split()[-1])
     return Printed(url, steps["guide"].partition("\n\n")[2])
+
+
+def show(config: Path, name: str, *, software: str, url: str) -> Printed:
+    """What the command says of a site that is there already."""
+    return Printed(url, _site("show", name, "--software", software, "--config", str(config)))
+
+
+def _site(*words: str) -> str:
+    own = {key: value for key, value in os.environ.items() if not key.startswith("DOORWARD")}
+    command = [sys.executable, "-m", "broker", "site", *words]
+    done = subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

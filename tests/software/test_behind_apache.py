@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import pytest
 from playwright.sync_api import expect
@@ -18,8 +19,10 @@ from tests.browser.visitor import Visitor
 from tests.software.apache import Apache
 from tests.software.dokuwiki import dokuwiki
 from tests.software.mediawiki import mediawiki
-from tests.software.printed import Printed, add
+from tests.software.printed import Printed, add, show
+from tests.software.trac import trac, wrapped
 from tests.support.chromium import Chromium, clear_cookies_of
+from tests.support.servers import free_port
 from tests.support.tls import Authority
 
 pytestmark = pytest.mark.browser
@@ -29,7 +32,11 @@ DOKUWIKI = "dokuwiki.test"
 WIKI = "Club DokuWiki"
 MEDIAWIKI = "mediawiki.test"
 ARCHIVE = "Club Archive"
-PEOPLE = {"normal": "ana", "jonas": "jonas", "amina": "amina"}
+TRAC = "trac.test"
+TICKETS = "Club Tickets"
+WRAPPED = "wrapped.test"
+REPORTS = "Club Reports"
+PEOPLE = {"normal": "ana", "jonas": "jonas", "amina": "amína"}
 """Persona of the provider -> user name here."""
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Notes</title>
 <h1>Notes of <!--#echo var="REMOTE_USER" --></h1>
@@ -43,6 +50,8 @@ class Street:
 
     town: Town
     apache: Apache
+    wrapped: str
+    """Where Trac under the sign-in kit is."""
 
     @property
     def plain(self) -> str:
@@ -53,22 +62,25 @@ class Street:
 def street(tmp_path_factory: pytest.TempPathFactory, chromium: Chromium, authority: Authority) -> Iterator[Street]:
     with tempfile.TemporaryDirectory(prefix="doorward-apache-", ignore_cleanup_errors=True) as folder:
         apache = Apache(Path(folder), authority)
+        place, port = tmp_path_factory.mktemp("town"), free_port()
+        kept = f"https://{WRAPPED}:{port}"
 
         def prepare(town: Town, config: Path) -> None:
-            wiki = add(config, "wiki-of-others", software="dokuwiki", title=WIKI, url=apache.url(DOKUWIKI))
-            apache.hosts[DOKUWIKI] = dokuwiki(apache, wiki)
-            other = add(config, "archive", software="mediawiki", title=ARCHIVE, url=apache.url(MEDIAWIKI))
-            apache.hosts[MEDIAWIKI] = mediawiki(apache, other)
-            apache.hosts[PLAIN] = plain(
-                apache, add(config, "notes", software="apache", title=NOTES, url=apache.url(PLAIN))
-            )
-            known = "".join(f'[egress."{name}:{apache.port}"]\nca_file = "{authority.ca}"\n' for name in apache.hosts)
+            for host, (name, title, software, lay_out) in SITES.items():
+                printed = add(config, name, software=software, title=title, url=apache.url(host))
+                apache.hosts[host] = lay_out(apache, printed)
+            add(config, "reports", software="python", title=REPORTS, url=f"{kept}/")
+            called = [*(f"{host}:{apache.port}" for host in SITES), f"{WRAPPED}:{port}"]
+            known = "".join(f'[egress."{host}"]\nca_file = "{authority.ca}"\n' for host in called)
             (config / "conf.d" / "50-called.toml").write_text(known)
 
-        chromium.hosts |= dict.fromkeys((PLAIN, DOKUWIKI, MEDIAWIKI), apache.port)
-        place = tmp_path_factory.mktemp("town")
+        chromium.hosts |= {**dict.fromkeys(SITES, apache.port), WRAPPED: port}
         with open_town(place, chromium, authority, prepare=prepare) as town, apache.running(list(HOSTS.values())):
-            yield Street(town, apache)
+            leaf, secret = authority.leaf(WRAPPED), place / "config" / "secrets" / "reports.secret"
+            files = [str(path) for path in (leaf.certificate, leaf.key, authority.ca)]
+            told = show(place / "config", "reports", software="trac", url=kept)
+            with wrapped(place / "trac", told, str(port), *files, town.login, "reports", str(secret), kept):
+                yield Street(town, apache, kept)
 
 
 def plain(apache: Apache, printed: Printed) -> str:
@@ -80,6 +92,15 @@ def plain(apache: Apache, printed: Printed) -> str:
         f"DocumentRoot {pages}\nDirectoryIndex index.shtml\nAddType text/html .shtml\nAddOutputFilter INCLUDES .shtml"
     )
     return f"{served}\n<Directory {pages}>\nOptions +Includes\n</Directory>\n{printed.code('VirtualHost')}"
+
+
+SITES: Final[dict[str, tuple[str, str, str, Callable[[Apache, Printed], str]]]] = {
+    PLAIN: ("notes", NOTES, "apache", plain),
+    DOKUWIKI: ("wiki-of-others", WIKI, "dokuwiki", dokuwiki),
+    MEDIAWIKI: ("archive", ARCHIVE, "mediawiki", mediawiki),
+    TRAC: ("tickets", TICKETS, "trac", trac),
+}
+"""Host -> id, name, guide, and what lays it out."""
 
 
 @pytest.fixture
@@ -211,3 +232,45 @@ def test_mediawiki_names_who_signed_in(street: Street, visitor: Visitor) -> None
     share(visitor, ARCHIVE, "jonas")
     be_at(visitor, f"{wiki}index.php/Main_Page")
     expect(page.locator("#pt-userpage")).to_have_text("Jonas")
+
+
+def test_trac_names_who_signed_in(street: Street, visitor: Visitor) -> None:
+    """From its own link, with the printed blocks alone; what they report is theirs, and Logout ends it."""
+    page = visitor.page
+    site = street.apache.url(TRAC)
+    visitor.open(f"{site}wiki/TracGuide")
+    page.get_by_role("link", name="Login").click()
+    share(visitor, TICKETS, "amina")
+    be_at(visitor, f"{site}wiki/TracGuide")
+    expect(page.get_by_text("logged in as amína")).to_be_visible()
+
+    visitor.open(f"{site}newticket")
+    page.locator("#field-summary").fill("The jetty is loose")
+    page.get_by_role("button", name="Create ticket").click()
+    expect(page.locator("#h_reporter + td")).to_have_text("amína")
+
+    page.get_by_role("link", name="Logout").click()
+    visitor.meet("Sign out of what?")
+    page.get_by_role("button", name=re.compile("^Sign out of everything")).click()
+    be_at(visitor, site)
+    expect(page.get_by_role("link", name="Login")).to_be_visible()
+    visitor.open(f"{site}newticket")
+    page.get_by_role("link", name="do so").click()
+    visitor.meet(f"Sign in to {TICKETS}")
+
+
+def test_trac_under_the_sign_in_kit_names_who_signed_in(street: Street, visitor: Visitor) -> None:
+    """No Apache: the kit signs people in, and hears of it when they sign out of everything."""
+    page = visitor.page
+    visitor.open(f"{street.wrapped}/wiki/TracGuide")
+    page.get_by_role("link", name="Login").click()
+    share(visitor, REPORTS, "amina")
+    be_at(visitor, f"{street.wrapped}/wiki/TracGuide")
+    expect(page.get_by_text("logged in as amína")).to_be_visible()
+
+    page.get_by_role("link", name="Logout").click()
+    visitor.meet("Sign out of what?")
+    page.get_by_role("button", name=re.compile("^Sign out of everything")).click()
+    visitor.meet("You are signed out")
+    visitor.open(f"{street.wrapped}/wiki/TracGuide")
+    expect(page.get_by_role("link", name="Login")).to_be_visible()

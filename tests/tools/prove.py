@@ -51,6 +51,7 @@ FILES: Final = {
     "usr/lib/apache2/modules/mod_auth_openidc.so": "libapache2-mod-auth-openidc",
     "usr/lib/*/libnss_wrapper.so": "libnss-wrapper",
     "usr/lib/apache2/modules/libphp*.so": "libapache2-mod-php",
+    "usr/lib/apache2/modules/mod_wsgi.so": "libapache2-mod-wsgi-py3",
     "usr/share/dokuwiki/doku.php": "dokuwiki",
     "usr/share/mediawiki/index.php": "mediawiki",
     "usr/lib/php/*/pdo_sqlite.so": "php-sqlite3",
@@ -60,6 +61,8 @@ DEMO_WITHIN: Final = 420.0
 """Seconds for the demo's first start, the download of its packages included."""
 RULES: Final = ("broker/domain", "broker/flows", "broker.errors")
 RULE_TESTS: Final = ("tests/domain", "tests/flows", "tests/adapters")
+TRAC: Final = (ROOT / "tests" / "software" / "trac.txt", ROOT / ".venv-trac")
+"""What is fetched, and where to."""
 NODE_FOLDERS: Final = ("tests/node", "broker/verify/examples/node")
 
 
@@ -134,7 +137,8 @@ def _sudo(missing: list[str]) -> list[str]:
 
 
 def witnesses() -> str:
-    """Fetch the Node packages that stand beside us as witnesses, at exact versions."""
+    """Fetch the packages that stand beside us as witnesses, at exact versions."""
+    _trac()
     for name in NODE_FOLDERS:
         folder = ROOT / name
         if not (folder / "package.json").exists():
@@ -148,6 +152,17 @@ def witnesses() -> str:
         _say([*command, "--ignore-scripts", "--no-audit", "--no-fund", "--no-progress"], folder)
         mark.write_text(wanted, encoding="utf-8")
     return ""
+
+
+def _trac() -> None:
+    wanted, folder = TRAC[0].read_text(encoding="utf-8"), TRAC[1]
+    mark = folder / ".doorward"
+    if mark.exists() and mark.read_text(encoding="utf-8") == wanted:
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    pip = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--quiet", "--no-deps"]
+    _say([*pip, "--target", str(folder), "--requirement", str(TRAC[0])])
+    mark.write_text(wanted, encoding="utf-8")
 
 
 def lint() -> str:
