@@ -10,6 +10,7 @@ from itertools import count
 from broker.domain import tokens
 from broker.domain.account import Account, AccountStatus, ProfileValue, Source
 from broker.domain.browser_state import BrowserStates
+from broker.domain.checks.authorization import CHOOSING
 from broker.domain.claims import claims_of, read_typed
 from broker.domain.client import OFFLINE, AskedClaim, Client, asked_claims
 from broker.domain.consent import Purpose, Standing, covers, grantable, standing, undecided
@@ -158,7 +159,7 @@ class AuthorizeFlow:
             return True
         if "login" in request.prompt:
             return False
-        if "select_account" in request.prompt and (transaction is None or transaction.sid != session.sid):
+        if not CHOOSING.isdisjoint(request.prompt) and (transaction is None or transaction.sid != session.sid):
             return False
         if request.max_age is not None:
             return (self.clock.now() - session.auth_time).total_seconds() <= request.max_age and request.max_age > 0

@@ -95,14 +95,15 @@ async def test_prompt_consent_asks_again_what_is_shared_already(op: Op, ana: Ses
     assert [ask.claim for ask in situation.to_show] == [PREFERRED_USERNAME, NAME, EMAIL]
 
 
-async def test_prompt_select_account_wants_a_choice(op: Op, ana: Session) -> None:
+@pytest.mark.parametrize("prompt", ["select_account", "create"])
+async def test_prompt_select_account_and_create_want_a_choice(op: Op, ana: Session, prompt: str) -> None:
     """Going on as who is signed in is a choice too, even with an old sign-in."""
     await op.share(ana)
-    assert await step(op, ana, prompt="select_account") is Step.AUTHENTICATE
+    assert await step(op, ana, prompt=prompt) is Step.AUTHENTICATE
     old = replace(ana, auth_time=ana.auth_time - timedelta(hours=1))
     chosen = op.transaction(sid=ana.sid)
-    assert await step(op, old, transaction=chosen, prompt="select_account") is Step.DONE
-    assert await step(op, old, transaction=op.transaction(), prompt="select_account") is Step.AUTHENTICATE
+    assert await step(op, old, transaction=chosen, prompt=prompt) is Step.DONE
+    assert await step(op, old, transaction=op.transaction(), prompt=prompt) is Step.AUTHENTICATE
 
 
 @pytest.mark.parametrize(

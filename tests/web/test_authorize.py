@@ -213,7 +213,7 @@ UNSUPPORTED: list[tuple[dict[str, str | None], str]] = [
     ({"code_challenge_method": "plain"}, "invalid_request"),
     ({"code_challenge_method": None}, "invalid_request"),
     ({"code_challenge": "short"}, "invalid_request"),
-    ({"prompt": "create"}, "invalid_request"),
+    ({"prompt": "Create"}, "invalid_request"),
     ({"prompt": "none login"}, "invalid_request"),
     ({"max_age": "-1"}, "invalid_request"),
     ({"registration": "{}"}, "registration_not_supported"),
@@ -454,6 +454,20 @@ async def test_prompt_select_account_offers_who_is_signed_in(house: House, forum
     end = await ana.press("use=current")
     assert isinstance(end, Arrival)
     assert "code" in end.params
+
+
+async def test_prompt_create_asks_for_a_new_account(house: House, forum: Site) -> None:
+    """Initiating User Registration 1.0 §4: who is signed in may go on; who is not makes an account, or has one."""
+    browser = house.browser()
+    shown = await browser.open(forum.request_url(prompt="create"))
+    assert shown.title.startswith("Make an account for ")
+    end = await browser.sign_up(forum, user_name="ana", share=("name",), url=forum.request_url(prompt="create"))
+    assert isinstance(end, Arrival)
+    again = await browser.open(forum.request_url(prompt="create"))
+    assert again.path.endswith("/sign-in")
+    assert isinstance(await browser.press("use=current"), Arrival)
+    both = await ask(house, forum.request_url(prompt="create none"))
+    assert error_of(both, forum)["error"] == "invalid_request"
 
 
 async def test_prompt_consent_shows_the_share_page_again(house: House, forum: Site) -> None:

@@ -33,7 +33,9 @@ KNOWN_PARAMETERS: Final = frozenset(
     | {"acr_values", "id_token_hint", "request", "request_uri", "registration", "display", "claims"}
     | {"claims_locales", "resource", "dpop_jkt"}
 )
-PROMPTS: Final = frozenset({"none", "login", "consent", "select_account"})
+PROMPTS: Final = frozenset({"none", "login", "consent", "select_account", "create"})
+CHOOSING: Final = frozenset({"select_account", "create"})
+"""Who is signed in decides nothing by itself: the person says as whom they go on, or makes an account."""
 _REPEATED: Final = "repeated parameters"
 """Where `read_params` notes them: no parameter a request can send has this name."""
 NOT_REGISTERED: Final = "redirect_uri not registered"

@@ -29,6 +29,8 @@ class Chooser(Page):
     is_step_up: bool = False
     signed_in_as: str = field(default="", repr=False)
     """The name of who is signed in already: offers to go on as them."""
+    makes_account: bool = False
+    """The site asked for a new account (Initiating User Registration 1.0)."""
     notice: str = ""
     """A code of `words.NOTICES`: `kept_nothing`, `another`."""
     works_until: datetime | None = None

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from broker.domain.account import Account
 from broker.domain.age import AgeAnswer
+from broker.domain.checks.authorization import CHOOSING
 from broker.domain.claims import LOCALE, PREFERRED_USERNAME, ZONEINFO, words_of
 from broker.domain.client import OFFLINE, SubjectType
 from broker.domain.policy import in_force
@@ -63,13 +64,14 @@ async def chooser(
         step_up=transaction.step_up or ("site" if step_up else ""),
         is_step_up=step_up,
         signed_in_as=signed_in,
+        makes_account=request is not None and "create" in request.prompt,
         works_until=transaction.expires_at,
     )
 
 
 async def _offer_current(call: Call, situation: Situation | None) -> str:
-    """Who is signed in, where going on as them would do: only when the site asked to choose an account."""
-    if situation is None or call.session is None or "select_account" not in situation.request.prompt:
+    """Who is signed in, where going on as them would do: only when the site asked to choose an account, or make one."""
+    if situation is None or call.session is None or CHOOSING.isdisjoint(situation.request.prompt):
         return ""
     return name_of(situation.account) if situation.account else ""
 

@@ -120,7 +120,7 @@ async def test_what_is_listed_is_what_a_relying_party_needs(house: House) -> Non
     assert told["id_token_signing_alg_values_supported"] == ["RS256", "ES256"]
     assert told["introspection_signing_alg_values_supported"] == ["RS256", "ES256"]
     assert told["code_challenge_methods_supported"] == ["S256"]
-    assert told["prompt_values_supported"] == ["consent", "login", "none", "select_account"]
+    assert told["prompt_values_supported"] == ["consent", "create", "login", "none", "select_account"]
     assert told["scopes_supported"] == list(SCOPES)
     assert told["ui_locales_supported"] == ["en", "fr"]
     assert told["authorization_response_iss_parameter_supported"] is True
@@ -159,7 +159,9 @@ async def test_every_prompt_that_is_listed_is_understood(house: House) -> None:
         if isinstance(end, Arrival):
             assert "code" in end.params, prompt
         else:
-            assert end.path.endswith({"login": "/sign-in", "select_account": "/sign-in", "consent": "/site"}[prompt])
+            assert end.path.endswith(
+                {"login": "/sign-in", "select_account": "/sign-in", "create": "/sign-in", "consent": "/site"}[prompt]
+            )
 
 
 async def test_every_way_to_prove_oneself_that_is_listed_works(house: House) -> None:

@@ -114,6 +114,7 @@ def _sign_in() -> dict[str, Page]:
         "chooser-direct": replace(chooser, site=None, notice="kept_nothing", works_until=None),
         "chooser-step-up": replace(chooser, step_up="close", is_step_up=True, site=None, providers=(FACEBOOK,)),
         "chooser-step-up-site": replace(chooser, is_step_up=True),
+        "chooser-create": replace(chooser, makes_account=True),
         "chooser-signed-in": replace(chooser, signed_in_as="Ana Marković"),
         "age": age,
         "age-unknown": replace(age, unknown_at="Facebook", site=None, cancel_action=""),
