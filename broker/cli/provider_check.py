@@ -38,6 +38,8 @@ _WAITING: Final = frozenset(
     {"login_required", "interaction_required", "consent_required", "account_selection_required"}
 )
 """What a provider answers without a page when nobody is signed in there: it would have asked (OpenID Connect Core §3.1.2.6)."""
+_WITHOUT_PAGES: Final = frozenset({"openid_connect", "microsoft"})
+"""Kinds that can be asked not to show any page."""
 _NOT_REGISTERED: Final = "-not-registered"
 _REFUSED: Final = frozenset({"code", "redirect", "refused"})
 CLIENT_ERROR: Final = 400
@@ -205,7 +207,7 @@ class _Check:
     async def ask_page(self, provider: Provider, redirect: str) -> _Page:
         """How the page answers without anybody there, and what it sends back to us, if anything."""
         url = await provider.authorization_url(self.attempt(provider, redirect))
-        if self.preset.kind == "openid_connect":
+        if self.preset.kind in _WITHOUT_PAGES:
             url += "&prompt=none"
         try:
             answer = await Watched(self.egress).request("GET", url)
@@ -241,7 +243,7 @@ class _Check:
             return
         if found == "redirect":
             yield Finding(False, words_for(detail))
-        wrong = await self.redeem(self.provider(client_secret=Secret(SystemEntropy().token(32))))
+        wrong = await self.redeem(self.provider(**self.wrong))
         if failure_of(wrong) in {"secret", "client_id"}:
             yield Finding(
                 True, f"It takes the client secret: a wrong one is refused ({wrong}), and ours is not ({detail})."
@@ -251,6 +253,13 @@ class _Check:
                 f"Whether the secret is right shows when somebody signs in: a wrong one is answered alike ({wrong})."
             )
             yield Finding(None, f"{words} {self.by_trying}")
+
+    @property
+    def wrong(self) -> Mapping[str, Any]:
+        """What makes us somebody else. Apple's secret is made from a key, which must stay one: it is called by another name."""
+        if self.preset.kind == "apple":
+            return {"key_id": "0" * len(self.preset.key_id)}
+        return {"client_secret": Secret(SystemEntropy().token(32))}
 
     async def redeem(self, provider: Provider) -> str:
         """What is said to a code that was never given."""

@@ -33,6 +33,8 @@ class Guide:
     minutes: int
     preset: Mapping[str, Any]
     """What stands in the provider's table, with places to fill in."""
+    secret: str
+    """What is kept secret between the two, in words."""
     upstream: str
     """Its usual address, where there are many of its kind; nothing: it must be named."""
     enter: str
@@ -51,7 +53,7 @@ class Guide:
     @property
     def has_secret(self) -> bool:
         """Whether something is kept secret between the two; Steam's key counts."""
-        return bool(self.preset["kind"] != "openid2")
+        return self.preset["kind"] != "openid2" and self.preset.get("token_endpoint_auth_method") != "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +97,7 @@ def read(name: str) -> Guide:
         provider=table["provider"],
         minutes=table["minutes"],
         preset=table["preset"],
+        secret=table.get("secret", "the secret it gave you"),
         upstream=table.get("usual", {}).get("upstream", ""),
         enter=enter.strip(),
         knowing=knowing.strip(),

@@ -76,11 +76,11 @@ def _steps(guide: Guide, values: Values, client_id: str, config: Path) -> list[s
     secret_file = f"secrets/{values.id}.secret"
     block = provider_guides.block(guide, values, client_id=client_id, secret_file=secret_file, state="test")
     where = f"Put this into conf.d/{values.id}.toml in {folder}"
-    filled = f"{where}, with the client id it gave you:" if guide.has_id and not client_id else f"{where}:"
+    filled = f"{where}, with what it gave you between the empty quotes:" if ' = ""' in block else f"{where}:"
     there = f"At {guide.provider}, about {guide.minutes} minutes. People come back to {values.redirect}"
     steps = [f"{there}\n\n{values.filled(guide.enter)}", f"{filled}\n\n{_indented(block)}"]
     if guide.has_secret:
-        steps.append(f"Put the secret it gave you into {secret_file} there, readable by the server's account alone.")
+        steps.append(f"Put {guide.secret} into {secret_file} there, readable by the server's account alone.")
     steps += [
         f"`doorward check --config {folder}`, then reload the server.",
         f"`doorward provider check {values.id} --config {folder}` asks the provider what can be asked without a person.",

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from tests.cli.test_sites import issuer
 from tests.config.folder import DOORWARD, ENVIRON, PROVIDERS, write
+from tests.providers.rig import ec_jwk, ec_key, p8
 from tests.support.sandbox import serve
 from tests.support.source import ROOT
 
@@ -69,6 +74,9 @@ def config(tmp_path: Path) -> Path:
         (("gitlab", "--client-id", "a1", "--issuer", "https://git.club.example/"), "gitlab"),
         (("openid-connect", "--client-id", "doorward", "--issuer", "https://id.club.example"), "club"),
         (("openid2", "--issuer", "https://people.example.org"), "people"),
+        (("mastodon", "--client-id", "k", "--issuer", "https://social.club.example"), "social"),
+        (("microsoft", "--client-id", "a-b"), "microsoft"),
+        (("facebook-openid", "--client-id", "1000000000000001"), "facebookopenid"),
         (("steam",), "steam"),
     ],
 )
@@ -104,7 +112,7 @@ def test_what_is_printed_puts_the_provider_in(config: Path, words: tuple[str, ..
         (("openid-connect",), "Name the one you mean", 1),
         (("openid-connect", "--issuer", "id.club.example"), "is not the address of a provider", 1),
         (("openid-connect", "--issuer", "https://id.club.example/?a=b"), "is not the address of a provider", 1),
-        (("myspace",), "There are: discord, facebook", 2),
+        (("myspace",), "There are: amazon, apple", 2),
         ((), "Missing argument", 2),
     ],
 )
@@ -160,6 +168,18 @@ def checked(
         allowed = "".join(f'\n[egress."{url.removeprefix("http://")}"]\n' for url in (fb, idp))
         (config / "doorward.toml").write_text(DOORWARD + allowed)
         yield fb, idp
+
+
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
+    """A server of one's own; its port."""
+    server = HTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def found(done: subprocess.CompletedProcess[str], kind: str = "WRONG") -> list[str]:
@@ -269,6 +289,42 @@ def test_the_running_server_is_asked_for_the_addresses_that_are_called(config: P
     with checked(config):
         away = doorward("check", "idp", config=config)
     assert "Does the server run" in found(away)[0]
+
+
+def test_apple_is_asked_with_a_wrong_key_as_with_a_right_one(config: Path, tmp_path: Path) -> None:
+    """Its secret is made from a key file: what is wrong beside it is the name of the key, which a token endpoint refuses."""
+    (tmp_path / "apple.p8").touch(mode=0o600)
+    (tmp_path / "apple.p8").write_text(p8(ec_key("p8")))
+
+    class Apple(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.answer({"keys": [ec_jwk(ec_key())]})
+
+        def do_POST(self) -> None:
+            form = dict(parse_qsl(self.rfile.read(int(self.headers["content-length"])).decode()))
+            head = json.loads(base64.urlsafe_b64decode(form["client_secret"].split(".")[0] + "=="))
+            self.answer({"error": "invalid_grant" if head["kid"] == "K6L7M8N9P0" else "invalid_client"}, 400)
+
+        def answer(self, said: object, status: int = 200) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(json.dumps(said).encode())
+
+        def log_message(self, *_: Any) -> None:
+            return
+
+    with serving(Apple) as port:
+        base = f"http://127.0.0.1:{port}"
+        (config / "doorward.toml").write_text(f'{DOORWARD}\n[egress."127.0.0.1:{port}"]\n')
+        (config / "providers.toml").write_text(
+            '[apple]\nkind = "apple"\nclient_id = "org.example.login"\nteam_id = "A1B2C3D4E5"\nkey_id = "K6L7M8N9P0"\n'
+            f'client_secret = {{ file = "{tmp_path}/apple.p8" }}\nfields = ["name", "email"]\n\n[apple.endpoints]\n'
+            f'authorization = "{base}/authorize"\ntoken = "{base}/token"\njwks = "{base}/keys"\n'
+        )
+        done = doorward("check", "apple", "--offline", config=config)
+    assert (done.returncode, found(done)) == (0, []), done.stdout + done.stderr
+    assert "a wrong one is refused (token invalid_client), and ours is not (token invalid_grant)" in done.stdout
 
 
 def test_where_people_type_an_address_there_is_nobody_to_ask(config: Path) -> None:
