@@ -194,6 +194,13 @@ def answers_of(exchanges: Iterable[Exchange]) -> tuple[Answer, ...]:
     return tuple(answer for exchange in exchanges for answer in _answers_of(exchange))
 
 
+def brought_back(params: Mapping[str, str]) -> tuple[Answer, ...]:
+    """What came through the browser, where that says anything: OpenID 2.0 tells everything so, and others why they refused."""
+    if not set(params) - SECRET_NAMES - {"iss", "session_state"}:
+        return ()
+    return (Answer(place="callback", names=tuple(params), text=_laid_out(dict(params))),)
+
+
 def _answers_of(exchange: Exchange) -> Iterator[Answer]:
     place = f"{exchange.host}{exchange.path}"
     said = _json(exchange.body)

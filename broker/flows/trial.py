@@ -19,7 +19,16 @@ from broker.domain.account import AccountStatus
 from broker.domain.policy import FieldPolicy
 from broker.domain.ports import Clock, Durable, Entropy, Replay
 from broker.domain.provider import Identified, Provider, UpstreamTokens
-from broker.domain.trial import Exchange, Trial, Verdict, answers_of, failure_of, is_disbelieved, proposals
+from broker.domain.trial import (
+    Exchange,
+    Trial,
+    Verdict,
+    answers_of,
+    brought_back,
+    failure_of,
+    is_disbelieved,
+    proposals,
+)
 from broker.domain.values import ClaimName, ProviderId
 from broker.errors import SignInCancelled, TrialOver, UpstreamError
 from broker.flows.sign_in import Leaving, SignInFlow
@@ -106,7 +115,7 @@ class TrialFlow:
             try:
                 leaving = await self.sign_in.begin(carried, ticket.provider, typed=typed)
             except UpstreamError as error:
-                return _failed(ticket.provider, error.detail, seen)
+                return _failed(ticket.provider, error.detail, seen, {})
         if not await self.replay.first_time(f"trial:{ticket.id}", ticket.until):
             raise TrialOver(detail="link to a trial was used")
         return leaving
@@ -119,12 +128,12 @@ class TrialFlow:
             try:
                 identified = await self.sign_in.identified(carried, provider_id, params)
             except (UpstreamError, SignInCancelled) as error:
-                return _failed(provider_id, error.detail, seen, away=away, came_back=tuple(params))
-            return await self._read(identified, seen, away, tuple(params))
+                return _failed(provider_id, error.detail, seen, params, away=away)
+            return await self._read(identified, seen, params, away)
 
-    async def _read(self, identified: Identified, seen: list[Exchange], away: int, came_back: tuple[str, ...]) -> Trial:
+    async def _read(self, identified: Identified, seen: list[Exchange], params: Mapping[str, str], away: int) -> Trial:
         identity, provider = identified.identity, self.provider(identified.identity.provider)
-        answers = answers_of(seen)
+        answers = (*brought_back(params), *answers_of(seen))
         arrived = frozenset(name for answer in answers for name in answer.names)
         proposed, left_out = proposals(identity, provider.offers, self.fields, arrived)
         disbelieved = is_disbelieved(identity, seen)
@@ -134,7 +143,7 @@ class TrialFlow:
             provider=identity.provider,
             verdict=verdict,
             away=away,
-            came_back=came_back,
+            came_back=tuple(params),
             steps=tuple(seen),
             answers=answers,
             proposed=proposed,
@@ -162,7 +171,7 @@ class TrialFlow:
 
 
 def _failed(
-    provider: ProviderId, detail: str, seen: list[Exchange], *, away: int = 0, came_back: tuple[str, ...] = ()
+    provider: ProviderId, detail: str, seen: list[Exchange], params: Mapping[str, str], *, away: int = 0
 ) -> Trial:
     return Trial(
         provider=provider,
@@ -170,7 +179,7 @@ def _failed(
         failure=failure_of(detail),
         detail=detail,
         away=away,
-        came_back=came_back,
+        came_back=tuple(params),
         steps=tuple(seen),
-        answers=answers_of(seen),
+        answers=(*brought_back(params), *answers_of(seen)),
     )

@@ -19,7 +19,7 @@ from broker.domain.claims import EMAIL, LOCALE, NAME, PICTURE
 from broker.domain.policy import Use
 from broker.domain.provider import OfferedField
 from broker.domain.transaction import TransactionPurpose
-from broker.domain.trial import MAX_TEXT, Exchange, LeftOut, Trial, Verdict, answers_of, is_disbelieved
+from broker.domain.trial import MAX_TEXT, Exchange, LeftOut, Trial, Verdict, answers_of, brought_back, is_disbelieved
 from broker.domain.values import ClaimName, ProviderId
 from broker.errors import ProviderOff, TrialOver, WrongBrowser
 from broker.flows.sign_in import Leaving
@@ -224,6 +224,15 @@ def test_answers_are_laid_out_without_what_opens_something() -> None:
     assert secret not in first.text
     assert (second.place, second.names) == ("id_token", ("sub", "nonce"))
     assert json.loads(second.text) == {"sub": "1", "nonce": "(20 characters)"}
+
+
+def test_what_the_browser_brought_is_shown_where_it_says_anything() -> None:
+    assert brought_back({"code": "c-1", "state": "s-1", "iss": "https://idp.test"}) == ()
+    (told,) = brought_back({"openid.sreg.email": "a@b.test", "openid.sig": "sig-1", "state": "s-1"})
+    assert (told.place, told.names) == ("callback", ("openid.sreg.email", "openid.sig", "state"))
+    assert "a@b.test" in told.text
+    assert "sig-1" not in told.text
+    assert "s-1" not in told.text
 
 
 @pytest.mark.parametrize("id_token", ["e30.!.e30", "a.b", "e30.W10.x", "e30.x.y", 7])

@@ -162,6 +162,7 @@ async def test_saying_no_is_a_result_like_any_other(quiet_house: House) -> None:
     assert shown.status == 200
     assert shown.headings[0] == "The test of Facebook did not go through"
     assert "Somebody said no there. Try again, and agree there." in shown.text
+    assert '"error_reason": "user_denied"' in shown.text
 
 
 async def test_a_wrong_secret_is_said_in_words(tmp_path: Path, sandboxes: Sandboxes) -> None:
@@ -188,6 +189,28 @@ async def test_a_provider_that_cannot_be_left_for_leaves_the_link_good(quiet_hou
     gone = await browser.press("Start the test")
     assert isinstance(gone, Shown)
     assert gone.url.startswith(quiet_house.openid.url)
+
+
+async def test_an_address_that_is_typed_is_tried_too(tmp_path: Path, sandboxes: Sandboxes) -> None:
+    """OpenID 2.0 tells everything through the browser; a typing mistake uses nothing up."""
+    typed = (
+        '[address]\nkind = "openid2"\nstate = "test"\nlabel = "OpenID 2.0"\nsandbox = true\ndiscovery = "hosts"\n'
+        'hosts = ["127.0.0.1"]\nfields = ["name", "email"]\n'
+    )
+    async with open_house(tmp_path, sandboxes, providers=IN_TEST + typed) as house:
+        browser = house.browser()
+        await browser.open(link(house, "address"))
+        wrong = await browser.press("Start the test", fill={"identifier": "=ana"})
+        assert isinstance(wrong, Shown)
+        assert (wrong.status, wrong.value("identifier")) == (422, "=ana")
+        assert "do not work any more" in wrong.text
+        await browser.press("Start the test", fill={"identifier": f"{house.openid.url}/people/ana"})
+        shown = await browser.press("persona=ana")
+        assert isinstance(shown, Shown)
+        assert shown.headings[0] == "The test of OpenID 2.0 went through"
+        assert "openid.sreg.email" in shown.text or "openid.ax" in shown.text
+        assert "is_valid:true" in shown.text
+        assert await house.accounts() == 0
 
 
 # --- who cannot -----------------------------------------------------------------------------------------
