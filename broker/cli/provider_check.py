@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from broker.chance import SystemClock, SystemEntropy
 from broker.cli.findings import Finding
-from broker.cli.own_server import discovery, takes
+from broker.cli.own_server import HOOKS, discovery, takes
 from broker.domain.provider import Attempt, Provider
 from broker.domain.trial import Exchange, failure_of
 from broker.domain.values import Secret
@@ -328,11 +328,8 @@ class _Check:
         if found.is_fine is False:
             return
         yield takes(self.redirect)
-        if self.preset.kind == "facebook":
-            for kind in ("deauthorize", "deletion"):
-                yield takes(
-                    f"{self.settings.broker.public_url}/hooks/{self.preset.id}/{kind}", {"signed_request": "none"}
-                )
+        for kind in HOOKS.get(self.preset.kind, ()):
+            yield takes(f"{self.settings.broker.public_url}/hooks/{self.preset.id}/{kind}", {"signed_request": "none"})
 
 
 def clock_of(seen: Sequence[Exchange]) -> Iterator[Finding]:

@@ -157,6 +157,7 @@ def _facts(preset: Preset, settings: Settings) -> dict[str, str | list[str]]:
     from dataclasses import replace
 
     from broker.chance import SystemClock
+    from broker.cli.own_server import HOOKS
     from providers import load
     from providers.preset import NAMELESS
 
@@ -171,9 +172,8 @@ def _facts(preset: Preset, settings: Settings) -> dict[str, str | list[str]]:
         "people_are_sent_to": preset.shown_host or "wherever a typed address leads",
         "redirect_address": f"{issuer}/callback/{preset.id}",
     }
-    if preset.kind == "facebook":
-        facts["deauthorize_callback"] = f"{issuer}/hooks/{preset.id}/deauthorize"
-        facts["deletion_callback"] = f"{issuer}/hooks/{preset.id}/deletion"
+    for hook in HOOKS.get(preset.kind, ()):
+        facts[f"{hook}_address"] = f"{issuer}/hooks/{preset.id}/{hook}"
     if preset.issuer:
         facts["issuer"] = preset.issuer
     if preset.kind not in NAMELESS:

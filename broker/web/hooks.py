@@ -42,7 +42,7 @@ async def notice(call: Call) -> Response:
     """The person took us out, or has no account there any more (developer.apple.com/documentation/signinwithapple,
     "Processing changes for Sign in with Apple accounts"). A notice about anything else is taken and does nothing."""
     id_ = ProviderId(str(call.request.path_params["provider"]))
-    provider: object = call.world.providers.get(id_)
+    provider: object = call.world.trials.providers.get(id_)
     if not isinstance(provider, SendsNotices):
         raise NotFound(detail="no provider that sends notices")
     text = (await read_body(call.request, MAX_NOTICE)).decode("utf-8", "replace")

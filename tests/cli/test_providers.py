@@ -240,14 +240,14 @@ def test_an_issuer_that_differs_is_shown_beside_ours(config: Path) -> None:
 def test_what_is_not_given_or_not_signed_so_is_said(config: Path) -> None:
     with checked(config):
         text = (config / "providers.toml").read_text()
-        asked = 'scopes = ["profile", "email", "phone"]\nalgorithms = ["ES384"]\nfields = ["name", "picture"]'
+        asked = 'scopes = ["profile", "email", "groups"]\nalgorithms = ["ES384"]\nfields = ["name", "picture"]'
         (config / "providers.toml").write_text(text.replace('fields = ["name", "email"]', asked))
         done = doorward("check", "idp", "--offline", config=config)
     assert found(done) == [
         "It signs with RS256, and algorithms allows ES384.",
         f"It knows the address that people come back to. {' '.join(FAILURES['scope'])} (authorization invalid_scope)",
     ]
-    assert "It does not list phone among its scopes" in done.stdout
+    assert "It does not list groups among its scopes" in done.stdout
     assert "It does not list picture among its claims" in done.stdout
 
 

@@ -77,7 +77,7 @@ def test_what_is_printed_puts_the_site_in(config: Path) -> None:
         (("wiki", "--url", "http://wiki.example.org/"), "is plain http", 1),
         (("wiki", "--url", "wiki.example.org"), "is not the address of a home page", 1),
         (("wiki", "--url", "https://wiki.example.org/?a=b"), "is not the address of a home page", 1),
-        (("wiki", "--url", "https://wiki.example.org/", "--software", "nothing"), "There are: apache, bookstack", 2),
+        (("wiki", "--url", "https://wiki.example.org/", "--software", "nothing"), "There are: apache, api", 2),
         (("wiki",), "Missing option", 2),
     ],
 )

@@ -74,7 +74,7 @@ def test_the_commented_configuration_says_the_same(name: str) -> None:
     values = replace(VALUES, upstream=guide.upstream or "https://social.example")
     block = provider_guides.block(guide, values, client_id="", secret_file="x", state="on")
     ours: dict[str, Any] = tomllib.loads(block)["providers"]["there"]
-    left_out = {"graph_version", "state", "order", "client_id", "client_secret", "brand"}
+    left_out = {"graph_version", "trusted_audiences", "state", "order", "client_id", "client_secret", "brand"}
     assert {key: ours[key] for key in ours if key not in left_out} == {
         key: table[key] for key in table if key not in left_out
     }
