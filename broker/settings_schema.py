@@ -280,6 +280,7 @@ SITE: Final = (
     _address("security_events_uri", "Where they are pushed. Nothing: the site fetches them at /events."),
     _secret("security_events_authorization", "The whole Authorization header that a push carries, such as Bearer and a token of the site's."),
     _flag("device_grant", "Whether people may sign in on devices of it that have no browser, by a code they type.", default=False),
+    _flag("gitlab_endpoints", "For software that has a place for GitLab and nothing else: answers at GitLab's addresses and in its shape.", default=False),
     _flag("forward_auth", "Whether a proxy in front of it asks us for each request who sends it.", default=False),
     _flag("may_post", "Whether people can let it post for them.", default=False),
     _texts("post_logout_redirect_uris", "Where people may come back to after signing out.", kind=Kind.ADDRESSES),

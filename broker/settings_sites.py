@@ -11,7 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from broker.domain.browser_state import origin_of
-from broker.domain.claims import LOCALE, PREFERRED_USERNAME, SCOPES, UPDATED_AT, ZONEINFO
+from broker.domain.claims import EMAIL, LOCALE, PREFERRED_USERNAME, SCOPES, UPDATED_AT, ZONEINFO
 from broker.domain.client import (
     AccessTokenFormat,
     AskedClaim,
@@ -94,6 +94,7 @@ class _Sites:
         self._service(key, table)
         self._gate(key, table)
         self._events(key, table)
+        self._gitlab(key, table)
         self.clients[ClientId(name)] = Client(
             client_id=ClientId(name),
             auth_method=AuthMethod(table["auth_method"]),
@@ -291,6 +292,20 @@ class _Sites:
                 'Write auth_method = "client_secret_basic", or security_events_uri to have them pushed.',
             )
 
+    def _gitlab(self, key: Key, table: dict[str, Any]) -> None:
+        """Such software takes every address as proved, and fails without a name and an address."""
+        if not table["gitlab_endpoints"]:
+            return
+        for claim in (PREFERRED_USERNAME, EMAIL):
+            ask = table["asks"].get(claim)
+            if ask is None or ask["use"] != "needed":
+                self.draft.problem(
+                    (*key, "asks", str(claim)),
+                    "is not needed, and software that speaks to GitLab fails for people without it.",
+                    'Write use = "needed".',
+                    severity="warning",
+                )
+
     def _scopes(self, key: Key, scopes: tuple[str, ...]) -> None:
         known = tuple(str(scope) for scope in SCOPES)
         self.reader.unknown((*key, "scopes"), dict.fromkeys(scopes), known)
@@ -374,6 +389,6 @@ def _origin(address: str) -> tuple[str, str]:
 
 _AS_GIVEN: Final = (
     "name", "url", "redirect_uris", "post_logout_redirect_uris", "sector", "claims_in_id_token", "session_token",
-    "pkce_required", "device_grant", "forward_auth", "may_post", "run_by", "logo_uri", "policy_uri", "tos_uri", "enabled",
+    "pkce_required", "device_grant", "gitlab_endpoints", "forward_auth", "may_post", "run_by", "logo_uri", "policy_uri", "tos_uri", "enabled",
     "frontchannel_logout_session_required", "jwks", "strict_jwt", "par_required",
 )  # fmt: skip

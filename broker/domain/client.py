@@ -114,6 +114,8 @@ class Client:
     """The `Authorization` header that a push carries."""
     device_grant: bool = False
     """Whether people may sign in on devices of it that have no browser (RFC 8628)."""
+    gitlab_endpoints: bool = False
+    """Whether its software finds us at GitLab's addresses and in GitLab's shape."""
     forward_auth: bool = False
     """Whether a proxy asks for each of its requests who sends it."""
     may_post: bool = False

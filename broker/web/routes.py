@@ -31,7 +31,7 @@ from broker.web.account import address, close, devices, profile, sites, ways
 from broker.web.call import Call
 from broker.web.guards import Guard
 from broker.web.oidc import device as device_authorization
-from broker.web.oidc import events, metadata, pushed, status, tokens
+from broker.web.oidc import events, gitlab, metadata, pushed, status, tokens
 
 Answers = Literal["page", "json"]
 
@@ -67,6 +67,10 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/.well-known/ssf-configuration", events.about, Guard.PUBLIC, "json"),
     Route("POST", "/events", events.poll, Guard.PROTOCOL, "json"),
     Route("POST", "/revoke", tokens.revoke, Guard.CLIENT, "json"),
+    # the same where software looks for GitLab
+    Route("GET", "/oauth/authorize", gitlab.authorize, Guard.BROWSER),
+    Route("POST", "/oauth/token", gitlab.token, Guard.CLIENT, "json"),
+    Route("GET", "/api/v4/user", gitlab.user, Guard.BEARER, "json"),
     # for the proxies of sites
     Route("GET", "/forward-auth", gate.ask, Guard.PROXY, "json"),
     Route("GET", "/.doorward/sign-in", gate.sign_in, Guard.PROXY, "json"),

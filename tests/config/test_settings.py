@@ -454,3 +454,10 @@ def test_a_site_has_its_events_pushed_or_fetches_them(tmp_path: Path) -> None:
     assert pushed.security_events_uri == "https://forum.example.org/events"
     assert pushed.security_events_authorization is not None
     assert ENVIRON["IDP"] not in repr(pushed)
+
+
+def test_a_site_at_gitlabs_addresses_needs_a_name_and_an_address(tmp_path: Path) -> None:
+    """Such software fails without them; the admin is warned, and decides."""
+    write(tmp_path, sites=site_with("gitlab_endpoints = true"))
+    found = {(problem.key, problem.severity) for problem in problems(tmp_path)}
+    assert found == {("forum.asks.preferred_username", "warning"), ("forum.asks.email", "warning")}

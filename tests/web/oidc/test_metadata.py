@@ -98,6 +98,8 @@ async def test_every_protocol_endpoint_is_listed(house: House) -> None:
         "/status/{list}",  # each token says where its own is
         "/events",  # sites that fetch events are told by the admin
         "/.well-known/ssf-configuration",
+        "/oauth/token",  # where software looks for GitLab
+        "/api/v4/user",
         "/hooks/{provider}/deauthorize",  # a provider calls these, no site
         "/hooks/{provider}/deletion",
         "/hooks/{provider}/notice",
