@@ -28,6 +28,13 @@ class Attempt:
     what: str
     fix: str
 
+    @classmethod
+    def of(cls, said: Mapping[str, Any], what: str, fix: str) -> Attempt:
+        """From a line of the log and the words for it."""
+        return cls(
+            at=str(said.get("timestamp", ""))[:19], reference=str(said.get("reference") or ""), what=what, fix=fix
+        )
+
     @property
     def row(self) -> dict[str, str]:
         """For programs."""
@@ -93,6 +100,13 @@ _CODES: Final[Mapping[str, tuple[str, str]]] = {
 
 def read_attempts(lines: Iterable[str], client: Client) -> Iterator[Attempt]:
     """What lines of the log say about this site, in their order. Lines that are no log of ours are passed over."""
+    for said in said_in(lines):
+        if said.get("client") == client.client_id and said.get("event") in _EVENTS:
+            yield Attempt.of(said, *_words(said, client))
+
+
+def said_in(lines: Iterable[str]) -> Iterator[Mapping[str, Any]]:
+    """The lines that are ours, whatever a journal wrote before them."""
     for line in lines:
         start = line.find("{")
         if start < 0 or len(line) > LONGEST:
@@ -101,15 +115,8 @@ def read_attempts(lines: Iterable[str], client: Client) -> Iterator[Attempt]:
             said = json.loads(line[start:])
         except ValueError:
             continue
-        if isinstance(said, dict) and said.get("client") == client.client_id and said.get("event") in _EVENTS:
-            yield _attempt(said, client)
-
-
-def _attempt(said: Mapping[str, Any], client: Client) -> Attempt:
-    what, fix = _words(said, client)
-    return Attempt(
-        at=str(said.get("timestamp", ""))[:19], reference=str(said.get("reference") or ""), what=what, fix=fix
-    )
+        if isinstance(said, dict):
+            yield said
 
 
 def _words(said: Mapping[str, Any], client: Client) -> tuple[str, str]:

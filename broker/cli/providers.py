@@ -5,12 +5,23 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
 from urllib.parse import urlsplit
 
 import click
 
-from broker.cli.common import config_option, environment, fail, folder_of, loaded, open_durable, ready, run
+from broker.cli.common import (
+    DONE,
+    REFUSED,
+    config_option,
+    environment,
+    fail,
+    folder_of,
+    loaded,
+    open_durable,
+    ready,
+    run,
+)
 from broker.cli.findings import tell
 from broker.cli.lists import provider
 
@@ -207,6 +218,39 @@ def try_provider(name: str, config: Path) -> None:
     click.echo(
         "Open it within 15 minutes. It is good once, and shows whoever opens it their own answer alone.", err=True
     )
+
+
+@provider.command("attempts")
+@click.argument("name")
+@click.option(
+    "--log",
+    type=click.File(encoding="utf-8", errors="replace"),
+    default="-",
+    help="The server's log, lines of JSON. Nothing: standard input.",
+)
+@click.option("--reference", help="Only the one with this code, which the person read out.")
+@click.option("--last", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many at most.")
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def attempts(name: str, log: TextIO, reference: str | None, last: int, config: Path, *, as_json: bool) -> None:
+    """Tell in words what went wrong with a provider lately, newest last, and what to do.
+
+    Reads the server's own log: `journalctl -u doorward -o cat | doorward provider attempts facebook`. The log holds nothing
+    of people, so neither does this. Exit code 1 if there is anything.
+    """
+    from broker.cli.provider_attempts import read_attempts
+
+    _preset(_read(config), name)
+    found = [one.row for one in read_attempts(log, name) if reference in {None, one.reference}]
+    rows = found[-last:]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+    elif not rows:
+        click.echo(f"The log tells of nothing that went wrong with {name}.")
+    else:
+        for row in rows:
+            click.echo(f"{row['at']}  {row['reference'] or '-'}  {row['what']} {row['fix']}".rstrip())
+    raise SystemExit(REFUSED if rows else DONE)
 
 
 async def _link(settings: Settings, preset: Preset) -> str:

@@ -56,6 +56,7 @@ def answer_problem(call: Call, route: Route | None, error: Exception) -> Respons
         reason=problem.code,
         check=problem.detail if isinstance(error, BrokerError) else type(error).__name__,
         client=call.client.client_id if call.client else None,
+        provider=_provider_id(call, problem),
     )
     if isinstance(problem, ServerFault):
         call.world.log.fault("fault", error, reference=call.reference, route=route.name if route else "none")
@@ -145,12 +146,18 @@ def _retry_after(response: Response, problem: BrokerError) -> None:
 
 
 def _provider(call: Call, problem: BrokerError) -> str:
+    named = _provider_id(call, problem)
+    return provider_label(call, named) if named else ""
+
+
+def _provider_id(call: Call, problem: BrokerError) -> ProviderId | None:
+    """Which provider it is about: one of ours, or none, whatever the request calls it."""
     named = call.request.path_params.get("provider") or call.form.get("provider")
     if isinstance(problem, WayMissing):
         named = problem.provider
     if named is None and call.carried is not None:
         named = call.carried.transaction.provider
-    return provider_label(call, named) if named and ProviderId(named) in call.world.faces else ""
+    return ProviderId(named) if named and ProviderId(named) in call.world.faces else None
 
 
 def _urls(call: Call, problem: BrokerError) -> dict[str, str]:

@@ -27,9 +27,11 @@ from tests.support.sandbox import serve
 from tests.support.source import ROOT
 
 from broker.cli.common import open_durable
+from broker.cli.provider_attempts import WORDS
 from broker.cli.provider_check import clock_of
 from broker.domain.trial import Exchange
 from broker.chance import SystemClock, SystemEntropy
+from broker.errors import BrokerError, InteractionError
 from broker.flows.trial import Ticket, TrialLinks
 from broker.settings import load_settings
 from broker.web.pages.words import FAILURES
@@ -43,11 +45,13 @@ APP: dict[str, Any] = {
 SECRETS = {**ENVIRON, "FB": FB}
 
 
-def doorward(*words: str, config: Path, environ: Mapping[str, str] = SECRETS) -> subprocess.CompletedProcess[str]:
+def doorward(
+    *words: str, config: Path, environ: Mapping[str, str] = SECRETS, said: str = ""
+) -> subprocess.CompletedProcess[str]:
     """Run the command on this configuration; no traceback and no secret, whatever it says."""
     command = [sys.executable, "-m", "broker", "provider", *words, "-c", str(config)]
     own = {name: value for name, value in os.environ.items() if not name.startswith("DOORWARD")}
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**own, **environ})
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**own, **environ}, input=said)
     assert "Traceback" not in done.stderr, done.stderr
     assert not [name for name, value in environ.items() if value in done.stdout + done.stderr]
     return done
@@ -363,6 +367,59 @@ def test_a_provider_that_is_off_cannot_be_tried(config: Path) -> None:
     done = doorward("try", "idp", config=config)
     assert (done.returncode, done.stdout) == (1, "")
     assert 'Write state = "test", and reload the server' in done.stderr
+
+
+# --- what went wrong ------------------------------------------------------------------------------------
+
+
+def line(reason: str, check: str = "", *, event: str = "problem", provider: str = "idp", **more: str) -> str:
+    return json.dumps(
+        {
+            "reference": "ABCD-EFGH", "reason": reason, "check": check, "provider": provider, "event": event,
+            "timestamp": "2026-11-26T12:00:00.123Z", **more,
+        }
+    )  # fmt: skip
+
+
+def test_attempts_are_told_in_words(config: Path) -> None:
+    log = "\n".join(
+        [
+            "nothing of ours", line("upstream_rejected", "token invalid_client", provider="facebook"),
+            line("ok", event="provider_state"), line("", event="provider_tried", outcome="new"),
+            "Nov 26 host doorward: " + line("upstream_rejected", "token invalid_client"),
+            line("dns idp.example.org", event="provider_state", reference=""), line("sign_in_cancelled", "upstream access_denied"),
+            line("", "kid", event="provider_tried", outcome="failed"), line("odd"), line("wrong_browser", reference="K7Q2-91XM"),
+        ]
+    )  # fmt: skip
+    done = doorward("attempts", "idp", config=config, said=log)
+    assert done.returncode == 1
+    rows = done.stdout.splitlines()
+    assert [row.split("  ", 2)[2].split(". ")[0] for row in rows] == [
+        "It does not know us by this client secret",
+        "Asked in the background: The name of its host is not known",
+        "Somebody said no there",
+        "Tried: Its answer is not signed with a key that it publishes",
+        "Refused: odd (no more is known).",
+        "An answer came to a browser that had not asked for it",
+    ]
+    assert "(token invalid_client) Make a new one there" in rows[0]
+    (row,) = json.loads(
+        doorward("attempts", "idp", "--json", "--reference", "K7Q2-91XM", config=config, said=log).stdout
+    )
+    assert row["reference"] == "K7Q2-91XM"
+    none = doorward("attempts", "idp", config=config)
+    assert (none.returncode, none.stdout.strip()) == (0, "The log tells of nothing that went wrong with idp.")
+    assert doorward("attempts", "nobody", config=config).returncode == 1
+
+
+def test_the_codes_with_words_are_codes_of_the_program() -> None:
+    codes = {kind.code for kind in BrokerError.__subclasses__()} | {
+        kind.code for kind in InteractionError.__subclasses__()
+    }
+    assert set(WORDS) <= codes | {
+        kind.code for one in InteractionError.__subclasses__() for kind in one.__subclasses__()
+    }
+    assert all(what.endswith(".") and fix.endswith(".") for what, fix in WORDS.values())
 
 
 def answered(seconds: float, **headers: str) -> Exchange:

@@ -22,6 +22,7 @@ from tests.support.house import (
     open_house,
 )
 
+from broker.cli.provider_attempts import read_attempts
 from broker.domain.values import ProviderId
 from broker.flows.trial import GOOD_FOR
 
@@ -172,6 +173,22 @@ async def test_a_wrong_secret_is_said_in_words(tmp_path: Path, sandboxes: Sandbo
     assert "It does not know us by this client secret." in shown.text
     assert "The log calls it: graph 1/0 token" in shown.text
     assert ": 400, " in shown.text
+
+
+async def test_what_went_wrong_with_a_sign_in_is_found_by_its_reference(tmp_path: Path, sandboxes: Sandboxes) -> None:
+    """The person reads a code out; the command line says in words what it was, from the log alone."""
+    environ = {"FACEBOOK_SECRET": "another-secret-0123456789abcdef01"}
+    async with open_house(tmp_path, sandboxes, environ=environ) as house:
+        browser = house.browser()
+        await browser.open("/sign-in")
+        shown = await browser.choose()
+        assert isinstance(shown, Shown)
+        (found,) = [one for one in read_attempts(house.log.splitlines(), "facebook") if one.reference]
+    assert found.reference in shown.text
+    assert (
+        found.what
+        == "It does not know us by this client secret. The secret is wrong, or it has run out. (graph 1/0 token)"
+    )
 
 
 async def test_a_provider_that_cannot_be_left_for_leaves_the_link_good(quiet_house: House) -> None:

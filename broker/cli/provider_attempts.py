@@ -1,0 +1,56 @@
+"""What the server's log says of one provider, in words: what went wrong with it, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from broker.cli.attempts import Attempt, said_in
+from broker.domain.trial import failure_of
+from broker.web.pages.words import FAILURES
+
+WORDS: Final[Mapping[str, tuple[str, str]]] = {
+    "wrong_browser": (
+        "An answer came to a browser that had not asked for it.",
+        "Somebody opened an old answer, or another browser; often, and from many: look whether cookies reach /callback.",
+    ),
+    "cookies_off": ("A browser came back without any cookie of ours.", "It blocks them, or a proxy does."),
+    "sign_in_expired": ("Somebody came back too late, or twice.", "Nothing, unless it is often."),
+    "sign_in_elsewhere": ("Somebody came back in another browser than they left with.", "Nothing, unless it is often."),
+    "bad_request": (
+        "It sent people back with an answer that has a parameter twice.",
+        "Look for a proxy that adds to it.",
+    ),
+    "provider_off": ("Somebody came back after it was switched off.", "Nothing, unless it should be on."),
+    "account_held": ("Somebody whose account is on hold came back.", "Nothing."),
+    "identity_taken": ("Somebody tried to add a way that another account has.", "Nothing."),
+}
+"""By the error code, where it is not the provider's answer that is wrong."""
+_EVENTS: Final = frozenset({"problem", "provider_state", "provider_tried"})
+
+
+def read_attempts(lines: Iterable[str], provider: str) -> Iterator[Attempt]:
+    """What lines of the log say about this provider, in their order. What went well is passed over."""
+    for said in said_in(lines):
+        if said.get("provider") == provider and said.get("event") in _EVENTS:
+            words = _words(said)
+            if words is not None:
+                yield Attempt.of(said, *words)
+
+
+def _words(said: Mapping[str, Any]) -> tuple[str, str] | None:
+    event, reason, check = (str(said.get(name) or "") for name in ("event", "reason", "check"))
+    if event == "provider_state":
+        return None if reason == "ok" else _told("Asked in the background: ", reason)
+    if event == "provider_tried":
+        return _told("Tried: ", check) if said.get("outcome") == "failed" else None
+    if reason in WORDS:
+        return WORDS[reason]
+    if reason.startswith("upstream_") or reason in {"sign_in_cancelled", "egress_refused"}:
+        return _told("", check)
+    return f"Refused: {reason} ({check or 'no more is known'}).", ""
+
+
+def _told(before: str, detail: str) -> tuple[str, str]:
+    what, fix = FAILURES[failure_of(detail)]
+    return f"{before}{what} ({detail})", fix
