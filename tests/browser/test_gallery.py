@@ -20,7 +20,7 @@ from tests.web.pages.gallery import gallery, renderer
 
 from broker.web.headers import SecurityHeaders
 from broker.web.pages.problems import ALIASES, WORDS
-from broker.web.pages.words import DONE, POST_STATES, PROBLEMS
+from broker.web.pages.words import DONE, FAILURES, POST_STATES, PROBLEMS
 from providers.sandbox.avatar import portrait
 
 pytestmark = pytest.mark.browser
@@ -28,6 +28,7 @@ pytestmark = pytest.mark.browser
 SAME = (
     {f"error-{code}" for code in (*WORDS, *ALIASES)}
     - {"error-sign_in_expired", "error-cookies_off", "error-too_many_attempts"}
+    | {f"trial-failed-{name}" for name in FAILURES} - {"trial-failed-secret"}
     | {f"problem-{code}" for code in PROBLEMS}
     | {f"done-{code}" for code in DONE} - {"done-stopped"}
     | {f"outcome-{state}" for state in POST_STATES} - {"outcome-posted", "outcome-needs_person"}
