@@ -36,15 +36,16 @@ class Printed:
 def add(config: Path, name: str, *, software: str, title: str, url: str) -> Printed:
     """Run the command and do what it says on Doorward's side."""
     said = _site("add", name, "--software", software, "--title", title, "--url", url, "--config", str(config))
-    steps = dict(zip(("site", "secret", "check", "guide", "try"), re.split(r"(?m)^\d\. ", said)[1:], strict=True))
+    site, then, *_ = re.split(r"(?m)^\d\. ", said)[1:]
     (config / "conf.d").mkdir(exist_ok=True)
-    block = "\n".join(line.removeprefix("    ") for line in steps["site"].splitlines()[1:])
+    block = "\n".join(line.removeprefix("    ") for line in site.splitlines()[1:])
     (config / "conf.d" / f"{name}.toml").write_text(block)
-    (config / "secrets").mkdir(exist_ok=True)
-    secret = config / "secrets" / f"{name}.secret"
-    secret.touch(mode=0o600)
-    secret.write_text(steps["secret"].split()[-1])
-    return Printed(url, steps["guide"].partition("\n\n")[2])
+    if then.startswith("Put this secret"):
+        (config / "secrets").mkdir(exist_ok=True)
+        secret = config / "secrets" / f"{name}.secret"
+        secret.touch(mode=0o600)
+        secret.write_text(then.split()[-1])
+    return Printed(url, said.partition("The other side:\n\n")[2])
 
 
 def show(config: Path, name: str, *, software: str, url: str) -> Printed:
