@@ -102,7 +102,16 @@ def _problems(preset: Preset, kinds: tuple[str, ...], today: date) -> Iterable[P
     if preset.kind not in kinds:
         fix = f"Known kinds: {', '.join(kinds)}."
         return [Problem(file="", line=0, key="kind", what=f"{preset.kind!r} is not a kind of provider.", fix=fix)]
-    return _kind(preset.kind).problems(preset, today)
+    return [*_kind(preset.kind).problems(preset, today), *_secret_problems(preset, today)]
+
+
+def _secret_problems(preset: Preset, today: date) -> Iterable[Problem]:
+    """A warning: the provider may have given us more time than was written down."""
+    what = preset.secret_warning(today)
+    if what is None:
+        return []
+    fix = "Make a new one there, put it where client_secret looks, and write its day here."
+    return [Problem(file="", line=0, key="secret_ends", what=what, fix=fix, severity="warning")]
 
 
 def _posting_scopes(provider: Provider) -> Iterable[Problem]:

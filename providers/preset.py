@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from datetime import date, datetime, timedelta
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
@@ -32,6 +33,8 @@ ENDPOINTS: Final = (
     "graph", "share",  # Facebook: the base of its API; the share window
 )  # fmt: skip
 
+WARN_BEFORE: Final = timedelta(days=60)
+"""How long before a secret runs out it is said."""
 _HOSTS: Final = {"apple": "appleid.apple.com", "facebook": "www.facebook.com", "steam": "steamcommunity.com"}
 _ID = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _POSTING_SCOPES = re.compile(
@@ -116,6 +119,8 @@ class Preset:
     """How its answer travels (OAuth 2.0 Multiple Response Types §2.1, Form Post Response Mode); `None`: not said."""
     acr_values: tuple[str, ...] = ()
     """Authentication context classes that this provider's word counts for."""
+    secret_ends: date | None = None
+    """The day the secret runs out, as the operator wrote it down; nobody else says."""
     can_force_fresh: bool = True
     """Whether it checks the person anew when asked to (decision 26)."""
     graph_version: str = "v26.0"
@@ -136,6 +141,12 @@ class Preset:
         """The host a person will be sent to."""
         address = self.endpoints.get("authorization") or self.issuer
         return self.host or urlsplit(address).hostname or _HOSTS.get(self.kind, "")
+
+    def secret_warning(self, today: date) -> str | None:
+        """What to tell the operator about a secret that runs out soon or has; `None` if all is well."""
+        if self.secret_ends is None or self.secret_ends - today > WARN_BEFORE:
+            return None
+        return f"{'has run out' if self.secret_ends <= today else 'runs out'} on {self.secret_ends.isoformat()}."
 
     def believed(self, acr: str | None) -> str | None:
         """The level of authentication that may be passed on: anybody can claim one, so only one the operator named."""
@@ -199,6 +210,7 @@ class _Reader:
         for key in ("pkce", "nonce", "asks_claims", "trusts_email", "trusts_phone", "can_force_fresh", "sandbox"):
             self._keep(out, key, self.truth(key))
         self._keep(out, "order", self.number("order"))
+        self._keep(out, "secret_ends", self.day("secret_ends"))
         for key in ("scopes", "trusted_audiences", "identifiers", "hosts", "acr_values"):
             self._keep(out, key, self.texts(key))
         self._secret(out)
@@ -247,6 +259,13 @@ class _Reader:
             self.problem(key, "is neither true nor false.", f"Write {key} = true or {key} = false.")
             return None
         return value
+
+    def day(self, key: str) -> date | None:
+        value = self.table.get(key)
+        if value is not None and (not isinstance(value, date) or isinstance(value, datetime)):
+            self.problem(key, "is not a day.", f"Write {key} = 2027-03-01, without quotes.")
+            return None
+        return value if isinstance(value, date) else None
 
     def number(self, key: str) -> int | None:
         value = self.table.get(key)

@@ -150,6 +150,11 @@ class _Check:
         }
         yield Finding(None, states[self.preset.state])
 
+        if self.preset.secret_ends is not None:
+            warning = self.preset.secret_warning(SystemClock().now().date())
+            words = f"The client secret {warning} Make a new one there." if warning else ""
+            yield Finding(not warning, words or f"The client secret is good until {self.preset.secret_ends}.")
+
     def with_difference(self, detail: str, seen: Sequence[Exchange]) -> str:
         """Both spellings of an issuer that differs, as nobody finds a slash by himself."""
         told = _description(seen).get("issuer")

@@ -205,6 +205,20 @@ def test_a_provider_that_knows_us_is_fine(config: Path) -> None:
     assert f"Registered there must be, to the letter: {PUBLIC}/callback/idp" in done.stdout
 
 
+def test_a_secret_that_runs_out_is_told(config: Path) -> None:
+    with checked(config):
+        text = (config / "providers.toml").read_text()
+        for day, code, words in (
+            ("2999-01-01", 0, "The client secret is good until 2999-01-01."),
+            ("2020-01-01", 1, "The client secret has run out on 2020-01-01. Make a new one there."),
+        ):
+            (config / "providers.toml").write_text(
+                text.replace('label = "Club"', f'label = "Club"\nsecret_ends = {day}')
+            )
+            done = doorward("check", "idp", "--offline", config=config)
+            assert (done.returncode, words in done.stdout) == (code, True), done.stdout + done.stderr
+
+
 def test_a_wrong_secret_is_told_from_a_right_one(config: Path) -> None:
     with checked(config):
         done = doorward(

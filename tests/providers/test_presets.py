@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -19,6 +20,20 @@ GOOD: dict[str, Any] = {
     "client_secret": "s",
     "issuer": "https://op.example",
 }
+
+
+@pytest.mark.parametrize(
+    ("days", "words"),
+    [(61, None), (60, "runs out on"), (1, "runs out on"), (0, "has run out on"), (-9, "has run out on")],
+)
+def test_a_secret_that_runs_out_is_told_in_time(days: int, words: str | None) -> None:
+    """Nothing fails by it: the day is what somebody wrote down."""
+    clock = StandingClock()
+    ends = (clock.now() + timedelta(days=days)).date()
+    loaded = providers.load([preset(secret_ends=ends)], ScriptedHTTP({}), clock)
+    assert set(loaded.providers) == {ProviderId("example")}
+    said = [(problem.key, problem.severity, problem.what) for problem in loaded.warnings]
+    assert said == ([("example.secret_ends", "warning", f"{words} {ends}.")] if words else [])
 
 
 def refused(id_: str = "club", **changes: Any) -> list[str]:
@@ -41,7 +56,7 @@ def refused(id_: str = "club", **changes: Any) -> list[str]:
         ("issuer", "op.example"), ("issuer", "https://user@op.example"), ("issuer", "ftp://op.example"),
         ("issuer", "https://op.example/#part"), ("privacy_policy_url", "javascript:alert(1)"),
         ("token_endpoint_auth_method", "client_secret_jwt"), ("state", "maybe"), ("pkce", "yes"), ("trusts_email", 1),
-        ("can_force_fresh", "no"), ("sandbox", 0), ("order", "first"), ("order", True), ("scopes", "openid"),
+        ("secret_ends", "2027-03-01"), ("secret_ends", datetime(2027, 3, 1)), ("can_force_fresh", "no"), ("sandbox", 0), ("order", "first"), ("order", True), ("scopes", "openid"),
         ("scopes", ["openid", 5]), ("scopes", [""]), ("trusted_audiences", {"a": 1}), ("acr_values", "strong"), ("fields", "name"),
         ("fields", ["name", "shoe_size"]), ("algorithms", ["none"]), ("algorithms", ["HS256"]), ("algorithms", []),
         ("algorithms", "RS256"), ("endpoints", "https://op.example"),
