@@ -30,7 +30,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from tests.browser.visitor import Visitor
 from tests.support.chromium import Chromium
-from tests.support.servers import free_port
+from tests.support.servers import free_port, held
 from tests.support.tls import Authority, Leaf, names_on_loopback
 from tests.support.watch import Watched
 
@@ -201,7 +201,8 @@ def open_town(
         (config / "conf.d").mkdir()
         (config / "conf.d" / "50-more.toml").write_text(more)
     if prepare is not None:
-        prepare(town, config)
+        with held(*town.ports.values()):
+            prepare(town, config)
     with ExitStack() as stack:
         stack.enter_context(names_on_loopback())
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, expect
 from tests.browser.town import HOSTS, Town, open_town
 from tests.browser.visitor import Visitor
 from tests.software.apache import Apache
@@ -22,7 +22,7 @@ from tests.software.mediawiki import mediawiki
 from tests.software.printed import Printed, add, show
 from tests.software.trac import trac, wrapped
 from tests.support.chromium import Chromium, clear_cookies_of
-from tests.support.servers import free_port
+from tests.support.servers import free_port, held
 from tests.support.tls import Authority
 
 pytestmark = pytest.mark.browser
@@ -66,9 +66,10 @@ def street(tmp_path_factory: pytest.TempPathFactory, chromium: Chromium, authori
         kept = f"https://{WRAPPED}:{port}"
 
         def prepare(town: Town, config: Path) -> None:
-            for host, (name, title, software, lay_out) in SITES.items():
-                printed = add(config, name, software=software, title=title, url=apache.url(host))
-                apache.hosts[host] = lay_out(apache, printed)
+            with held(apache.port, port):
+                for host, (name, title, software, lay_out) in SITES.items():
+                    printed = add(config, name, software=software, title=title, url=apache.url(host))
+                    apache.hosts[host] = lay_out(apache, printed)
             add(config, "reports", software="python", title=REPORTS, url=f"{kept}/")
             called = [*(f"{host}:{apache.port}" for host in SITES), f"{WRAPPED}:{port}"]
             known = "".join(f'[egress."{host}"]\nca_file = "{authority.ca}"\n' for host in called)
@@ -123,6 +124,16 @@ def be_at(visitor: Visitor, url: str) -> None:
     visitor.page.wait_for_url(re.compile(re.escape(url) + "(#.*)?$"))
 
 
+def open_until(visitor: Visitor, url: str, sight: Locator) -> None:
+    """Open a page again and again until this is on it: our server tells the site of a sign-out when it comes to it."""
+    for _ in range(50):
+        visitor.open(url)
+        if sight.count():
+            return
+        visitor.page.wait_for_timeout(200)
+    raise AssertionError(f"{sight} is not on {url}")
+
+
 def share(visitor: Visitor, name: str, persona: str) -> None:
     """From the chooser to a site that the person has not been at, with all that it asks; a newcomer makes an account first."""
     visitor.meet(f"Sign in to {name}")
@@ -163,13 +174,7 @@ def test_who_signs_out_of_everything_is_signed_out_of_the_site(street: Street, v
     visitor.open(street.town.login + "/signout")
     visitor.page.get_by_role("button", name=re.compile("^Sign out of everything")).click()
     visitor.meet("You are signed out")
-    heading = visitor.page.get_by_role("heading", level=1)
-    for _ in range(50):
-        visitor.open(street.plain)
-        if heading.inner_text() == f"Sign in to {NOTES}":
-            return
-        visitor.page.wait_for_timeout(200)
-    raise AssertionError(f"still {heading.inner_text()}")
+    open_until(visitor, street.plain, visitor.page.get_by_role("heading", name=f"Sign in to {NOTES}"))
 
 
 def test_dokuwiki_names_who_signed_in(street: Street, visitor: Visitor) -> None:
@@ -272,5 +277,4 @@ def test_trac_under_the_sign_in_kit_names_who_signed_in(street: Street, visitor:
     visitor.meet("Sign out of what?")
     page.get_by_role("button", name=re.compile("^Sign out of everything")).click()
     visitor.meet("You are signed out")
-    visitor.open(f"{street.wrapped}/wiki/TracGuide")
-    expect(page.get_by_role("link", name="Login")).to_be_visible()
+    open_until(visitor, f"{street.wrapped}/wiki/TracGuide", page.get_by_role("link", name="Login"))
