@@ -11,20 +11,9 @@ from tests.journeys.node_sites import NODE_SITES, Town, on_the_wire
 from tests.support.house import Sandboxes, Shown, site_secret
 from tests.support.source import ROOT
 from tests.support.tls import Authority
+from tests.web.desk import PLAYER
 
 DEVICE = ROOT / "tests/node/device.mjs"
-PLAYER = """
-[player]
-name = "Player"
-url = "https://player.test"
-redirect_uris = []
-auth_method = "none"
-device_grant = true
-
-[player.asks.preferred_username]
-use = "needed"
-why = { en = "To greet you.", fr = "Pour vous saluer." }
-"""
 
 
 @pytest.fixture
@@ -41,7 +30,7 @@ async def test_openid_client_signs_a_person_in_on_a_device(town: Town, decision:
     async with town.node(str(DEVICE), json.dumps({"issuer": town.base, "clientId": "player"})) as device:
         told = (await device.said())["told"]
         await ana.open(told["verification_uri_complete"])
-        await ana.press("Continue")
+        await ana.press("Continue with this code")
         shown = await ana.press(f"decision={decision}")
         if decision == "yes":
             shown = await ana.press("decision=share", tick=["offline_access"])

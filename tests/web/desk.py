@@ -47,6 +47,19 @@ why = { en = "To greet you.", fr = "Pour vous saluer." }
 """
 )
 """The house's three, an app without a secret, and old software without PKCE."""
+PLAYER: Final = """
+[player]
+name = "Player"
+url = "https://player.test"
+redirect_uris = []
+auth_method = "none"
+device_grant = true
+
+[player.asks.preferred_username]
+use = "needed"
+why = { en = "To greet you.", fr = "Pour vous saluer." }
+"""
+"""A site of devices alone."""
 OFFLINE: Final = "openid profile email offline_access"
 
 

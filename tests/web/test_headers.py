@@ -34,6 +34,15 @@ def policy_of(answer: Any) -> dict[str, str]:
     return {name: value for name, _, value in parts}
 
 
+PUBLISHED = {
+    "/jwks",
+    "/.well-known/openid-configuration",
+    "/.well-known/oauth-authorization-server",
+    "/.well-known/ssf-configuration",
+}
+"""Documents without people in them, which anybody may keep for a while."""
+
+
 @pytest.mark.parametrize("is_signed_in", [True, False])
 async def test_every_answer_forbids_frames_and_guessing(house: House, is_signed_in: bool) -> None:
     """All routes, pages and errors, signed in or not: no answer can be framed, sniffed or stored (catalogue 96, 106)."""
@@ -51,7 +60,7 @@ async def test_every_answer_forbids_frames_and_guessing(house: House, is_signed_
         assert policy["default-src"] == "'none'", path
         assert len(answer.headers.get_list("cache-control")) == 1, path
         if "/static/" not in path and answer.headers["cache-control"] != "no-store":
-            assert path in {"/jwks", "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"}
+            assert path in PUBLISHED, path
 
 
 async def test_a_page_runs_nothing_inline_and_loads_nothing_foreign(house: House) -> None:

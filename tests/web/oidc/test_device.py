@@ -9,20 +9,8 @@ from typing import Any
 import httpx2
 import pytest
 from tests.support.house import ISSUER, Browser, House, Sandboxes, Shown, Site, site_secret
-from tests.web.desk import MORE_SITES, member, wide_house
+from tests.web.desk import MORE_SITES, PLAYER, member, wide_house
 
-PLAYER = """
-[player]
-name = "Player"
-url = "https://player.test"
-redirect_uris = []
-auth_method = "none"
-device_grant = true
-
-[player.asks.preferred_username]
-use = "needed"
-why = { en = "To greet you.", fr = "Pour vous saluer." }
-"""
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 
 
@@ -51,7 +39,7 @@ async def poll(player: Site, told: dict[str, Any]) -> httpx2.Response:
 
 async def type_code(browser: Browser, code: str) -> Shown:
     await browser.open(f"{ISSUER}/device")
-    shown = await browser.press("Continue", fill={"user_code": code})
+    shown = await browser.press("Continue with this code", fill={"user_code": code})
     assert isinstance(shown, Shown)
     return shown
 
@@ -190,7 +178,7 @@ async def test_a_code_in_the_address_only_fills_the_box_in(house: House, player:
     ana = await member(house)
     shown = await ana.open(told["verification_uri_complete"])
     assert f'value="{told["user_code"]}"' in shown.response.text
-    question = await press(ana, "Continue")
+    question = await press(ana, "Continue with this code")
     assert "Is this your device?" in question.text
     assert (await poll(player, told)).json()["error"] == "authorization_pending"
 
