@@ -47,7 +47,7 @@ OLDEST_NOTICE: Final = timedelta(days=1)
 """How long after it was made one is still taken: Apple repeats those that we did not answer."""
 
 _ENDS: Final = ("consent-revoked", "account-deleted", "account-delete")
-"""The second as it is documented, the third as it is sent. Whether relayed letters arrive, we notice without being told."""
+"""The second as it is documented, the third as it is sent. Whether letters are relayed ends nothing here."""
 _TYPES: Final = frozenset({"jwt", "application/jwt"})
 _TEN = re.compile(r"[A-Z0-9]{10}")
 
