@@ -69,6 +69,7 @@ async def lay_code(arena: Arena, *, challenge: str = CHALLENGE, redirect: str = 
         id=secrets.token_hex(12),
         created_at=now,
         auth_time=now,
+        resources=(),
         expires_at=now + DAY,
         scopes=frozenset({Scope("openid"), Scope("profile"), OFFLINE_ACCESS}),
         claims={NAME: "v"},

@@ -76,6 +76,7 @@ def new_code(server: Server, name: str = "") -> str:
             id=secrets.token_hex(8),
             created_at=now,
             auth_time=now,
+            resources=(),
             expires_at=now + timedelta(days=30),
             scopes=frozenset({Scope("openid"), Scope("profile"), OFFLINE_ACCESS}),
             claims={NAME: "v"},
