@@ -20,8 +20,9 @@ from starlette.types import ASGIApp
 import providers
 from broker import hashing, paths
 from broker.chance import SystemClock, SystemEntropy
-from broker.client_tokens import SiteTokens
+from broker.client_tokens import SiteTokens, read_key_proof
 from broker.domain.browser_state import BrowserStates
+from broker.domain.checks.dpop import Nonces
 from broker.domain.ports import Clock, Entropy
 from broker.domain.values import ProviderId
 from broker.egress import Egress, Exemption
@@ -35,6 +36,7 @@ from broker.flows.device import DeviceRequests
 from broker.flows.events import EventPolls, EventSigner, EventWriter
 from broker.flows.exchange import ExchangeFlow
 from broker.flows.gate import GateFlow
+from broker.flows.key_proofs import KeyProofs
 from broker.flows.keys import KeyFlow
 from broker.flows.ledger import LedgerWriter
 from broker.flows.letters import LetterWriter
@@ -347,6 +349,13 @@ def _compose(
             clock=clock,
             issuer=issuer,
             failures_per_minute=settings.broker.limits.client_failures_per_minute,
+        ),
+        proofs=KeyProofs(
+            read=read_key_proof,
+            nonces=Nonces(stores.derive("proof nonces")),
+            replay=memory.replay,
+            clock=clock,
+            issuer=issuer,
         ),
         box=box,
         sessions=sessions,

@@ -13,15 +13,17 @@ from typing import Any, Final
 from joserfc.jwk import OctKey
 
 from broker.domain.checks.client import SECRET_ALGORITHMS
+from broker.domain.checks.dpop import PROOF_ALGORITHMS, PROOF_TYPES
 from broker.domain.client import Client
 from broker.domain.ports import Clock
 from broker.domain.values import ClientId
 from broker.egress import Egress
 from broker.errors import UpstreamInvalid, UpstreamUnavailable
 from broker.strict_json import read_json
-from broker.verification import Fetched, FixedKeys, KeySet, KeySource, VerificationKey, read_set, verified
+from broker.verification import Fetched, FixedKeys, KeySet, KeySource, VerificationKey, read_set, self_signed, verified
 
 MAX_TOKEN: Final = 16 * 1024
+MAX_PROOF: Final = 4096
 _OK: Final = 200
 
 
@@ -57,6 +59,11 @@ class SiteTokens:
             return await self._http.request("GET", address, headers={"Accept": "application/json"})
 
         return KeySet(fetch, _read, self._clock)
+
+
+def read_key_proof(proof: str) -> tuple[str, Mapping[str, Any]]:
+    """Thumbprint of the key that a DPoP proof carries, and its claims (RFC 9449 §4.3, 2 to 7). `UpstreamInvalid(check)`."""
+    return self_signed(proof, algorithms=PROOF_ALGORITHMS, types=PROOF_TYPES, check="proof", max_size=MAX_PROOF)
 
 
 def _secrets(client: Client) -> KeySource:

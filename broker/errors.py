@@ -169,6 +169,27 @@ class InvalidToken(ProtocolError):
     challenge = "Bearer"
 
 
+class BoundToken(InvalidToken):
+    """An access token came without the key it is bound to (RFC 9449 §7.1)."""
+
+    challenge = "DPoP"
+
+
+class InvalidDpopProof(ProtocolError):
+    """RFC 9449 §5; 401 beside an access token (§7.1)."""
+
+    code = "invalid_dpop_proof"
+    public = "The DPoP proof is missing, malformed, used before, or for something else."
+    redirectable = False
+
+
+class UseDpopNonce(InvalidDpopProof):
+    """RFC 9449 §8: the answer's DPoP-Nonce header has one."""
+
+    code = "use_dpop_nonce"
+    public = "The DPoP proof has to hold the nonce that this answer gives."
+
+
 class InsufficientScope(ProtocolError):
     code = "insufficient_scope"
     status = 403

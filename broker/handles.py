@@ -12,7 +12,7 @@ import hashlib
 import hmac
 from datetime import UTC, datetime
 
-from broker.domain.ports import AccessToken
+from broker.domain.ports import AccessToken, RefreshToken
 from broker.domain.values import ClientId, GrantId
 
 _ACCESS = "dwa_"
@@ -32,10 +32,11 @@ class KeyedHandles:
         self._key = key
 
     def access_token(self, access: AccessToken) -> str:
-        """`dwa_…`: grant or site, own id, scopes, start and end (seconds), audience, and a keyed digest over all of it."""
+        """`dwa_…`: grant or site, own id, start, end (seconds) and key, scopes, audience; a keyed digest over all of it."""
         times = f"{int(access.issued_at.timestamp()):x}.{int(access.expires_at.timestamp()):x}"
+        limits = times if access.jkt is None else f"{times}.{access.jkt}"
         whose = access.grant if access.client is None else f"{_SITE}{access.client}"
-        fixed = (whose, access.token_id, times, "+".join(sorted(access.scopes)))
+        fixed = (whose, access.token_id, limits, "+".join(sorted(access.scopes)))
         return self._pack(_ACCESS, " ".join((*fixed, *access.audience)))
 
     def read_access_token(self, token: str) -> AccessToken | None:
@@ -43,8 +44,8 @@ class KeyedHandles:
         body = self._unpack(_ACCESS, token)
         if body is None:
             return None
-        whose, token_id, times, scopes, *audience = body.split(" ")
-        issued, _, expires = times.partition(".")
+        whose, token_id, limits, scopes, *audience = body.split(" ")
+        issued, expires, *bound = limits.split(".")
         return AccessToken(
             grant=GrantId("" if whose.startswith(_SITE) else whose),
             client=ClientId(whose.removeprefix(_SITE)) if whose.startswith(_SITE) else None,
@@ -53,19 +54,20 @@ class KeyedHandles:
             issued_at=datetime.fromtimestamp(int(issued, 16), UTC),
             expires_at=datetime.fromtimestamp(int(expires, 16), UTC),
             audience=tuple(audience),
+            jkt=bound[0] if bound else None,
         )
 
-    def refresh_token(self, family_id: str, generation: int) -> str:
-        """`dwr_…`: family and generation, and a keyed digest over both."""
-        return self._pack(_REFRESH, f"{family_id} {generation:x}")
+    def refresh_token(self, family_id: str, generation: int, jkt: str | None = None) -> str:
+        """`dwr_…`: family, generation and key, and a keyed digest over all of it."""
+        return self._pack(_REFRESH, f"{family_id} {generation:x}{_bound(jkt)}")
 
-    def read_refresh_token(self, token: str) -> tuple[str, int] | None:
-        """Family and generation, if we made it; `None` otherwise."""
+    def read_refresh_token(self, token: str) -> RefreshToken | None:
+        """What it says, if we made it; `None` otherwise."""
         body = self._unpack(_REFRESH, token)
         if body is None:
             return None
-        family, _, generation = body.partition(" ")
-        return family, int(generation, 16)
+        family, generation, *bound = body.split(" ")
+        return RefreshToken(family=family, generation=int(generation, 16), jkt=bound[0] if bound else None)
 
     def entry(self, grant: GrantId) -> str:
         """`dwe_…`: the grant, and a keyed digest over it."""
@@ -97,3 +99,7 @@ class KeyedHandles:
         if base64.urlsafe_b64encode(raw).rstrip(b"=").decode() != text:  # one spelling each: no aliases of a token
             return None
         return body.decode("ascii")
+
+
+def _bound(jkt: str | None) -> str:
+    return "" if jkt is None else f" {jkt}"

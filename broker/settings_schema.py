@@ -281,6 +281,11 @@ SITE: Final = (
     _secret("security_events_authorization", "The whole Authorization header that a push carries, such as Bearer and a token of the site's."),
     _flag("device_grant", "Whether people may sign in on devices of it that have no browser, by a code they type.", default=False),
     _flag("gitlab_endpoints", "For software that has a place for GitLab and nothing else: answers at GitLab's addresses and in its shape.", default=False),
+    _choice(
+        "dpop",
+        "Whether what it is given is of use only with a key that it shows each time (DPoP): as it likes, always, or always and with a nonce of ours.",
+        ("optional", "required", "nonce"), "optional",
+    ),
     _flag("forward_auth", "Whether a proxy in front of it asks us for each request who sends it.", default=False),
     _flag("may_post", "Whether people can let it post for them.", default=False),
     _texts("post_logout_redirect_uris", "Where people may come back to after signing out.", kind=Kind.ADDRESSES),

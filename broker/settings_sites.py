@@ -17,6 +17,7 @@ from broker.domain.client import (
     AskedClaim,
     AuthMethod,
     Client,
+    DpopUse,
     SigningAlgorithm,
     SubjectType,
     is_redirect_uri,
@@ -108,6 +109,7 @@ class _Sites:
             resources=frozenset(table["resources"]),
             service_scopes=frozenset(Scope(scope) for scope in table["service_scopes"]),
             signing_algorithm=SigningAlgorithm(table["signing_algorithm"]),
+            dpop=DpopUse(table["dpop"]),
             backchannel_logout_uri=table["backchannel_logout_uri"] or None,
             frontchannel_logout_uri=table["frontchannel_logout_uri"] or None,
             security_events=frozenset(table["security_events"]),
@@ -268,6 +270,8 @@ class _Sites:
             self.draft.problem(
                 (*key, "par_required"), "A site behind a proxy pushes no requests.", "Remove the one or the other."
             )
+        if table["dpop"] != DpopUse.OPTIONAL:
+            self.draft.problem((*key, "dpop"), "A site behind a proxy holds no tokens.", "Remove the one or the other.")
 
     def _events(self, key: Key, table: dict[str, Any]) -> None:
         """Pushed, or fetched by a site that proves itself in a header (RFC 8936 §3)."""

@@ -289,6 +289,22 @@ async def verified(
     return algorithm, claims
 
 
+def self_signed(
+    token: str, *, algorithms: tuple[str, ...], types: frozenset[str], check: str, max_size: int
+) -> tuple[str, Mapping[str, Any]]:
+    """Thumbprint (RFC 7638) and claims of a compact JWS that was signed by the very key in its header.
+
+    It shows that whoever made it holds that key, and nothing else about them. Arguments and errors: as for `verified`.
+    """
+    header, payload = _parts(token, types, check, max_size)
+    algorithm = _algorithm(header, algorithms)
+    key = _read_key(header.get("jwk"))
+    if key is None or algorithm not in key.algorithms:
+        raise UpstreamInvalid("jwk")
+    _check_signature(token, algorithm, [key])
+    return key.key.thumbprint(), read_json(payload, f"{check}_json")
+
+
 def _parts(token: str, types: frozenset[str], check: str, max_size: int) -> tuple[dict[str, Any], bytes]:
     """Header and payload of a compact JWS: three parts, small. Five parts would be encrypted, which we never accept."""
     if len(token) > max_size or not token.isascii():
@@ -325,7 +341,7 @@ def _algorithm(header: Mapping[str, Any], allowed: tuple[str, ...]) -> str:
 
 
 def _key_id(header: Mapping[str, Any]) -> str | None:
-    """An opaque name to look up, nothing else. `jwk`, `jku`, `x5u` and `x5c` are never read (catalogue 70, 71)."""
+    """An opaque name to look up, nothing else. `jwk`, `jku`, `x5u` and `x5c` say nothing of whose it is (catalogue 70, 71)."""
     key_id = header.get("kid")
     if key_id is not None and (not isinstance(key_id, str) or not key_id or len(key_id) > MAX_KID):
         raise UpstreamInvalid("kid")

@@ -76,6 +76,16 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "response_type is not code": ("It asked for another answer than a code.", "Choose the authorization code flow."),
     "response_mode unknown": ("It asked for an answer behind a #.", "Choose response_mode query or form_post."),
     "request was not pushed": ("It did not push its request.", "Switch PAR on there, or par_required off here."),
+    "proof missing": ("It showed no key (DPoP).", "Switch DPoP on in its software, or dpop off here."),
+    "proof iat": ("What it shows its key with was made at another time than now.", "Set the clock of its server."),
+    "proof htu": (
+        "It showed its key for another address than it asked.",
+        "Check that its software knows our address as discovery names it.",
+    ),
+    "token without its key": (
+        "It used an access token without the key it is bound to.",
+        "Its software must send the token as DPoP, not as Bearer.",
+    ),
     "more than one client authentication": (
         "It proved itself in two ways at once.",
         "Choose one way to send the secret in its software.",

@@ -18,9 +18,10 @@ from broker.app import open_world
 from broker.chance import SystemClock
 from broker.domain.account import Account, AccountStatus, ProfileValue, Source
 from broker.domain.checks.authorization import check_redirect_uri, read_request
+from broker.domain.checks.dpop import Shown
 from broker.domain.checks.token import challenge_of
 from broker.domain.claims import ADDRESS, GIVEN, LABELS, LOCALE, PHONE, PREFERRED_USERNAME, normalise
-from broker.domain.client import Client, asked_claims
+from broker.domain.client import Client, DpopUse, asked_claims
 from broker.domain.gate import scope_of
 from broker.domain.policy import notice_version
 from broker.domain.session import Session
@@ -112,8 +113,9 @@ class _Rehearsal:
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
         if client.pkce_required:
             form["code_verifier"] = verifier
-        answer = await world.exchange.exchange(client, form)
-        userinfo = await world.releaser.userinfo(str(answer["access_token"]))
+        shown = None if client.dpop is DpopUse.OPTIONAL else Shown(jkt=challenge_of(verifier), has_nonce=True)
+        answer = await world.exchange.exchange(client, form, shown)
+        userinfo = await world.releaser.userinfo(str(answer["access_token"]), shown)
         headers = await self._headers(str(answer["access_token"])) if client.forward_auth else {}
         return Rehearsed(
             redirect_uri=redirect_uri, answer=answer, userinfo=userinfo, headers=headers, own=await self._own()

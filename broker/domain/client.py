@@ -44,6 +44,15 @@ class AccessTokenFormat(StrEnum):
     JWT = "jwt"
 
 
+class DpopUse(StrEnum):
+    """Whether a client's tokens are bound to a key of whoever holds them (RFC 9449)."""
+
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+    NONCE = "nonce"
+    """Required, and each proof holds a nonce of ours: nobody made one in advance (§11.2)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskedClaim:
     """One claim a client asks for, and why, in the words its admins gave."""
@@ -116,6 +125,7 @@ class Client:
     """Whether people may sign in on devices of it that have no browser (RFC 8628)."""
     gitlab_endpoints: bool = False
     """Whether its software finds us at GitLab's addresses and in GitLab's shape."""
+    dpop: DpopUse = DpopUse.OPTIONAL
     forward_auth: bool = False
     """Whether a proxy asks for each of its requests who sends it."""
     may_post: bool = False

@@ -56,6 +56,8 @@ class AuthorizationRequest:
     claims: ClaimsRequest = NOTHING
     resources: tuple[str, ...] = ()
     """Interfaces that the site wants tokens for (RFC 8707)."""
+    dpop_jkt: str | None = None
+    """The key that the code will be redeemed with, and no other (RFC 9449 §10)."""
 
     @property
     def wanted_acr(self) -> tuple[str, ...]:
@@ -97,6 +99,8 @@ class Grant:
     """Claims asked by name for other places than userinfo."""
     resources: tuple[str, ...] = ()
     """All that its access tokens may be meant for beside ourselves; nothing: ourselves alone."""
+    code_jkt: str | None = None
+    """The only key that its code may be redeemed with, if the site named one (RFC 9449 §10)."""
 
     @property
     def outlives_session(self) -> bool:

@@ -487,8 +487,11 @@ class Handles(Protocol):
         """`None` unless we made it. Expiry is the caller's to check."""
         ...
 
-    def refresh_token(self, family_id: str, generation: int) -> str: ...
-    def read_refresh_token(self, token: str) -> tuple[str, int] | None: ...
+    def refresh_token(self, family_id: str, generation: int, jkt: str | None = None) -> str:
+        """`jkt`: the thumbprint of the key it is bound to."""
+        ...
+
+    def read_refresh_token(self, token: str) -> RefreshToken | None: ...
     def entry(self, grant: GrantId) -> str:
         """What a browser shows at a host behind a proxy; it is good while its grant is."""
         ...
@@ -512,3 +515,15 @@ class AccessToken:
     """Who may take it, where it says so."""
     client: ClientId | None = None
     """The site that has it for itself (RFC 6749 §4.4)."""
+    jkt: str | None = None
+    """The thumbprint of the key that it is of use with, and with no other (RFC 9449 §6)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshToken:
+    """What a refresh token says about itself."""
+
+    family: str
+    generation: int
+    jkt: str | None = None
+    """As for an access token (RFC 9449 §5)."""

@@ -82,7 +82,7 @@ def access_token(disclosure: Disclosure, access: AccessToken, *, issuer: str) ->
         "jti": f"{grant.id}.{access.token_id}",
         "scope": " ".join(sorted(access.scopes)),
     }
-    return payload | _sign_in(grant) | status_claim(grant, issuer)
+    return payload | _sign_in(grant) | status_claim(grant, issuer) | _confirmation(access)
 
 
 def service_token(access: AccessToken, *, issuer: str) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def service_token(access: AccessToken, *, issuer: str) -> dict[str, Any]:
         "exp": int(access.expires_at.timestamp()),
         "jti": f".{access.token_id}",
         "scope": " ".join(sorted(access.scopes)),
-    }
+    } | _confirmation(access)
 
 
 def read_access_token(claims: Mapping[str, Any]) -> AccessToken:
@@ -108,7 +108,13 @@ def read_access_token(claims: Mapping[str, Any]) -> AccessToken:
         scopes=frozenset(claims["scope"].split()),
         audience=(stated,) if isinstance(stated, str) else tuple(stated),
         client=None if read.grant else ClientId(claims["client_id"]),
+        jkt=claims.get("cnf", {}).get("jkt"),
     )
+
+
+def _confirmation(access: AccessToken) -> dict[str, Any]:
+    """Which key a token is of use with (RFC 9449 §6.1)."""
+    return {} if access.jkt is None else {"cnf": {"jkt": access.jkt}}
 
 
 def _one_or_all(audience: tuple[str, ...]) -> str | list[str]:
@@ -204,7 +210,7 @@ def introspection(disclosure: Disclosure, presented: AccessToken, *, issuer: str
     }
     if presented.scopes:
         described["scope"] = " ".join(sorted(presented.scopes))
-    return described
+    return described | _confirmation(presented)
 
 
 def service_introspection(presented: AccessToken, *, issuer: str, token_type: str) -> dict[str, Any]:

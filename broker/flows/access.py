@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from broker.domain import tokens
+from broker.domain.checks.dpop import Shown
 from broker.domain.client import AccessTokenFormat, Client
 from broker.domain.disclosure import Disclosure
 from broker.domain.grant import ACCESS_TOKEN_LIFETIME, CLOCK_SKEW, Grant
@@ -14,6 +15,12 @@ from broker.domain.values import GrantId, Scope
 from broker.errors import InvalidToken
 
 BEARER: Final = "Bearer"
+DPOP: Final = "DPoP"
+
+
+def type_of(access: AccessToken) -> str:
+    """How an access token is to be presented: by itself, or with its key (RFC 6750, RFC 9449 §5)."""
+    return BEARER if access.jkt is None else DPOP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +31,11 @@ class AccessTokens:
     entropy: Entropy
     issuer: str
 
-    def on(self, grant: Grant, scopes: frozenset[Scope]) -> AccessToken:
-        """What a new access token on this grant stands for, as far as `checks.resource` and the scopes leave it."""
+    def on(self, grant: Grant, scopes: frozenset[Scope], shown: Shown | None = None) -> AccessToken:
+        """What a new access token on this grant stands for, as far as `checks.resource` and the scopes leave it.
+
+        `shown`: the key it will be bound to.
+        """
         now = self.clock.now()
         return AccessToken(
             grant=grant.id,
@@ -34,9 +44,12 @@ class AccessTokens:
             issued_at=now,
             expires_at=now + ACCESS_TOKEN_LIFETIME,
             audience=grant.resources,
+            jkt=None if shown is None else shown.jkt,
         )
 
-    def of(self, client: Client, scopes: frozenset[Scope], audience: tuple[str, ...]) -> AccessToken:
+    def of(
+        self, client: Client, scopes: frozenset[Scope], audience: tuple[str, ...], shown: Shown | None = None
+    ) -> AccessToken:
         """What a new access token stands for that a site has for itself."""
         now = self.clock.now()
         return AccessToken(
@@ -47,6 +60,7 @@ class AccessTokens:
             issued_at=now,
             expires_at=now + ACCESS_TOKEN_LIFETIME,
             audience=audience,
+            jkt=None if shown is None else shown.jkt,
         )
 
     def text(self, access: AccessToken, client: Client, disclosure: Disclosure | None) -> str:

@@ -244,6 +244,7 @@ class AuthorizeFlow:
             status=await self.statuses.draw() if self.statuses and situation.client.checks_by_itself else None,
             in_id_token=request.claims.in_id_token(claims, values),
             resources=request.resources,
+            code_jkt=request.dpop_jkt,
             not_in_userinfo=request.claims.not_in_userinfo(claims, claims_of(request.scopes), values),
         )
         secret = f"dwc_{self.entropy.token(32)}"

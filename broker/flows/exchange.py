@@ -13,6 +13,7 @@ from typing import Any
 
 from broker.domain import tokens
 from broker.domain.account import Account, AccountStatus
+from broker.domain.checks.dpop import Shown, check_code_key, check_refresh_key, check_use
 from broker.domain.checks.resource import RESOURCE, check_resources, meant
 from broker.domain.checks.service import service_audience, service_scopes
 from broker.domain.checks.token import Params, check_code, narrowed
@@ -34,7 +35,7 @@ from broker.domain.grant import (
 from broker.domain.ports import AccessToken, Clock, Durable, Entropy, Handles, Signer, UnitOfWork
 from broker.domain.values import GrantId, Scope
 from broker.errors import Conflict, InvalidClient, InvalidGrant, InvalidRequest, InvalidToken, UnsupportedGrantType
-from broker.flows.access import BEARER, AccessTokens
+from broker.flows.access import AccessTokens, type_of
 from broker.flows.device import GRANT_TYPE as DEVICE_GRANT
 from broker.flows.device import DeviceRequests
 from broker.flows.ledger import LedgerWriter
@@ -54,18 +55,22 @@ class ExchangeFlow:
     issuer: str
     devices: DeviceRequests
 
-    async def exchange(self, client: Client, params: Params) -> Mapping[str, Any]:
-        """The token endpoint's answer (RFC 6749 §5.1, OpenID Connect Core §3.1.3.3)."""
+    async def exchange(self, client: Client, params: Params, shown: Shown | None = None) -> Mapping[str, Any]:
+        """The token endpoint's answer (RFC 6749 §5.1, OpenID Connect Core §3.1.3.3).
+
+        `shown`: the key that the client showed to hold; what it gets is of use with that key alone (RFC 9449 §5).
+        """
         grant_type = params.get("grant_type")
         check_resources(params, client, self.issuer)
+        check_use(client, shown)
         if grant_type == "authorization_code":
-            return await self._code(client, params)
+            return await self._code(client, params, shown)
         if grant_type == "refresh_token":
-            return await self._refresh(client, params)
+            return await self._refresh(client, params, shown)
         if grant_type == DEVICE_GRANT:
-            return await self._code(client, await self.devices.poll(client, params))
+            return await self._code(client, await self.devices.poll(client, params), shown)
         if grant_type == "client_credentials":
-            return self._for_itself(client, params)
+            return self._for_itself(client, params, shown)
         if grant_type is None:
             raise InvalidRequest(detail="grant_type missing")
         raise UnsupportedGrantType(detail="grant_type")
@@ -87,9 +92,10 @@ class ExchangeFlow:
         check_code(outcome.code, outcome.grant, client, params, now)
         return outcome
 
-    async def _code(self, client: Client, params: Params) -> Mapping[str, Any]:
+    async def _code(self, client: Client, params: Params, shown: Shown | None) -> Mapping[str, Any]:
         redeemed = await self.redeem(client, params)
         code, grant = redeemed.code, meant(redeemed.grant, params, client, self.issuer)
+        check_code_key(grant.code_jkt, shown)
         unit = self.durable.unit()
         prepared = await self._prepare(grant, client, unit)
         family = self._new_family(grant, client)
@@ -100,21 +106,24 @@ class ExchangeFlow:
                 await unit.commit()
             except Conflict as conflict:  # the code came back meanwhile, or the person signed out
                 raise InvalidGrant(detail="grant revoked meanwhile") from conflict
-        return self._answer(grant, client, prepared, family, grant.scopes, nonce=code.nonce)
+        return self._answer(grant, client, prepared, family, grant.scopes, nonce=code.nonce, shown=shown)
 
-    async def _refresh(self, client: Client, params: Params) -> Mapping[str, Any]:
+    async def _refresh(self, client: Client, params: Params, shown: Shown | None) -> Mapping[str, Any]:
         token = params.get("refresh_token")
         if token is None:
             raise InvalidRequest(detail="refresh_token missing")
         presented = self.handles.read_refresh_token(token)
         if presented is None:
             raise InvalidGrant(detail="refresh token not ours")
+        check_refresh_key(presented.jkt, shown)  # first: who only copied it does not even end it
         if "scope" in params or RESOURCE in params:  # rare: look before the token is used up: a wrong one costs nothing
-            before = await self.durable.grants.load_family(presented[0])
+            before = await self.durable.grants.load_family(presented.family)
             grant_before = await self.durable.grants.load(before.grant) if before else None
             if grant_before is not None and grant_before.client == client.client_id:
                 narrowed(meant(grant_before, params, client, self.issuer), params)
-        outcome = await self.durable.grants.rotate(presented[0], presented[1], client.client_id, self.clock.now())
+        outcome = await self.durable.grants.rotate(
+            presented.family, presented.generation, client.client_id, self.clock.now()
+        )
         if outcome is None or isinstance(outcome, Reused):
             raise InvalidGrant(detail="refresh token reused: family revoked" if outcome else "refresh token not usable")
         family = outcome.family
@@ -130,22 +139,22 @@ class ExchangeFlow:
         prepared = await self._prepare(grant, client, unit, account)
         if any(one.is_new for one in prepared.values()):
             await unit.commit()
-        return self._answer(grant, client, prepared, family, scopes, nonce=None)
+        return self._answer(grant, client, prepared, family, scopes, nonce=None, shown=shown)
 
-    def _for_itself(self, client: Client, params: Params) -> Mapping[str, Any]:
+    def _for_itself(self, client: Client, params: Params, shown: Shown | None) -> Mapping[str, Any]:
         """An access token with no person behind it, and nothing to renew it with (RFC 6749 §4.4.3)."""
         scopes = service_scopes(params, client)
-        access = self.access.of(client, scopes, service_audience(params, client))
-        return self._access_answer(self.access.text(access, client, None), scopes)
+        access = self.access.of(client, scopes, service_audience(params, client), shown)
+        return self._access_answer(self.access.text(access, client, None), access)
 
     @staticmethod
-    def _access_answer(token: str, scopes: frozenset[Scope]) -> dict[str, Any]:
+    def _access_answer(token: str, access: AccessToken) -> dict[str, Any]:
         """What every answer with an access token says (RFC 6749 §5.1)."""
         return {
             "access_token": token,
-            "token_type": BEARER,
+            "token_type": type_of(access),
             "expires_in": int(ACCESS_TOKEN_LIFETIME.total_seconds()),
-            "scope": " ".join(sorted(scopes)),
+            "scope": " ".join(sorted(access.scopes)),
         }
 
     async def _prepare(
@@ -192,6 +201,7 @@ class ExchangeFlow:
         scopes: frozenset[Scope],
         *,
         nonce: str | None,
+        shown: Shown | None,
     ) -> Mapping[str, Any]:
         """Everything is committed: sign. The records of what leaves are in the ledger already."""
         for one in prepared.values():
@@ -199,9 +209,10 @@ class ExchangeFlow:
         sid = self.releaser.sid(grant)
         carried = prepared.get(Via.ID_TOKEN)
         disclosure: Disclosure = carried.disclosure if carried else self.releaser.bare(grant, client, Via.ID_TOKEN)
-        access = self.access.text(self.access.on(grant, scopes), client, disclosure)
-        answer = self._access_answer(access, scopes)
-        payload = tokens.id_token(disclosure, issuer=self.issuer, sid=sid, nonce=nonce, access_token=access)
+        access = self.access.on(grant, scopes, shown)
+        text = self.access.text(access, client, disclosure)
+        answer = self._access_answer(text, access)
+        payload = tokens.id_token(disclosure, issuer=self.issuer, sid=sid, nonce=nonce, access_token=text)
         answer["id_token"] = self.signer.sign(payload, typ=tokens.ID_TOKEN_TYPE, algorithm=client.signing_algorithm)
         if Via.SESSION_TOKEN in prepared:
             session = tokens.session_token(
@@ -211,8 +222,9 @@ class ExchangeFlow:
                 session, typ=tokens.SESSION_TOKEN_TYPE, algorithm=client.signing_algorithm
             )
             answer["session_token_expires_in"] = int(SESSION_TOKEN_LIFETIME.total_seconds())
-        if family is not None:
-            answer["refresh_token"] = self.handles.refresh_token(family.id, family.generation)
+        if family is not None:  # a client that proves itself is what its refresh token is bound to (RFC 9449 §5)
+            bound = access.jkt if client.is_public else None
+            answer["refresh_token"] = self.handles.refresh_token(family.id, family.generation, bound)
         return answer
 
     async def introspect(self, client: Client, token: str) -> Mapping[str, Any]:
@@ -242,7 +254,7 @@ class ExchangeFlow:
         ):
             return {"active": False}
         bare = self.releaser.bare(grant, client, Via.INTROSPECTION)
-        token_type = tokens.SESSION_TOKEN_TYPE if session else BEARER
+        token_type = tokens.SESSION_TOKEN_TYPE if session else type_of(presented)
         described = tokens.introspection(bare, presented, issuer=self.issuer, token_type=token_type)
         described["sid"] = self.releaser.sid(grant)
         return described
@@ -252,7 +264,7 @@ class ExchangeFlow:
         is_revoked = await self.durable.grants.is_revoked(presented.token_id)
         if is_revoked or presented.client != client.client_id or presented.scopes - client.service_scopes:
             return {"active": False}
-        return tokens.service_introspection(presented, issuer=self.issuer, token_type=BEARER)
+        return tokens.service_introspection(presented, issuer=self.issuer, token_type=type_of(presented))
 
     async def introspect_signed(self, client: Client, token: str) -> str:
         """The same answer as a JWT for this client, signed as its tokens are (RFC 9701)."""
@@ -276,7 +288,7 @@ class ExchangeFlow:
         refresh = self.handles.read_refresh_token(token)
         access = self.access.own(token)
         if refresh is not None:
-            family = await self.durable.grants.load_family(refresh[0])
+            family = await self.durable.grants.load_family(refresh.family)
             if family is None or family.client != client.client_id:
                 return
             unit.revoke_grant(family.grant, self.clock.now())

@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import Final
 
 from broker.domain.checks.authorization import check_pushed
+from broker.domain.checks.dpop import Shown, check_nonce, with_key
 from broker.domain.client import Client
 from broker.domain.ports import Clock, Entropy, Limits, Replay, Transactions
 from broker.domain.transaction import AT_MOST
@@ -43,12 +44,15 @@ class PushedRequests:
     clock: Clock
     entropy: Entropy
 
-    async def push(self, client: Client, params: Mapping[str, str], *, address: str) -> str:
+    async def push(self, client: Client, params: Mapping[str, str], *, address: str, shown: Shown | None = None) -> str:
         """Check a request as if a browser had brought it, and keep it: its `request_uri`.
 
-        `params`: as `read_params` gives them. Raises a `ProtocolError` for what the server has to put right, and
+        `params`: as `read_params` gives them; `shown`: a key that its code will be bound to. Raises a `ProtocolError` for what the server has to put right, and
         `TooManyAttempts`.
         """
+        params = with_key(params, shown)
+        if shown is not None:
+            check_nonce(client, shown)
         check_pushed(params, client)
         now = self.clock.now()
         if client.is_public:

@@ -8,6 +8,7 @@ from typing import Any
 
 from broker.domain import tokens
 from broker.domain.account import Account, AccountStatus
+from broker.domain.checks.dpop import Shown, check_nonce, check_token_key
 from broker.domain.client import Client, asked_claims
 from broker.domain.disclosure import Disclosure, Via, release
 from broker.domain.grant import Grant
@@ -84,9 +85,13 @@ class Releaser:
             grant, client, {}, frozenset(), subject=self.subject(None, grant, client), via=via, now=self.clock.now()
         )
 
-    async def userinfo(self, token: str) -> Mapping[str, Any]:
-        """The claims behind an access token (OpenID Connect Core §5.3). Raises `InvalidToken`, `InsufficientScope`."""
+    async def userinfo(self, token: str, shown: Shown | None = None) -> Mapping[str, Any]:
+        """The claims behind an access token (OpenID Connect Core §5.3), which comes with the key it is bound to, if any.
+
+        Raises `InvalidToken`, `InsufficientScope`, `UseDpopNonce`.
+        """
         access = self.access.read(token)
+        check_token_key(access, shown)
         grant, account = await self.behind(access)
         if "openid" not in access.scopes:
             raise InsufficientScope
@@ -95,6 +100,8 @@ class Releaser:
         client = self.clients.get(grant.client)
         if client is None or not client.enabled:
             raise InvalidToken(detail="client gone or disabled")
+        if shown is not None:
+            check_nonce(client, shown)
         unit = self.durable.unit()
         prepared = self.prepare(within(grant, client, access.scopes), client, account, Via.USERINFO, unit)
         if prepared.is_new:

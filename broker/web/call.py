@@ -37,6 +37,10 @@ class Call:
     """The sign-in transaction of an `/f/<id>/…` page."""
     back_to: str = field(default="", repr=False)
     """Where the site wants the person back, checked; nothing: its home page."""
+    scheme: str = ""
+    """How an access token came, at an endpoint that wants one: `Bearer` or `DPoP`."""
+    shows_key: bool = False
+    """Whether it came with a DPoP proof, good or not: then the answer has a nonce for the next one."""
     reference: str = ""
     """What the person can read out so that the log line is found."""
 

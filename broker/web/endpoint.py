@@ -38,6 +38,8 @@ def endpoint(route: Route) -> Callable[[Request], Awaitable[Response]]:
             response = await route.handler(call)
         except Exception as error:
             response = answer_problem(call, route, error)
+        if call.shows_key:
+            response.headers["DPoP-Nonce"] = world.proofs.nonce()
         world.headers.add(response, is_callback=is_callback, is_elsewhere="doorward.gate" in request.scope)
         seconds = time.perf_counter() - started
         world.metrics.request(route.name, request.method, response.status_code, seconds)

@@ -141,7 +141,8 @@ async def _client(call: Call) -> None:
 
 
 async def _bearer(call: Call) -> None:
-    """Only that there is exactly one well-formed bearer token; what it is worth the flow says (RFC 6750 §2)."""
+    """Only that there is exactly one well-formed access token; what it is worth the flow says (RFC 6750 §2, RFC 9449 §7)."""
+    call.scheme = "Bearer"
     values = call.request.headers.getlist("authorization")
     if "access_token" in call.request.query_params:
         raise InvalidRequest(detail="access token in the query")
@@ -156,7 +157,11 @@ async def _bearer(call: Call) -> None:
     if len(values) > 1:
         raise InvalidRequest(detail="more than one authorization header")
     scheme, _, token = values[0].partition(" ") if values else ("", "", "")
-    if scheme.lower() != "bearer" or not token or not token.isascii() or any(ch <= " " or ch == "\x7f" for ch in token):
+    if scheme.lower() == "dpop":
+        call.scheme = "DPoP"
+    elif scheme.lower() != "bearer":
+        token = ""
+    if not token or not token.isascii() or any(ch <= " " or ch == "\x7f" for ch in token):
         raise InvalidToken(detail="no bearer token")
     call.request.scope["doorward.token"] = token
 

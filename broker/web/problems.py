@@ -13,14 +13,18 @@ from urllib.parse import quote
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from broker.domain.checks.dpop import PROOF_ALGORITHMS
 from broker.domain.client import near_miss
 from broker.domain.values import ProviderId
 from broker.errors import (
     BrokerError,
     Conflict,
     FreshSignInRequired,
+    InsufficientScope,
+    InvalidDpopProof,
     InvalidRedirectURI,
     InvalidRequest,
+    InvalidToken,
     ProtocolError,
     ServerFault,
     SignInRequired,
@@ -37,6 +41,7 @@ from broker.web.views.common import provider_label, site_card
 if TYPE_CHECKING:
     from broker.web.routes import Route
 
+_ABOUT_TOKENS = (InvalidToken, InsufficientScope, InvalidDpopProof)
 RETRY_AFTER = 5
 """Seconds to wait when a store is away."""
 
@@ -90,8 +95,8 @@ def _to_sign_in(call: Call, route: Route | None, problem: BrokerError) -> Respon
 
 
 def _json(call: Call, problem: BrokerError) -> Response:
-    """RFC 6749 §5.2: `error` and `error_description`; for bearer tokens RFC 6750 §3."""
-    status = problem.status
+    """RFC 6749 §5.2: `error` and `error_description`; for access tokens RFC 6750 §3 and RFC 9449 §7.1."""
+    status = InvalidToken.status if call.scheme and isinstance(problem, InvalidDpopProof) else problem.status
     code = problem.code
     if not isinstance(problem, ProtocolError):
         code = {400: "invalid_request", 413: "invalid_request", 429: "temporarily_unavailable"}.get(
@@ -100,13 +105,20 @@ def _json(call: Call, problem: BrokerError) -> Response:
         if status in (401, 403, 404, 409, 422):
             code = InvalidRequest.code
     response = answer_json({"error": code, "error_description": problem.public, "reference": call.reference}, status)
-    challenge = problem.challenge if isinstance(problem, ProtocolError) else ""
-    if challenge == "Bearer":
-        response.headers["WWW-Authenticate"] = f'Bearer error="{code}", error_description="{problem.public}"'
-    elif challenge:
-        response.headers["WWW-Authenticate"] = f'{challenge} realm="doorward"'
+    if isinstance(problem, ProtocolError) and (challenge := _challenge(call, problem)):
+        response.headers["WWW-Authenticate"] = challenge
     _retry_after(response, problem)
     return response
+
+
+def _challenge(call: Call, problem: ProtocolError) -> str:
+    """How to come instead: with a client's own proof, with an access token, or with a token and its key."""
+    said = f'error="{problem.code}", error_description="{problem.public}"'
+    if problem.challenge == "DPoP" or (call.scheme == "DPoP" and isinstance(problem, _ABOUT_TOKENS)):
+        return f'DPoP {said}, algs="{" ".join(PROOF_ALGORITHMS)}"'
+    if problem.challenge == "Bearer":
+        return f"Bearer {said}"
+    return f'{problem.challenge} realm="doorward"' if problem.challenge else ""
 
 
 def _redirect(call: Call, problem: ProtocolError) -> Response:

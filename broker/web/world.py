@@ -20,6 +20,7 @@ from broker.flows.device import DeviceRequests
 from broker.flows.events import EventPolls
 from broker.flows.exchange import ExchangeFlow
 from broker.flows.gate import GateFlow
+from broker.flows.key_proofs import KeyProofs
 from broker.flows.posting import PostingGate
 from broker.flows.pushed import PushedRequests
 from broker.flows.release import Releaser
@@ -97,6 +98,7 @@ class World:
     provider_health: Callable[[ProviderId], str]
     """`ok`, `failing` or `unavailable`."""
     client_auth: ClientAuth
+    proofs: KeyProofs
     box: TransactionBox
     sessions: SessionFlow
     sign_in: SignInFlow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -11,21 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.builders import NOW
 
-from broker.domain.ports import AccessToken
+from broker.domain.ports import AccessToken, RefreshToken
 from broker.domain.values import GrantId
 from broker.handles import KeyedHandles
 
 HANDLES = KeyedHandles(b"h" * 32)
 SCOPES = frozenset({"openid", "profile", "offline_access"})
-ACCESS = HANDLES.access_token(
-    AccessToken(
-        grant=GrantId("grant-1"),
-        token_id="id-1",
-        scopes=SCOPES,
-        issued_at=NOW,
-        expires_at=NOW + timedelta(minutes=10),
-    )
+STANDS_FOR = AccessToken(
+    grant=GrantId("grant-1"),
+    token_id="id-1",
+    scopes=SCOPES,
+    issued_at=NOW,
+    expires_at=NOW + timedelta(minutes=10),
 )
+ACCESS = HANDLES.access_token(STANDS_FOR)
 REFRESH = HANDLES.refresh_token("family-1", 7)
 
 
@@ -38,7 +38,19 @@ def test_an_access_token_says_what_it_stands_for() -> None:
 
 
 def test_a_refresh_token_says_family_and_generation() -> None:
-    assert HANDLES.read_refresh_token(REFRESH) == ("family-1", 7)
+    assert HANDLES.read_refresh_token(REFRESH) == RefreshToken(family="family-1", generation=7)
+
+
+def test_tokens_say_which_key_they_are_bound_to() -> None:
+    """RFC 9449 §5, §6: and without that word they are other tokens."""
+    access = HANDLES.access_token(replace(STANDS_FOR, jkt="k" * 43, audience=("https://a.test",)))
+    read = HANDLES.read_access_token(access)
+    assert read is not None
+    assert (read.grant, read.scopes, read.jkt) == ("grant-1", SCOPES, "k" * 43)
+    assert (read.audience, read.expires_at - read.issued_at) == (("https://a.test",), timedelta(minutes=10))
+    bound = HANDLES.refresh_token("family-1", 7, "k" * 43)
+    assert HANDLES.read_refresh_token(bound) == RefreshToken(family="family-1", generation=7, jkt="k" * 43)
+    assert {access, bound}.isdisjoint({ACCESS, REFRESH})
 
 
 def test_the_same_step_gives_the_same_refresh_token() -> None:
@@ -111,4 +123,5 @@ def test_one_changed_letter_is_no_token(place: int, letter: str) -> None:
     generation=st.integers(0, 2**40),
 )
 def test_every_family_and_generation_comes_back(family: str, generation: int) -> None:
-    assert HANDLES.read_refresh_token(HANDLES.refresh_token(family, generation)) == (family, generation)
+    read = HANDLES.read_refresh_token(HANDLES.refresh_token(family, generation))
+    assert read == RefreshToken(family=family, generation=generation)

@@ -34,6 +34,7 @@ PURPOSES = (
     "removals",
     "user codes",
     "trials",
+    "proof nonces",
 )
 """What the program derives keys for; a test of its own keeps this list whole."""
 NONCES = (0, 9)

@@ -15,7 +15,15 @@ from typing import Any, Final
 
 from broker.domain.account import Account, AccountStatus, Link, ProfileValue
 from broker.domain.claims import EMAIL, NAME, PREFERRED_USERNAME
-from broker.domain.client import AccessTokenFormat, AskedClaim, AuthMethod, Client, SigningAlgorithm, SubjectType
+from broker.domain.client import (
+    AccessTokenFormat,
+    AskedClaim,
+    AuthMethod,
+    Client,
+    DpopUse,
+    SigningAlgorithm,
+    SubjectType,
+)
 from broker.domain.consent import ConsentReceipt, Purpose
 from broker.domain.disclosure import DisclosureRow, Via
 from broker.domain.grant import OFFLINE_ACCESS, AuthorizationCode, Grant, RefreshFamily
@@ -338,6 +346,7 @@ def client(**more: Any) -> Client:
         "session_token": True,
         "pkce_required": False,
         "par_required": True,
+        "dpop": DpopUse.REQUIRED,
         "may_post": True,
         "run_by": "The Forum Association",
         "logo_uri": "https://forum.example/logo.png",

@@ -6,7 +6,9 @@ assertion(key, client_id="shop", audience=ISSUER, now=clock.now())
 
 from __future__ import annotations
 
+import base64
 import functools
+import hashlib
 import json
 import secrets
 from collections.abc import Mapping
@@ -75,3 +77,37 @@ def assertion(
     """The form parameters by which a site proves itself with a signature."""
     token = signed(assertion_claims(client_id, audience, now, **changes), key, algorithm)
     return {"client_assertion_type": JWT_BEARER, "client_assertion": token}
+
+
+def proof_claims(method: str, url: str, now: datetime, *, token: str | None = None, **changes: Any) -> dict[str, Any]:
+    """The claims of a good DPoP proof (RFC 9449 §4.2), beside an access token if there is one; `name=None` leaves one out."""
+    claims: dict[str, Any] = {
+        "htm": method,
+        "htu": url,
+        "iat": int(now.timestamp()),
+        "jti": secrets.token_urlsafe(16),
+        "ath": None if token is None else ath(token),
+        **changes,
+    }
+    return {name: value for name, value in claims.items() if value is not None}
+
+
+def proof(
+    key: Key, method: str, url: str, now: datetime, *, algorithm: str = "ES256", header: Mapping[str, Any] = {}, **claims: Any
+) -> str:  # fmt: skip
+    """A DPoP proof; `header` replaces members of its header."""
+    named = {"typ": "dpop+jwt", "kid": None, "jwk": public(key), **header}
+    return signed(proof_claims(method, url, now, **claims), key, algorithm, **named)
+
+
+def ath(token: str) -> str:
+    """The hash of an access token in a proof."""
+    return base64.urlsafe_b64encode(hashlib.sha256(token.encode()).digest()).rstrip(b"=").decode()
+
+
+def thumbprint(key: Key) -> str:
+    """What a key is known by (RFC 7638), computed by hand."""
+    members = {"EC": ("crv", "kty", "x", "y"), "RSA": ("e", "kty", "n"), "OKP": ("crv", "kty", "x")}
+    full = public(key)
+    text = json.dumps({name: full[name] for name in members[full["kty"]]}, separators=(",", ":"), sort_keys=True)
+    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from broker.domain.checks.dpop import is_thumbprint
 from broker.domain.checks.resource import RESOURCE, asked, check_resources
 from broker.domain.claims_request import NOTHING, read_claims_request
 from broker.domain.client import Client, difference, redirect_matches
@@ -194,6 +195,11 @@ def _max_age(params: Params, _client: Client) -> None:
         raise InvalidRequest(detail="max_age is no number of seconds")
 
 
+def _dpop_jkt(params: Params, _client: Client) -> None:
+    if "dpop_jkt" in params and not is_thumbprint(params["dpop_jkt"]):
+        raise InvalidRequest(detail="dpop_jkt is no SHA-256 in base64url")
+
+
 CHECKS: Final[tuple[Callable[[Params, Client], None], ...]] = (
     _repeated,
     _sizes,
@@ -204,6 +210,7 @@ CHECKS: Final[tuple[Callable[[Params, Client], None], ...]] = (
     _pkce,
     _prompt,
     _max_age,
+    _dpop_jkt,
     check_resources,
 )
 
@@ -234,6 +241,7 @@ def read_request(params: Params, client: Client, redirect_uri: str) -> Authoriza
         acr_values=tuple(params.get("acr_values", "").split()[:10]),
         id_token_hint=params.get("id_token_hint"),
         claims=read_claims_request(params["claims"]) if "claims" in params else NOTHING,
+        dpop_jkt=params.get("dpop_jkt"),
         resources=asked(params),
     )
 

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from broker.domain.checks.authorization import PROMPTS
 from broker.domain.checks.client import CLIENT_ALGORITHMS, SECRET_ALGORITHMS
+from broker.domain.checks.dpop import PROOF_ALGORITHMS
 from broker.domain.claims import COMPANIONS, SCOPES
 from broker.domain.client import AuthMethod
 from broker.domain.grant import RESPONSE_MODES
@@ -62,6 +63,7 @@ def build_metadata(
         "revocation_endpoint_auth_methods_supported": [str(method) for method in AuthMethod],
         "revocation_endpoint_auth_signing_alg_values_supported": _SIGNED_BY_SITES,
         "code_challenge_methods_supported": ["S256"],
+        "dpop_signing_alg_values_supported": list(PROOF_ALGORITHMS),
         "prompt_values_supported": sorted(PROMPTS),
         "claims_supported": sorted(
             {"sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "azp", "at_hash", "sid"}

@@ -6,22 +6,29 @@ from typing import Final
 
 from starlette.responses import Response
 
-from broker.errors import InvalidRequest
+from broker.errors import InvalidDpopProof, InvalidRequest
 from broker.web.call import Call, answer_json
+from broker.web.oidc.proof import shown_key
 
 SIGNED: Final = "application/token-introspection+jwt"
 
 
 async def token(call: Call) -> Response:
     """The token endpoint (RFC 6749 §3.2)."""
-    answer = await call.world.exchange.exchange(call.authenticated, call.form)
+    answer = await call.world.exchange.exchange(call.authenticated, call.form, await shown_key(call))
     call.world.metrics.token_issued(call.form.get("grant_type", ""))
     return answer_json(answer)
 
 
 async def userinfo(call: Call) -> Response:
-    """The userinfo endpoint (OpenID Connect Core §5.3)."""
-    return answer_json(await call.world.releaser.userinfo(call.request.scope["doorward.token"]))
+    """The userinfo endpoint (OpenID Connect Core §5.3). A token of a key comes with a proof of it (RFC 9449 §7.1)."""
+    token, shown = call.request.scope["doorward.token"], None
+    if call.scheme == "DPoP":
+        call.world.releaser.access.read(token)  # cheap, and before the proof: who has no token of ours costs us nothing
+        shown = await shown_key(call, token=token)
+        if shown is None:
+            raise InvalidDpopProof(detail="proof missing")
+    return answer_json(await call.world.releaser.userinfo(token, shown))
 
 
 async def introspect(call: Call) -> Response:

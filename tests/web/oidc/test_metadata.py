@@ -122,6 +122,7 @@ async def test_what_is_listed_is_what_a_relying_party_needs(house: House) -> Non
     assert told["id_token_signing_alg_values_supported"] == ["RS256", "ES256"]
     assert told["introspection_signing_alg_values_supported"] == ["RS256", "ES256"]
     assert told["code_challenge_methods_supported"] == ["S256"]
+    assert told["dpop_signing_alg_values_supported"] == ["PS256", "ES256", "Ed25519"]
     assert told["prompt_values_supported"] == ["consent", "create", "login", "none", "select_account"]
     assert told["scopes_supported"] == list(SCOPES)
     assert told["ui_locales_supported"] == ["en", "fr"]

@@ -427,7 +427,6 @@ async def test_odd_bearer_tokens_are_refused_and_never_a_fault(house: House, for
             "Bearer é".encode("latin-1"),
             b"Bearer \xf0\x9f\x92\xa9",
             f"Basic {token}".encode(),
-            f"DPoP {token}".encode(),
             b"Bearer " + b"x" * 20_000,
             b"Bearer dwa_" + b"A" * 900,
         )
