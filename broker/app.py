@@ -44,6 +44,7 @@ from broker.flows.posting import PostingGate
 from broker.flows.pushed import PushedRequests
 from broker.flows.release import Releaser
 from broker.flows.removal import RemovalFlow
+from broker.flows.request_objects import RequestObjects
 from broker.flows.session import SessionFlow
 from broker.flows.sign_in import SignInFlow
 from broker.flows.sign_up import SignUpFlow
@@ -179,7 +180,10 @@ def _compose(
         events=EventWriter(durable=durable, clients=settings.clients, clock=clock, entropy=entropy),
     )
     event_signer = EventSigner(signer=key_box, clock=clock, issuer=issuer, subject_key=subject_key, sid_key=sid_key)
+    site_tokens = SiteTokens(egress, clock)
+    request_objects = RequestObjects(tokens=site_tokens, limits=memory.limits, clock=clock, issuer=issuer)
     pushed = PushedRequests(
+        objects=request_objects,
         store=memory.transactions,
         seal=box.seal,
         replay=memory.replay,
@@ -343,7 +347,7 @@ def _compose(
         client_auth=ClientAuth(
             clients=settings.clients,
             secret_matches=hashing.matches,
-            tokens=SiteTokens(egress, clock),
+            tokens=site_tokens,
             replay=memory.replay,
             limits=memory.limits,
             clock=clock,
@@ -390,6 +394,7 @@ def _compose(
         pushed=pushed,
         devices=devices,
         polls=EventPolls(durable=durable, signer=event_signer),
+        request_objects=request_objects,
         statuses=statuses,
         states=states,
         exchange=exchange,

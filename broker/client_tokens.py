@@ -42,6 +42,13 @@ class SiteTokens:
         _, claims = await verified(token, keys, algorithms=algorithms, types=types, check="token", max_size=MAX_TOKEN)
         return claims
 
+    async def at(self, address: str) -> str:
+        """See the port."""
+        answer = await self._http.request("GET", address, headers={"Accept": "application/oauth-authz-req+jwt"})
+        if answer.status != _OK:
+            raise UpstreamUnavailable(f"status {answer.status} request object")
+        return answer.body[: MAX_TOKEN + 1].decode("ascii", "replace").strip()
+
     def _keys_of(self, client: Client) -> KeySource:
         keys = self._keys.get(client.client_id)
         if keys is None:

@@ -97,6 +97,20 @@ class RequestUriNotSupported(ProtocolError):
     public = "The request_uri parameter is not supported."
 
 
+class InvalidRequestObject(ProtocolError):
+    """RFC 9101 §7."""
+
+    code = "invalid_request_object"
+    public = "The request object is malformed, over, for somebody else, or not signed by this site."
+
+
+class InvalidRequestUri(ProtocolError):
+    """RFC 9101 §7."""
+
+    code = "invalid_request_uri"
+    public = "The request_uri is not registered, or what it leads to cannot be read."
+
+
 class RegistrationNotSupported(ProtocolError):
     code = "registration_not_supported"
     public = "The registration parameter is not supported."

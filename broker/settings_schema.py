@@ -282,6 +282,12 @@ SITE: Final = (
     _flag("device_grant", "Whether people may sign in on devices of it that have no browser, by a code they type.", default=False),
     _flag("gitlab_endpoints", "For software that has a place for GitLab and nothing else: answers at GitLab's addresses and in its shape.", default=False),
     _choice(
+        "request_object",
+        "Whether it signs what it asks, with its keys (JAR): as it likes, or always.",
+        ("optional", "required"), "optional",
+    ),
+    _texts("request_uris", "Where it may leave what it signed, for us to fetch. Compared character by character.", kind=Kind.ADDRESSES),
+    _choice(
         "dpop",
         "Whether what it is given is of use only with a key that it shows each time (DPoP): as it likes, always, or always and with a nonce of ours.",
         ("optional", "required", "nonce"), "optional",

@@ -18,6 +18,7 @@ from broker.domain.client import (
     AuthMethod,
     Client,
     DpopUse,
+    RequestObjectUse,
     SigningAlgorithm,
     SubjectType,
     is_redirect_uri,
@@ -110,6 +111,7 @@ class _Sites:
             service_scopes=frozenset(Scope(scope) for scope in table["service_scopes"]),
             signing_algorithm=SigningAlgorithm(table["signing_algorithm"]),
             dpop=DpopUse(table["dpop"]),
+            request_object=RequestObjectUse(table["request_object"]),
             backchannel_logout_uri=table["backchannel_logout_uri"] or None,
             frontchannel_logout_uri=table["frontchannel_logout_uri"] or None,
             security_events=frozenset(table["security_events"]),
@@ -184,6 +186,12 @@ class _Sites:
             self.draft.problem(at, "Its keys are in two places.", "Remove jwks or jwks_uri.")
         if needed and not table["jwks"] and not table["jwks_uri"]:
             self.draft.problem(at, "is missing.", "Write jwks or jwks_uri, so that what it signs can be checked.")
+        if not table["jwks"] and not table["jwks_uri"]:
+            for name in ("request_object", "request_uris"):
+                if table[name] not in ("optional", ()):
+                    self.draft.problem(
+                        (*key, name), "What it signs cannot be checked.", "Write jwks or jwks_uri, or remove it."
+                    )
         if table["jwks"] and not _are_public_keys(json.loads(table["jwks"])):
             self.draft.problem(
                 at,
@@ -200,7 +208,7 @@ class _Sites:
     def _schemes(self, key: Key, table: dict[str, Any]) -> None:
         """Plain http only to this machine, or anywhere in development (catalogue 4)."""
         places = [((*key, "url"), table["url"]), ((*key, "backchannel_logout_uri"), table["backchannel_logout_uri"])]
-        for name in ("redirect_uris", "post_logout_redirect_uris", "resources"):
+        for name in ("redirect_uris", "post_logout_redirect_uris", "resources", "request_uris"):
             places += [((*key, name, str(number)), uri) for number, uri in enumerate(table[name])]
         for name in ("frontchannel_logout_uri", "security_events_uri", "policy_uri", "tos_uri", "logo_uri", "jwks_uri"):
             places.append(((*key, name), table[name]))
@@ -211,8 +219,10 @@ class _Sites:
 
     def _calls(self, key: Key, table: dict[str, Any]) -> None:
         """What we call ourselves goes to public https addresses only, unless an exception names the very host and port."""
-        for name in ("backchannel_logout_uri", "security_events_uri", "jwks_uri"):
-            parts = urlsplit(table[name] or "")
+        places = [((*key, name), table[name] or "") for name in ("backchannel_logout_uri", "security_events_uri", "jwks_uri")]
+        places += [((*key, "request_uris", str(number)), uri) for number, uri in enumerate(table["request_uris"])]
+        for place, uri in places:
+            parts = urlsplit(uri)
             port = parts.port or (80 if parts.scheme == "http" else 443)
             if parts.scheme == "http" and not self.development and not is_loopback(parts.hostname):
                 continue  # refused already
@@ -220,7 +230,7 @@ class _Sites:
             host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
             if parts.hostname and inside and f"{host}:{port}" not in self.exempt:
                 self.draft.problem(
-                    (*key, name),
+                    place,
                     "is not on the public internet, or not https on port 443, so we do not call it.",
                     f'Allow this one address in doorward.toml: [egress."{host}:{port}"]',
                     severity="warning",
@@ -269,6 +279,10 @@ class _Sites:
         if table["par_required"]:
             self.draft.problem(
                 (*key, "par_required"), "A site behind a proxy pushes no requests.", "Remove the one or the other."
+            )
+        if table["request_object"] != RequestObjectUse.OPTIONAL:
+            self.draft.problem(
+                (*key, "request_object"), "A site behind a proxy signs no requests.", "Remove the one or the other."
             )
         if table["dpop"] != DpopUse.OPTIONAL:
             self.draft.problem((*key, "dpop"), "A site behind a proxy holds no tokens.", "Remove the one or the other.")
@@ -394,5 +408,5 @@ def _origin(address: str) -> tuple[str, str]:
 _AS_GIVEN: Final = (
     "name", "url", "redirect_uris", "post_logout_redirect_uris", "sector", "claims_in_id_token", "session_token",
     "pkce_required", "device_grant", "gitlab_endpoints", "forward_auth", "may_post", "run_by", "logo_uri", "policy_uri", "tos_uri", "enabled",
-    "frontchannel_logout_session_required", "jwks", "strict_jwt", "par_required",
+    "frontchannel_logout_session_required", "jwks", "strict_jwt", "par_required", "request_uris",
 )  # fmt: skip

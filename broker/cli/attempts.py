@@ -76,6 +76,11 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "response_type is not code": ("It asked for another answer than a code.", "Choose the authorization code flow."),
     "response_mode unknown": ("It asked for an answer behind a #.", "Choose response_mode query or form_post."),
     "request was not pushed": ("It did not push its request.", "Switch PAR on there, or par_required off here."),
+    "request was not signed": ("It did not sign its request.", "Switch JAR on there, or request_object off here."),
+    "request_uri not registered": (
+        "It named an address of its request that is not written here.",
+        "Add it to request_uris, character by character.",
+    ),
     "proof missing": ("It showed no key (DPoP).", "Switch DPoP on in its software, or dpop off here."),
     "proof iat": ("What it shows its key with was made at another time than now.", "Set the clock of its server."),
     "proof htu": (

@@ -53,6 +53,13 @@ class DpopUse(StrEnum):
     """Required, and each proof holds a nonce of ours: nobody made one in advance (§11.2)."""
 
 
+class RequestObjectUse(StrEnum):
+    """Whether a client signs what it asks (RFC 9101)."""
+
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskedClaim:
     """One claim a client asks for, and why, in the words its admins gave."""
@@ -125,6 +132,9 @@ class Client:
     """Whether people may sign in on devices of it that have no browser (RFC 8628)."""
     gitlab_endpoints: bool = False
     """Whether its software finds us at GitLab's addresses and in GitLab's shape."""
+    request_object: RequestObjectUse = RequestObjectUse.OPTIONAL
+    request_uris: tuple[str, ...] = ()
+    """Where it may leave what it signed, for us to fetch."""
     dpop: DpopUse = DpopUse.OPTIONAL
     forward_auth: bool = False
     """Whether a proxy asks for each of its requests who sends it."""
@@ -144,6 +154,11 @@ class Client:
     def checks_by_itself(self) -> bool:
         """Whether it gets tokens that are good without asking us, so that they need a place in a status list."""
         return self.session_token or self.access_tokens is AccessTokenFormat.JWT
+
+    @property
+    def signs(self) -> bool:
+        """Whether it has keys to check a signature of its own with."""
+        return bool(self.jwks or self.jwks_uri)
 
     @property
     def host(self) -> str:

@@ -474,6 +474,10 @@ class ClientTokens(Protocol):
         """
         ...
 
+    async def at(self, address: str) -> str:
+        """The token that a client published at this address, read by one request. Raises an `UpstreamError`."""
+        ...
+
 
 class Handles(Protocol):
     """Access and refresh tokens: computed from what they stand for, under a key; stored nowhere.

@@ -15,10 +15,12 @@ from typing import Final
 
 from broker.domain.checks.authorization import check_pushed
 from broker.domain.checks.dpop import Shown, check_nonce, with_key
+from broker.domain.checks.request_object import check_signed
 from broker.domain.client import Client
 from broker.domain.ports import Clock, Entropy, Limits, Replay, Transactions
 from broker.domain.transaction import AT_MOST
 from broker.errors import SignInExpired, TooManyAttempts
+from broker.flows.request_objects import RequestObjects
 from broker.flows.transactions import Seal
 
 PREFIX: Final = "urn:ietf:params:oauth:request_uri:"
@@ -37,6 +39,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushedRequests:
+    objects: RequestObjects
     store: Transactions
     seal: Seal
     replay: Replay
@@ -50,6 +53,10 @@ class PushedRequests:
         `params`: as `read_params` gives them; `shown`: a key that its code will be bound to. Raises a `ProtocolError` for what the server has to put right, and
         `TooManyAttempts`.
         """
+        has_signed = "request" in params
+        if has_signed:
+            params = await self.objects.opened(client, params)
+        check_signed(client, is_signed=has_signed)
         params = with_key(params, shown)
         if shown is not None:
             check_nonce(client, shown)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from starlette.responses import Response
 
 from broker.domain.checks.authorization import (
+    Params,
     answerable_mode,
     answerable_state,
     check_redirect_uri,
@@ -16,6 +16,8 @@ from broker.domain.checks.authorization import (
     read_params,
     read_request,
 )
+from broker.domain.checks.request_object import check_signed, is_signed
+from broker.domain.client import Client, redirect_matches
 from broker.domain.transaction import Step, next_step, without_pages
 from broker.flows.answers import AnswerTo
 from broker.flows.pushed import PREFIX
@@ -30,15 +32,18 @@ SEALED = "authorization request"
 async def authorize(call: Call) -> Response:
     """Answer at once if everything is settled; else start a sign-in transaction at its first step."""
     world = call.world
-    params: Mapping[str, str] = read_params(parse_pairs(query_of(call, SEALED)))
+    params: Params = read_params(parse_pairs(query_of(call, SEALED)))
     client = find_client(params, world.clients)
-    call.client, pushed = client, None
+    call.client, pushed, has_signed = client, None, is_signed(params)
     if params.get("request_uri", "").startswith(PREFIX):
         pushed = await world.pushed.open(params["request_uri"], client)
         params = pushed.params  # and nothing of what the browser brought beside it (RFC 9126 §4, RFC 9101 §6.3)
+    elif has_signed:
+        params = await _signed(call, client, params)
     redirect_uri = check_redirect_uri(params, client)
-    call.answer_to = AnswerTo(redirect_uri=redirect_uri, state=answerable_state(params), mode=answerable_mode(params))
+    call.answer_to = _answer_to(redirect_uri, params)
     check_way(client, is_pushed=pushed is not None)
+    check_signed(client, is_signed=has_signed)
     request = read_request(params, client, redirect_uri)
     if pushed is not None:
         request = replace(request, pushed=pushed.name)
@@ -51,6 +56,18 @@ async def authorize(call: Call) -> Response:
     call.locale = world.renderer.locale_for(request.ui_locales, call.locale)
     carried = await hold(call, new_transaction(call, request=request))
     return with_transaction(call, see_other(step_url(carried.transaction, step)), carried)
+
+
+async def _signed(call: Call, client: Client, params: Params) -> Params:
+    """What the site signed. If that is no good, it hears so where its browser says, as long as that is an address of its own."""
+    if redirect_matches(client, params.get("redirect_uri", "")):
+        call.answer_to = _answer_to(params["redirect_uri"], params)
+    check_way(client, is_pushed=False)
+    return await call.world.request_objects.opened(client, params)
+
+
+def _answer_to(redirect_uri: str, params: Params) -> AnswerTo:
+    return AnswerTo(redirect_uri=redirect_uri, state=answerable_state(params), mode=answerable_mode(params))
 
 
 async def authorize_post(call: Call) -> Response:

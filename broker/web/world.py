@@ -25,6 +25,7 @@ from broker.flows.posting import PostingGate
 from broker.flows.pushed import PushedRequests
 from broker.flows.release import Releaser
 from broker.flows.removal import RemovalFlow
+from broker.flows.request_objects import RequestObjects
 from broker.flows.session import SessionFlow
 from broker.flows.sign_in import SignInFlow
 from broker.flows.sign_up import SignUpFlow
@@ -108,6 +109,7 @@ class World:
     pushed: PushedRequests
     devices: DeviceRequests
     polls: EventPolls
+    request_objects: RequestObjects
     exchange: ExchangeFlow
     gate: GateFlow
     statuses: StatusLists

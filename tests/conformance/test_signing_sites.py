@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -47,7 +48,8 @@ def keyed(name: str, *lines: str) -> str:
 
 HASHED = signing_site("hashed", 'auth_method = "client_secret_jwt"', 'client_secret = { env = "HASHED_SECRET" }')
 PUSHING = keyed("pushing", "strict_jwt = true", "par_required = true")
-SITES = keyed("keyed") + keyed("strict", "strict_jwt = true") + PUSHING + HASHED
+SIGNING = keyed("signing", "strict_jwt = true", 'request_object = "required"')
+SITES = SIGNING + keyed("keyed") + keyed("strict", "strict_jwt = true") + PUSHING + HASHED
 ENVIRON = {"HASHED_SECRET": site_secret("hashed"), "NODE_SECRET": site_secret("node")}
 CHALLENGED = "OAUTH_WWW_AUTHENTICATE_CHALLENGE"
 """What `openid-client` calls 401 with a challenge (RFC 6749 §5.2)."""
@@ -110,6 +112,19 @@ async def test_openid_client_pushes_its_requests(town: Town) -> None:
     )
     assert result["ok"] is True, result
     assert set(parse_qs(urlsplit(result["asked"]).query)) == {"client_id", "request_uri"}
+
+
+@pytest.mark.parametrize(("algorithm", "more"), [("ES256", {}), ("PS256", {}), ("Ed25519", {"par": True})])
+async def test_openid_client_signs_its_requests(town: Town, algorithm: str, more: dict[str, Any]) -> None:
+    """Brought by the browser or pushed, to a site that is heard in no other way (RFC 9101)."""
+    given: dict[str, Any] = {"auth": "private_key_jwt", "key": private_jwk(algorithm), "alg": algorithm}
+    refused = await by_openid_client(town, "signing", **given)
+    assert (refused["ok"], refused["error"]) == (False, "invalid_request")
+    town.house.clock.at = datetime.now(UTC)
+    result = await by_openid_client(town, "signing", person="ben", jar=True, **given, **more)
+    assert result["ok"] is True, result
+    names = {"client_id", "request_uri" if more else "request"}
+    assert set(parse_qs(urlsplit(result["asked"]).query)) == names
 
 
 async def test_openid_client_with_another_key_or_secret_gets_nothing(town: Town) -> None:

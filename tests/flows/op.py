@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from tests.support.builders import NOW, FixedClock, asked
 
+from broker.client_tokens import SiteTokens
 from broker.domain.account import Account, AccountStatus, ProfileValue, Source
 from broker.domain.checks.authorization import read_params, read_request
 from broker.domain.checks.token import challenge_of
@@ -29,6 +30,7 @@ from broker.domain.ports import SigningKeyRecord
 from broker.domain.session import Session
 from broker.domain.transaction import SignInTransaction, TransactionPurpose
 from broker.domain.values import AccountId, ClaimName, ClientId, IdentityKey, ProviderId, Sid
+from broker.egress import Egress
 from broker.flows.access import AccessTokens
 from broker.flows.answers import Answer
 from broker.flows.authorize import AuthorizeFlow, Situation
@@ -39,6 +41,7 @@ from broker.flows.keys import KeyFlow
 from broker.flows.ledger import LedgerWriter
 from broker.flows.pushed import PushedRequests
 from broker.flows.release import Releaser
+from broker.flows.request_objects import RequestObjects
 from broker.flows.status import StatusLists
 from broker.handles import KeyedHandles
 from broker.sealing import TransactionSeal
@@ -128,7 +131,11 @@ class Op:
         self.statuses = StatusLists(
             statuses=self.durable.statuses, signer=self.box, clock=self.clock, issuer=ISSUER, key=b"l" * 32
         )
+        self.objects = RequestObjects(
+            tokens=SiteTokens(Egress(), self.clock), limits=self.memory.limits, clock=self.clock, issuer=ISSUER
+        )
         self.pushed = PushedRequests(
+            objects=self.objects,
             store=self.memory.transactions,
             seal=TransactionSeal(b"t" * 32, self.entropy),
             replay=self.memory.replay,

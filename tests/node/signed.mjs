@@ -1,7 +1,7 @@
 // One sign-in by a site that signs what it sends: node signed.mjs OPTIONS
 //
 // OPTIONS is JSON: issuer, clientId, redirectUri, auth (private_key_jwt or client_secret_jwt), secret, key (a private
-// JWK), alg, par (push the request first). Prints {"authorization_url": …}, reads the callback address from stdin, then redeems the code, asks for
+// JWK), alg, par (push the request first), jar (sign the request). Prints {"authorization_url": …}, reads the callback address from stdin, then redeems the code, asks for
 // userinfo, renews, asks what the token is worth, takes it back, asks again, and prints {"ok": true, …} or
 // {"ok": false, "step": …, "error": …}. Certificates: NODE_EXTRA_CA_CERTS.
 import { createInterface } from "node:readline";
@@ -28,7 +28,8 @@ try {
     code_challenge: await oidc.calculatePKCECodeChallenge(verifier),
     code_challenge_method: "S256",
   };
-  const url = options.par ? await oidc.buildAuthorizationUrlWithPAR(config, parameters) : oidc.buildAuthorizationUrl(config, parameters);
+  const asked = options.jar ? (await oidc.buildAuthorizationUrlWithJAR(config, parameters, key)).searchParams : parameters;
+  const url = options.par ? await oidc.buildAuthorizationUrlWithPAR(config, asked) : oidc.buildAuthorizationUrl(config, asked);
   say({ authorization_url: url.href });
   const callback = await new Promise((found) => createInterface({ input: process.stdin }).once("line", found));
   step = "code";

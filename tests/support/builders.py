@@ -21,6 +21,7 @@ from broker.domain.client import (
     AuthMethod,
     Client,
     DpopUse,
+    RequestObjectUse,
     SigningAlgorithm,
     SubjectType,
 )
@@ -346,6 +347,8 @@ def client(**more: Any) -> Client:
         "session_token": True,
         "pkce_required": False,
         "par_required": True,
+        "request_object": RequestObjectUse.REQUIRED,
+        "request_uris": ("https://forum.example/request",),
         "dpop": DpopUse.REQUIRED,
         "may_post": True,
         "run_by": "The Forum Association",

@@ -282,6 +282,8 @@ ALIASES: Final[Mapping[str, str]] = {
     "unauthorized_client": "site_misconfigured",
     "request_not_supported": "site_misconfigured",
     "request_uri_not_supported": "site_misconfigured",
+    "invalid_request_object": "site_misconfigured",
+    "invalid_request_uri": "site_misconfigured",
     "registration_not_supported": "site_misconfigured",
     "access_denied": "forbidden",
 }

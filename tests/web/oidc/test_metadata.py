@@ -129,8 +129,10 @@ async def test_what_is_listed_is_what_a_relying_party_needs(house: House) -> Non
     assert told["authorization_response_iss_parameter_supported"] is True
     assert told["backchannel_logout_supported"] is told["backchannel_logout_session_supported"] is True
     assert told["claims_parameter_supported"] is True
-    assert told["request_parameter_supported"] is False
-    assert told["request_uri_parameter_supported"] is False
+    assert told["request_parameter_supported"] is told["request_uri_parameter_supported"] is True
+    assert told["require_request_uri_registration"] is True
+    assert told["require_signed_request_object"] is False  # each site's own matter
+    assert told["request_object_signing_alg_values_supported"] == ["RS256", "PS256", "ES256", "Ed25519"]
     assert told["require_pushed_authorization_requests"] is False  # each site's own matter
     assert "none" not in told["introspection_endpoint_auth_methods_supported"]
     assert {"registration_endpoint", "check_session_iframe"}.isdisjoint(told)
