@@ -14,9 +14,9 @@ from tests.support.client_keys import Key, new_key, proof, proof_claims, public,
 
 from broker.client_tokens import MAX_PROOF, read_key_proof
 from broker.domain.checks.dpop import Nonces, Shown
-from broker.domain.client import DpopUse
+from broker.domain.client import AccessTokenFormat, DpopUse
 from broker.domain.session import Session
-from broker.domain.values import ClientId
+from broker.domain.values import ClientId, Scope
 from broker.errors import (
     BoundToken,
     InvalidDpopProof,
@@ -187,6 +187,27 @@ async def test_what_is_got_with_a_key_is_of_use_with_it_alone(op: Op, ana: Sessi
     if name == FORUM:
         described = await op.exchange.introspect(op.clients[FORUM], token)
         assert (described["token_type"], described["cnf"]) == ("DPoP", {"jkt": MINE.jkt})
+
+
+@pytest.mark.parametrize("form", AccessTokenFormat)
+async def test_a_bound_token_names_its_key_whatever_it_looks_like(
+    op: Op, ana: Session, form: AccessTokenFormat
+) -> None:
+    """One that a site's interfaces check says it in `cnf` (RFC 9449 §6.1), one of the site's own too."""
+    op.clients[FORUM] = replace(op.clients[FORUM], access_tokens=form, service_scopes=frozenset({Scope("reports")}))
+    own = await op.exchange.exchange(op.clients[FORUM], {"grant_type": "client_credentials"}, MINE)
+    hers = await redeem(op, await op.code(ana), FORUM, MINE)
+    for answer in (own, hers):
+        assert answer["token_type"] == "DPoP"
+        described = await op.exchange.introspect(op.clients[FORUM], answer["access_token"])
+        assert (described["token_type"], described["cnf"]) == ("DPoP", {"jkt": MINE.jkt})
+        if form is AccessTokenFormat.JWT:
+            body = answer["access_token"].split(".")[1]
+            claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+            assert claims["cnf"] == {"jkt": MINE.jkt}
+    assert "sub" in await op.releaser.userinfo(hers["access_token"], MINE)
+    with pytest.raises(BoundToken):
+        await op.releaser.userinfo(hers["access_token"])
 
 
 async def test_without_a_key_nothing_changes(op: Op, ana: Session) -> None:
