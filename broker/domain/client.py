@@ -233,7 +233,7 @@ def _without_port(rest: str) -> str | None:
 
 _HOST_AND_PORT: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]")
 """No user before the host, no pattern in it, and no percent sign, which browsers decode there and others do not."""
-_OURS: Final = frozenset({"code", "state", "iss", "error", "error_description", "error_uri"})
+_OURS: Final = frozenset({"code", "state", "iss", "error", "error_description", "error_uri", "response"})
 """Parameters of our answer: an address that brings its own could make them occur twice (catalogue 7)."""
 
 

@@ -26,6 +26,9 @@ SESSION_TOKEN_TYPE: Final = "session+jwt"
 ACCESS_TOKEN_TYPE: Final = "at+jwt"
 INTROSPECTION_TYPE: Final = "token-introspection+jwt"
 LOGOUT_TOKEN_TYPE: Final = "logout+jwt"
+RESPONSE_TYPE: Final = "oauth-authz-resp+jwt"
+"""An answer to an authorization request: of a type of its own, so that it passes for no token (RFC 8725 §3.11)."""
+RESPONSE_LIFETIME: Final = timedelta(minutes=10)
 ASSERTION_TYPE: Final = "fwd+jwt"
 """What a proxy hands on for one request."""
 
@@ -179,6 +182,11 @@ def logout_token(
     if sid is not None:
         payload["sid"] = sid
     return payload
+
+
+def authorization_response(params: Mapping[str, str], *, client: ClientId, now: datetime) -> dict[str, Any]:
+    """The claims of an answer that we sign (JARM §2.1). `params`: the answer as it would travel by itself, `iss` included."""
+    return {**params, "aud": client, "exp": int((now + RESPONSE_LIFETIME).timestamp())}
 
 
 def half_hash(token: str) -> str:

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from broker.domain.grant import QUERY, AuthorizationRequest
+from broker.domain.values import ClientId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerTo:
     """Where an authorization answer may be sent: only ever made once client and address are verified."""
 
+    client_id: ClientId
     redirect_uri: str = field(repr=False)
     state: str | None = field(repr=False)
     mode: str = QUERY
@@ -34,7 +36,12 @@ class Answer:
 
 def to_whom(request: AuthorizationRequest) -> AnswerTo:
     """Where the answer to a checked request goes."""
-    return AnswerTo(redirect_uri=request.redirect_uri, state=request.state, mode=request.response_mode)
+    return AnswerTo(
+        client_id=request.client_id,
+        redirect_uri=request.redirect_uri,
+        state=request.state,
+        mode=request.response_mode,
+    )
 
 
 def answer(to: AnswerTo, params: Mapping[str, str], issuer: str) -> Answer:

@@ -19,6 +19,7 @@ from broker.domain.grant import (
     CODE_LIFETIME,
     OFFLINE_ACCESS,
     REFRESH_LIFETIME,
+    SIGNED_MODES,
     AuthorizationCode,
     AuthorizationRequest,
     Grant,
@@ -369,8 +370,15 @@ class AuthorizeFlow:
         return self.answer(to_whom(request), {"error": error})
 
     def answer(self, to: AnswerTo, params: Mapping[str, str]) -> Answer:
-        """What the site hears, with its own state and our name."""
-        return answer(to, params, self.issuer)
+        """What the site hears, with its own state and our name; signed, if it asked in such a mode (JARM)."""
+        plain = answer(to, params, self.issuer)
+        carrier = SIGNED_MODES.get(to.mode)
+        if carrier is None:
+            return plain
+        claims = tokens.authorization_response(plain.params, client=to.client_id, now=self.clock.now())
+        algorithm = self.clients[to.client_id].signing_algorithm
+        signed = self.signer.sign(claims, typ=tokens.RESPONSE_TYPE, algorithm=algorithm)
+        return Answer(redirect_uri=to.redirect_uri, params={"response": signed}, mode=carrier)
 
     async def _decided(
         self,

@@ -41,7 +41,7 @@ async def authorize(call: Call) -> Response:
     elif has_signed:
         params = await _signed(call, client, params)
     redirect_uri = check_redirect_uri(params, client)
-    call.answer_to = _answer_to(redirect_uri, params)
+    call.answer_to = _answer_to(client, redirect_uri, params)
     check_way(client, is_pushed=pushed is not None)
     check_signed(client, is_signed=has_signed)
     request = read_request(params, client, redirect_uri)
@@ -61,13 +61,18 @@ async def authorize(call: Call) -> Response:
 async def _signed(call: Call, client: Client, params: Params) -> Params:
     """What the site signed. If that is no good, it hears so where its browser says, as long as that is an address of its own."""
     if redirect_matches(client, params.get("redirect_uri", "")):
-        call.answer_to = _answer_to(params["redirect_uri"], params)
+        call.answer_to = _answer_to(client, params["redirect_uri"], params)
     check_way(client, is_pushed=False)
     return await call.world.request_objects.opened(client, params)
 
 
-def _answer_to(redirect_uri: str, params: Params) -> AnswerTo:
-    return AnswerTo(redirect_uri=redirect_uri, state=answerable_state(params), mode=answerable_mode(params))
+def _answer_to(client: Client, redirect_uri: str, params: Params) -> AnswerTo:
+    return AnswerTo(
+        client_id=client.client_id,
+        redirect_uri=redirect_uri,
+        state=answerable_state(params),
+        mode=answerable_mode(params),
+    )
 
 
 async def authorize_post(call: Call) -> Response:

@@ -70,7 +70,9 @@ def private_jwk(algorithm: str) -> dict[str, Any]:
     return dict(new_key(family, KIDS[algorithm]).as_dict(private=True))
 
 
-async def by_openid_client(town: Town, name: str, *, person: str = "ana", **options: Any) -> dict[str, Any]:
+async def by_openid_client(
+    town: Town, name: str, *, person: str = "ana", signature: str = "", **options: Any
+) -> dict[str, Any]:
     """A whole sign-in; what the program says at its end."""
     given = {"issuer": town.base, "clientId": name, "redirectUri": f"https://{name}.test/callback", **options}
     ana = await town.visitor(person)
@@ -82,7 +84,7 @@ async def by_openid_client(town: Town, name: str, *, person: str = "ana", **opti
         if not isinstance(end, Arrival):
             end = await ana.press("decision=share", tick=("offline_access",))
         assert isinstance(end, Arrival)
-        await flow.tell(end.url)
+        await flow.tell(end.url[: -len(signature)] + signature if signature else end.url)
         return await flow.said() | {"asked": told["authorization_url"]}
 
 
@@ -125,6 +127,23 @@ async def test_openid_client_signs_its_requests(town: Town, algorithm: str, more
     assert result["ok"] is True, result
     names = {"client_id", "request_uri" if more else "request"}
     assert set(parse_qs(urlsplit(result["asked"]).query)) == names
+
+
+@pytest.mark.parametrize("more", [{}, {"jar": True}, {"jar": True, "par": True}])
+async def test_openid_client_has_its_answers_signed(town: Town, more: dict[str, Any]) -> None:
+    """It checks signature, issuer, audience and end itself (JARM §2.4), also where it signs and pushes what it asks."""
+    town.house.clock.at = datetime.now(UTC)
+    given: dict[str, Any] = {"auth": "private_key_jwt", "key": private_jwk("ES256"), "alg": "ES256"}
+    result = await by_openid_client(town, "keyed", jarm=True, **given, **more)
+    assert result["ok"] is True, result
+    assert result["userinfo"]["preferred_username"] == "ana"
+
+
+async def test_openid_client_believes_no_answer_that_was_changed(town: Town) -> None:
+    """JARM §2.4."""
+    given: dict[str, Any] = {"auth": "private_key_jwt", "key": private_jwk("ES256"), "alg": "ES256"}
+    result = await by_openid_client(town, "keyed", jarm=True, signature="A" * 20, **given)
+    assert (result["ok"], result["step"]) == (False, "code"), result
 
 
 async def test_openid_client_with_another_key_or_secret_gets_nothing(town: Town) -> None:

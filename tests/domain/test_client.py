@@ -189,7 +189,7 @@ def test_no_address_has_a_fragment(uri: str) -> None:
     assert not redirect_matches(confidential(uri), uri)
 
 
-@pytest.mark.parametrize("name", ["code", "state", "iss", "error", "error_description", "error_uri"])
+@pytest.mark.parametrize("name", ["code", "state", "iss", "error", "error_description", "error_uri", "response"])
 def test_no_address_brings_parameters_of_our_answer(name: str) -> None:
     """They would occur twice (catalogue 7)."""
     assert not is_redirect_uri(f"https://forum.test/cb?{name}=x")

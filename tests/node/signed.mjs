@@ -1,7 +1,7 @@
 // One sign-in by a site that signs what it sends: node signed.mjs OPTIONS
 //
 // OPTIONS is JSON: issuer, clientId, redirectUri, auth (private_key_jwt or client_secret_jwt), secret, key (a private
-// JWK), alg, par (push the request first), jar (sign the request). Prints {"authorization_url": …}, reads the callback address from stdin, then redeems the code, asks for
+// JWK), alg, par (push the request first), jar (sign the request), jarm (have the answer signed). Prints {"authorization_url": …}, reads the callback address from stdin, then redeems the code, asks for
 // userinfo, renews, asks what the token is worth, takes it back, asks again, and prints {"ok": true, …} or
 // {"ok": false, "step": …, "error": …}. Certificates: NODE_EXTRA_CA_CERTS.
 import { createInterface } from "node:readline";
@@ -17,6 +17,7 @@ try {
   const authentication = options.auth === "private_key_jwt" ? oidc.PrivateKeyJwt(key) : oidc.ClientSecretJwt(options.secret);
   step = "discovery";
   const config = await oidc.discovery(new URL(options.issuer), options.clientId, undefined, authentication);
+  if (options.jarm) oidc.useJwtResponseMode(config);
   step = "authorization";
   const verifier = oidc.randomPKCECodeVerifier();
   const checks = { pkceCodeVerifier: verifier, expectedState: oidc.randomState(), expectedNonce: oidc.randomNonce() };

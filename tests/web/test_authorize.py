@@ -206,7 +206,7 @@ UNSUPPORTED: list[tuple[dict[str, str | None], str]] = [
     ({"response_type": None}, "invalid_request"),
     ({"response_mode": "fragment"}, "invalid_request"),
     ({"response_mode": "web_message"}, "invalid_request"),
-    ({"response_mode": "jwt"}, "invalid_request"),
+    ({"response_mode": "fragment.jwt"}, "invalid_request"),
     ({"scope": None}, "invalid_scope"),
     ({"scope": "profile"}, "invalid_scope"),
     ({"code_challenge": None, "code_challenge_method": None}, "invalid_request"),

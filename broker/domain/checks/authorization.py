@@ -145,7 +145,7 @@ def _response_mode(params: Params, _client: Client) -> None:
     if params.get("response_mode", QUERY) not in RESPONSE_MODES:
         raise InvalidRequest(
             detail="response_mode unknown",
-            public="The response modes are query and form_post, for a code never fragment.",
+            public="The response modes are query and form_post, signed (jwt) or not, for a code never fragment.",
         )
 
 

@@ -52,6 +52,7 @@ def build_metadata(
         "scopes_supported": [str(scope) for scope in SCOPES],
         "response_types_supported": ["code"],
         "response_modes_supported": list(RESPONSE_MODES),
+        "authorization_signing_alg_values_supported": ["RS256", "ES256"],
         "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials", DEVICE_GRANT],
         "subject_types_supported": ["pairwise", "public"],
         "id_token_signing_alg_values_supported": ["RS256", "ES256"],

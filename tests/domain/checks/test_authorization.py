@@ -231,7 +231,7 @@ def test_a_code_never_goes_behind_a_fragment(mode: str) -> None:
     assert checks.answerable_mode({"response_mode": mode}) == "query"
 
 
-@pytest.mark.parametrize("mode", ["query", "form_post"])
+@pytest.mark.parametrize("mode", ["query", "form_post", "jwt", "query.jwt", "form_post.jwt"])
 def test_the_answer_goes_the_way_the_site_asked_for(mode: str) -> None:
     """So does an error (OAuth 2.0 Multiple Response Types §2.1)."""
     assert asked(response_mode=mode).response_mode == mode

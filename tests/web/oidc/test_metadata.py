@@ -111,7 +111,8 @@ async def test_what_is_listed_is_what_a_relying_party_needs(house: House) -> Non
     """OpenID Connect Discovery §3, RFC 8414 §2, RFC 9207 §3, RP-Initiated and Back-Channel Logout."""
     told = await metadata(house)
     assert told["response_types_supported"] == ["code"]
-    assert told["response_modes_supported"] == ["query", "form_post"]
+    assert told["response_modes_supported"] == ["query", "form_post", "jwt", "query.jwt", "form_post.jwt"]
+    assert told["authorization_signing_alg_values_supported"] == ["RS256", "ES256"]
     assert told["grant_types_supported"] == [
         "authorization_code",
         "refresh_token",
