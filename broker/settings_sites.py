@@ -219,7 +219,9 @@ class _Sites:
 
     def _calls(self, key: Key, table: dict[str, Any]) -> None:
         """What we call ourselves goes to public https addresses only, unless an exception names the very host and port."""
-        places = [((*key, name), table[name] or "") for name in ("backchannel_logout_uri", "security_events_uri", "jwks_uri")]
+        places = [
+            ((*key, name), table[name] or "") for name in ("backchannel_logout_uri", "security_events_uri", "jwks_uri")
+        ]
         places += [((*key, "request_uris", str(number)), uri) for number, uri in enumerate(table["request_uris"])]
         for place, uri in places:
             parts = urlsplit(uri)

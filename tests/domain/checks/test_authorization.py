@@ -267,7 +267,7 @@ def test_a_site_without_openid_cannot_ask() -> None:
         asked(replace(SITE, scopes=frozenset({Scope("email")})))
 
 
-@pytest.mark.parametrize("prompt", ["create", "Login", "none login", "none none x", "consent none", "magic"])
+@pytest.mark.parametrize("prompt", ["create none", "Login", "none login", "none none x", "consent none", "magic"])
 def test_unknown_and_contradicting_prompts_are_refused(prompt: str) -> None:
     """OpenID Connect Core §3.1.2.1: none stands alone."""
     with pytest.raises(InvalidRequest, match="prompt"):
