@@ -23,10 +23,13 @@ from broker.domain.checks.token import challenge_of
 from broker.domain.claims import ADDRESS, GIVEN, LABELS, LOCALE, PHONE, PREFERRED_USERNAME, normalise
 from broker.domain.client import Client, DpopUse, asked_claims
 from broker.domain.gate import scope_of
+from broker.domain.grant import AuthorizationRequest
 from broker.domain.policy import notice_version
 from broker.domain.session import Session
 from broker.domain.transaction import SignInTransaction, TransactionPurpose
 from broker.domain.values import AccountId, ClaimName, IdentityKey, ProviderId
+from broker.flows.answers import Answer
+from broker.flows.device import GRANT_TYPE as DEVICE_GRANT
 from broker.telemetry import Log, NoMetrics, Telemetry
 
 if TYPE_CHECKING:
@@ -108,11 +111,14 @@ class _Rehearsal:
 
     async def run(self) -> Rehearsed:
         client, world = self.client, self.world
-        verifier = world.entropy.token(32)
-        code, redirect_uri = await self._code(verifier)
-        form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
-        if client.pkce_required:
-            form["code_verifier"] = verifier
+        verifier, redirect_uri = world.entropy.token(32), ""
+        if client.redirect_uris:
+            code, redirect_uri = await self._code(verifier)
+            form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
+            if client.pkce_required:
+                form["code_verifier"] = verifier
+        else:
+            form = {"grant_type": DEVICE_GRANT, "device_code": await self._device_code()}
         shown = None if client.dpop is DpopUse.OPTIONAL else Shown(jkt=challenge_of(verifier), has_nonce=True)
         answer = await world.exchange.exchange(client, form, shown)
         userinfo = await world.releaser.userinfo(str(answer["access_token"]), shown)
@@ -147,11 +153,22 @@ class _Rehearsal:
         if client.pkce_required:
             params |= {"code_challenge": challenge_of(verifier), "code_challenge_method": "S256"}
         redirect_uri = check_redirect_uri(params, client)
-        request = read_request(params, client, redirect_uri)
+        answer = await self._share(read_request(params, client, redirect_uri))
+        return answer.params["code"], redirect_uri
+
+    async def _device_code(self) -> str:
+        """The same for a site whose people sign in on devices alone: the device's code, which the person let in."""
+        devices = self.world.devices
+        begun = await devices.begin(self.client, {"scope": scope_of(self.client)}, address="")
+        device = await devices.find(begun.user_code, address="")
+        await devices.answered((await self._share(devices.request(device))).params)
+        return begun.device_code
+
+    async def _share(self, request: AuthorizationRequest) -> Answer:
+        world, client = self.world, self.client
         situation = await world.authorize.look(client, request, await self._signed_in())
         ticked = frozenset(ask.claim for ask in asked_claims(client, request.scopes)) - self.refused
-        answer = await world.authorize.share(situation, self._transaction(), ticked=ticked, typed={}, locale="en")
-        return answer.params["code"], redirect_uri
+        return await world.authorize.share(situation, self._transaction(), ticked=ticked, typed={}, locale="en")
 
     async def _signed_in(self) -> Session:
         world, now = self.world, self.world.clock.now()

@@ -161,7 +161,7 @@ def _facts(client: Client, settings: Settings) -> dict[str, str | list[str]]:
         "name": client.name,
         "home_page": client.url,
         "is": "on" if client.enabled else "off",
-        "redirect_addresses": list(client.redirect_uris),
+        "redirect_addresses": list(client.redirect_uris) or "none: nobody signs in by a browser",
         "after_signing_out": list(client.post_logout_redirect_uris) or "nothing registered",
         "back_channel": client.backchannel_logout_uri or "not told of sign-outs",
         "security_events": _events(client),

@@ -370,3 +370,27 @@ def test_an_event_about_nobody_waits_for_the_site(config: Path) -> None:
     assert "waits for forum at https://login.club.example/events" in told.stdout
     with_events(config, 'security_events_uri = "https://forum.example.org/events"')
     assert "is on its way to https://forum.example.org/events" in doorward("try-events", "forum", config=config).stdout
+
+
+def test_a_site_of_devices_alone_is_rehearsed_by_a_device(config: Path) -> None:
+    """No address to come back to, and still a whole sign-in."""
+    (config / "conf.d").mkdir()
+    (config / "conf.d" / "player.toml").write_text(
+        """[sites.player]
+name = "Player"
+url = "https://player.example.org/"
+redirect_uris = []
+auth_method = "none"
+device_grant = true
+
+[sites.player.asks.name]
+use = "needed"
+why = "The player greets you by it."
+"""
+    )
+    checked = doorward("check", "player", "--offline", config=config)
+    assert "A sign-in went through" in checked.stdout
+    assert doorward("show", "player", config=config).returncode == 0
+    parts = json.loads(doorward("preview", "player", "--json", config=config).stdout)
+    assert parts["id_token"]["aud"] == "player"
+    assert "name" in parts["userinfo"]
