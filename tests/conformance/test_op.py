@@ -287,7 +287,7 @@ def unsigned(params: dict[str, str]) -> str:
 
 async def test_oidcc_request_uri_unsigned_supported_correctly_or_rejected_as_unsupported(suite: Suite) -> None:
     """Rejected, as discovery says; nobody is asked for it (catalogue 16)."""
-    assert suite.metadata["request_uri_parameter_supported"] is False
+    assert "none" not in suite.metadata["request_object_signing_alg_values_supported"]
     where = "https://suite.club.example:8443/test/a/doorward/requesturi#1"
     assert await suite.refused(request_uri=where) == "request_uri_not_supported"
 
@@ -295,7 +295,7 @@ async def test_oidcc_request_uri_unsigned_supported_correctly_or_rejected_as_uns
 async def test_oidcc_unsigned_request_object_supported_correctly_or_rejected_as_unsupported(suite: Suite) -> None:
     """(catalogue 16)"""
     inside = unsigned(suite.request(state=None))
-    assert suite.metadata["request_parameter_supported"] is False
+    assert "none" not in suite.metadata["request_object_signing_alg_values_supported"]
     assert await suite.refused(request=inside) == "request_not_supported"
 
 
