@@ -237,7 +237,11 @@ class _Loader:
         given = self.tree.get("broker")
         development = isinstance(given, Mapping) and given.get("mode") == "development"
         clients = read_sites(
-            self.reader, fields, development=development, exempt=frozenset(one.address.lower() for one in egress)
+            self.reader,
+            fields,
+            issuer=broker.public_url,
+            development=development,
+            exempt=frozenset(one.address.lower() for one in egress),
         )
         providers = self._providers(development=development)
         policies = Policies(terms=self._policy("terms"), privacy=self._policy("privacy"))

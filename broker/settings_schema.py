@@ -269,6 +269,7 @@ SITE: Final = (
         ("opaque", "jwt"), "opaque",
     ),
     _texts("resources", "Addresses of interfaces that its access tokens may be meant for, if it names them (resource, RFC 8707)."),
+    _texts("serves", "Addresses of interfaces it runs: it may ask what tokens for them are worth, its own and other sites'."),
     _texts(
         "service_scopes",
         "Scopes that its server may have for itself, with no person behind it (client credentials). Nothing: no such tokens.",

@@ -59,11 +59,16 @@ def is_loopback(host: str | None) -> bool:
 
 
 def read_sites(
-    reader: Reader, fields: Mapping[ClaimName, FieldPolicy], *, development: bool, exempt: frozenset[str] = frozenset()
+    reader: Reader,
+    fields: Mapping[ClaimName, FieldPolicy],
+    *,
+    issuer: str,
+    development: bool,
+    exempt: frozenset[str] = frozenset(),
 ) -> dict[ClientId, Client]:
-    """All sites that can be used. What is wrong with the others is written down. `exempt`: each `host:port` that may be
-    called although it is no public https address."""
-    sites = _Sites(reader, fields, development=development, exempt=exempt)
+    """All sites that can be used. What is wrong with the others is written down. `issuer`: our address. `exempt`: each
+    `host:port` that may be called although it is no public https address."""
+    sites = _Sites(reader, fields, issuer=issuer, development=development, exempt=exempt)
     for name, table in reader.tables(("sites",), reader.draft.tree.get("sites", {}), SITES).items():
         sites.read(name, table)
     sites.shared_secrets()
@@ -73,9 +78,21 @@ def read_sites(
 
 class _Sites:
     def __init__(
-        self, reader: Reader, fields: Mapping[ClaimName, FieldPolicy], *, development: bool, exempt: frozenset[str]
+        self,
+        reader: Reader,
+        fields: Mapping[ClaimName, FieldPolicy],
+        *,
+        issuer: str,
+        development: bool,
+        exempt: frozenset[str],
     ) -> None:
-        self.reader, self.fields, self.development, self.exempt = reader, fields, development, exempt
+        self.reader, self.fields, self.issuer, self.development, self.exempt = (
+            reader,
+            fields,
+            issuer,
+            development,
+            exempt,
+        )
         self.draft = reader.draft
         self.clients: dict[ClientId, Client] = {}
 
@@ -92,7 +109,9 @@ class _Sites:
         self._sector(key, table)
         self._frame(key, table)
         self._scopes(key, table["scopes"])
-        self._resources(key, table["resources"])
+        for option in ("resources", "serves"):
+            self._resources((*key, option), table[option])
+        self._serves(key, table)
         self._service(key, table)
         self._gate(key, table)
         self._events(key, table)
@@ -108,6 +127,7 @@ class _Sites:
             subject_type=SubjectType(table["subject_type"]),
             access_tokens=AccessTokenFormat(table["access_tokens"]),
             resources=frozenset(table["resources"]),
+            serves=frozenset(table["serves"]),
             service_scopes=frozenset(Scope(scope) for scope in table["service_scopes"]),
             signing_algorithm=SigningAlgorithm(table["signing_algorithm"]),
             dpop=DpopUse(table["dpop"]),
@@ -200,15 +220,16 @@ class _Sites:
             )
 
     def _returns(self, key: Key, table: dict[str, Any]) -> None:
-        """Only a site whose people sign in on devices alone has nowhere to come back to."""
+        """Only a site where people sign in on devices alone, or not at all, has nowhere to come back to."""
         given = self.draft.tree["sites"][key[1]]
-        if isinstance(given, Mapping) and given.get("redirect_uris") == [] and not table["device_grant"]:
+        is_fine = table["device_grant"] or table["service_scopes"] or table["serves"]
+        if isinstance(given, Mapping) and given.get("redirect_uris") == [] and not is_fine:
             self.draft.problem((*key, "redirect_uris"), "is empty.", 'Write redirect_uris = ["https://…"].')
 
     def _schemes(self, key: Key, table: dict[str, Any]) -> None:
         """Plain http only to this machine, or anywhere in development (catalogue 4)."""
         places = [((*key, "url"), table["url"]), ((*key, "backchannel_logout_uri"), table["backchannel_logout_uri"])]
-        for name in ("redirect_uris", "post_logout_redirect_uris", "resources", "request_uris"):
+        for name in ("redirect_uris", "post_logout_redirect_uris", "resources", "serves", "request_uris"):
             places += [((*key, name, str(number)), uri) for number, uri in enumerate(table[name])]
         for name in ("frontchannel_logout_uri", "security_events_uri", "policy_uri", "tos_uri", "logo_uri", "jwks_uri"):
             places.append(((*key, name), table[name]))
@@ -332,9 +353,22 @@ class _Sites:
         if "openid" not in scopes:
             self.draft.problem((*key, "scopes"), "does not hold openid.", 'Write scopes = ["openid", …].')
 
-    def _resources(self, key: Key, resources: tuple[str, ...]) -> None:
+    def _serves(self, key: Key, table: dict[str, Any]) -> None:
+        """Who asks about tokens proves who it is; and what is meant for us is nobody else's."""
+        at = (*key, "serves")
+        if table["serves"] and table["auth_method"] == AuthMethod.NONE:
+            self.draft.problem(
+                at,
+                "are of no use to a site that proves itself by nothing.",
+                "Give it a secret or keys, or remove them.",
+            )
+        if self.issuer in table["serves"]:
+            self.draft.problem(
+                at, "hold our own address, which no site serves.", "Write the address of the site's interface."
+            )
+
+    def _resources(self, at: Key, resources: tuple[str, ...]) -> None:
         """Absolute addresses without a fragment (RFC 8707 §2), few and short enough to stand in each token."""
-        at = (*key, "resources")
         for number, address in enumerate(resources):
             if not is_redirect_uri(address) or "*" in address or len(address) > RESOURCE_MOST:
                 self.draft.problem(

@@ -61,7 +61,7 @@ class Rehearsed:
 
     redirect_uri: str
     answer: Mapping[str, Any] = field(repr=False)
-    """The token endpoint's answer."""
+    """The token endpoint's answer; empty for a site where nobody signs in by a browser."""
     userinfo: Mapping[str, Any]
     headers: Mapping[str, str]
     """What a proxy would hand on; nothing for a site without one."""
@@ -69,14 +69,14 @@ class Rehearsed:
     """What a token of the site's own is worth; nothing for a site that gets none."""
 
     @property
-    def id_token(self) -> Mapping[str, Any]:
+    def id_token(self) -> Mapping[str, Any] | None:
         """What the ID token says."""
-        return claims_of(self.answer["id_token"])
+        return claims_of(self.answer["id_token"]) if self.answer else None
 
     @property
     def access_token(self) -> Mapping[str, Any] | None:
         """What the access token says, for a site whose interfaces can read it."""
-        token = str(self.answer["access_token"])
+        token = str(self.answer.get("access_token", ""))
         return claims_of(token) if "." in token else None
 
     @property
@@ -111,6 +111,8 @@ class _Rehearsal:
 
     async def run(self) -> Rehearsed:
         client, world = self.client, self.world
+        if not client.redirect_uris and not client.device_grant:
+            return Rehearsed(redirect_uri="", answer={}, userinfo={}, headers={}, own=await self._own())
         verifier, redirect_uri = world.entropy.token(32), ""
         if client.redirect_uris:
             code, redirect_uri = await self._code(verifier)

@@ -21,6 +21,7 @@ from broker.cli.lists import SECRET_BYTES, site
 
 if TYPE_CHECKING:
     from broker.cli.guides import Guide, Values
+    from broker.cli.rehearsal import Rehearsed
     from broker.domain.client import Client
     from broker.settings import Settings
 
@@ -161,7 +162,7 @@ def _facts(client: Client, settings: Settings) -> dict[str, str | list[str]]:
         "name": client.name,
         "home_page": client.url,
         "is": "on" if client.enabled else "off",
-        "redirect_addresses": list(client.redirect_uris) or "none: nobody signs in by a browser",
+        "redirect_addresses": list(client.redirect_uris) or "nobody signs in by a browser",
         "after_signing_out": list(client.post_logout_redirect_uris) or "nothing registered",
         "back_channel": client.backchannel_logout_uri or "not told of sign-outs",
         "security_events": _events(client),
@@ -171,6 +172,7 @@ def _facts(client: Client, settings: Settings) -> dict[str, str | list[str]]:
         "session_token": "yes" if client.session_token else "no",
         "access_tokens": str(client.access_tokens),
         "interfaces": sorted(client.resources) or "none registered",
+        "serves": sorted(client.serves) or "no interface",
         "for_itself": sorted(client.service_scopes) or "no tokens without a person",
         "signed_with": str(client.signing_algorithm),
         "asks": asks or "nothing but the private number",
@@ -254,9 +256,14 @@ def _sign_in(settings: Settings, client: Client) -> Finding:
         got = run(rehearse(settings, client))
     except BrokerError as error:
         return Finding(False, f"A sign-in failed ({error.code}): {error.detail or error.public}.")
+    if not got.answer:
+        return Finding(None, f"No sign-in was tried: nobody is sent back to this site.{_own(got)}")
     names = ", ".join(name for name in got.userinfo if name != "sub") or "nothing but the private number"
-    own = f" Its server got a token of its own for {got.own['scope']}." if got.own is not None else ""
-    return Finding(True, f"A sign-in went through: a code was redeemed, and the site got {names}.{own}")
+    return Finding(True, f"A sign-in went through: a code was redeemed, and the site got {names}.{_own(got)}")
+
+
+def _own(got: Rehearsed) -> str:
+    return f" Its server got a token of its own for {got.own['scope']}." if got.own is not None else ""
 
 
 @site.command("preview")
@@ -280,9 +287,9 @@ def preview(name: str, without: tuple[str, ...], config: Path, *, as_json: bool)
     except BrokerError as error:
         fail(f"The site would get nothing ({error.code}): {error.detail or error.public}.")
     parts: dict[str, Any] = {
-        "question": _question(client),
+        "question": _question(client) if got.answer else None,
         "id_token": got.id_token,
-        "userinfo": got.userinfo,
+        "userinfo": got.userinfo or None,
         "access_token": got.access_token,
         "token_of_its_own": got.own,
         "session_token": got.session_token,
@@ -292,8 +299,8 @@ def preview(name: str, without: tuple[str, ...], config: Path, *, as_json: bool)
     if as_json:
         click.echo(json.dumps(parts, indent=2, ensure_ascii=False))
         return
-    click.echo(f"Share these with {client.name}?\n")
-    for row in parts.pop("question"):
+    click.echo(f"Share these with {client.name}?\n" if got.answer else f"Nobody is sent back to {client.name}.")
+    for row in parts.pop("question", ()):
         click.echo(f"  {'needed     ' if row['needed'] else 'your choice'}  {row['field']}: {row['why']}")
     for part, content in parts.items():
         click.echo(f"\n{part.replace('_', ' ')}\n{_indented(json.dumps(content, indent=2, ensure_ascii=False))}")

@@ -113,6 +113,8 @@ class Client:
     access_tokens: AccessTokenFormat = AccessTokenFormat.OPAQUE
     resources: frozenset[str] = frozenset()
     """Addresses of interfaces that its tokens may be meant for (RFC 8707)."""
+    serves: frozenset[str] = frozenset()
+    """Addresses of interfaces it runs: it may ask what tokens that are meant for them are worth, whosever they are."""
     service_scopes: frozenset[Scope] = frozenset()
     """What its server may do for itself, with no person behind it; nothing: it gets no such tokens."""
     claims_in_id_token: bool = False

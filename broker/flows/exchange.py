@@ -14,7 +14,7 @@ from typing import Any
 from broker.domain import tokens
 from broker.domain.account import Account, AccountStatus
 from broker.domain.checks.dpop import Shown, check_code_key, check_refresh_key, check_use
-from broker.domain.checks.resource import RESOURCE, check_resources, meant
+from broker.domain.checks.resource import RESOURCE, check_resources, heard, meant
 from broker.domain.checks.service import service_audience, service_scopes
 from broker.domain.checks.token import Params, check_code, narrowed
 from broker.domain.client import Client
@@ -33,7 +33,7 @@ from broker.domain.grant import (
     is_standing,
 )
 from broker.domain.ports import AccessToken, Clock, Durable, Entropy, Handles, Signer, UnitOfWork
-from broker.domain.values import GrantId, Scope
+from broker.domain.values import ClientId, GrantId, Scope
 from broker.errors import Conflict, InvalidClient, InvalidGrant, InvalidRequest, InvalidToken, UnsupportedGrantType
 from broker.flows.access import AccessTokens, type_of
 from broker.flows.device import GRANT_TYPE as DEVICE_GRANT
@@ -228,7 +228,9 @@ class ExchangeFlow:
         return answer
 
     async def introspect(self, client: Client, token: str) -> Mapping[str, Any]:
-        """What a token of this very client is worth now (RFC 7662); of anybody else's, nothing (catalogue 77).
+        """What a token is worth now (RFC 7662) that is this client's own, or meant for an interface that it serves.
+
+        Of any other, nothing (catalogue 77).
 
         Access tokens and session tokens; a session token is named as such, so that none passes for the other.
         """
@@ -241,30 +243,34 @@ class ExchangeFlow:
             await self.durable.grants.with_account(GrantId(""), "")  # as long as for another site's (catalogue 81)
             return {"active": False}
         if presented.client is not None:
-            return await self._introspect_own(client, presented)
+            return await self._introspect_own(client, presented, presented.client)
         try:
             grant, account = await self.releaser.behind(presented)
         except InvalidToken:
             return {"active": False}
-        now = self.clock.now()
-        if (
-            grant.client != client.client_id
-            or account.status is not AccountStatus.ACTIVE
-            or not is_standing(grant, now)
-        ):
+        told, owner = heard(presented, grant.client, client, self.issuer), self._site(grant.client)
+        is_good = account.status is AccountStatus.ACTIVE and is_standing(grant, self.clock.now())
+        if told is None or owner is None or not is_good:
             return {"active": False}
-        bare = self.releaser.bare(grant, client, Via.INTROSPECTION)
+        bare = self.releaser.bare(grant, owner, Via.INTROSPECTION)
         token_type = tokens.SESSION_TOKEN_TYPE if session else type_of(presented)
-        described = tokens.introspection(bare, presented, issuer=self.issuer, token_type=token_type)
-        described["sid"] = self.releaser.sid(grant)
+        described = tokens.introspection(bare, told, issuer=self.issuer, token_type=token_type)
+        if grant.client == client.client_id:  # a session is a matter of the site's own
+            described["sid"] = self.releaser.sid(grant)
         return described
 
-    async def _introspect_own(self, client: Client, presented: AccessToken) -> Mapping[str, Any]:
+    def _site(self, client: ClientId) -> Client | None:
+        """The site whose token it is, while it is there and switched on."""
+        site = self.releaser.clients.get(client)
+        return site if site is not None and site.enabled else None
+
+    async def _introspect_own(self, client: Client, presented: AccessToken, whose: ClientId) -> Mapping[str, Any]:
         """The same of a token that a site has for itself: good while its admin lets it have all of this."""
         is_revoked = await self.durable.grants.is_revoked(presented.token_id)
-        if is_revoked or presented.client != client.client_id or presented.scopes - client.service_scopes:
+        told, owner = heard(presented, whose, client, self.issuer), self._site(whose)
+        if is_revoked or told is None or owner is None or presented.scopes - owner.service_scopes:
             return {"active": False}
-        return tokens.service_introspection(presented, issuer=self.issuer, token_type=type_of(presented))
+        return tokens.service_introspection(told, issuer=self.issuer, token_type=type_of(presented))
 
     async def introspect_signed(self, client: Client, token: str) -> str:
         """The same answer as a JWT for this client, signed as its tokens are (RFC 9701)."""

@@ -163,6 +163,21 @@ def test_a_token_of_the_sites_own_is_shown_and_tried(config: Path) -> None:
     assert json.loads(doorward("show", "forum", "--json", config=config).stdout)["for_itself"] == ["reports:read"]
 
 
+def test_a_site_where_nobody_signs_in_by_a_browser_is_tried_as_far_as_it_goes(config: Path) -> None:
+    """Only an interface, or jobs that call one."""
+    own = '[forum]\nservice_scopes = ["reports:read"]\nserves = ["https://api.example.org/"]'
+    alone = SITES.replace("[forum]", own).replace('["https://forum.example.org/callback"]', "[]")
+    (config / "sites.toml").write_text(alone)
+    done = doorward("check", "forum", "--offline", config=config)
+    assert done.returncode == 0, done.stdout
+    assert "nobody is sent back to this site. Its server got a token of its own for reports:read." in done.stdout
+    assert set(json.loads(doorward("preview", "forum", "--json", config=config).stdout)) == {"token_of_its_own"}
+    assert "Nobody is sent back to" in doorward("preview", "forum", config=config).stdout
+    shown = doorward("show", "forum", config=config).stdout
+    assert re.search(r"(?m)^serves +https://api.example.org/$", shown)
+    assert "nobody signs in by a browser" in shown
+
+
 def test_a_preview_that_gives_nothing_says_why(config: Path) -> None:
     (config / "sites.toml").write_text(SITES.replace("[forum]", '[forum]\nscopes = ["openid"]'))
     parts = json.loads(doorward("preview", "forum", "--json", config=config).stdout)

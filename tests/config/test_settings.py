@@ -177,6 +177,8 @@ def site_with(line: str) -> str:
         ('service_scopes = ["a+b"]', "forum.service_scopes.0"), ('service_scopes = [""]', "forum.service_scopes"),
         (f"service_scopes = {[f's{n}' for n in range(21)]}", "forum.service_scopes"),
         ('service_scopes = ["a"]\nauth_method = "none"', "forum.service_scopes"),
+        ('serves = ["https://login.club.example"]', "forum.serves"), ('serves = ["api"]', "forum.serves.0"),
+        ('serves = ["https://a.example/"]\nauth_method = "none"', "forum.serves"),
         ('subject_type = "private"', "forum.subject_type"), ('signing_algorithm = "none"', "forum.signing_algorithm"),
         ('signing_algorithm = "HS256"', "forum.signing_algorithm"),
     ],

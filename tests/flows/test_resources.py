@@ -7,11 +7,13 @@ from typing import Any
 
 import orjson
 import pytest
-from tests.flows.op import FORUM, ISSUER, Op
+from tests.flows.op import FORUM, ISSUER, WIKI, Op
 from tests.flows.test_access_tokens import AWAY, part
 
-from broker.domain.client import AccessTokenFormat
+from broker.domain.account import AccountStatus
+from broker.domain.client import AccessTokenFormat, Client
 from broker.domain.session import Session
+from broker.domain.values import Scope
 from broker.errors import InvalidTarget, InvalidToken
 
 API, SEARCH = "https://api.forum.test/", "https://search.forum.test/"
@@ -128,3 +130,75 @@ async def test_a_token_for_as_many_interfaces_as_there_can_be_is_read(op: Op, an
     token = (await op.tokens(ana, resource=" ".join(many)))["access_token"]
     assert (await told(op, token))["aud"] == many
     assert len(orjson.dumps(token)) < 4096
+
+
+# --- who serves an interface ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server(op: Op) -> Client:
+    """The interface as a site of its own, with a secret of its own."""
+    op.clients[WIKI] = replace(op.clients[WIKI], serves=frozenset({API}))
+    return op.clients[WIKI]
+
+
+async def test_who_serves_an_interface_may_ask_about_tokens_for_it(op: Op, ana: Session, server: Client) -> None:
+    """RFC 7662 §2.1, RFC 8707 §2: the number is the asking site's, and its session and other interfaces are not told."""
+    token = (await op.tokens(ana, resource=f"{API} {SEARCH}"))["access_token"]
+    theirs, ours = await told(op, token), dict(await op.exchange.introspect(server, token))
+    assert ours.pop("aud") == API
+    assert ours == {name: value for name, value in theirs.items() if name not in {"aud", "sid"}}
+    assert ours["client_id"] == FORUM
+    op.move(minutes=10)
+    assert await op.exchange.introspect(server, token) == {"active": False}
+
+
+async def test_of_all_other_tokens_it_hears_nothing(op: Op, ana: Session, server: Client) -> None:
+    """Catalogue 77: for another interface, for nobody named, or a session token."""
+    op.clients[FORUM] = replace(op.clients[FORUM], session_token=True)
+    for named in ({"resource": SEARCH}, {}):
+        answer = await op.tokens(ana, **named)
+        for name in ("access_token", "session_token", "id_token", "refresh_token"):
+            assert await op.exchange.introspect(server, answer[name]) == {"active": False}
+    token = (await op.tokens(ana, resource=API))["access_token"]
+    await op.exchange.revoke(server, token)
+    assert (await op.exchange.introspect(server, token))["active"]
+
+
+@pytest.mark.parametrize("end", ["sign-out", "hold", "switched off", "gone"])
+async def test_it_hears_of_the_end_of_a_token(op: Op, ana: Session, server: Client, end: str) -> None:
+    """Catalogue 83: of the person, and of the site that the token was given to."""
+    token = (await op.tokens(ana, resource=API))["access_token"]
+    assert (await op.exchange.introspect(server, token))["active"]
+    if end == "sign-out":
+        unit = op.durable.unit()
+        unit.revoke_grants(ana.account, op.clock.now())
+        await unit.commit()
+    elif end == "hold":
+        await op.change(ana.account, status=AccountStatus.HELD)
+    elif end == "switched off":
+        op.clients[FORUM] = replace(op.clients[FORUM], enabled=False)
+    else:
+        del op.clients[FORUM]
+    assert await op.exchange.introspect(server, token) == {"active": False}
+
+
+async def test_it_hears_of_tokens_that_a_site_has_for_itself(op: Op, server: Client) -> None:
+    op.clients[FORUM] = replace(op.clients[FORUM], service_scopes=frozenset({Scope("reports:read")}))
+    answers = [
+        await op.exchange.exchange(op.clients[FORUM], {"grant_type": "client_credentials", "resource": resource})
+        for resource in (f"{API} {SEARCH}", SEARCH)
+    ]
+    mine, other = [dict(await op.exchange.introspect(server, one["access_token"])) for one in answers]
+    assert (mine["sub"], mine["aud"], mine["scope"]) == (FORUM, API, "reports:read")
+    assert other == {"active": False}
+    op.clients[FORUM] = replace(op.clients[FORUM], enabled=False)
+    assert await op.exchange.introspect(server, answers[0]["access_token"]) == {"active": False}
+
+
+async def test_the_signed_answer_is_for_who_serves_it(op: Op, ana: Session, server: Client) -> None:
+    """RFC 9701 §5: signed as the asking server has its tokens."""
+    token = (await op.tokens(ana, resource=API))["access_token"]
+    signed = await op.exchange.introspect_signed(server, token)
+    assert part(signed, 0)["alg"] == server.signing_algorithm.value
+    assert (part(signed, 1)["aud"], part(signed, 1)["token_introspection"]["client_id"]) == (WIKI, FORUM)

@@ -342,6 +342,7 @@ def client(**more: Any) -> Client:
         "signing_algorithm": SigningAlgorithm.ES256,
         "access_tokens": AccessTokenFormat.JWT,
         "resources": frozenset({"https://api.forum.example/", "https://search.forum.example/"}),
+        "serves": frozenset({"https://api.forum.example/"}),
         "service_scopes": frozenset({Scope("reports:read"), Scope("reports:write")}),
         "claims_in_id_token": True,
         "session_token": True,

@@ -12,6 +12,8 @@ from typing import Final
 
 from broker.domain.client import Client
 from broker.domain.grant import Grant
+from broker.domain.ports import AccessToken
+from broker.domain.values import ClientId
 from broker.errors import InvalidTarget
 
 RESOURCE: Final = "resource"
@@ -26,6 +28,17 @@ def check_resources(params: Mapping[str, str], client: Client, issuer: str = "")
     """Raises `InvalidTarget` for an address that is not registered for this site. `issuer`: ours, where we may be named."""
     if not {*client.resources, issuer}.issuperset(asked(params)):
         raise InvalidTarget(detail="resource not registered")
+
+
+def heard(access: AccessToken, owner: ClientId, client: Client, issuer: str) -> AccessToken | None:
+    """A token as far as this client may hear of it: its own whole, another site's only where it is meant for what it serves.
+
+    `owner`: whose it is. `None`: as good as unknown (catalogue 77). Who serves one interface does not learn of the others.
+    """
+    if owner == client.client_id:
+        return access
+    served = tuple(one for one in access.audience if one in client.serves and one != issuer)
+    return replace(access, audience=served) if served else None
 
 
 def meant(grant: Grant, params: Mapping[str, str], client: Client, issuer: str) -> Grant:

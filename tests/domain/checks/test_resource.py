@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.builders import client, grant
+from tests.support.builders import NOW, WIKI, client, grant
 
-from broker.domain.checks.resource import asked, check_resources, meant
+from broker.domain.checks.resource import asked, check_resources, heard, meant
+from broker.domain.ports import AccessToken
 from broker.domain.values import AccountId
 from broker.errors import InvalidTarget
 
@@ -64,6 +65,24 @@ def test_an_address_that_was_taken_away_is_gone_and_opens_nothing_else() -> None
         with pytest.raises(InvalidTarget):
             targets((API,), named, only)
     assert targets((API,), US, only) == (US,)
+
+
+def test_another_sites_token_is_heard_of_only_where_it_is_meant_for_what_is_served() -> None:
+    """Catalogue 77: and of the other interfaces that it is meant for, nothing is heard."""
+    access = AccessToken(
+        grant=GRANT.id,
+        token_id="t",
+        scopes=frozenset({"openid"}),
+        issued_at=NOW,
+        expires_at=NOW,
+        audience=(API, SEARCH),
+    )
+    server = replace(SITE, client_id=WIKI, serves=frozenset({SEARCH, US}))
+    assert heard(access, SITE.client_id, SITE, US) is access
+    assert heard(access, SITE.client_id, server, US) == replace(access, audience=(SEARCH,))
+    for audience in ((), (API,), (US,), (SITE.client_id,)):
+        assert heard(replace(access, audience=audience), SITE.client_id, server, US) is None
+    assert heard(access, SITE.client_id, replace(server, serves=frozenset()), US) is None
 
 
 @given(st.lists(st.sampled_from([API, SEARCH, OTHER, US])), st.lists(st.sampled_from([API, SEARCH, OTHER, US])))
