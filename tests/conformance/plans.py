@@ -109,7 +109,8 @@ PLANS: Final[dict[str, tuple[str, ...]]] = {
 """Modules of each plan with a dynamically registered client: 119 runs."""
 
 NO_REGISTRATION: Final = "needs dynamic registration"
-NO_REQUEST_URI: Final = "needs request objects by reference"
+UNSIGNED: Final = "request objects that nobody signed are refused"
+OF_THE_MOMENT: Final = "needs dynamic registration of `request_uris`"
 
 MISSING: Final[dict[str, str]] = {
     "oidcc-idtoken-rs256": NO_REGISTRATION,
@@ -127,8 +128,8 @@ MISSING: Final[dict[str, str]] = {
     "oidcc-registration-sector-bad": NO_REGISTRATION,
     "oidcc-server-rotate-keys": NO_REGISTRATION,
     "oidcc-refresh-token-rp-key-rotation": NO_REGISTRATION,
-    "oidcc-request-uri-unsigned": NO_REQUEST_URI,
-    "oidcc-request-uri-signed-rs256": NO_REQUEST_URI,
+    "oidcc-request-uri-unsigned": UNSIGNED,
+    "oidcc-request-uri-signed-rs256": OF_THE_MOMENT,
     "oidcc-ensure-client-assertion-with-iss-aud-succeeds": NO_REGISTRATION,
     "oidcc-3rd_party-init-login": NO_REGISTRATION,
     "oidcc-3rd_party-init-login-nohttps": NO_REGISTRATION,
