@@ -12,7 +12,7 @@ from typing import Final
 
 from broker.domain import tokens
 from broker.domain.client import Client
-from broker.domain.consent import Purpose
+from broker.domain.consent import Purpose, standing
 from broker.domain.events import EVENT_TOKEN_TYPE, SECURITY_EVENT, SecurityEvent, event_claims
 from broker.domain.grant import Grant
 from broker.domain.ports import Clock, Delivery, Durable, Entropy, Signer, UnitOfWork
@@ -34,12 +34,18 @@ class EventWriter:
     clock: Clock
     entropy: Entropy
 
-    async def known_to(self, account: AccountId) -> tuple[ClientId, ...]:
-        """The sites that ever got something of this person and want to hear of anything."""
+    async def known_to(self, account: AccountId, event: SecurityEvent) -> tuple[ClientId, ...]:
+        """The sites that hear of this person: those connected now, and of an erasure all that ever got something."""
         if not any(client.security_events for client in self.clients.values()):
             return ()
         receipts = await self.durable.ledger.receipts(account, Purpose.SHARE_WITH_CLIENT)
-        return tuple(dict.fromkeys(ClientId(one.counterparty) for one in receipts if not one.denied))
+        sites = dict.fromkeys(ClientId(one.counterparty) for one in receipts if not one.denied)
+        left_too = event is SecurityEvent.ACCOUNT_PURGED  # what they kept is to go, too (GDPR art. 19)
+        return tuple(
+            site
+            for site in sites
+            if left_too or standing(one for one in receipts if one.counterparty == site).receipt is not None
+        )
 
     def sessions_ended(self, unit: UnitOfWork, grants: Iterable[Grant]) -> None:
         """One event per site and session."""

@@ -207,9 +207,9 @@ class SessionFlow:
                 )
 
     async def tell_of(self, unit: UnitOfWork, event: SecurityEvent, account: AccountId, **more: str) -> None:
-        """Queue an event about an account for every site that knows it; see `EventWriter.happened`."""
+        """Queue an event about an account for every site that may hear of it; see `EventWriter.happened`."""
         if self.events is not None:
-            self.events.happened(unit, event, account, await self.events.known_to(account), **more)
+            self.events.happened(unit, event, account, await self.events.known_to(account, event), **more)
 
     def _told(self, grants: Iterable[Grant]) -> tuple[ToldSite, ...]:
         ids = sorted({grant.client for grant in grants})

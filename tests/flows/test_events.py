@@ -105,6 +105,17 @@ async def test_an_erased_account_is_told_to_every_site_that_ever_got_something(f
     assert sorted(events(front)) == [("forum", "account-purged", {}), ("wiki", "account-purged", {})]
 
 
+async def test_a_site_that_was_disconnected_hears_of_nothing_but_erasure(front: Front) -> None:
+    """Who left it told it nothing more: neither new ways nor a hold."""
+    session = await connected(front, "anna", FORUM)
+    await front.account.disconnect(session, FORUM, locale="en")
+    await front.back(await front.leave(OPENID, TransactionPurpose.LINK, session), "anna", session=session)
+    support = AccountSupport(durable=front.durable, sessions=front.sessions)
+    await support.release(await support.find("anna"))
+    await support.hold(await support.find("anna"))
+    assert events(front) == []
+
+
 async def test_a_site_that_got_nothing_hears_of_nobody(front: Front) -> None:
     """Neither one that the person turned away, nor one they never saw; nor a site that is off or gone."""
     session = await connected(front, "anna", FORUM, denied=True)
@@ -128,7 +139,7 @@ async def test_where_no_site_wants_any_nothing_is_looked_up(front: Front) -> Non
     session = await connected(front)
     front.clients[FORUM] = replace(front.clients[FORUM], security_events=frozenset())
     writer = EventWriter(durable=front.durable, clients=front.clients, clock=front.clock, entropy=front.entropy)
-    assert await writer.known_to(session.account) == ()
+    assert await writer.known_to(session.account, SecurityEvent.ACCOUNT_PURGED) == ()
     await front.account.close(session)
     assert events(front) == []
 
