@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -136,14 +136,11 @@ class Deliverer:
         headers = {"Content-Type": f"application/{EVENT_TOKEN_TYPE}", "Accept": "application/json"}
         if proof is not None:
             headers["Authorization"] = proof.reveal()
-        try:
-            token = self.events.sign(delivery, client)
-            status = await self.http.post(address, token.encode(), headers)
-        except BrokerError as problem:
-            return problem.code
-        except Exception as error:  # a bug of ours, or of a library: this one waits, the others go out
-            return type(error).__name__
-        return "" if status in (200, 202, 204) else f"status {status}"
+
+        async def post() -> int:
+            return await self.http.post(address, self.events.sign(delivery, client).encode(), headers)
+
+        return await _error_of(post, good=(200, 202, 204))
 
     async def _letter(self, delivery: Delivery) -> None:
         """One letter; one that is late is of no use any more."""
@@ -182,13 +179,11 @@ class Deliverer:
 
     async def _send(self, delivery: Delivery, client: Client, address: str) -> str:
         """What went wrong, in a word or two; nothing if the site has it."""
-        try:
-            status = await self.http.post_form(address, {"logout_token": self._logout_token(delivery, client)})
-        except BrokerError as problem:
-            return problem.code
-        except Exception as error:  # a bug of ours, or of a library: this one waits, the others go out
-            return type(error).__name__
-        return "" if status in (200, 204) else f"status {status}"
+
+        async def post() -> int:
+            return await self.http.post_form(address, {"logout_token": self._logout_token(delivery, client)})
+
+        return await _error_of(post, good=(200, 204))
 
     def _logout_token(self, delivery: Delivery, client: Client) -> str:
         account, sid = AccountId(delivery.payload["account"]), Sid(delivery.payload["sid"])
@@ -201,3 +196,14 @@ class Deliverer:
             now=self.clock.now(),
         )
         return self.signer.sign(payload, typ=tokens.LOGOUT_TOKEN_TYPE, algorithm=client.signing_algorithm)
+
+
+async def _error_of(post: Callable[[], Awaitable[int]], *, good: tuple[int, ...]) -> str:
+    """What went wrong with one call, in a word or two; nothing if its status is one of `good`."""
+    try:
+        status = await post()
+    except BrokerError as problem:
+        return problem.code
+    except Exception as error:  # a bug of ours, or of a library: this one waits, the others go out
+        return type(error).__name__
+    return "" if status in good else f"status {status}"
