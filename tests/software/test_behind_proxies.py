@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import os
-import socket
 import socketserver
 import ssl
 import subprocess
@@ -55,31 +55,48 @@ def software() -> Iterator[int]:
 
 @contextmanager
 def without_tls(port: int, context: ssl.SSLContext) -> Iterator[int]:
-    """The town's Doorward once more, as proxies on its own machine reach it."""
+    """The town's Doorward once more, as proxies on its own machine reach it.
 
-    class Relay(socketserver.BaseRequestHandler):
-        def handle(self) -> None:
-            raw = socket.create_connection(("127.0.0.1", port))
-            with context.wrap_socket(raw, server_hostname=HOSTS["broker"]) as there:
-                back = threading.Thread(target=pump, args=(there, self.request), daemon=True)
-                back.start()
-                pump(self.request, there)
-                back.join()
+    One thread for everything: two threads must not read and write one TLS connection at once.
+    """
 
-    class Server(socketserver.ThreadingTCPServer):
-        daemon_threads = True
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=HOSTS["broker"])
+        try:
+            await asyncio.gather(pump(reader, there[1]), pump(there[0], writer))
+        finally:
+            there[1].transport.abort()
+            writer.transport.abort()
 
-    with Server(("127.0.0.1", 0), Relay) as server:
-        with running(server):
-            yield server.server_address[1]
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        server = asyncio.run_coroutine_threadsafe(asyncio.start_server(relay, "127.0.0.1", 0), loop).result(10)
+        yield server.sockets[0].getsockname()[1]
+        asyncio.run_coroutine_threadsafe(stopped(server), loop).result(10)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
 
 
-def pump(source: socket.socket, sink: socket.socket) -> None:
+async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    """What comes from one side goes to the other, until it ends; then both end, since TLS cannot end by halves."""
     with suppress(OSError):
-        while data := source.recv(65536):
-            sink.sendall(data)
-    with suppress(OSError):
-        sink.shutdown(socket.SHUT_RDWR)
+        while data := await source.read(65536):
+            sink.write(data)
+            await sink.drain()
+    sink.close()
+
+
+async def stopped(server: asyncio.Server) -> None:
+    server.close()
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.sleep(0)
 
 
 @contextmanager
