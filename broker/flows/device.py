@@ -155,8 +155,10 @@ class DeviceRequests:
         code, error = params.get("code", ""), params.get("error", "")
         if name is None or bool(code) == bool(error):
             raise SignInExpired(detail="no answer for a device")
-        found = await self._load(name)
+        found = await self._load(name, is_over_too=True)
         if found is None:
+            if code:
+                await self._take_back(code)
             return None, Outcome.LATE
         return found.client_id, await self._answer(found, code, error)
 

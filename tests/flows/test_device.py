@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.flows.op import APP, FORUM, ISSUER, CountingEntropy, Op, answered
 
-from broker.domain.device import LIFETIME, DeviceRequest, make_user_code
+from broker.domain.device import KEPT, LIFETIME, DeviceRequest, make_user_code
 from broker.domain.session import Session
 from broker.domain.values import ClientId
 from broker.errors import (
@@ -198,7 +198,18 @@ async def test_an_answer_after_the_time_is_too_late(op: Op) -> None:
     device = await op.devices.find(begun.user_code, address=ADDRESS)
     op.clock.move(LIFETIME)
     params = await consent(op, ana, device)
+    assert await op.devices.answered(params) == (FORUM, Outcome.LATE)
+    assert not await op.durable.grants.of_account(ana.account), "what nobody can get is taken back"
+
+
+async def test_an_answer_for_a_device_that_nobody_knows_any_more_is_taken_back(op: Op) -> None:
+    ana, begun = await op.person("ana"), await begin(op)
+    device = await op.devices.find(begun.user_code, address=ADDRESS)
+    op.clock.move(LIFETIME + KEPT)
+    params = await consent(op, ana, device)
     assert await op.devices.answered(params) == (None, Outcome.LATE)
+    assert not await op.durable.grants.of_account(ana.account)
+    assert await op.devices.answered({"state": params["state"], "error": "access_denied"}) == (None, Outcome.LATE)
 
 
 @pytest.mark.parametrize(("error", "outcome"), [("access_denied", Outcome.REFUSED), ("login_required", Outcome.FAILED)])
