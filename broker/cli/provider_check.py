@@ -372,7 +372,7 @@ def _description(seen: Sequence[Exchange]) -> Mapping[str, Any]:
     for one in seen:
         try:
             told = json.loads(one.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(told, dict) and "authorization_endpoint" in told:
             return told
