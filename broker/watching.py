@@ -5,15 +5,16 @@ A watch belongs to the task that began it and the tasks it starts, so that no si
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote_plus, urlsplit
 
 from broker.chance import SystemClock
-from broker.domain.trial import Exchange
+from broker.domain.trial import Exchange, is_secret
 from broker.egress import Egress, Response
 from broker.errors import UpstreamUnavailable
 
@@ -46,17 +47,29 @@ class Watched:
         seen = _WATCH.get()
         if seen is None or len(seen) >= MOST:
             return await self._http.request(method, url, headers=headers, body=body)
-        started = time.perf_counter()
+        started, sent = time.perf_counter(), tuple(_secrets(url, headers or {}, body or b""))
         try:
             answer = await self._http.request(method, url, headers=headers, body=body)
         except UpstreamUnavailable as error:
-            seen.append(_exchange(method, url, started, None, error.detail))
+            seen.append(_exchange(method, url, started, None, error.detail, sent))
             raise
-        seen.append(_exchange(method, url, started, answer, ""))
+        seen.append(_exchange(method, url, started, answer, "", sent))
         return answer
 
 
-def _exchange(method: str, url: str, started: float, answer: Response | None, failure: str) -> Exchange:
+def _secrets(url: str, headers: Mapping[str, str], body: bytes) -> Iterator[str]:
+    """What a request says that opens something: an answer may say it again."""
+    for pairs in (urlsplit(url).query, body.decode("utf-8", "replace")):
+        yield from (value for name, value in parse_qsl(pairs) if is_secret(name))
+    scheme, _, rest = headers.get("Authorization", "").partition(" ")
+    yield rest
+    if scheme == "Basic":
+        yield unquote_plus(base64.b64decode(rest).decode("utf-8", "replace").partition(":")[2])
+
+
+def _exchange(
+    method: str, url: str, started: float, answer: Response | None, failure: str, sent: tuple[str, ...]
+) -> Exchange:
     parts = urlsplit(url)
     return Exchange(
         method=method,
@@ -69,4 +82,5 @@ def _exchange(method: str, url: str, started: float, answer: Response | None, fa
         failure=failure,
         headers=answer.headers if answer is not None else {},
         body=answer.body if answer is not None else b"",
+        sent=sent,
     )

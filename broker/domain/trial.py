@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -113,6 +113,8 @@ class Exchange:
     """Why none came, as the guarded client says it."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes = field(default=b"", repr=False)
+    sent: tuple[str, ...] = field(default=(), repr=False)
+    """Values in the request that open something."""
 
 
 class Verdict(StrEnum):
@@ -178,27 +180,52 @@ class Trial:
     """What was granted for the trial was given back."""
 
 
-SECRET_NAMES: Final = frozenset(
+_SECRET_NAMES: Final = frozenset(
     {
-        "access_token", "refresh_token", "id_token", "token", "code", "state", "nonce", "client_secret", "device_code", "at_hash",
-        "c_hash", "s_hash", "openid.sig", "openid.assoc_handle", "openid.response_nonce", "state_hash", "appsecret_proof",
+        "code", "state", "nonce", "at_hash", "c_hash", "s_hash", "openid.sig", "openid.assoc_handle", "openid.response_nonce",
+        "state_hash", "appsecret_proof", "jwt", "sid", "cookie", "authorization",
     }
 )  # fmt: skip
-"""What opens something, or is of use to nobody who looks: its length is shown."""
+_SECRET_PARTS: Final = (
+    "token",
+    "secret",
+    "passw",
+    "assertion",
+    "credential",
+    "device_code",
+    "auth_code",
+    "authorization_code",
+)
+_NO_SECRETS: Final = frozenset(
+    {"token_type", "token_use", "issued_token_type", "token_expires_in", "refresh_token_expires_in"}
+)
 MAX_TEXT: Final = 8000
 """Characters of one answer."""
+_PAGES: Final = frozenset({"text/html", "application/xhtml+xml", "application/xrds+xml", "application/xml", "text/xml"})
+_MAX_DEPTH: Final = 20
+"""Levels of an answer that are read: an answer about a person has two or three."""
+_MIN_SECRET: Final = 8
+"""Characters of a value that is looked for everywhere: shorter ones stand in ordinary words."""
 
 
-def answers_of(exchanges: Iterable[Exchange]) -> tuple[Answer, ...]:
-    """What was said of the person and of tokens: not the provider's description of itself, and not its keys."""
-    return tuple(answer for exchange in exchanges for answer in _answers_of(exchange))
+def is_secret(name: str) -> bool:
+    """Whether what is called so opens something, or is of use to nobody who looks: its length is shown."""
+    plain = name.casefold()
+    return plain in _SECRET_NAMES or (plain not in _NO_SECRETS and any(part in plain for part in _SECRET_PARTS))
 
 
-def brought_back(params: Mapping[str, str]) -> tuple[Answer, ...]:
-    """What came through the browser, where that says anything: OpenID 2.0 tells everything so, and others why they refused."""
-    if not set(params) - SECRET_NAMES - {"iss", "session_state"}:
-        return ()
-    return (Answer(place="callback", names=tuple(params), text=_laid_out(dict(params))),)
+def answers_of(exchanges: Iterable[Exchange], params: Mapping[str, str] | None = None) -> tuple[Answer, ...]:
+    """What was said of the person and of tokens: not the provider's description of itself, and not its keys.
+
+    `params`: what came back through the browser, which is shown where it says anything: OpenID 2.0 tells everything so, and
+    others why they refused.
+    """
+    seen, came = tuple(exchanges), params or {}
+    secrets = sorted(_secrets_in(seen, came), key=len, reverse=True)
+    told = [answer for exchange in seen for answer in _answers_of(exchange)]
+    if any(not is_secret(name) for name in set(came) - {"iss", "session_state"}):
+        told.insert(0, Answer(place="callback", names=tuple(came), text=_laid_out(dict(came))))
+    return tuple(replace(answer, text=_blanked(answer.text, secrets)[:MAX_TEXT]) for answer in told)
 
 
 def _answers_of(exchange: Exchange) -> Iterator[Answer]:
@@ -206,7 +233,7 @@ def _answers_of(exchange: Exchange) -> Iterator[Answer]:
     said = _json(exchange.body)
     if said is None:
         if exchange.body and exchange.status is not None:
-            yield Answer(place=place, names=(), text=exchange.body.decode("utf-8", "replace")[:MAX_TEXT])
+            yield Answer(place=place, names=(), text=_not_json(exchange))
         return
     if not isinstance(said, dict):
         yield Answer(place=place, names=(), text=_laid_out(said))
@@ -215,6 +242,44 @@ def _answers_of(exchange: Exchange) -> Iterator[Answer]:
         token = _claims_in(said.get("id_token"))
         if token is not None:
             yield Answer(place="id_token", names=tuple(token), text=_laid_out(token))
+
+
+def _not_json(exchange: Exchange) -> str:
+    """A page may say what is wrong. Anything else may be a token in a form of its own: only OpenID 2.0's yes or no is shown."""
+    text = exchange.body.decode("utf-8", "replace")
+    kind = exchange.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if exchange.method == "GET" and kind in _PAGES:
+        return text
+    lines = [line for line in text.splitlines() if line in {"is_valid:true", "is_valid:false"}]
+    return "\n".join([*lines, f"({kind or 'no type'}, {len(exchange.body)} bytes, not JSON)"])
+
+
+def _secrets_in(exchanges: Iterable[Exchange], params: Mapping[str, str]) -> set[str]:
+    """Values that open something, wherever they may be said once more."""
+    found = {value for name, value in params.items() if is_secret(name)}
+    for exchange in exchanges:
+        found.update(exchange.sent)
+        found.update(_named_secrets(_json(exchange.body), _MAX_DEPTH))
+    return {value for value in found if len(value) >= _MIN_SECRET}
+
+
+def _named_secrets(said: Any, depth: int) -> Iterator[str]:
+    if depth and isinstance(said, dict):
+        for name, value in said.items():
+            if is_secret(name) and isinstance(value, str):
+                yield value
+            else:
+                yield from _named_secrets(value, depth - 1)
+    elif depth and isinstance(said, list):
+        for one in said:
+            yield from _named_secrets(one, depth - 1)
+
+
+def _blanked(text: str, secrets: Iterable[str]) -> str:
+    for secret in secrets:
+        for written in (secret, json.dumps(secret, ensure_ascii=False)[1:-1]):
+            text = text.replace(written, f"({len(secret)} characters)")
+    return text
 
 
 def _json(text: bytes | str) -> Any:
@@ -237,18 +302,25 @@ def _claims_in(token: object) -> dict[str, Any] | None:
 
 
 def _laid_out(said: Any) -> str:
-    return json.dumps(_without_secrets(said), indent=2, ensure_ascii=False)[:MAX_TEXT]
+    return json.dumps(_without_secrets(said, _MAX_DEPTH), indent=2, ensure_ascii=False)
 
 
-def _without_secrets(said: Any) -> Any:
+def _without_secrets(said: Any, depth: int) -> Any:
+    if isinstance(said, dict | list) and not depth:
+        return "(more levels)"
     if isinstance(said, dict):
         return {
-            name: f"({len(value)} characters)"
-            if name in SECRET_NAMES and isinstance(value, str)
-            else _without_secrets(value)
+            name: _length(value) if is_secret(name) else _without_secrets(value, depth - 1)
             for name, value in said.items()
         }
-    return [_without_secrets(one) for one in said] if isinstance(said, list) else said
+    return [_without_secrets(one, depth - 1) for one in said] if isinstance(said, list) else said
+
+
+def _length(value: Any) -> Any:
+    """Numbers stay where they are short: an error's `code` is one."""
+    if value is None or isinstance(value, bool) or (isinstance(value, int) and abs(value) < 10_000):
+        return value
+    return f"({len(value)} characters)" if isinstance(value, str) else "(not shown)"
 
 
 def proposals(

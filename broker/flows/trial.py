@@ -24,7 +24,6 @@ from broker.domain.trial import (
     Trial,
     Verdict,
     answers_of,
-    brought_back,
     failure_of,
     is_disbelieved,
     proposals,
@@ -133,7 +132,7 @@ class TrialFlow:
 
     async def _read(self, identified: Identified, seen: list[Exchange], params: Mapping[str, str], away: int) -> Trial:
         identity, provider = identified.identity, self.provider(identified.identity.provider)
-        answers = (*brought_back(params), *answers_of(seen))
+        answers = answers_of(seen, params)
         arrived = frozenset(name for answer in answers for name in answer.names)
         proposed, left_out = proposals(identity, provider.offers, self.fields, arrived)
         disbelieved = is_disbelieved(identity, seen)
@@ -181,5 +180,5 @@ def _failed(
         away=away,
         came_back=tuple(params),
         steps=tuple(seen),
-        answers=(*brought_back(params), *answers_of(seen)),
+        answers=answers_of(seen, params),
     )

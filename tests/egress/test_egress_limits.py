@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
 import time
 from pathlib import Path
@@ -292,6 +293,22 @@ async def test_a_watch_sees_what_its_own_task_asks_and_nothing_else() -> None:
     assert (refused.host, refused.failure) == ("other.example", "scheme other.example")
     assert {one.headers.get("x-one") for one in seen} == {"1", None}
     assert "SECRET" not in repr(seen)
+
+
+async def test_a_watch_knows_what_was_sent_that_opens_something() -> None:
+    """So that it can be hidden where an answer says it again."""
+    basic = base64.b64encode(b"app:se%2Fcret").decode()
+    async with speaking(plain(b"{}")) as canary:
+        egress, root = client(canary), f"http://localhost:{canary.port}"
+        with watching() as seen:
+            http = Watched(egress)
+            await http.request(
+                "POST", f"{root}/token", headers={"Authorization": f"Basic {basic}"}, body=b"code=c-1&grant_type=x"
+            )
+            await http.request("GET", f"{root}/me?fields=a&access_token=a-1", headers={"Authorization": "Bearer b-1"})
+            await http.request("GET", f"{root}/plain")
+        await egress.aclose()
+    assert [set(one.sent) - {""} for one in seen] == [{basic, "se/cret", "c-1"}, {"a-1", "b-1"}, set()]
 
 
 async def test_a_watch_has_an_end() -> None:

@@ -19,12 +19,13 @@ from broker.domain.claims import EMAIL, LOCALE, NAME, PICTURE
 from broker.domain.policy import Use
 from broker.domain.provider import OfferedField
 from broker.domain.transaction import TransactionPurpose
-from broker.domain.trial import MAX_TEXT, Exchange, LeftOut, Trial, Verdict, answers_of, brought_back, is_disbelieved
+from broker.domain.trial import MAX_TEXT, Exchange, LeftOut, Trial, Verdict, answers_of, is_disbelieved
 from broker.domain.values import ClaimName, ProviderId
 from broker.errors import ProviderOff, TrialOver, WrongBrowser
 from broker.flows.sign_in import Leaving
 from broker.flows.trial import GOOD_FOR, TrialFlow, TrialLinks
 
+PAGE = {"content-type": "text/html; charset=utf-8"}
 TESTED = ProviderId("tested")
 
 
@@ -227,12 +228,76 @@ def test_answers_are_laid_out_without_what_opens_something() -> None:
 
 
 def test_what_the_browser_brought_is_shown_where_it_says_anything() -> None:
-    assert brought_back({"code": "c-1", "state": "s-1", "iss": "https://idp.test"}) == ()
-    (told,) = brought_back({"openid.sreg.email": "a@b.test", "openid.sig": "sig-1", "state": "s-1"})
+    assert answers_of([], {"code": "c-1", "state": "s-1", "iss": "https://idp.test"}) == ()
+    (told,) = answers_of([], {"openid.sreg.email": "a@b.test", "openid.sig": "sig-1", "state": "s-1"})
     assert (told.place, told.names) == ("callback", ("openid.sreg.email", "openid.sig", "state"))
     assert "a@b.test" in told.text
     assert "sig-1" not in told.text
     assert "s-1" not in told.text
+
+
+def test_what_opens_something_is_hidden_under_every_name_and_in_every_shape() -> None:
+    body = {
+        "Access_Token": "at-secret-1",
+        "page_access_token": {"value": "at-secret-2"},
+        "clientSecret": ["cs-secret-3"],
+        "ADMIN_PASSWORD": "pw-secret-4",
+        "deep": [{"client_assertion": "ca-secret-5"}],
+        "passwd": 123456789,
+        "token_type": "bearer",
+        "error": {"code": 190, "is_token": True, "token": None, "message": "Invalid"},
+    }
+    (told,) = answers_of([exchange(body)])
+    assert "secret-" not in told.text
+    assert json.loads(told.text) == {
+        "Access_Token": "(11 characters)",
+        "page_access_token": "(not shown)",
+        "clientSecret": "(not shown)",
+        "ADMIN_PASSWORD": "(11 characters)",
+        "deep": [{"client_assertion": "(11 characters)"}],
+        "passwd": "(not shown)",
+        "token_type": "bearer",
+        "error": {"code": 190, "is_token": True, "token": None, "message": "Invalid"},
+    }
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize(
+    "form", [b"access_token=at-secret-1&expires=5", b"<p>at-secret-1</p>", b'"at-secret-1', b"\xff"]
+)
+def test_an_answer_in_another_form_is_shown_by_its_length(form: bytes, method: str) -> None:
+    """A provider that answers its token endpoint in a form of its own says the tokens in it."""
+    (told,) = answers_of([exchange(form, method=method, headers={"content-type": "text/plain; charset=utf-8"})])
+    assert told.text == f"(text/plain, {len(form)} bytes, not JSON)"
+
+
+def test_a_yes_or_no_of_openid_2_is_shown() -> None:
+    (told,) = answers_of([exchange(b"ns:x\nis_valid:false\naccess:at-secret-1", method="POST")])
+    assert told.text == "is_valid:false\n(no type, 38 bytes, not JSON)"
+
+
+def test_what_opened_something_is_hidden_where_it_is_said_again() -> None:
+    """A code in words about it, a token as part of an address, a secret that we sent and got back."""
+    params = {"code": "c-secret-1", "state": "s-secret-2", "error_description": "about c-secret-1"}
+    said = [
+        exchange({"access_token": 'at-"secret"-3', "next": "https://idp.test/?t=c-secret-1"}, method="POST"),
+        exchange({"echo": 'of at-"secret"-3', "list": [["cs-secret-4"]]}, sent=("cs-secret-4", "short")),
+        exchange(b"<p>c-secret-1 is over, short", headers=PAGE),
+    ]
+    answers = answers_of(said, params)
+    assert len(answers) == 4
+    text = "".join(answer.text for answer in answers)
+    assert "secret" not in text
+    assert "about (10 characters)" in text
+    assert "over, short" in text
+
+
+@pytest.mark.parametrize("depth", [19, 20, 900, 100_000])
+@pytest.mark.parametrize(("before", "after"), [("[", "]"), ('{"a":', "}")])
+def test_an_answer_of_many_levels_ends_nothing(depth: int, before: str, after: str) -> None:
+    (told,) = answers_of([exchange((before * depth + "7" + after * depth).encode())])
+    assert ("7" in told.text) == (depth <= 20)
+    assert len(told.text) <= MAX_TEXT
 
 
 @pytest.mark.parametrize("id_token", ["e30.!.e30", "a.b", "e30.W10.x", "e30.x.y", 7])
@@ -249,9 +314,9 @@ def test_metadata_and_keys_are_no_answers_about_anybody() -> None:
 
 def test_other_answers_are_shown_as_they_are_and_not_without_end() -> None:
     plain, addresses, long = answers_of(
-        [exchange(b"is_valid:true\n\xff"), exchange([{"email": "a@b.test"}]), exchange({"a": "x" * 99_999})]
+        [exchange(b"unwell\n\xff", headers=PAGE), exchange([{"email": "a@b.test"}]), exchange({"a": "x" * 99_999})]
     )
-    assert (plain.text, plain.names) == ("is_valid:true\n\ufffd", ())
+    assert (plain.text, plain.names) == ("unwell\n\ufffd", ())
     assert json.loads(addresses.text) == [{"email": "a@b.test"}]
     assert len(long.text) == MAX_TEXT
 
