@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -85,10 +85,12 @@ class Releaser:
             grant, client, {}, frozenset(), subject=self.subject(None, grant, client), via=via, now=self.clock.now()
         )
 
-    async def userinfo(self, token: str, shown: Shown | None = None) -> Mapping[str, Any]:
+    async def userinfo(
+        self, token: str, shown: Shown | None = None, *, for_whom: Callable[[Client], None] | None = None
+    ) -> Mapping[str, Any]:
         """The claims behind an access token (OpenID Connect Core §5.3), which comes with the key it is bound to, if any.
 
-        Raises `InvalidToken`, `InsufficientScope`, `UseDpopNonce`.
+        `for_whom` raises for a site that may not ask in this way. Raises `InvalidToken`, `InsufficientScope`, `UseDpopNonce`.
         """
         access = self.access.read(token)
         check_token_key(access, shown)
@@ -100,6 +102,8 @@ class Releaser:
         client = self.clients.get(grant.client)
         if client is None or not client.enabled:
             raise InvalidToken(detail="client gone or disabled")
+        if for_whom is not None:
+            for_whom(client)
         if shown is not None:
             check_nonce(client, shown)
         unit = self.durable.unit()

@@ -15,10 +15,11 @@ from tests.support.builders import asked
 from broker.domain import tokens
 from broker.domain.account import AccountStatus
 from broker.domain.claims import EMAIL, NAME, PREFERRED_USERNAME
+from broker.domain.client import Client
 from broker.domain.consent import Purpose
 from broker.domain.disclosure import Via
 from broker.domain.session import Session
-from broker.errors import InsufficientScope, InvalidToken, StoreUnavailable
+from broker.errors import InsufficientScope, InvalidToken, NotFound, StoreUnavailable
 from broker.flows.release import within
 
 AWAY = "openid profile email offline_access"
@@ -151,6 +152,18 @@ async def test_no_record_no_claims(op: Op, ana: Session, monkeypatch: pytest.Mon
     assert not op.durable.tables.disclosures
     await userinfo(op, answer)
     assert len(op.durable.tables.disclosures) == 1
+
+
+async def test_who_may_not_ask_in_this_way_is_told_nothing(op: Op, ana: Session) -> None:
+    answer, asked = await op.tokens(ana, scope="openid"), []
+
+    def refuse(client: Client) -> None:
+        asked.append(client.client_id)
+        raise NotFound(detail="not for this site")
+
+    with pytest.raises(NotFound):
+        await op.releaser.userinfo(answer["access_token"], for_whom=refuse)
+    assert asked == [FORUM]
 
 
 async def test_a_token_without_openid_opens_no_userinfo(op: Op, ana: Session) -> None:

@@ -35,7 +35,8 @@ async def token(call: Call) -> Response:
 
 async def user(call: Call) -> Response:
     """Userinfo in GitLab's shape: released and recorded as userinfo is, and no more than that."""
-    return answer_json(profile(await call.world.releaser.userinfo(call.request.scope["doorward.token"])))
+    token, shown = await tokens.shown_token(call)
+    return answer_json(profile(await call.world.releaser.userinfo(token, shown, for_whom=_check)))
 
 
 def _check(client: Client) -> None:

@@ -6,6 +6,7 @@ from typing import Final
 
 from starlette.responses import Response
 
+from broker.domain.checks.dpop import Shown
 from broker.errors import InvalidDpopProof, InvalidRequest
 from broker.web.call import Call, answer_json
 from broker.web.oidc.proof import shown_key
@@ -22,13 +23,20 @@ async def token(call: Call) -> Response:
 
 async def userinfo(call: Call) -> Response:
     """The userinfo endpoint (OpenID Connect Core §5.3). A token of a key comes with a proof of it (RFC 9449 §7.1)."""
-    token, shown = call.request.scope["doorward.token"], None
-    if call.scheme == "DPoP":
-        call.world.releaser.access.read(token)  # cheap, and before the proof: who has no token of ours costs us nothing
-        shown = await shown_key(call, token=token)
-        if shown is None:
-            raise InvalidDpopProof(detail="proof missing")
+    token, shown = await shown_token(call)
     return answer_json(await call.world.releaser.userinfo(token, shown))
+
+
+async def shown_token(call: Call) -> tuple[str, Shown | None]:
+    """The access token of a request, and the key that was proved with it. Raises `InvalidToken`, `InvalidDpopProof`."""
+    token = call.request.scope["doorward.token"]
+    if call.scheme != "DPoP":
+        return token, None
+    call.world.releaser.access.read(token)  # cheap, and before the proof: who has no token of ours costs us nothing
+    shown = await shown_key(call, token=token)
+    if shown is None:
+        raise InvalidDpopProof(detail="proof missing")
+    return token, shown
 
 
 async def introspect(call: Call) -> Response:

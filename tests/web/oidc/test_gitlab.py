@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import httpx2
 import pytest
 from tests.support.house import ISSUER, Arrival, House, Sandboxes, Shown, Site, site_secret
-from tests.web.desk import MORE_SITES, account_of, member, signed_in, wide_house
+from tests.web.desk import MORE_SITES, account_of, connect, member, signed_in, wide_house
 
 from broker.domain.claims import EMAIL
 
@@ -131,6 +131,14 @@ async def test_only_the_sites_it_is_for_have_gitlabs_addresses(house: House, cha
     unknown = await house.browser().open(asked(client_id="nobody"))
     assert unknown.status == 400
     assert (await user(house, "made-up")).status_code == 401
+
+
+async def test_the_token_of_another_site_is_not_answered_there(house: House) -> None:
+    forum = house.site("forum")
+    arrival = await connect(await member(house), forum)
+    token = (await forum.redeem(arrival))["access_token"]
+    assert (await user(house, token)).status_code == 404
+    assert (await forum.userinfo(token)).status_code == 200
 
 
 async def test_an_address_that_is_not_registered_is_refused_there_too(house: House) -> None:

@@ -21,6 +21,7 @@ url = "https://bound.test"
 redirect_uris = ["https://bound.test/callback"]
 client_secret = { env = "BOUND_SECRET" }
 dpop = "nonce"
+gitlab_endpoints = true
 
 [bound.asks.preferred_username]
 use = "needed"
@@ -63,9 +64,9 @@ async def bound_token(house: House) -> dict[str, Any]:
     return dict(answer.json())
 
 
-async def ask(house: House, *headers: tuple[str, str]) -> httpx2.Response:
+async def ask(house: House, *headers: tuple[str, str], path: str = "/userinfo") -> httpx2.Response:
     async with house.client() as client:
-        return await client.get("/userinfo", headers=list(headers))
+        return await client.get(path, headers=list(headers))
 
 
 async def test_a_key_shown_at_the_token_endpoint_binds_what_it_gets(house: House) -> None:
@@ -107,6 +108,14 @@ async def test_a_site_held_to_nonces_is_given_one_and_comes_again(house: House) 
     assert asked.headers["www-authenticate"].startswith('DPoP error="use_dpop_nonce"')
     good = shown(house, "/userinfo", "GET", token=token, nonce=asked.headers["dpop-nonce"])
     assert (await ask(house, named, ("DPoP", good))).status_code == 200
+
+    path = "/api/v4/user"
+    assert (await ask(house, ("Authorization", f"Bearer {token}"), path=path)).status_code == 401
+    assert (await ask(house, named, ("DPoP", good), path=path)).status_code == 401
+    nonce = asked.headers["dpop-nonce"]
+    there = ("DPoP", shown(house, path, "GET", token=token, nonce=nonce))
+    found = await ask(house, named, there, path=path)
+    assert (found.status_code, found.json()["username"]) == (200, "ana")
 
 
 async def test_a_nonce_outlives_an_access_token_and_then_ends(house: House) -> None:
