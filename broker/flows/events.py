@@ -124,7 +124,9 @@ class EventPolls:
 
         `got` and `refused` name what it had before: that is over. Names that are not its own do nothing.
         """
-        waiting = {one.id: one for one in await self.durable.outbox.pending("stream", client.client_id)}
+        # What a site had is among the oldest, so these hold all that it can name, and all that it can be given.
+        found = await self.durable.outbox.pending("stream", client.client_id, 2 * MOST_AT_ONCE + 1)
+        waiting = {one.id: one for one in found}
         for jti in got:
             if waiting.pop(jti, None) is not None:
                 await self.durable.outbox.done(jti)

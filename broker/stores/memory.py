@@ -588,14 +588,14 @@ class MemoryOutbox:
         if held is not None:
             tables.given_up[delivery_id] = replace(held, attempts=held.attempts + 1, last_error=error[:200])
 
-    async def pending(self, payload_key: str, payload_value: str) -> tuple[Delivery, ...]:
+    async def pending(self, payload_key: str, payload_value: str, limit: int = 1000) -> tuple[Delivery, ...]:
         """Oldest first."""
         found = [
             held
             for held in self._store.open_tables().deliveries.values()
             if held.payload.get(payload_key) == payload_value
         ]
-        return tuple(sorted(found, key=lambda held: (held.created_at, held.id)))
+        return tuple(sorted(found, key=lambda held: (held.created_at, held.id))[:limit])
 
     async def traces(self, payload_key: str, payload_value: str) -> tuple[tuple[Delivery, bool], ...]:
         """Oldest first."""

@@ -1096,6 +1096,17 @@ class OutboxContract:
         await durable.outbox.done(first.id)
         assert await durable.outbox.pending("sub", "pairwise-1") == ()
 
+    async def test_of_what_is_on_its_way_the_oldest_are_found_first(self, durable: Durable) -> None:
+        """What was given up takes nobody's place."""
+        waiting = [make.delivery(created_at=NOW + number * SECOND) for number in range(5)]
+        unit = durable.unit()
+        for delivery in reversed(waiting):
+            unit.enqueue(delivery)
+        await unit.commit()
+        await durable.outbox.give_up(waiting[0].id, "gone")
+        assert await durable.outbox.pending("sub", "pairwise-1", 3) == tuple(waiting[1:4])
+        assert await durable.outbox.pending("sub", "pairwise-1", 9) == tuple(waiting[1:])
+
     async def test_what_fails_is_found_whoever_it_is_for(self, durable: Durable) -> None:
         fine = make.delivery(attempts=0, last_error="")
         first = make.delivery(attempts=0, last_error="", created_at=NOW - 2 * SECOND)

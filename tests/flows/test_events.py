@@ -344,6 +344,23 @@ async def test_no_answer_is_larger_than_we_bear(office: Office) -> None:
     assert (len(found), more) == (MOST_AT_ONCE, True)
 
 
+async def test_who_stayed_away_long_catches_up(office: Office) -> None:
+    """Nothing is lost or told twice, however much waits; and there is more until there is none."""
+    count = 3 * MOST_AT_ONCE + 7
+    for _ in range(count):
+        await write(office.op, SecurityEvent.ACCOUNT_ENABLED, WIKI)
+        office.op.move(seconds=1)
+    order = [one.id for one in await waiting(office)]
+    told: list[str] = []
+    found: Mapping[str, str] = {}
+    for left in range(count - MOST_AT_ONCE, -MOST_AT_ONCE, -MOST_AT_ONCE):
+        found, more = await fetch(office, *found, most=10**9)
+        told += found
+        assert more == (left > 0)
+    assert told == order
+    assert await fetch(office, *found) == ({}, False)
+
+
 async def test_an_event_that_a_site_refuses_is_not_sent_again(office: Office) -> None:
     await write(office.op, SecurityEvent.ACCOUNT_PURGED, WIKI)
     (one,) = await waiting(office)

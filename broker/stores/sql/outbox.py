@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Integer, bindparam, delete, select, text, true, update
+from sqlalchemy import BigInteger, Integer, bindparam, case, delete, select, text, true, update
 
 from broker.domain.ports import Delivery
 from broker.domain.values import ClientId
@@ -55,11 +55,16 @@ _tried = (
 )
 _RETRY: Final = define(_tried.values(due_at=parameter(deliveries.c.due_at)))
 _GIVE_UP: Final = define(_tried.values(given_up=true()))
-_PENDING: Final = define(
+_marked = (
     select(*_COLUMNS, deliveries.c.given_up)
     .join_from(delivery_marks, deliveries, deliveries.c.id == delivery_marks.c.delivery)
     .where(delivery_marks.c.mark == parameter(delivery_marks.c.mark))
     .order_by(deliveries.c.created_at, deliveries.c.id)
+)
+_TRACES: Final = define(_marked)
+# As a case: told plainly, SQLite would rather look at everything that is not given up.
+_PENDING: Final = define(
+    _marked.where(case((deliveries.c.given_up, 1), else_=0) == 0).limit(bindparam("p_limit", type_=Integer))
 )
 
 
@@ -143,15 +148,14 @@ class SqlOutbox:
     async def give_up(self, delivery_id: str, error: str) -> None:
         await self._driver.write(_GIVE_UP, {"p_id": delivery_id, "p_last_error": error[:200]})
 
-    async def pending(self, payload_key: str, payload_value: str) -> tuple[Delivery, ...]:
+    async def pending(self, payload_key: str, payload_value: str, limit: int = 1000) -> tuple[Delivery, ...]:
         """Oldest first."""
-        # Told apart here: in the statement, SQLite would rather look at everything that is not given up.
-        traces = await self.traces(payload_key, payload_value)
-        return tuple(delivery for delivery, given_up in traces if not given_up)
+        mark = _mark(self._ring, payload_key, payload_value)
+        return tuple(delivery for delivery, _ in await self._found(_PENDING, {"p_mark": mark, "p_limit": limit}))
 
     async def traces(self, payload_key: str, payload_value: str) -> tuple[tuple[Delivery, bool], ...]:
         """Oldest first."""
-        return await self._found(_PENDING, {"p_mark": _mark(self._ring, payload_key, payload_value)})
+        return await self._found(_TRACES, {"p_mark": _mark(self._ring, payload_key, payload_value)})
 
     async def failing(self, limit: int) -> tuple[tuple[Delivery, bool], ...]:
         """Oldest first."""
