@@ -23,6 +23,7 @@ from broker.chance import SystemClock, SystemEntropy
 from broker.client_tokens import SiteTokens, read_key_proof
 from broker.domain.browser_state import BrowserStates
 from broker.domain.checks.dpop import Nonces
+from broker.domain.claims import PICTURE
 from broker.domain.ports import Clock, Entropy
 from broker.domain.values import ProviderId
 from broker.egress import Egress, Exemption
@@ -40,6 +41,7 @@ from broker.flows.key_proofs import KeyProofs
 from broker.flows.keys import KeyFlow
 from broker.flows.ledger import LedgerWriter
 from broker.flows.letters import LetterWriter
+from broker.flows.pictures import PictureFlow
 from broker.flows.posting import PostingGate
 from broker.flows.pushed import PushedRequests
 from broker.flows.release import Releaser
@@ -54,6 +56,8 @@ from broker.flows.trial import TrialFlow, TrialLinks
 from broker.handles import KeyedHandles
 from broker.mail import Mailer, MailServer
 from broker.outbox import Deliverer
+from broker.picture_addresses import SealedPictureAddresses
+from broker.pictures import FETCH_SECONDS, Pictures
 from broker.providers_health import ProviderHealth
 from broker.sealing import TransactionSeal
 from broker.settings import Settings
@@ -130,9 +134,12 @@ async def open_world(settings: Settings, telemetry: Telemetry, clock: Clock | No
             clock=clock,
         )
         stack.push_async_callback(stores.close)
-        egress = Egress(exemptions=[Exemption.parse(text.address, text.ca_file) for text in settings.broker.egress])
+        exemptions = [Exemption.parse(text.address, text.ca_file) for text in settings.broker.egress]
+        egress, for_pictures = Egress(exemptions=exemptions), Egress(exemptions=exemptions, total_seconds=FETCH_SECONDS)
         stack.push_async_callback(egress.aclose)
-        opened = _compose(settings, telemetry, stores, egress, clock, entropy)
+        stack.push_async_callback(for_pictures.aclose)
+        pictures = Pictures(for_pictures, lambda reason: telemetry.log.event("no_picture", reason=reason))
+        opened = _compose(settings, telemetry, stores, egress, pictures, clock, entropy)
         await _load_keys(opened)
         yield opened
 
@@ -152,6 +159,7 @@ def _compose(
     telemetry: Telemetry,
     stores: Stores,
     egress: Egress,
+    pictures: Pictures,
     clock: Clock,
     entropy: Entropy,
 ) -> Opened:
@@ -160,6 +168,7 @@ def _compose(
     tables = {table.id: table.where for table in settings.providers}
     loaded = providers.load(load_presets(settings), Watched(egress), clock, locate=lambda id_, key: tables[id_](key))
     publishers = load_publishers(loaded.presets.values(), egress, clock) if settings.broker.posting_enabled else {}
+    addresses = SealedPictureAddresses(stores.derive("pictures"))
     key_box, handles = KeyBox(), KeyedHandles(stores.derive("handles"))
     access = AccessTokens(handles=handles, signer=key_box, clock=clock, entropy=entropy, issuer=issuer)
     ledger = LedgerWriter(clock=clock, entropy=entropy)
@@ -226,6 +235,7 @@ def _compose(
         callback_base=f"{issuer}/callback/",
         age=settings.age,
         letters=letters,
+        pictures=pictures if PICTURE in settings.fields else None,
     )
     trials = TrialFlow(
         durable=durable,
@@ -261,6 +271,7 @@ def _compose(
         issuer=issuer,
         subject_key=subject_key,
         sid_key=sid_key,
+        pictures=addresses,
     )
     health = ProviderHealth(
         providers=loaded.providers,
@@ -412,6 +423,7 @@ def _compose(
             key=stores.derive("removals"),
         ),
         posting=posting,
+        pictures=PictureFlow(durable=durable, clients=settings.clients, addresses=addresses),
     )
     deliverer = Deliverer(
         durable=durable,

@@ -20,10 +20,11 @@ from broker.domain.account import Account, AccountStatus, ProfileValue, Source
 from broker.domain.checks.authorization import check_redirect_uri, read_request
 from broker.domain.checks.dpop import Shown
 from broker.domain.checks.token import challenge_of
-from broker.domain.claims import ADDRESS, GIVEN, LABELS, LOCALE, PHONE, PREFERRED_USERNAME, normalise
+from broker.domain.claims import ADDRESS, GIVEN, LABELS, LOCALE, PHONE, PICTURE, PREFERRED_USERNAME, normalise
 from broker.domain.client import Client, DpopUse, asked_claims
 from broker.domain.gate import scope_of
 from broker.domain.grant import AuthorizationRequest
+from broker.domain.picture import kept_as
 from broker.domain.policy import notice_version
 from broker.domain.session import Session
 from broker.domain.transaction import SignInTransaction, TransactionPurpose
@@ -42,7 +43,7 @@ EXAMPLE: Final[Mapping[ClaimName, str]] = {name: f"example {LABELS[name].lower()
     ClaimName("given_name"): "Ana",
     ClaimName("family_name"): "Example",
     ClaimName("email"): "ana@example.org",
-    ClaimName("picture"): "https://www.example.org/ana.png",
+    PICTURE: kept_as("example"),
     ClaimName("profile"): "https://www.example.org/ana",
     ClaimName("website"): "https://www.example.org/",
     ClaimName("birthdate"): "1990-05-17",

@@ -205,9 +205,11 @@ def words_of(claim: ClaimName, kept: str) -> str:
 def read_typed(claim: ClaimName, text: str) -> str | None:
     """What a person typed for this claim, as we keep it; `None` if it is no such claim or longer than we keep.
 
-    Nobody's words are cut behind their back: too long is a problem to be told (catalogue 131).
+    Nobody's words are cut behind their back: too long is a problem to be told (catalogue 131). A picture has no words.
     """
     text = text.strip()
+    if claim == PICTURE:
+        return None
     return normalise(claim, text) if text and len(text) <= limit_of(claim) else None
 
 

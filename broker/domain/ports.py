@@ -29,6 +29,7 @@ from broker.domain.grant import (
     Rotated,
     StatusPlace,
 )
+from broker.domain.picture import Picture, SharedPicture
 from broker.domain.posting import Posting, PostingPermit, PostState
 from broker.domain.provider import UpstreamTokens
 from broker.domain.removal import Removal, RemovalState
@@ -90,7 +91,7 @@ class UnitOfWork(Protocol):
         ...
 
     def erase_account(self, account: AccountId, now: datetime) -> None:
-        """Delete profile, links, upstream tokens, postings, grants, codes, families. Its id and user name stay taken.
+        """Delete profile, picture, links, upstream tokens, postings, grants, codes, families. Its id and user name stay taken.
 
         Receipts and disclosures stay (names only, under an id that means nothing to anybody any more).
         """
@@ -115,6 +116,14 @@ class UnitOfWork(Protocol):
     def append_receipt(self, receipt: ConsentReceipt) -> None: ...
     def append_disclosure(self, row: DisclosureRow) -> None:
         """Nothing if the same grant, claims, way and day are there already."""
+        ...
+
+    def add_picture(self, account: AccountId, picture: Picture) -> None:
+        """The account's first one. `Conflict("account")` if the account is gone."""
+        ...
+
+    def drop_picture(self, account: AccountId) -> None:
+        """Nothing if there is none."""
         ...
 
     def add_grant(self, grant: Grant) -> None: ...
@@ -292,6 +301,12 @@ class Removals(Protocol):
         ...
 
 
+class Pictures(Protocol):
+    """Pictures of people, encrypted at rest."""
+
+    async def load(self, account: AccountId) -> Picture | None: ...
+
+
 class Vault(Protocol):
     """Upstream tokens, encrypted at rest. Opens with a permit, not with an account id."""
 
@@ -351,6 +366,8 @@ class Durable(Protocol):
     def statuses(self) -> Statuses: ...
     @property
     def removals(self) -> Removals: ...
+    @property
+    def pictures(self) -> Pictures: ...
     def unit(self) -> UnitOfWork: ...
     async def purge(self, now: datetime, limit: int = 500) -> int:
         """Delete at most `limit` expired rows of each kind; how many went."""
@@ -476,6 +493,26 @@ class ClientTokens(Protocol):
 
     async def at(self, address: str) -> str:
         """The token that a client published at this address, read by one request. Raises an `UpstreamError`."""
+        ...
+
+
+class PictureSource(Protocol):
+    """Where pictures of people come from."""
+
+    async def fetch(self, address: str) -> bytes | None:
+        """The picture at this address, drawn anew as our own JPEG; `None` for whatever went wrong. Never raises."""
+        ...
+
+
+class PictureAddresses(Protocol):
+    """Addresses of pictures: the same picture has another one at each site, which nobody can guess or tell apart."""
+
+    def path(self, shared: SharedPicture) -> str:
+        """The same one each time."""
+        ...
+
+    def read(self, name: str) -> SharedPicture | None:
+        """What the last part of such a path stands for; `None` unless we made it."""
         ...
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from broker.domain.account import ProfileValue, Source, from_provider
-from broker.domain.claims import EMAIL, read_typed, words_of
+from broker.domain.claims import EMAIL, PICTURE, read_typed, words_of
 from broker.domain.policy import FieldPolicy, Use
 from broker.domain.provider import Identity, OfferedField
 from broker.domain.values import ClaimName
@@ -128,5 +128,10 @@ def _same_address(share: FieldShare, value: str) -> bool:
 
 
 def missing(fields: Mapping[ClaimName, FieldPolicy], kept: Mapping[ClaimName, ProfileValue]) -> tuple[ClaimName, ...]:
-    """Needed fields that nothing was kept for: the only ones the sign-up form asks (WCAG 3.3.7)."""
-    return tuple(name for name, policy in fields.items() if policy.use is Use.NEEDED and name not in kept)
+    """Needed fields that nothing was kept for: the only ones the sign-up form asks (WCAG 3.3.7).
+
+    A picture cannot be typed: who has none goes on without.
+    """
+    return tuple(
+        name for name, policy in fields.items() if policy.use is Use.NEEDED and name not in kept and name != PICTURE
+    )

@@ -55,6 +55,10 @@ class SignInTransaction:
     started_at: datetime | None = None
     # came back
     identity: Identity | None = field(default=None, repr=False)
+    picture: bytes | None = field(default=None, repr=False)
+    """The picture of that identity, fetched and drawn anew: kept or dropped as the person decides."""
+    picture_failed: bool = False
+    """The provider named a picture, and it could not be had."""
     answered_at: datetime | None = None
     """When the provider said who this is, where the person then has forms to fill in first."""
     tokens: UpstreamTokens | None = field(default=None, repr=False)

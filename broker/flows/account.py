@@ -14,7 +14,7 @@ from broker.domain.account import (
     check_may_unlink,
     user_name_problem,
 )
-from broker.domain.claims import EMAIL, PREFERRED_USERNAME, read_typed, words_of
+from broker.domain.claims import EMAIL, PICTURE, PREFERRED_USERNAME, read_typed, words_of
 from broker.domain.client import Client
 from broker.domain.consent import ConsentReceipt, Purpose, Standing, standing
 from broker.domain.events import SecurityEvent
@@ -120,6 +120,8 @@ class AccountFlow:
             profile[claim] = ProfileValue(value=value, source=Source.PERSON)
         unit = self.durable.unit()
         unit.save_account(account.with_profile(profile, self.clock.now()))
+        if claim == PICTURE:  # it can be removed and nothing else
+            unit.drop_picture(account_id)
         if claim == EMAIL and self.address is not None and value != account.claims.get(EMAIL):
             self.address.changed(unit, account)
         try:

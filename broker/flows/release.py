@@ -9,12 +9,14 @@ from typing import Any
 from broker.domain import tokens
 from broker.domain.account import Account, AccountStatus
 from broker.domain.checks.dpop import Shown, check_nonce, check_token_key
+from broker.domain.claims import PICTURE
 from broker.domain.client import Client, asked_claims
 from broker.domain.disclosure import Disclosure, Via, release
 from broker.domain.grant import Grant
-from broker.domain.ports import AccessToken, Clock, Durable, Signer, UnitOfWork
+from broker.domain.picture import SharedPicture, picture_of
+from broker.domain.ports import AccessToken, Clock, Durable, PictureAddresses, Signer, UnitOfWork
 from broker.domain.session import sid_for
-from broker.domain.values import ClientId
+from broker.domain.values import ClaimName, ClientId
 from broker.errors import InsufficientScope, InvalidToken
 from broker.flows.access import AccessTokens
 from broker.flows.ledger import LedgerWriter
@@ -55,6 +57,7 @@ class Releaser:
     issuer: str
     subject_key: bytes
     sid_key: bytes
+    pictures: PictureAddresses
 
     def subject(self, grant_account: Account | None, grant: Grant, client: Client) -> str:
         """The person's number at this client."""
@@ -71,13 +74,22 @@ class Releaser:
         disclosure = release(
             grant,
             client,
-            account.claims,
+            self._claims(account, client),
             account.verified,
             subject=self.subject(account, grant, client),
             via=via,
             now=self.clock.now(),
         )
         return Prepared(disclosure=disclosure, is_new=self.ledger.disclosed(unit, disclosure))
+
+    def _claims(self, account: Account, client: Client) -> dict[ClaimName, str]:
+        """What there is to share; a picture by the address that it has at this site alone."""
+        claims = account.claims
+        picture = picture_of(claims.pop(PICTURE, None))
+        if picture is not None:
+            shared = SharedPicture(account=account.id, picture=picture, client=client.client_id)
+            claims[PICTURE] = f"{self.issuer}{self.pictures.path(shared)}"
+        return claims
 
     def bare(self, grant: Grant, client: Client, via: Via) -> Disclosure:
         """A disclosure of nothing but the subject: for tokens that carry no claims of the profile."""

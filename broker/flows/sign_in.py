@@ -17,11 +17,13 @@ from typing import Final
 
 from broker.domain.account import Account, AccountStatus, Link
 from broker.domain.age import AgeAnswer, AgeRule
+from broker.domain.claims import PICTURE
 from broker.domain.consent import Purpose
 from broker.domain.events import SecurityEvent
 from broker.domain.letters import Letter
+from broker.domain.picture import kept_as
 from broker.domain.policy import Policies, notice_version
-from broker.domain.ports import Clock, Durable, Entropy, Replay
+from broker.domain.ports import Clock, Durable, Entropy, PictureSource, Replay
 from broker.domain.provider import (
     Attempt,
     Finder,
@@ -123,6 +125,8 @@ class SignInFlow:
     entropy: Entropy
     callback_base: str
     """`https://login.example.org/callback/`; the provider's id follows: one address each (mix-up, RFC 9700 §4.4.2)."""
+    pictures: PictureSource | None = None
+    """Where pictures are fetched; `None` where none is kept."""
     letters: LetterWriter | None = None
     """Tells people of a new way into their account; `None` where nobody is written to."""
     age: AgeRule | None = None
@@ -175,6 +179,8 @@ class SignInFlow:
             forced_fresh=fresh,
             started_at=self.clock.now(),
             identity=None,
+            picture=None,
+            picture_failed=False,
             answered_at=None,
             tokens=None,
             decision=None,
@@ -291,8 +297,27 @@ class SignInFlow:
             return AgeUnknown(carried=await self.box.hold(unread, carried))
         # The state's digest stays: who comes back with the same answer again is known to have been here already.
         now = self.clock.now()
-        stripped = replace(transaction, identity=identity, tokens=identified.tokens, answered_at=now, nonce=None)
-        return NewPerson(carried=await self.box.keep(replace(stripped, code_verifier=None)))
+        stripped = replace(transaction, tokens=identified.tokens, answered_at=now, nonce=None, code_verifier=None)
+        return NewPerson(carried=await self.box.keep(await self._with_picture(stripped, identity)))
+
+    async def _with_picture(self, transaction: SignInTransaction, identity: Identity) -> SignInTransaction:
+        """With who it is, and with the picture itself instead of its address: fetched once, shown and decided on.
+
+        Whatever is wrong with it: the person goes on without one.
+        """
+        address = identity.claims.get(PICTURE)
+        if address is None:
+            return replace(transaction, identity=identity)
+        picture = await self.pictures.fetch(address) if self.pictures is not None else None
+        claims = {name: value for name, value in identity.claims.items() if name != PICTURE}
+        if picture is not None:
+            claims[PICTURE] = kept_as(self.entropy.token(12))
+        return replace(
+            transaction,
+            identity=replace(identity, claims=claims),
+            picture=picture,
+            picture_failed=picture is None,
+        )
 
     async def _known(self, identified: Identified) -> tuple[Account, Link] | None:
         """Whose identity this is; under its older name too, if that name proves it (OpenID 2.0 to Connect Migration §5).

@@ -15,8 +15,9 @@ from broker.domain.account import (
     user_name_key,
     user_name_problem,
 )
-from broker.domain.claims import LOCALE, NAME, PREFERRED_USERNAME, ZONEINFO, clean_text, read_typed
+from broker.domain.claims import LOCALE, NAME, PICTURE, PREFERRED_USERNAME, ZONEINFO, clean_text, read_typed
 from broker.domain.consent import Purpose
+from broker.domain.picture import Picture, picture_of
 from broker.domain.policy import FieldPolicy, Policies, notice_version
 from broker.domain.ports import Clock, Durable, Entropy
 from broker.domain.provider import Identity
@@ -62,6 +63,19 @@ class SignUpFlow:
         identity = self._identity(transaction)
         return preview(identity, self.sign_in.provider(identity.provider).offers, self.fields)
 
+    def picture(self, transaction: SignInTransaction) -> Picture | None:
+        """The picture that the person decides on, or decided to keep."""
+        decision, identity = transaction.decision, transaction.identity
+        if decision is not None:
+            held = decision.kept.get(PICTURE)
+            value = held.value if held is not None else None
+        else:
+            value = identity.claims.get(PICTURE) if identity is not None else None
+        picture_id = picture_of(value)
+        if picture_id is None or transaction.picture is None:
+            return None
+        return Picture(id=picture_id, jpeg=transaction.picture)
+
     async def decide(
         self, carried: Carried, *, ticked: frozenset[ClaimName], edits: Mapping[ClaimName, str]
     ) -> Carried:
@@ -86,7 +100,9 @@ class SignUpFlow:
         stripped = replace(
             identity, claims={}, account_hint=identity.account_hint if identity.account_hint in kept_values else None
         )
-        return await self.box.keep(replace(transaction, identity=stripped, decision=decision, tokens=None), carried)
+        picture = transaction.picture if PICTURE in decision.kept else None
+        decided = replace(transaction, identity=stripped, picture=picture, decision=decision, tokens=None)
+        return await self.box.keep(decided, carried)
 
     async def refuse(self, carried: Carried) -> SignInTransaction:
         """ "Do not use Facebook": shred what it sent, take back what it granted, start over (decision 19)."""
@@ -163,6 +179,9 @@ class SignUpFlow:
         )
         link = self._link(account.id, identity, receipt.id)
         unit.add_link(link)
+        picture = self.picture(transaction)
+        if picture is not None:
+            unit.add_picture(account.id, picture)
         try:
             await unit.commit()
         except Conflict as conflict:

@@ -30,6 +30,7 @@ from broker.domain.grant import (
     is_usable,
     may_retry,
 )
+from broker.domain.picture import Picture
 from broker.domain.ports import Clock, Delivery, SigningKeyRecord
 from broker.domain.posting import Posting, PostingPermit, PostState
 from broker.domain.provider import UpstreamTokens
@@ -71,6 +72,7 @@ class _Tables:
     ended: dict[StatusPlace, datetime] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
     removals: dict[str, Removal] = field(default_factory=dict)
+    pictures: dict[AccountId, Picture] = field(default_factory=dict)
 
     def copied(self) -> _Tables:
         tables = copy(self)
@@ -164,6 +166,7 @@ class MemoryUnitOfWork:
             grants = {grant.id for grant in tables.grants.values() if grant.account == account}
             for grant in grants:
                 tables.revoke(tables.grants[grant], now)
+            tables.pictures.pop(account, None)
             tables.links = {key: link for key, link in tables.links.items() if link.account != account}
             tables.grants = {key: grant for key, grant in tables.grants.items() if key not in grants}
             tables.codes = {key: code for key, code in tables.codes.items() if code.grant not in grants}
@@ -361,6 +364,16 @@ class MemoryUnitOfWork:
                     tables.postings[held.id] = replace(held, state=PostState.CANCELLED, settled_at=now)
 
         self._steps.append(step)
+
+    def add_picture(self, account: AccountId, picture: Picture) -> None:
+        def step(tables: _Tables) -> None:
+            tables.check_account(account)
+            tables.pictures[account] = picture
+
+        self._steps.append(step)
+
+    def drop_picture(self, account: AccountId) -> None:
+        self._steps.append(lambda tables: tables.pictures.pop(account, None))
 
     def put_removal(self, removal: Removal, *, over: RemovalState | None) -> None:
         def step(tables: _Tables) -> None:
@@ -652,6 +665,16 @@ class MemoryRemovals:
         return tuple(sorted(found, key=lambda one: (one.asked_at, one.code))[:limit])
 
 
+class MemoryPictures:
+    """`ports.Pictures`."""
+
+    def __init__(self, store: MemoryDurable) -> None:
+        self._store = store
+
+    async def load(self, account: AccountId) -> Picture | None:
+        return self._store.open_tables().pictures.get(account)
+
+
 class MemoryStatuses:
     """`ports.Statuses`."""
 
@@ -687,6 +710,7 @@ class MemoryDurable:
         self.keys = MemorySigningKeys(self)
         self.statuses = MemoryStatuses(self)
         self.removals = MemoryRemovals(self)
+        self.pictures = MemoryPictures(self)
 
     def unit(self) -> MemoryUnitOfWork:
         return MemoryUnitOfWork(self)

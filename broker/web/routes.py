@@ -17,6 +17,7 @@ from broker.web import (
     gate,
     health,
     hooks,
+    picture,
     posting,
     realm,
     session_check,
@@ -91,6 +92,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", "/f/{id}/age", age.answer, Guard.TRANSACTION),
     Route("GET", "/f/{id}/details", sign_up.details, Guard.TRANSACTION),
     Route("POST", "/f/{id}/details", sign_up.decide_details, Guard.TRANSACTION),
+    Route("GET", "/f/{id}/picture", picture.sent, Guard.TRANSACTION),
     Route("GET", "/f/{id}/finish", sign_up.finish, Guard.TRANSACTION),
     Route("POST", "/f/{id}/finish", sign_up.create, Guard.TRANSACTION),
     Route("GET", "/f/{id}/policy", sign_up.policy, Guard.TRANSACTION),
@@ -115,6 +117,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/me", profile.overview, Guard.SIGNED_IN),
     Route("GET", "/me/details", profile.details, Guard.SIGNED_IN),
     Route("POST", "/me/details", profile.change_details, Guard.SIGNED_IN),
+    Route("GET", "/me/picture", picture.mine, Guard.SIGNED_IN),
     Route("GET", "/me/address", address.address, Guard.SIGNED_IN),
     Route("POST", "/me/address", address.confirm, Guard.SIGNED_IN),
     Route("POST", "/me/address/send", address.send, Guard.SIGNED_IN),
@@ -155,6 +158,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     # for whoever runs it, by a link of the command line
     Route("GET", "/trial", trial.trial, Guard.BROWSER),
     Route("POST", "/trial", trial.begin_trial, Guard.BROWSER),
+    # for whoever reads a site that shows it
+    Route("GET", "/picture/{name}", picture.shared, Guard.PUBLIC),
     # words
     Route("GET", "/", documents.home, Guard.BROWSER),
     Route("GET", "/privacy", documents.privacy, Guard.BROWSER),

@@ -21,6 +21,7 @@ from broker.flows.events import EventPolls
 from broker.flows.exchange import ExchangeFlow
 from broker.flows.gate import GateFlow
 from broker.flows.key_proofs import KeyProofs
+from broker.flows.pictures import PictureFlow
 from broker.flows.posting import PostingGate
 from broker.flows.pushed import PushedRequests
 from broker.flows.release import Releaser
@@ -120,6 +121,7 @@ class World:
     address: AddressFlow
     removals: RemovalFlow
     posting: PostingGate
+    pictures: PictureFlow
 
     @property
     def limits(self) -> Limits:

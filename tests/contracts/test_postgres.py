@@ -8,6 +8,7 @@ import pytest
 
 from broker.stores import Stores, open_stores
 from tests.contracts.conftest import MASTER_KEY
+from tests.contracts.pictures import PicturesContract
 from tests.contracts.removals import RemovalsContract
 from tests.contracts.stores import (
     AccountsContract,
@@ -51,6 +52,10 @@ class TestStatuses(StatusesContract):
 
 
 class TestPostings(PostingsContract):
+    pass
+
+
+class TestPictures(PicturesContract):
     pass
 
 

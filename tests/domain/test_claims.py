@@ -88,6 +88,7 @@ def test_what_people_type_too_long_is_refused() -> None:
     assert read_typed(NAME, "  Ana  ") == "Ana"
     assert read_typed(NAME, "   ") is None
     assert read_typed(EMAIL, "not an address") is None
+    assert read_typed(PICTURE, "https://pictures.test/ana") is None
 
 
 def test_a_storm_of_combining_marks_is_bounded() -> None:

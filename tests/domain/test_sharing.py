@@ -199,6 +199,11 @@ def test_nothing_is_missing_that_was_kept_or_is_optional() -> None:
     assert missing(FIELDS, {}) == (NAME, EMAIL)
 
 
+def test_a_picture_is_never_missing() -> None:
+    """It cannot be typed: who has none goes on without (catalogue 141)."""
+    assert missing({**FIELDS, PICTURE: policy(PICTURE, Use.NEEDED)}, {}) == (NAME, EMAIL)
+
+
 def test_values_never_show_in_a_repr() -> None:
     text = repr(decided(PICTURE)) + repr(rows()) + repr(IDENTITY)
     assert not [value for value in IDENTITY.claims.values() if f"'{value}'" in text]

@@ -117,6 +117,18 @@ class ScriptedProvider:
 
 
 @dataclass
+class ScriptedPictures:
+    """Has a picture at each address, unless it is told to have none."""
+
+    asked: list[str] = field(default_factory=list)
+    is_down: bool = False
+
+    async def fetch(self, address: str) -> bytes | None:
+        self.asked.append(address)
+        return None if self.is_down else f"drawn from {address}".encode()
+
+
+@dataclass
 class Front:
     """Flows, stores, a clock, two providers. `clients` and `fields` may be changed: the flows see it at once."""
 
@@ -142,6 +154,7 @@ class Front:
             privacy=(PolicyVersion(version="2", effective_from=NOW.date()),),
         )
         self.facebook, self.openid = ScriptedProvider(FACEBOOK), ScriptedProvider(OPENID)
+        self.pictures = ScriptedPictures()
         self.ledger = LedgerWriter(clock=self.clock, entropy=self.entropy)
         self.seal = TransactionSeal(b"t" * 32, self.entropy)
         self.box = TransactionBox(
@@ -178,6 +191,7 @@ class Front:
             entropy=self.entropy,
             callback_base=CALLBACKS,
             letters=self.letters,
+            pictures=self.pictures,
         )
         self.sign_up = SignUpFlow(
             durable=self.durable,

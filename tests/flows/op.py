@@ -44,6 +44,7 @@ from broker.flows.release import Releaser
 from broker.flows.request_objects import RequestObjects
 from broker.flows.status import StatusLists
 from broker.handles import KeyedHandles
+from broker.picture_addresses import SealedPictureAddresses
 from broker.sealing import TransactionSeal
 from broker.signing import KeyBox, make_key
 from broker.stores.memory import MemoryBrowser, MemoryDurable
@@ -127,6 +128,7 @@ class Op:
             issuer=ISSUER,
             subject_key=b"s" * 32,
             sid_key=b"i" * 32,
+            pictures=SealedPictureAddresses(b"p" * 32),
         )
         self.statuses = StatusLists(
             statuses=self.durable.statuses, signer=self.box, clock=self.clock, issuer=ISSUER, key=b"l" * 32

@@ -13,6 +13,7 @@ from tests.flows.front import AGENT, FACEBOOK, OPENID, Front, identity, request
 from broker.domain.account import ProfileValue
 from broker.domain.claims import EMAIL, LOCALE, NAME, PICTURE, PREFERRED_USERNAME, ZONEINFO
 from broker.domain.consent import Purpose
+from broker.domain.picture import kept_as
 from broker.domain.session import needs_fresh_sign_in
 from broker.domain.values import ClaimName, IdentityKey
 from broker.errors import AccountExists, Conflict, FormInvalid, ProviderOff, SignInExpired
@@ -145,6 +146,7 @@ async def test_an_account_is_born_with_its_link_and_its_receipt(front: Front) ->
     receipt = front.durable.tables.receipts[link.receipt]
     assert {name: held.value for name, held in account.profile.items()} == {
         **identity("ana").claims,
+        PICTURE: kept_as(front.durable.tables.pictures[account.id].id),
         PREFERRED_USERNAME: "ana",
     }
     assert account.newsletters == ("club",)

@@ -35,6 +35,7 @@ PURPOSES = (
     "user codes",
     "trials",
     "proof nonces",
+    "pictures",
 )
 """What the program derives keys for; a test of its own keeps this list whole."""
 NONCES = (0, 9)

@@ -24,6 +24,7 @@ from tests.support.servers import PostgresServer, RedisServer
 from broker.domain.account import Account, Link, ProfileValue, user_name_key
 from broker.domain.claims import EMAIL, NAME, PREFERRED_USERNAME
 from broker.domain.grant import StatusPlace
+from broker.domain.picture import Picture
 from broker.domain.posting import Message
 from broker.domain.values import IdentityKey
 from broker.errors import Conflict, StoreUnavailable
@@ -53,6 +54,7 @@ PLANTED = {
     "limited": "canary-limit-key-203.0.113.77",
     "seen": "canary-replay-key",
     "subject at a site": "canary-pairwise-subject",
+    "picture": "canary-bytes-of-a-picture",
 }
 CANARIES = Canaries(PLANTED)
 
@@ -90,6 +92,7 @@ async def keep_everything(stores: Stores) -> Kept:
     unit = stores.durable.unit()
     unit.add_account(account)
     unit.add_link(link)
+    unit.add_picture(account.id, Picture(id="canary", jpeg=PLANTED["picture"].encode()))
     unit.append_receipt(make.receipt(account.id))
     unit.append_disclosure(make.disclosure_row(grant))
     unit.add_grant(grant)
@@ -256,6 +259,7 @@ async def test_a_sealed_cell_moved_to_another_row_does_not_open(url: str, stores
     unit.add_account(other)
     unit.add_link(other_link)
     unit.save_upstream_tokens(other.id, FACEBOOK, make.upstream_tokens())
+    unit.add_picture(other.id, Picture(id="canary", jpeg=b"another"))
     posting = make.posting(other.id)
     unit.add_posting(posting)
     await unit.commit()
@@ -266,6 +270,7 @@ async def test_a_sealed_cell_moved_to_another_row_does_not_open(url: str, stores
         ("accounts", "sealed", ("id", other.id), ("id", first.account.id)),
         ("links", "sealed", ("id", other_link.id), ("id", first.link.id)),
         ("upstream_tokens", "sealed", ("account", other.id), ("account", first.account.id)),
+        ("pictures", "sealed", ("account", other.id), ("account", first.account.id)),
         ("postings", "sealed", ("id", posting.id), ("id", first.posting)),
         ("sessions", "sealed", ("secret_digest", session.secret_digest), ("secret_digest", first.secret_digest)),
     ):
@@ -281,6 +286,7 @@ async def test_a_sealed_cell_moved_to_another_row_does_not_open(url: str, stores
             "account": lambda: durable.accounts.load(other.id),
             "link": lambda: durable.accounts.by_identity(other_link.key),
             "tokens": lambda: durable.vault.open(make.posting_permit(other.id)),
+            "picture": lambda: durable.pictures.load(other.id),
             "posting": lambda: durable.postings.load(posting.id),
             "session": lambda: stores.memory.sessions.by_digest(session.secret_digest, NOW),
         },

@@ -16,6 +16,7 @@ from broker.stores.sql.grants import SqlGrants
 from broker.stores.sql.keys import SqlSigningKeys
 from broker.stores.sql.ledger import SqlLedger
 from broker.stores.sql.outbox import DONE_MARKS, SqlOutbox
+from broker.stores.sql.pictures import SqlPictures
 from broker.stores.sql.postings import SqlPostings, SqlVault
 from broker.stores.sql.removals import SqlRemovals
 from broker.stores.sql.statements import PING, Script, Statement, Step, define
@@ -74,6 +75,7 @@ class SqlDurable:
         self.keys = SqlSigningKeys(driver, ring)
         self.statuses = SqlStatuses(driver)
         self.removals = SqlRemovals(driver)
+        self.pictures = SqlPictures(driver, ring)
 
     def unit(self) -> SqlUnitOfWork:
         return SqlUnitOfWork(self.driver, self.ring, self._clock)

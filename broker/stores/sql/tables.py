@@ -250,6 +250,14 @@ removals: Final = Table(
     Index(None, "state", "asked_at"),
 )
 
+pictures: Final = Table(
+    "pictures",
+    metadata,
+    _text("account", primary_key=True),
+    _text("id"),
+    _bytes("sealed"),  # JPEG
+)
+
 signing_keys: Final = Table(
     "signing_keys",
     metadata,
@@ -310,6 +318,7 @@ limits: Final = Table(
 SEALED: Final[tuple[tuple[Table, str, tuple[str, ...]], ...]] = (
     (accounts, "sealed", ("id",)),
     (links, "sealed", ("id", "account")),
+    (pictures, "sealed", ("account", "id")),
     (upstream_tokens, "sealed", ("account", "provider")),
     (postings, "sealed", ("id",)),
     (postings, "remote_id", ("id",)),

@@ -9,13 +9,14 @@ from broker.domain.account import Account, AccountStatus, Link
 from broker.domain.consent import ConsentReceipt
 from broker.domain.disclosure import DisclosureRow
 from broker.domain.grant import AuthorizationCode, Grant, RefreshFamily
+from broker.domain.picture import Picture
 from broker.domain.ports import Clock, Delivery
 from broker.domain.posting import Posting, PostState
 from broker.domain.provider import UpstreamTokens
 from broker.domain.removal import Removal, RemovalState
 from broker.domain.values import AccountId, ClientId, GrantId, IdentityKey, ProviderId, Sid
 from broker.stores.records import micros, micros_or_none
-from broker.stores.sql import accounts, grants, ledger, outbox, postings, removals, tokens
+from broker.stores.sql import accounts, grants, ledger, outbox, pictures, postings, removals, tokens
 from broker.stores.sql.drivers import Driver
 from broker.stores.sql.statements import Params, Statement, Step
 from broker.stores.vault import KeyRing
@@ -61,6 +62,7 @@ class SqlUnitOfWork:
             postings.ERASE_POSTINGS,
             postings.ERASE_TOKENS,
             postings.ERASE_SUBJECTS,
+            pictures.DROP,
             accounts.ERASE_LINKS,
             accounts.ERASE,
         ):
@@ -80,6 +82,12 @@ class SqlUnitOfWork:
         self._queue(accounts.LOCK, params)  # two removals at once would each see the other's link as a way in
         self._queue(accounts.REMOVE_LINK, params)
         self._queue(accounts.FIND_LINK, params, expect="no rows", conflict="last_link")
+
+    def add_picture(self, account: AccountId, picture: Picture) -> None:
+        self._queue(pictures.ADD, pictures.picture_params(account, picture, self._ring), conflict="account")
+
+    def drop_picture(self, account: AccountId) -> None:
+        self._queue(pictures.DROP, {"p_account": account})
 
     def append_receipt(self, receipt: ConsentReceipt) -> None:
         self._queue(ledger.APPEND_RECEIPT, ledger.receipt_params(receipt))

@@ -111,6 +111,8 @@ class PreviewRow:
     """What the person had typed when the submit failed."""
     problem: str = ""
     """A code of `words.PROBLEMS`."""
+    is_failed: bool = False
+    """The provider named a picture that could not be fetched; everything else goes on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

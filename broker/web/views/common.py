@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from broker.domain.account import Account
-from broker.domain.claims import NAME, PREFERRED_USERNAME
+from broker.domain.claims import NAME, PICTURE, PREFERRED_USERNAME, words_of
 from broker.domain.client import Client
+from broker.domain.picture import picture_of
 from broker.domain.policy import PolicyVersion
 from broker.domain.provider import Finder
-from broker.domain.values import ProviderId
+from broker.domain.values import ClaimName, ProviderId
 from broker.web import pages
 from broker.web.call import Call
 
@@ -22,6 +23,14 @@ class TypedBox:
     provider: str
     typed: str = field(repr=False)
     problems: Mapping[str, str]
+
+
+def held_value(account: Account, claim: ClaimName) -> str:
+    """What the person's profile holds, as they read it; a picture by the address where they see it."""
+    value = account.claims.get(claim, "")
+    if claim != PICTURE:
+        return words_of(claim, value)
+    return "/me/picture" if picture_of(value) is not None else ""
 
 
 def in_language(texts: Mapping[str, str], locale: str) -> tuple[str, str]:

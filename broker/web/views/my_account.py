@@ -7,7 +7,7 @@ from typing import TypedDict
 from urllib.parse import urlencode
 
 from broker.domain.account import Account
-from broker.domain.claims import EMAIL, PREFERRED_USERNAME, words_of
+from broker.domain.claims import EMAIL, PREFERRED_USERNAME
 from broker.domain.client import OFFLINE
 from broker.domain.consent import ConsentReceipt, Purpose
 from broker.domain.disclosure import DisclosureRow
@@ -21,6 +21,7 @@ from broker.web.forms import Form
 from broker.web.pages.words import DONE
 from broker.web.views.common import (
     TypedBox,
+    held_value,
     in_language,
     name_of,
     provider_button,
@@ -94,7 +95,7 @@ def _field(
     purpose, lang = in_language(policy.purpose, call.locale) if policy else ("", "")
     return pages.AccountField(
         claim=claim,
-        value=words_of(claim, held.value) if held else "",
+        value=held_value(account, claim),
         source=kind,
         source_name=provider_label(call, provider) if provider else "",
         is_verified=bool(held and held.verified),

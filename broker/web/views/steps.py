@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from broker.domain.account import Account
 from broker.domain.age import AgeAnswer
 from broker.domain.checks.authorization import CHOOSING
-from broker.domain.claims import LOCALE, PREFERRED_USERNAME, ZONEINFO, words_of
+from broker.domain.claims import LOCALE, PICTURE, PREFERRED_USERNAME, ZONEINFO, words_of
 from broker.domain.client import OFFLINE, SubjectType
 from broker.domain.policy import in_force
 from broker.domain.sharing import FieldShare, FieldStatus
@@ -20,6 +19,7 @@ from broker.web.call import Call
 from broker.web.forms import Form
 from broker.web.views.common import (
     TypedBox,
+    held_value,
     in_language,
     name_of,
     policy_ref,
@@ -133,7 +133,7 @@ def preview(
     return pages.Preview(
         action=f"/f/{transaction.id}/details",
         provider=provider_label(call, transaction.provider),
-        rows=tuple(_preview_row(call, share, form, ticked, problems or {}) for share in shares),
+        rows=tuple(_preview_row(call, transaction, share, form, ticked, problems or {}) for share in shares),
         site=site_card(situation.client if situation else None),
         can_ask_again=declined and not transaction.asked_again,
         works_until=transaction.expires_at,
@@ -142,12 +142,17 @@ def preview(
 
 
 def _preview_row(
-    call: Call, share: FieldShare, form: Form | None, ticked: frozenset[str], problems: Problems
+    call: Call,
+    transaction: SignInTransaction,
+    share: FieldShare,
+    form: Form | None,
+    ticked: frozenset[str],
+    problems: Problems,
 ) -> pages.PreviewRow:
     purpose, lang = in_language(share.policy.purpose, call.locale)
     return pages.PreviewRow(
         claim=share.claim,
-        value=words_of(share.claim, share.value or ""),
+        value=_shown(transaction, share.claim, share.value or ""),
         status=share.status,
         is_needed=share.required,
         purpose=purpose,
@@ -158,7 +163,13 @@ def _preview_row(
         is_ticked=share.claim in ticked,
         typed=form.get(f"v-{share.claim}") if form is not None else None,
         problem=problems.get(share.claim, ""),
+        is_failed=share.claim == PICTURE and transaction.picture_failed,
     )
+
+
+def _shown(transaction: SignInTransaction, claim: ClaimName, value: str) -> str:
+    """A value as people read it; a picture by the address where this sign-up shows it."""
+    return f"/f/{transaction.id}/picture" if claim == PICTURE and value else words_of(claim, value)
 
 
 def _not_asked(shares: tuple[FieldShare, ...]) -> tuple[str, ...]:
@@ -196,7 +207,9 @@ async def finish(
     return pages.Finish(
         action=f"/f/{transaction.id}/finish",
         provider=provider_label(call, transaction.provider),
-        kept=tuple(pages.KeptRow(claim=claim, value=value.value) for claim, value in kept.items()),
+        kept=tuple(
+            pages.KeptRow(claim=claim, value=_shown(transaction, claim, value.value)) for claim, value in kept.items()
+        ),
         asks=tuple(_asked_row(call, claim, form, problems) for claim in world.sign_up.to_ask(transaction)),
         user_name=typed_name
         if typed_name is not None
@@ -294,7 +307,7 @@ def share(
         rows.append(
             pages.ShareRow(
                 claim=ask.claim,
-                value=_held(account, ask.claim),
+                value=held_value(account, ask.claim),
                 is_needed=ask.needed,
                 is_essential=not ask.needed and ask.claim in situation.request.claims.essential,
                 why=why,
@@ -331,7 +344,3 @@ def share(
 
 def _needed(problem: str) -> str:
     return "needed_missing" if problem == "missing" else problem
-
-
-def _held(account: Account, claim: ClaimName) -> str:
-    return words_of(claim, account.claims.get(claim, ""))

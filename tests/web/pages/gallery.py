@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import sys
 from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
@@ -14,12 +15,15 @@ from broker.web.pages import Page
 from broker.web.pages.problems import ALIASES, WORDS
 from broker.web.pages.words import DONE, FAILURES, LEFT_OUT, POST_STATES, PROBLEMS
 from broker.web.render import Renderer
+from providers.sandbox.avatar import portrait
 
 LOCALES: Final = ("en", "fr", "qps", "qps-rtl")
 CET: Final = timezone(timedelta(hours=1), "CET")
 NOW: Final = datetime(2026, 11, 20, 14, 32, tzinfo=CET)
 LATER: Final = NOW + timedelta(minutes=9)
 NASTY: Final = "<script>alert(1)</script>\u202e\"'&amp; עברית 👩‍👩‍👧 " + "x" * 10_000
+
+PORTRAIT: Final = "data:image/png;base64," + base64.b64encode(portrait("ana", 64, 64)).decode()
 
 FORUM: Final = pages.SiteCard(
     name="Sailing Forum", host="forum.sailing.example", url="https://forum.sailing.example/", run_by="Sailing Club",
@@ -54,7 +58,7 @@ ROWS: Final = (
         audience="admins", is_checked_by_provider=True,
     ),
     pages.PreviewRow(
-        claim="picture", value="https://facebook.example/ana.jpg",
+        claim="picture", value=PORTRAIT,
         purpose="Shown next to your posts.", purpose_lang="en", audience="everyone",
     ),
     pages.PreviewRow(
@@ -67,11 +71,12 @@ ROWS: Final = (
 DECLINED: Final = (
     replace(ROWS[1], status="declined", value=""),
     pages.PreviewRow(claim="given_name", status="declined", purpose="So that members can greet you."),
+    pages.PreviewRow(claim="picture", status="absent", is_failed=True, purpose="Shown next to your posts."),
 )
 SHARES: Final = (
     pages.ShareRow(claim="preferred_username", value="ana", is_needed=True, why="Your posts are signed with it.", audience="everyone"),
     pages.ShareRow(claim="email", value="ana@example.com", why="To tell you when somebody answers.", audience="admins", why_lang="en", is_essential=True),
-    pages.ShareRow(claim="picture", value="x", why="Shown beside your posts."),
+    pages.ShareRow(claim="picture", value=PORTRAIT, why="Shown beside your posts."),
     pages.ShareRow(claim="family_name", why="Shown beside your posts."),
     pages.ShareRow(claim="given_name", why="To greet you.", is_needed=True),
 )  # fmt: skip
@@ -93,7 +98,7 @@ def _sign_in() -> dict[str, Page]:
         action=f"{F}/finish", provider="Facebook", suggestions=("ana", "ana.m", "ana-markovic"), newsletters=LISTS,
         kept=(
             pages.KeptRow(claim="name", value="Ana Marković"),
-            pages.KeptRow(claim="picture", value="x"),
+            pages.KeptRow(claim="picture", value=PORTRAIT),
         ),
         terms=TERMS, privacy=TERMS, posting_off=("Facebook",), asks_zone=True, asks_locale=True, locale="en",
         cancel_action=f"{F}/cancel", user_name="ana", works_until=LATER, site=FORUM,
@@ -176,7 +181,7 @@ def _account() -> dict[str, Page]:
         fields=(
             field,
             replace(field, claim="preferred_username", value="ana", source="person", is_verified=True),
-            replace(field, claim="picture", value="x", is_needed=False),
+            replace(field, claim="picture", value=PORTRAIT, is_needed=False),
             replace(field, claim="zoneinfo", value="", sites=(), is_needed=False),
             replace(field, claim="locale", value="fr", source="browser", is_editable=False, purpose_lang="en"),
             replace(field, claim="family_name", value="M", source="made"),

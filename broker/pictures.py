@@ -1,0 +1,101 @@
+"""Pictures of people, fetched once through the guarded client and drawn anew by a process of their own.
+
+Nothing that can be wrong with one is anybody's trouble but the picture's: whoever signs up goes on without it. What is
+fetched is bounded like all we fetch (`broker.egress`), and by less time; each redirect is looked at as if it were the
+first address, and there are few of them (catalogue 139-141).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+from urllib.parse import urljoin
+
+from broker.egress import Egress, Response
+from broker.errors import UpstreamError
+
+FETCH_SECONDS: Final = 3.0
+"""For each address; somebody is waiting for the page."""
+TOTAL_SECONDS: Final = 5.0
+DRAW_SECONDS: Final = 4.0
+MAX_REDIRECTS: Final = 2
+"""Facebook's addresses of pictures lead to another host of theirs."""
+AT_ONCE: Final = 4
+"""Drawings in one server process; the others wait their turn within their time."""
+TYPES: Final = frozenset({"image/jpeg", "image/jpg", "image/png", "image/webp", "image/gif"})
+_REDIRECTS: Final = frozenset(range(301, 304)) | frozenset(range(307, 309))
+_PROGRAM: Final = Path(__file__).with_name("portrait.py")
+_HEADERS: Final = {"Accept": ", ".join(sorted(TYPES - {"image/jpg"}))}
+
+
+class _NoPicture(Exception):
+    """There is none; the first argument says why, in a word for the log."""
+
+
+class Pictures:
+    """Implements the `PictureSource` port. `egress` should be its own: slow pictures are no reason to call their host down.
+
+    `report` hears in a word why there was no picture.
+    """
+
+    def __init__(self, egress: Egress, report: Callable[[str], None], *, draw_seconds: float = DRAW_SECONDS) -> None:
+        self._egress, self._report = egress, report
+        self._draw_seconds = draw_seconds
+        self._turns = asyncio.Semaphore(AT_ONCE)
+
+    async def fetch(self, address: str) -> bytes | None:
+        """The picture, drawn anew as a JPEG; `None` for whatever went wrong."""
+        try:
+            async with asyncio.timeout(TOTAL_SECONDS):
+                raw = await self._load(address)
+            return await self._drawn(raw)
+        except TimeoutError:
+            self._report("timeout")
+        except UpstreamError as error:
+            self._report((error.detail or "").partition(" ")[0])
+        except _NoPicture as why:
+            self._report(str(why))
+        return None
+
+    async def _load(self, address: str) -> bytes:
+        for _ in range(MAX_REDIRECTS + 1):
+            answer = await self._egress.request("GET", address, headers=_HEADERS)
+            if answer.status not in _REDIRECTS:
+                return _body(answer)
+            address = urljoin(address, answer.headers.get("location", ""))
+        raise _NoPicture("redirects")
+
+    async def _drawn(self, raw: bytes) -> bytes:
+        try:
+            async with asyncio.timeout(self._draw_seconds), self._turns:
+                return await _draw(raw)
+        except TimeoutError:
+            raise _NoPicture("drawing") from None
+
+
+def _body(answer: Response) -> bytes:
+    if answer.status != 200:
+        raise _NoPicture("status")
+    if answer.headers.get("content-type", "").partition(";")[0].strip().lower() not in TYPES:
+        raise _NoPicture("type")
+    return answer.body
+
+
+async def _draw(raw: bytes) -> bytes:
+    """By a process with nothing of ours in it: no variable, no open file, no module of the server."""
+    pipe = asyncio.subprocess.PIPE
+    drawing = await asyncio.create_subprocess_exec(
+        sys.executable, "-I", str(_PROGRAM), stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.DEVNULL, env={}
+    )
+    try:
+        picture, _ = await drawing.communicate(raw)
+    except BaseException:
+        drawing.kill()
+        await drawing.wait()
+        raise
+    if drawing.returncode != 0 or not picture:
+        raise _NoPicture("image")
+    return picture

@@ -1,0 +1,42 @@
+"""Pictures of people: to their owner behind a sign-in, to everybody at the addresses that sites were given."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from starlette.responses import Response
+
+from broker.domain.picture import MEDIA_TYPE, Picture
+from broker.errors import NotFound
+from broker.web.call import Call
+from broker.web.steps import opened
+
+_POLICY: Final = "default-src 'none'; frame-ancestors 'none'; sandbox"
+_KEPT_FOR: Final = "private, max-age=3600"
+"""An address leads to one picture for good; how long a browser shows what is not shared any more is an hour."""
+
+
+async def sent(call: Call) -> Response:
+    """The picture that the person is deciding on."""
+    picture = call.world.sign_up.picture(opened(call).transaction)
+    if picture is None:
+        raise NotFound(detail="no picture in this sign-up")
+    return _image(picture)
+
+
+async def mine(call: Call) -> Response:
+    """The picture of who is signed in."""
+    return _image(await call.world.pictures.own(call.signed_in.account))
+
+
+async def shared(call: Call) -> Response:
+    """The picture behind a site's address: pages there show it, whoever reads them."""
+    picture = await call.world.pictures.shared(str(call.request.path_params["name"]))
+    response = _image(picture)
+    response.headers["Cache-Control"] = _KEPT_FOR
+    response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+    return response
+
+
+def _image(picture: Picture) -> Response:
+    return Response(picture.jpeg, headers={"Content-Security-Policy": _POLICY}, media_type=MEDIA_TYPE)
