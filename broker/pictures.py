@@ -26,7 +26,6 @@ MAX_REDIRECTS: Final = 2
 AT_ONCE: Final = 4
 """Drawings in one server process; the others wait their turn within their time."""
 TYPES: Final = frozenset({"image/jpeg", "image/jpg", "image/png", "image/webp", "image/gif"})
-_REDIRECTS: Final = frozenset(range(301, 304)) | frozenset(range(307, 309))
 _PROGRAM: Final = Path(__file__).with_name("portrait.py")
 _HEADERS: Final = {"Accept": ", ".join(sorted(TYPES - {"image/jpg"}))}
 
@@ -63,7 +62,7 @@ class Pictures:
     async def _load(self, address: str) -> bytes:
         for _ in range(MAX_REDIRECTS + 1):
             answer = await self._egress.request("GET", address, headers=_HEADERS)
-            if answer.status not in _REDIRECTS:
+            if not 300 < answer.status < 400:
                 return _body(answer)
             address = urljoin(address, answer.headers.get("location", ""))
         raise _NoPicture("redirects")
