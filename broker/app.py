@@ -34,6 +34,7 @@ from broker.flows.address import AddressFlow
 from broker.flows.authorize import AuthorizeFlow
 from broker.flows.client_auth import ClientAuth
 from broker.flows.device import DeviceRequests
+from broker.flows.discourse import DiscourseFlow
 from broker.flows.events import EventPolls, EventSigner, EventWriter
 from broker.flows.exchange import ExchangeFlow
 from broker.flows.gate import GateFlow
@@ -321,6 +322,16 @@ def _compose(
         entropy=entropy,
         issuer=issuer,
     )
+    discourse = DiscourseFlow(
+        durable=durable,
+        exchange=exchange,
+        releaser=releaser,
+        ledger=ledger,
+        seal=box.seal,
+        clients=settings.clients,
+        issuer=issuer,
+        key=stores.derive("verifiers of forums"),
+    )
     world = World(
         settings=settings,
         durable=durable,
@@ -410,6 +421,7 @@ def _compose(
         states=states,
         exchange=exchange,
         gate=gate,
+        discourse=discourse,
         releaser=releaser,
         account=account,
         address=address,

@@ -282,6 +282,7 @@ SITE: Final = (
     _secret("security_events_authorization", "The whole Authorization header that a push carries, such as Bearer and a token of the site's."),
     _flag("device_grant", "Whether people may sign in on devices of it that have no browser, by a code they type.", default=False),
     _flag("gitlab_endpoints", "For software that has a place for GitLab and nothing else: answers at GitLab's addresses and in its shape.", default=False),
+    _secret("discourse_connect_secret", "What a Discourse forum that asks by DiscourseConnect and we sign with: its discourse_connect_secret."),
     _choice(
         "request_object",
         "Whether it signs what it asks, with its keys (JAR): as it likes, or always.",

@@ -23,6 +23,7 @@ from broker.domain.client import (
     SubjectType,
     is_redirect_uri,
 )
+from broker.domain.discourse import MIN_SECRET, RETURN_PATH
 from broker.domain.events import CHOICES
 from broker.domain.gate import CALLBACK
 from broker.domain.policy import FieldPolicy, Use
@@ -116,6 +117,7 @@ class _Sites:
         self._gate(key, table)
         self._events(key, table)
         self._gitlab(key, table)
+        self._discourse(key, table)
         self.clients[ClientId(name)] = Client(
             client_id=ClientId(name),
             auth_method=AuthMethod(table["auth_method"]),
@@ -137,6 +139,7 @@ class _Sites:
             security_events=frozenset(table["security_events"]),
             security_events_uri=table["security_events_uri"] or None,
             security_events_authorization=table["security_events_authorization"] or None,
+            discourse_connect_secret=table["discourse_connect_secret"] or None,
             **{option: table[option] for option in _AS_GIVEN},
         )
 
@@ -343,6 +346,33 @@ class _Sites:
                 self.draft.problem(
                     (*key, "asks", str(claim)),
                     "is not needed, and software that speaks to GitLab fails for people without it.",
+                    'Write use = "needed".',
+                    severity="warning",
+                )
+
+    def _discourse(self, key: Key, table: dict[str, Any]) -> None:
+        """A forum takes an answer at one address, signs with a secret, and fails for people without a name and an address."""
+        secret = table["discourse_connect_secret"]
+        if not secret:
+            return
+        if not any(address.endswith(RETURN_PATH) for address in table["redirect_uris"]):
+            self.draft.problem(
+                (*key, "redirect_uris"),
+                "do not hold the address where the forum takes its answer.",
+                f'Add "{table["url"].rstrip("/")}{RETURN_PATH}".',
+            )
+        if len(secret.reveal()) < MIN_SECRET:
+            self.draft.problem(
+                (*key, "discourse_connect_secret"),
+                f"has fewer than {MIN_SECRET} characters, so that it could be guessed from one signed answer.",
+                "Take a random one, such as doorward keys generate prints.",
+            )
+        for claim in (PREFERRED_USERNAME, EMAIL):
+            ask = table["asks"].get(claim)
+            if ask is None or ask["use"] != "needed":
+                self.draft.problem(
+                    (*key, "asks", str(claim)),
+                    "is not needed, and Discourse fails for people without it.",
                     'Write use = "needed".',
                     severity="warning",
                 )

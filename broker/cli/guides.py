@@ -47,10 +47,13 @@ class Guide:
     """What stands in the site's table, with places to fill in."""
     text: str
 
+    secret_option: str | None
+    """Where the secret stands that the software is given; `None`: it is given none."""
+
     @property
     def has_secret(self) -> bool:
         """Whether the software is given a secret."""
-        return bool(self.site["auth_method"] != "none")
+        return self.secret_option is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +96,7 @@ def read(name: str) -> Guide:
         needed=tuple(table["needed"]),
         optional=tuple(table["optional"]),
         site=table["site"],
+        secret_option=table.get("secret_option", "client_secret" if table["site"]["auth_method"] != "none" else None),
         text=text.strip(),
     )
 
@@ -106,7 +110,7 @@ def block(guide: Guide, values: Values, *, name: str, secret_file: str) -> str:
         *(f"{option} = {toml_of(_filled(value, values))}" for option, value in guide.site.items()),
     ]
     if guide.has_secret:
-        lines.append(f"client_secret = {{ file = {toml_of(secret_file)} }}")
+        lines.append(f"{guide.secret_option} = {{ file = {toml_of(secret_file)} }}")
     for claim in (*guide.needed, *guide.optional):
         why = ", ".join(f"{tag} = {toml_of(words)}" for tag, words in WHY[claim].items())
         lines += ["", f"[sites.{quoted(values.id)}.asks.{claim}]"]

@@ -169,6 +169,7 @@ def _facts(client: Client, settings: Settings) -> dict[str, str | list[str]]:
         "proves_itself": f"{client.auth_method}" + (f", {number} secret{'s' if number > 1 else ''}" if number else ""),
         "PKCE": "required" if client.pkce_required else "not required: a downgrade",
         "behind_a_proxy": "yes" if client.forward_auth else "no",
+        "discourse_connect": "yes" if client.discourse_connect_secret else "no",
         "session_token": "yes" if client.session_token else "no",
         "access_tokens": str(client.access_tokens),
         "interfaces": sorted(client.resources) or "none registered",

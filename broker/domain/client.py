@@ -134,6 +134,8 @@ class Client:
     """Whether people may sign in on devices of it that have no browser (RFC 8628)."""
     gitlab_endpoints: bool = False
     """Whether its software finds us at GitLab's addresses and in GitLab's shape."""
+    discourse_connect_secret: Secret | None = field(default=None, repr=False)
+    """What it and we sign with, if it asks by DiscourseConnect."""
     request_object: RequestObjectUse = RequestObjectUse.OPTIONAL
     request_uris: tuple[str, ...] = ()
     """Where it may leave what it signed, for us to fetch."""

@@ -29,6 +29,7 @@ class Via(StrEnum):
     SESSION_TOKEN = "session_token"
     INTROSPECTION = "introspection"
     FORWARD_AUTH = "forward_auth"
+    DISCOURSE_CONNECT = "discourse_connect"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from broker.domain.checks.authorization import (
 )
 from broker.domain.checks.request_object import check_signed, is_signed
 from broker.domain.client import Client, redirect_matches
+from broker.domain.grant import AuthorizationRequest
 from broker.domain.transaction import Step, next_step, without_pages
 from broker.flows.answers import AnswerTo
 from broker.flows.pushed import PREFIX
@@ -47,6 +48,15 @@ async def authorize(call: Call) -> Response:
     request = read_request(params, client, redirect_uri)
     if pushed is not None:
         request = replace(request, pushed=pushed.name)
+    return await settle(call, client, request)
+
+
+async def settle(call: Call, client: Client, request: AuthorizationRequest) -> Response:
+    """The answer to a checked request, if everything is settled; else the first step of a sign-in.
+
+    Raises what `prompt=none` is answered with where a page would be needed.
+    """
+    world = call.world
     situation = await world.authorize.look(client, request, call.session)
     step = next_step(world.authorize.facts(situation, None))
     if step is Step.DONE:

@@ -13,6 +13,7 @@ from broker.web import (
     age,
     authorize,
     device,
+    discourse,
     documents,
     gate,
     health,
@@ -72,6 +73,9 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/oauth/authorize", gitlab.authorize, Guard.BROWSER),
     Route("POST", "/oauth/token", gitlab.token, Guard.CLIENT, "json"),
     Route("GET", "/api/v4/user", gitlab.user, Guard.BEARER, "json"),
+    # for forums that ask by DiscourseConnect
+    Route("GET", "/discourse/sso", discourse.enter, Guard.BROWSER),
+    Route("GET", "/discourse/answer", discourse.answer, Guard.BROWSER),
     # for the proxies of sites
     Route("GET", "/forward-auth", gate.ask, Guard.PROXY, "json"),
     Route("GET", "/.doorward/sign-in", gate.sign_in, Guard.PROXY, "json"),

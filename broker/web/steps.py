@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from starlette.responses import Response
 
 from broker.domain.client import Client, redirect_matches
+from broker.domain.device import ANSWER_PATH
 from broker.domain.grant import FORM_POST, AuthorizationRequest
 from broker.domain.transaction import Facts, SignInTransaction, Step, TransactionPurpose, next_step
 from broker.errors import SignInExpired, TooManyAttempts
@@ -93,16 +94,18 @@ async def situation_of(call: Call, transaction: SignInTransaction) -> Situation 
     if request is None:
         return None
     client = call.world.clients.get(request.client_id)
-    if client is None or not client.enabled or not _is_known(client, request):
+    if client is None or not client.enabled or not _is_known(call, client, request):
         raise SignInExpired(detail="client changed or disabled meanwhile")
     call.client = client
     call.answer_to = to_whom(request)
     return await call.world.authorize.look(client, request, call.session)
 
 
-def _is_known(client: Client, request: AuthorizationRequest) -> bool:
-    """Whether the site still has the address to answer to; a device's answer comes to us."""
-    return client.device_grant if request.device is not None else redirect_matches(client, request.redirect_uri)
+def _is_known(call: Call, client: Client, request: AuthorizationRequest) -> bool:
+    """Whether the site still has the address to answer to; the answers of devices and forums come to us."""
+    if request.device is not None:
+        return client.device_grant
+    return call.world.discourse.knows(client, request) or redirect_matches(client, request.redirect_uri)
 
 
 async def facts_of(call: Call, transaction: SignInTransaction, situation: Situation | None) -> Facts:
@@ -160,8 +163,8 @@ def send(call: Call, answer: Answer, to: str) -> Response:
     The form works without scripts, through its button, and may be submitted to that site's origin and nowhere else
     (OAuth 2.0 Form Post Response Mode; catalogue 111).
     """
-    if answer.redirect_uri.startswith(f"{call.world.settings.broker.public_url}/"):
-        return see_other(answer.url)
+    if answer.redirect_uri == f"{call.world.settings.broker.public_url}{ANSWER_PATH}":
+        return see_other(answer.url)  # a device's: the browser stays with us
     if answer.mode != FORM_POST:
         return leave(call, answer.url, to)
     parts = urlsplit(answer.redirect_uri)
@@ -178,6 +181,7 @@ def leave(call: Call, url: str, to: str) -> Response:
     """
     if call.request.method == "GET":
         return see_other(url)
-    response = call.page(views.leaving(to, url))
+    is_ours = url.startswith(f"{call.world.settings.broker.public_url}/")
+    response = call.page(views.leaving(to, url, shows_host=not is_ours))
     response.headers["Refresh"] = f"0; url={url}"
     return response

@@ -17,6 +17,7 @@ from broker.flows.address import AddressFlow
 from broker.flows.authorize import AuthorizeFlow
 from broker.flows.client_auth import ClientAuth
 from broker.flows.device import DeviceRequests
+from broker.flows.discourse import DiscourseFlow
 from broker.flows.events import EventPolls
 from broker.flows.exchange import ExchangeFlow
 from broker.flows.gate import GateFlow
@@ -113,6 +114,7 @@ class World:
     request_objects: RequestObjects
     exchange: ExchangeFlow
     gate: GateFlow
+    discourse: DiscourseFlow
     statuses: StatusLists
     states: BrowserStates | None
     """What sites' pages may watch of sessions; `None`: nothing."""

@@ -458,6 +458,17 @@ def test_a_site_has_its_events_pushed_or_fetches_them(tmp_path: Path) -> None:
     assert ENVIRON["IDP"] not in repr(pushed)
 
 
+def test_a_forum_that_asks_by_discourse_connect_needs_its_address_and_a_long_secret(tmp_path: Path) -> None:
+    """And Discourse fails for people without a name and an address: the admin is warned, and decides."""
+    warned = {("forum.asks.preferred_username", "warning"), ("forum.asks.email", "warning")}
+    write(tmp_path, sites=site_with('discourse_connect_secret = { env = "SHORT" }'))
+    found = {(problem.key, problem.severity) for problem in problems(tmp_path, {**ENVIRON, "SHORT": "x" * 31})}
+    assert found == {("forum.redirect_uris", "error"), ("forum.discourse_connect_secret", "error"), *warned}
+    good = site_with('discourse_connect_secret = { env = "SHORT" }').replace("/callback", "/session/sso_login")
+    write(tmp_path, sites=good)
+    assert {(problem.key, problem.severity) for problem in problems(tmp_path, {**ENVIRON, "SHORT": "x" * 32})} == warned
+
+
 def test_a_site_at_gitlabs_addresses_needs_a_name_and_an_address(tmp_path: Path) -> None:
     """Such software fails without them; the admin is warned, and decides."""
     write(tmp_path, sites=site_with("gitlab_endpoints = true"))

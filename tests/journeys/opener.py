@@ -36,6 +36,7 @@ PURPOSES = (
     "trials",
     "proof nonces",
     "pictures",
+    "verifiers of forums",
 )
 """What the program derives keys for; a test of its own keeps this list whole."""
 NONCES = (0, 9)

@@ -17,7 +17,7 @@ from tests.support.house import ISSUER, Arrival, Browser, House, Sandboxes, Show
 from broker.cli import guides
 
 SECRET = "guide-{}-secret-0123456789abcdef"
-WITH_SECRET = [name for name in guides.names() if guides.read(name).has_secret]
+WITH_SECRET = [name for name in guides.names() if guides.read(name).secret_option == "client_secret"]
 MORE = {
     "nextcloud": {"claims": '{"id_token":{"email":null,"name":null},"userinfo":{"email":null,"name":null}}'},
     "discourse": {"p": ""},

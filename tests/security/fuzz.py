@@ -273,6 +273,8 @@ NAMES: Final[dict[str, tuple[str, ...]]] = {
     "/device/go": ("user_code", "decision"),
     "/device/answer": ("state", "code", "error"),
     "/device/done": ("result",),
+    "/discourse/sso": ("sso", "sig"),
+    "/discourse/answer": ("state", "code", "error", "iss"),
     "/token": (
         "grant_type", "code", "device_code", "redirect_uri", "code_verifier", "refresh_token", "client_id", "client_secret", "scope",
         "resource", "client_assertion", "client_assertion_type",

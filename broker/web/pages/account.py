@@ -182,7 +182,7 @@ class HistoryRow:
     site: str
     claims: tuple[str, ...]
     via: str
-    """`id_token`, `userinfo`, `session_token`, `introspection`, `forward_auth`; for decisions `agreed`, `refused`, `stopped`, `disconnected`."""
+    """`id_token`, `userinfo`, `session_token`, `introspection`, `forward_auth`, `discourse_connect`; for decisions `agreed`, `refused`, `stopped`, `disconnected`."""
     why: tuple[str, ...] = ()
     """The reasons shown to the person, one per claim or fewer."""
 

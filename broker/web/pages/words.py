@@ -91,6 +91,7 @@ VIAS: Final[Mapping[str, str]] = {
     "userinfo": N_("the site asked us"),
     "introspection": N_("the site asked us"),
     "forward_auth": N_("you opened a page there"),
+    "discourse_connect": N_("when you signed in"),
     "agreed": N_("you chose to share"),
     "refused": N_("you chose not to share"),
     "stopped": N_("you stopped sharing"),

@@ -108,9 +108,9 @@ def too_young(transaction: SignInTransaction | None, situation: Situation | None
     )
 
 
-def leaving(to: str, url: str) -> pages.Leaving:
-    """On the way out of our origin."""
-    return pages.Leaving(to=to, url=url, host=urlsplit(url).netloc)
+def leaving(to: str, url: str, *, shows_host: bool = True) -> pages.Leaving:
+    """On the way out of our origin. Not `shows_host`: by way of an address of our own."""
+    return pages.Leaving(to=to, url=url, host=urlsplit(url).netloc if shows_host else "")
 
 
 def post_back(to: str, action: str, params: Mapping[str, str]) -> pages.PostBack:
