@@ -257,6 +257,11 @@ SITE: Final = (
         "What it signs names our address as its only audience, and is not signed with RS256, as FAPI 2.0 has it.",
         default=False,
     ),
+    _choice(
+        "profile",
+        "A whole set of rules for it: the FAPI 2.0 Security Profile, or that and Message Signing. Sets the options it needs.",
+        ("none", "fapi2", "fapi2-message-signing"), "none",
+    ),
     Option(name="asks", kind=Kind.TABLE, doc="The fields it asks for, and why.", default={}, inside=ASK, by_name=CLAIMS),
     _texts("scopes", "The scopes it may ask for.", tuple(str(scope) for scope in SCOPES)),
     _choice("subject_type", "Whether sites see different numbers for one person.", ("pairwise", "public"), "pairwise"),

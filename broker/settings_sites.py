@@ -18,6 +18,7 @@ from broker.domain.client import (
     AuthMethod,
     Client,
     DpopUse,
+    Profile,
     RequestObjectUse,
     SigningAlgorithm,
     SubjectType,
@@ -30,6 +31,7 @@ from broker.domain.policy import FieldPolicy, Use
 from broker.domain.values import ClaimName, ClientId, Scope, Secret
 from broker.errors import UpstreamError
 from broker.locator import Path as Key
+from broker.settings_profiles import apply_profile
 from broker.settings_reader import Reader
 from broker.settings_schema import SITES
 
@@ -102,6 +104,7 @@ class _Sites:
         if not _ID.fullmatch(name):
             self.draft.problem(key, "is not usable as an id.", "Use letters, digits, dot, - and _; at most 64.")
         asks = self._asks(key, table["asks"])
+        apply_profile(self.draft, key, table)
         secrets: tuple[Secret, ...] = table["client_secret"] or ()
         self._proof(key, table, secrets)
         self._returns(key, table)
@@ -124,6 +127,7 @@ class _Sites:
             secret_digests=tuple(hashlib.sha256(secret.reveal().encode()).digest() for secret in secrets if secret),
             secrets=tuple(filter(None, secrets)) if table["auth_method"] == AuthMethod.SECRET_JWT else (),
             jwks_uri=table["jwks_uri"] or None,
+            profile=Profile(table["profile"]),
             asks=asks,
             scopes=frozenset(Scope(scope) for scope in table["scopes"]),
             subject_type=SubjectType(table["subject_type"]),

@@ -23,7 +23,7 @@ from broker.domain.checks.token import challenge_of
 from broker.domain.claims import ADDRESS, GIVEN, LABELS, LOCALE, PHONE, PICTURE, PREFERRED_USERNAME, normalise
 from broker.domain.client import Client, DpopUse, asked_claims
 from broker.domain.gate import scope_of
-from broker.domain.grant import AuthorizationRequest
+from broker.domain.grant import JWT, AuthorizationRequest
 from broker.domain.picture import kept_as
 from broker.domain.policy import notice_version
 from broker.domain.session import Session
@@ -122,7 +122,7 @@ class _Rehearsal:
                 form["code_verifier"] = verifier
         else:
             form = {"grant_type": DEVICE_GRANT, "device_code": await self._device_code()}
-        shown = None if client.dpop is DpopUse.OPTIONAL else Shown(jkt=challenge_of(verifier), has_nonce=True)
+        shown = self._shown()
         answer = await world.exchange.exchange(client, form, shown)
         userinfo = await world.releaser.userinfo(str(answer["access_token"]), shown)
         headers = await self._headers(str(answer["access_token"])) if client.forward_auth else {}
@@ -130,11 +130,17 @@ class _Rehearsal:
             redirect_uri=redirect_uri, answer=answer, userinfo=userinfo, headers=headers, own=await self._own()
         )
 
+    def _shown(self) -> Shown | None:
+        """The key of a site that has to show one."""
+        if self.client.dpop is DpopUse.OPTIONAL:
+            return None
+        return Shown(jkt=challenge_of(self.world.entropy.token(32)), has_nonce=True)
+
     async def _own(self) -> Mapping[str, Any] | None:
         client, exchange = self.client, self.world.exchange
         if not client.service_scopes:
             return None
-        answer = await exchange.exchange(client, {"grant_type": "client_credentials"})
+        answer = await exchange.exchange(client, {"grant_type": "client_credentials"}, self._shown())
         return await exchange.introspect(client, str(answer["access_token"]))
 
     async def _headers(self, access_token: str) -> Mapping[str, str]:
@@ -155,9 +161,12 @@ class _Rehearsal:
         }
         if client.pkce_required:
             params |= {"code_challenge": challenge_of(verifier), "code_challenge_method": "S256"}
+        if client.is_told_signed:
+            params["response_mode"] = JWT
         redirect_uri = check_redirect_uri(params, client)
-        answer = await self._share(read_request(params, client, redirect_uri))
-        return answer.params["code"], redirect_uri
+        answered = (await self._share(read_request(params, client, redirect_uri))).params
+        said = claims_of(answered["response"]) if client.is_told_signed else answered
+        return said["code"], redirect_uri
 
     async def _device_code(self) -> str:
         """The same for a site whose people sign in on devices alone: the device's code, which the person let in."""

@@ -153,6 +153,15 @@ def _events(client: Client) -> str:
     return f"{', '.join(sorted(client.security_events))}; {way}"
 
 
+def _profile(client: Client) -> str:
+    from broker.domain.client import Profile
+
+    if client.profile is Profile.NONE:
+        return "none"
+    signed = "; requests, answers and introspection signed" if client.is_told_signed else ""
+    return f"{client.profile}: private_key_jwt, PAR, PKCE, DPoP, no refresh rotation{signed}"
+
+
 def _facts(client: Client, settings: Settings) -> dict[str, str | list[str]]:
     issuer = settings.broker.public_url
     asks = [f"{ask.claim} ({'needed' if ask.needed else 'optional'}): {ask.why['en']}" for ask in client.asks]
@@ -167,6 +176,7 @@ def _facts(client: Client, settings: Settings) -> dict[str, str | list[str]]:
         "back_channel": client.backchannel_logout_uri or "not told of sign-outs",
         "security_events": _events(client),
         "proves_itself": f"{client.auth_method}" + (f", {number} secret{'s' if number > 1 else ''}" if number else ""),
+        "profile": _profile(client),
         "PKCE": "required" if client.pkce_required else "not required: a downgrade",
         "behind_a_proxy": "yes" if client.forward_auth else "no",
         "discourse_connect": "yes" if client.discourse_connect_secret else "no",

@@ -60,6 +60,16 @@ class RequestObjectUse(StrEnum):
     REQUIRED = "required"
 
 
+class Profile(StrEnum):
+    """A whole set of rules that a client is held to (FAPI 2.0)."""
+
+    NONE = "none"
+    FAPI2 = "fapi2"
+    """FAPI 2.0 Security Profile. Most of its rules are options of the client, which the settings give their values."""
+    FAPI2_MESSAGE_SIGNING = "fapi2-message-signing"
+    """The same, and what is asked, answered and told of tokens is signed (FAPI 2.0 Message Signing)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskedClaim:
     """One claim a client asks for, and why, in the words its admins gave."""
@@ -99,6 +109,7 @@ class Client:
     """Or where it publishes them."""
     strict_jwt: bool = False
     """What it signs is held to FAPI 2.0: our issuer as the only audience, and no RS256."""
+    profile: Profile = Profile.NONE
     asks: tuple[AskedClaim, ...] = ()
     scopes: frozenset[Scope] = frozenset(SCOPES)
     post_logout_redirect_uris: tuple[str, ...] = ()
@@ -158,6 +169,16 @@ class Client:
     def checks_by_itself(self) -> bool:
         """Whether it gets tokens that are good without asking us, so that they need a place in a status list."""
         return self.session_token or self.access_tokens is AccessTokenFormat.JWT
+
+    @property
+    def is_told_signed(self) -> bool:
+        """Whether all that it is answered, and told of tokens, is signed for it (FAPI 2.0 Message Signing §5.4, §5.5)."""
+        return self.profile is Profile.FAPI2_MESSAGE_SIGNING
+
+    @property
+    def rotates(self) -> bool:
+        """Whether each renewal brings another refresh token (FAPI 2.0 Security Profile §5.3.2.1, 9: it does not)."""
+        return self.profile is Profile.NONE
 
     @property
     def signs(self) -> bool:

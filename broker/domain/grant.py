@@ -25,7 +25,8 @@ OFFLINE_ACCESS: Final = Scope("offline_access")
 
 QUERY: Final = "query"
 FORM_POST: Final = "form_post"
-SIGNED_MODES: Final = {"jwt": QUERY, "query.jwt": QUERY, "form_post.jwt": FORM_POST}
+JWT: Final = "jwt"
+SIGNED_MODES: Final = {JWT: QUERY, "query.jwt": QUERY, "form_post.jwt": FORM_POST}
 """Answers that we sign (JARM §2.3), and how each of them travels."""
 RESPONSE_MODES: Final = (QUERY, FORM_POST, *SIGNED_MODES)
 """How an answer may travel to the site. Never behind a `#`: a code has no business in scripts."""

@@ -266,6 +266,13 @@ class Grants(Protocol):
         """
         ...
 
+    async def renew(self, family_id: str, presented: int, client: ClientId, now: datetime) -> RefreshFamily | None:
+        """A refresh without rotation: the current generation stays, and only its idle time begins anew.
+
+        Any other generation, unknown, revoked, expired, or another client's: `None`, and nothing changes.
+        """
+        ...
+
 
 class Statuses(Protocol):
     """Places in the status lists. Whatever revokes or erases a grant, or holds its account, marks its place in the same

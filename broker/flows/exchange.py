@@ -32,7 +32,7 @@ from broker.domain.grant import (
     Reused,
     is_standing,
 )
-from broker.domain.ports import AccessToken, Clock, Durable, Entropy, Handles, Signer, UnitOfWork
+from broker.domain.ports import AccessToken, Clock, Durable, Entropy, Handles, RefreshToken, Signer, UnitOfWork
 from broker.domain.values import ClientId, GrantId, Scope
 from broker.errors import Conflict, InvalidClient, InvalidGrant, InvalidRequest, InvalidToken, UnsupportedGrantType
 from broker.flows.access import AccessTokens, type_of
@@ -121,12 +121,7 @@ class ExchangeFlow:
             grant_before = await self.durable.grants.load(before.grant) if before else None
             if grant_before is not None and grant_before.client == client.client_id:
                 narrowed(meant(grant_before, params, client, self.issuer), params)
-        outcome = await self.durable.grants.rotate(
-            presented.family, presented.generation, client.client_id, self.clock.now()
-        )
-        if outcome is None or isinstance(outcome, Reused):
-            raise InvalidGrant(detail="refresh token reused: family revoked" if outcome else "refresh token not usable")
-        family = outcome.family
+        family = await self._next(client, presented)
         found = await self.durable.grants.with_account(family.grant, "")
         if found is None or not is_standing(found[0], self.clock.now()):
             raise InvalidGrant(detail="grant gone or revoked")
@@ -140,6 +135,19 @@ class ExchangeFlow:
         if any(one.is_new for one in prepared.values()):
             await unit.commit()
         return self._answer(grant, client, prepared, family, scopes, nonce=None, shown=shown)
+
+    async def _next(self, client: Client, presented: RefreshToken) -> RefreshFamily:
+        """The family after this refresh, with another token or, for a client that does not rotate, the same one."""
+        held, now = self.durable.grants, self.clock.now()
+        if not client.rotates:
+            family = await held.renew(presented.family, presented.generation, client.client_id, now)
+            if family is None:
+                raise InvalidGrant(detail="refresh token not usable")
+            return family
+        outcome = await held.rotate(presented.family, presented.generation, client.client_id, now)
+        if outcome is None or isinstance(outcome, Reused):
+            raise InvalidGrant(detail="refresh token reused: family revoked" if outcome else "refresh token not usable")
+        return outcome.family
 
     def _for_itself(self, client: Client, params: Params, shown: Shown | None) -> Mapping[str, Any]:
         """An access token with no person behind it, and nothing to renew it with (RFC 6749 §4.4.3)."""

@@ -507,6 +507,14 @@ class MemoryGrants:
     async def load_family(self, family_id: str) -> RefreshFamily | None:
         return self._store.open_tables().families.get(family_id)
 
+    async def renew(self, family_id: str, presented: int, client: ClientId, now: datetime) -> RefreshFamily | None:
+        tables = self._store.open_tables()
+        family = tables.families.get(family_id)
+        if family is None or family.client != client or not is_usable(family, now) or presented != family.generation:
+            return None
+        tables.families[family_id] = family = replace(family, idle_expires_at=now + REFRESH_IDLE_LIFETIME)
+        return family
+
     async def rotate(self, family_id: str, presented: int, client: ClientId, now: datetime) -> Rotated | Reused | None:
         tables = self._store.open_tables()
         family = tables.families.get(family_id)

@@ -81,7 +81,7 @@ def _answer_to(client: Client, redirect_uri: str, params: Params) -> AnswerTo:
         client_id=client.client_id,
         redirect_uri=redirect_uri,
         state=answerable_state(params),
-        mode=answerable_mode(params),
+        mode=answerable_mode(params, client),
     )
 
 

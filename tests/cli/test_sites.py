@@ -163,6 +163,22 @@ def test_a_token_of_the_sites_own_is_shown_and_tried(config: Path) -> None:
     assert json.loads(doorward("show", "forum", "--json", config=config).stdout)["for_itself"] == ["reports:read"]
 
 
+@pytest.mark.parametrize("profile", ["fapi2", "fapi2-message-signing"])
+def test_a_site_of_a_profile_is_shown_and_tried(config: Path, profile: str) -> None:
+    """With a key where it has to show one, also for its server's own token, and a signed answer where it gets no other."""
+    own = f'profile = "{profile}"\njwks_uri = "https://forum.example.org/jwks"\nservice_scopes = ["reports:read"]'
+    (config / "sites.toml").write_text(SITES.replace('client_secret = { env = "FORUM" }', own))
+    facts = json.loads(doorward("show", "forum", "--json", config=config).stdout)
+    assert facts["profile"].startswith(f"{profile}: private_key_jwt, PAR, PKCE, DPoP")
+    assert ("introspection signed" in facts["profile"]) is (profile == "fapi2-message-signing")
+    assert facts["signed_with"] == "ES256"
+    done = doorward("check", "forum", "--offline", config=config)
+    assert done.returncode == 0, done.stdout
+    assert "A sign-in went through" in done.stdout
+    preview = json.loads(doorward("preview", "forum", "--json", config=config).stdout)
+    assert preview["token_of_its_own"]["token_type"] == "DPoP"
+
+
 def test_a_site_where_nobody_signs_in_by_a_browser_is_tried_as_far_as_it_goes(config: Path) -> None:
     """Only an interface, or jobs that call one."""
     own = '[forum]\nservice_scopes = ["reports:read"]\nserves = ["https://api.example.org/"]'

@@ -339,6 +339,69 @@ def test_the_schema_of_conf_d_knows_every_table() -> None:
     assert tomllib.loads(DOORWARD).keys() <= known.keys()
 
 
+# --- profiles -----------------------------------------------------------------------------------------
+
+
+def profiled(*lines: str, profile: str = "fapi2") -> str:
+    own = (f'profile = "{profile}"', 'jwks_uri = "https://forum.example.org/jwks"', *lines)
+    return SITES.replace('client_secret = { env = "FORUM" }', "\n".join(own))
+
+
+@pytest.mark.parametrize(("profile", "signs"), [("fapi2", "optional"), ("fapi2-message-signing", "required")])
+def test_a_profile_sets_all_it_needs(tmp_path: Path, profile: str, signs: str) -> None:
+    """FAPI 2.0 Security Profile §5.3.2, Message Signing §5.3: by one line."""
+    forum = load(write(tmp_path, sites=profiled(profile=profile))).clients[ClientId("forum")]
+    held = (forum.auth_method, forum.strict_jwt, forum.pkce_required, forum.par_required, forum.dpop)
+    assert held == ("private_key_jwt", True, True, True, "required")
+    assert (forum.signing_algorithm, forum.request_object) == ("ES256", signs)
+    assert forum.rotates is False
+    assert forum.is_told_signed is (signs == "required")
+    assert problems(tmp_path) == ()
+
+
+def test_what_a_profile_takes_may_stand_beside_it(tmp_path: Path) -> None:
+    lines = ('auth_method = "private_key_jwt"', 'dpop = "nonce"', 'request_object = "required"', "device_grant = false")
+    forum = load(write(tmp_path, sites=profiled(*lines))).clients[ClientId("forum")]
+    assert (forum.dpop, forum.request_object, forum.is_told_signed) == ("nonce", "required", False)
+    assert problems(tmp_path) == ()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'auth_method = "client_secret_basic"', 'client_secret = { env = "FORUM" }', "strict_jwt = false",
+        "pkce_required = false", "par_required = false", 'dpop = "optional"', 'signing_algorithm = "RS256"',
+        'request_uris = ["https://forum.example.org/request"]', "device_grant = true", "gitlab_endpoints = true",
+        "forward_auth = true",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("profile", ["fapi2", "fapi2-message-signing"])
+def test_what_contradicts_a_profile_is_an_error_that_names_both(tmp_path: Path, line: str, profile: str) -> None:
+    write(tmp_path, sites=profiled(line, profile=profile))
+    found = [problem for problem in problems(tmp_path) if problem.severity == "error"]
+    option = line.partition(" ")[0]
+    assert [problem.key for problem in found if "contradicts" in problem.what] == [f"forum.{option}"]
+    assert f'contradicts profile = "{profile}"' in found[0].what
+    with pytest.raises(ConfigurationError):
+        load(tmp_path)
+
+
+def test_message_signing_is_contradicted_by_unsigned_requests_alone(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    line = 'request_object = "optional"'
+    assert problems(write(tmp_path / "one", sites=profiled(line))) == ()
+    found = only_problem(write(tmp_path, sites=profiled(line, profile="fapi2-message-signing")))
+    assert (found.key, found.fix) == ("forum.request_object", 'Write request_object = "required", or remove profile.')
+
+
+def test_a_profile_sends_nobody_back_in_the_clear(tmp_path: Path) -> None:
+    """Not even to this machine, nor in development (FAPI 2.0 Security Profile §5.3.2.2, 8)."""
+    sites = profiled().replace('["https://forum.example.org/callback"]', '["http://localhost:9000/callback"]')
+    found = only_problem(write(tmp_path, doorward=DEVELOPMENT, sites=sites))
+    assert (found.key, found.severity) == ("forum.redirect_uris.0", "error")
+    assert 'contradicts profile = "fapi2": it is not https.' in found.what
+
+
 # --- sites that sign ----------------------------------------------------------------------------------
 
 EC = '{"kty":"EC","crv":"P-256","kid":"1","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}'

@@ -706,6 +706,33 @@ class GrantsContract:
             assert await durable.grants.load_family(before.id) == before
         assert await durable.grants.load(grant.id) == grant
 
+    async def test_a_renewed_family_keeps_its_token(self, durable: Durable) -> None:
+        """Without rotation only the idle time begins anew; twenty at once are all answered the same."""
+        family = await kept_family(durable, await kept_grant(durable))
+        renewed = replace(family, idle_expires_at=NOW + timedelta(days=30))
+        got = await outcomes([lambda: durable.grants.renew(family.id, 7, FORUM, NOW)] * TAKERS)
+        assert got == [renewed] * TAKERS
+        assert await durable.grants.load_family(family.id) == renewed
+
+    async def test_what_cannot_be_renewed_is_none_and_changes_nothing(self, durable: Durable) -> None:
+        """catalogue 90, 91"""
+        grant = await kept_grant(durable)
+        family = await kept_family(durable, grant)
+        idle = await kept_family(durable, grant, idle_expires_at=NOW)
+        old = await kept_family(durable, grant, expires_at=NOW)
+        renew = durable.grants.renew
+        for one, presented, client in (
+            ("unknown", 7, FORUM), (family.id, 7, WIKI), (family.id, 6, FORUM), (family.id, 8, FORUM),
+            (idle.id, 7, FORUM), (old.id, 7, FORUM),
+        ):  # fmt: skip
+            assert await renew(one, presented, client, NOW) is None
+        for before in (family, idle, old):
+            assert await durable.grants.load_family(before.id) == before
+        unit = durable.unit()
+        unit.revoke_grant(grant.id, NOW)
+        await unit.commit()
+        assert await renew(family.id, 7, FORUM, NOW) is None
+
     async def test_of_twenty_refreshes_one_steps_and_one_retries(self, durable: Durable) -> None:
         """catalogue 88: what is answered twice is the same successor; one more try and the family is dead."""
         family = await kept_family(durable, await kept_grant(durable))

@@ -18,7 +18,7 @@ from tests.flows.op import APP, FORUM, ISSUER, KIT, VERIFIER, WIKI, Op
 from broker.domain.account import AccountStatus
 from broker.domain.checks.token import challenge_of
 from broker.domain.claims import EMAIL, NAME
-from broker.domain.client import SigningAlgorithm
+from broker.domain.client import Profile, SigningAlgorithm
 from broker.domain.disclosure import Via
 from broker.domain.session import Session
 from broker.domain.values import ClientId
@@ -361,6 +361,23 @@ async def test_refreshing_rotates(op: Op, ana: Session) -> None:
     assert [before[name] for name in same] == [after[name] for name in same]
     assert "nonce" not in after
     assert after["iat"] == before["iat"] + 1200
+
+
+@pytest.mark.parametrize("profile", [Profile.FAPI2, Profile.FAPI2_MESSAGE_SIGNING])
+async def test_a_site_of_fapi_renews_with_one_token(op: Op, ana: Session, profile: Profile) -> None:
+    """FAPI 2.0 Security Profile §5.3.2.1, 9: each use keeps it from lying idle, and it ends as any other does."""
+    first = await op.tokens(ana, scope=AWAY)
+    op.clients[FORUM] = replace(op.clients[FORUM], profile=profile)
+    for _ in range(3):
+        op.move(days=29)
+        renewed = await op.refresh(first["refresh_token"])
+        assert renewed["refresh_token"] == first["refresh_token"]
+        assert await op.is_active(renewed["access_token"])
+    with pytest.raises(InvalidGrant):
+        await op.refresh(first["refresh_token"], WIKI)
+    op.move(days=31)
+    with pytest.raises(InvalidGrant, match="not usable"):
+        await op.refresh(first["refresh_token"])
 
 
 async def test_a_rotated_token_that_comes_back_revokes_the_family(op: Op, ana: Session) -> None:

@@ -13,7 +13,7 @@ from broker.domain.checks.dpop import is_thumbprint
 from broker.domain.checks.resource import RESOURCE, asked, check_resources
 from broker.domain.claims_request import NOTHING, read_claims_request
 from broker.domain.client import Client, difference, redirect_matches
-from broker.domain.grant import QUERY, RESPONSE_MODES, AuthorizationRequest
+from broker.domain.grant import JWT, QUERY, RESPONSE_MODES, SIGNED_MODES, AuthorizationRequest
 from broker.domain.values import ClientId, Scope
 from broker.errors import (
     InvalidRedirectURI,
@@ -141,7 +141,12 @@ def _response_type(params: Params, _client: Client) -> None:
         raise UnsupportedResponseType(detail="response_type is not code")
 
 
-def _response_mode(params: Params, _client: Client) -> None:
+def _response_mode(params: Params, client: Client) -> None:
+    if client.is_told_signed and params.get("response_mode") not in SIGNED_MODES:
+        raise InvalidRequest(
+            detail="response_mode is not signed",
+            public="Answers to this site are signed: response_mode has to be jwt, query.jwt or form_post.jwt.",
+        )
     if params.get("response_mode", QUERY) not in RESPONSE_MODES:
         raise InvalidRequest(
             detail="response_mode unknown",
@@ -254,9 +259,11 @@ def answerable_state(params: Params) -> str | None:
     return None if any(ch < " " or ch == "\x7f" for ch in state) else state
 
 
-def answerable_mode(params: Params) -> str:
-    """How an error answer travels: as the site asked if it asked for a way that there is, else as it does by itself."""
+def answerable_mode(params: Params, client: Client) -> str:
+    """How an error answer travels: as the site asked if it asked for a way that it has, else as it does by itself."""
     mode = params.get("response_mode", QUERY)
+    if client.is_told_signed:
+        return mode if mode in SIGNED_MODES else JWT
     return mode if mode in RESPONSE_MODES else QUERY
 
 

@@ -53,11 +53,18 @@ def check_object(claims: Mapping[str, Any], client: Client, *, issuer: str, now:
         raise InvalidRequestObject(detail="request object iss or client_id")
     if claims.get("sub") == client.client_id:  # that is how a site proves who it is, and no request (RFC 9101 §10.8)
         raise InvalidRequestObject(detail="request object sub")
-    if not is_for_us(claims.get("aud"), issuer, frozenset(), alone=client.strict_jwt):
+    if not _is_for_us(claims.get("aud"), client, issuer):
         raise InvalidRequestObject(detail="request object aud")
     _check_times(claims, client, now)
     params = {name: _text(name, claims[name]) for name in KNOWN_PARAMETERS & claims.keys()}
     return {name: text for name, text in params.items() if text} | {"client_id": client.client_id}
+
+
+def _is_for_us(audience: object, client: Client, issuer: str) -> bool:
+    """FAPI 2.0 Message Signing §5.3.1 lets a request name others beside us; no other kind of token has its type."""
+    if client.is_told_signed and isinstance(audience, list):
+        return issuer in audience
+    return is_for_us(audience, issuer, frozenset(), alone=client.strict_jwt)
 
 
 def _check_times(claims: Mapping[str, Any], client: Client, now: datetime) -> None:
@@ -65,8 +72,9 @@ def _check_times(claims: Mapping[str, Any], client: Client, now: datetime) -> No
     begins, ends = read_time(claims, "nbf"), read_time(claims, "exp")
     if "exp" in claims and (ends is None or ends <= now):
         raise InvalidRequestObject(detail="request object exp")
-    if "nbf" in claims and (begins is None or begins > now + AHEAD):
-        raise InvalidRequestObject(detail="request object nbf")
+    for name in ("iat", "nbf"):
+        if name in claims and ((said := read_time(claims, name)) is None or said > now + AHEAD):
+            raise InvalidRequestObject(detail=f"request object {name}")
     if not client.strict_jwt:
         return
     if begins is None or ends is None or now - begins > LONGEST or ends - begins > LONGEST:

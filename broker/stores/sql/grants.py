@@ -98,25 +98,22 @@ _LOCK_GRANT: Final = define(
 _LOCK_FAMILY: Final = define(
     select(*_FAMILY).where(families.c.id == parameter(families.c.id)).with_for_update(), barrier=True
 )
+_usable = update(families).where(
+    families.c.id == parameter(families.c.id),
+    families.c.client == parameter(families.c.client),
+    families.c.generation == bindparam("p_presented", type_=Integer),
+    families.c.revoked_at.is_(None),
+    families.c.expires_at > _NOW,
+    families.c.idle_expires_at > _NOW,
+)
+_IDLE: Final = bindparam("p_idle", type_=BigInteger)
 # The good case of a refresh, as one statement: compare the generation and step, or touch nothing.
 _STEP: Final = define(
-    update(families)
-    .where(
-        families.c.id == parameter(families.c.id),
-        families.c.client == parameter(families.c.client),
-        families.c.generation == bindparam("p_presented", type_=Integer),
-        families.c.revoked_at.is_(None),
-        families.c.expires_at > _NOW,
-        families.c.idle_expires_at > _NOW,
-    )
-    .values(
-        generation=families.c.generation + 1,
-        rotated_at=_NOW,
-        retried=false(),
-        idle_expires_at=bindparam("p_idle", type_=BigInteger),
-    )
-    .returning(*_FAMILY)
+    _usable.values(
+        generation=families.c.generation + 1, rotated_at=_NOW, retried=false(), idle_expires_at=_IDLE
+    ).returning(*_FAMILY)
 )
+_RENEW: Final = define(_usable.values(idle_expires_at=_IDLE).returning(*_FAMILY))
 _MARK_RETRIED: Final = define(update(families).where(families.c.id == parameter(families.c.id)).values(retried=true()))
 
 _revoke = update(grants).where(grants.c.revoked_at.is_(None)).values(revoked_at=_NOW)
@@ -308,18 +305,26 @@ class SqlGrants:
         rows = await self._driver.read(_LOAD_FAMILY, {"p_id": family_id})
         return _family(rows[0]) if rows else None
 
+    async def renew(self, family_id: str, presented: int, client: ClientId, now: datetime) -> RefreshFamily | None:
+        rows = await self._driver.write(_RENEW, _presented(family_id, presented, client, now))
+        return _family(rows[0]) if rows else None
+
     async def rotate(self, family_id: str, presented: int, client: ClientId, now: datetime) -> Rotated | Reused | None:
-        params = {
-            "p_id": family_id,
-            "p_client": client,
-            "p_presented": presented,
-            "p_now": micros(now),
-            "p_idle": micros(now + REFRESH_IDLE_LIFETIME),
-        }
-        rows = await self._driver.write(_STEP, params)
+        rows = await self._driver.write(_STEP, _presented(family_id, presented, client, now))
         if rows:
             return Rotated(family=_family(rows[0]))
         return await self._driver.run(lambda: _rotate_slowly(family_id, presented, client, now))
+
+
+def _presented(family_id: str, presented: int, client: ClientId, now: datetime) -> dict[str, Any]:
+    """A refresh token as the statements name it."""
+    return {
+        "p_id": family_id,
+        "p_client": client,
+        "p_presented": presented,
+        "p_now": micros(now),
+        "p_idle": micros(now + REFRESH_IDLE_LIFETIME),
+    }
 
 
 def _rotate_slowly(family_id: str, presented: int, client: ClientId, now: datetime) -> Script[Rotated | Reused | None]:

@@ -40,9 +40,9 @@ async def shown_token(call: Call) -> tuple[str, Shown | None]:
 
 
 async def introspect(call: Call) -> Response:
-    """Token introspection (RFC 7662), as a signed JWT for whoever wants one (RFC 9701 §4)."""
+    """Token introspection (RFC 7662), as a signed JWT for whoever wants one, or gets no other (RFC 9701 §4)."""
     exchange, token = call.world.exchange, _token(call)
-    if not _accepts(call.request.headers.get("accept", ""), SIGNED):
+    if not call.authenticated.is_told_signed and not _accepts(call.request.headers.get("accept", ""), SIGNED):
         return answer_json(await exchange.introspect(call.authenticated, token))
     signed = await exchange.introspect_signed(call.authenticated, token)
     return Response(signed, headers={"Cache-Control": "no-store"}, media_type=SIGNED)

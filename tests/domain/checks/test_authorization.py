@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.support.builders import FORUM, WIKI, client
 
 from broker.domain.checks import authorization as checks
-from broker.domain.client import AuthMethod, Client
+from broker.domain.client import AuthMethod, Client, Profile
 from broker.domain.grant import AuthorizationRequest
 from broker.domain.values import Scope
 from broker.errors import (
@@ -30,6 +30,7 @@ from broker.errors import (
 CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 URI = "https://forum.example/callback"
 SITE = client(auth_method=AuthMethod.BASIC, pkce_required=True)
+TOLD_SIGNED = replace(SITE, profile=Profile.FAPI2_MESSAGE_SIGNING)
 GOOD = {
     "client_id": "forum",
     "redirect_uri": URI,
@@ -228,18 +229,32 @@ def test_a_code_never_goes_behind_a_fragment(mode: str) -> None:
     with pytest.raises(InvalidRequest) as raised:
         asked(response_mode=mode)
     assert raised.value.redirectable
-    assert checks.answerable_mode({"response_mode": mode}) == "query"
+    assert checks.answerable_mode({"response_mode": mode}, SITE) == "query"
 
 
 @pytest.mark.parametrize("mode", ["query", "form_post", "jwt", "query.jwt", "form_post.jwt"])
 def test_the_answer_goes_the_way_the_site_asked_for(mode: str) -> None:
     """So does an error (OAuth 2.0 Multiple Response Types §2.1)."""
     assert asked(response_mode=mode).response_mode == mode
-    assert checks.answerable_mode({"response_mode": mode}) == mode
+    assert checks.answerable_mode({"response_mode": mode}, SITE) == mode
 
 
 def test_a_site_that_asks_for_no_way_is_answered_in_the_query() -> None:
-    assert asked().response_mode == checks.answerable_mode({}) == "query"
+    assert asked().response_mode == checks.answerable_mode({}, SITE) == "query"
+
+
+@pytest.mark.parametrize("mode", ["jwt", "query.jwt", "form_post.jwt"])
+def test_a_site_that_is_told_signed_may_choose_how_that_travels(mode: str) -> None:
+    assert asked(TOLD_SIGNED, response_mode=mode).response_mode == mode
+    assert checks.answerable_mode({"response_mode": mode}, TOLD_SIGNED) == mode
+
+
+@pytest.mark.parametrize("mode", [None, "query", "form_post", "fragment"])
+def test_a_site_that_is_told_signed_is_answered_in_no_other_way(mode: str | None) -> None:
+    """Not even an error (FAPI 2.0 Message Signing §5.4.1)."""
+    with pytest.raises(InvalidRequest, match="not signed"):
+        asked(TOLD_SIGNED, response_mode=mode)
+    assert checks.answerable_mode({} if mode is None else {"response_mode": mode}, TOLD_SIGNED) == "jwt"
 
 
 @pytest.mark.parametrize(

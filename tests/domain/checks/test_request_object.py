@@ -17,12 +17,13 @@ from broker.domain.checks.request_object import (
     object_algorithms_of,
     types_of,
 )
-from broker.domain.client import RequestObjectUse
+from broker.domain.client import Profile, RequestObjectUse
 from broker.errors import InvalidRequest, InvalidRequestObject
 
 ISSUER = "https://login.test"
 SITE = client(strict_jwt=False)
 STRICT = client(strict_jwt=True)
+MESSAGE_SIGNING = client(strict_jwt=True, profile=Profile.FAPI2_MESSAGE_SIGNING)
 AT = int(NOW.timestamp())
 
 
@@ -57,7 +58,7 @@ def test_it_need_not_repeat_the_sites_id() -> None:
         ({"aud": None}, "aud"), ({"aud": "https://evil.test"}, "aud"), ({"aud": [ISSUER, "https://evil.test"]}, "aud"),
         ({"aud": []}, "aud"), ({"aud": f"{ISSUER}/"}, "aud"),
         ({"exp": AT}, "exp"), ({"exp": "later"}, "exp"), ({"exp": True}, "exp"),
-        ({"nbf": AT + 31}, "nbf"), ({"nbf": "now"}, "nbf"),
+        ({"nbf": AT + 31}, "nbf"), ({"nbf": "now"}, "nbf"), ({"iat": AT + 31}, "iat"), ({"iat": "now"}, "iat"),
         ({"state": ["x"]}, "state"), ({"state": True}, "state"), ({"nonce": {"a": 1}}, "nonce"), ({"max_age": 1.5}, "max_age"),
         ({"claims": ["x"]}, "claims"), ({"resource": ["https://a.test", 1]}, "resource"), ({"resource": {}}, "resource"),
     ],
@@ -81,6 +82,25 @@ def test_a_strict_site_says_for_how_long_and_for_us_alone(changes: dict[str, Any
         check(STRICT, **changes)
     assert check(STRICT, exp=AT + 3600)
     assert check(STRICT, nbf=AT - 3599, exp=AT + 1)
+
+
+def test_a_site_of_message_signing_may_name_others_beside_us() -> None:
+    """FAPI 2.0 Message Signing §5.3.1; elsewhere a strict site names us alone."""
+    both = [ISSUER, "https://other.test"]
+    assert check(MESSAGE_SIGNING, aud=both) == check(MESSAGE_SIGNING, aud=ISSUER)
+    for audience in (["https://other.test"], [], "https://other.test", 1):
+        with pytest.raises(InvalidRequestObject, match="aud"):
+            check(MESSAGE_SIGNING, aud=audience)
+    with pytest.raises(InvalidRequestObject, match="aud"):
+        check(STRICT, aud=both)
+
+
+@pytest.mark.parametrize("name", ["iat", "nbf"])
+def test_a_sites_clock_may_be_a_little_ahead(name: str) -> None:
+    """Ten seconds are fine, more than a minute is not (FAPI 2.0 Security Profile §5.3.2.1, 13)."""
+    assert check(STRICT, **{name: AT + 10})
+    with pytest.raises(InvalidRequestObject, match=name):
+        check(STRICT, **{name: AT + 61})
 
 
 def test_what_may_sign_and_how_it_may_be_called() -> None:
