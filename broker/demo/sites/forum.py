@@ -38,6 +38,8 @@ class Post:
     sub: str
     author: str = field(repr=False)
     text: str = field(repr=False)
+    picture: str | None = field(repr=False, default=None)
+    """Its address is good for as long as its owner shares it here."""
 
 
 @dataclass(slots=True)
@@ -146,7 +148,8 @@ class Forum:
                 )
                 + "</form>"
             )
-        return f'<article><p class="by">{escape(post.author)} wrote:</p><p>{escape(post.text)}</p>{share}</article>'
+        portrait = self.look.portrait(post.picture)
+        return f'<article><p class="by">{portrait}{escape(post.author)} wrote:</p><p>{escape(post.text)}</p>{share}</article>'
 
     async def start_topic(self, request: Request) -> Response:
         """Begin a topic."""
@@ -154,7 +157,7 @@ class Forum:
         title, text = form.get("title", "").strip()[:120], form.get("text", "").strip()[:LONGEST]
         if not title or not text or len(self.topics) >= MOST:
             raise HTTPException(422)
-        self.topics.append(Topic(title, [Post(session.sub, name_of(session), text)]))
+        self.topics.append(Topic(title, [Post(session.sub, name_of(session), text, session.picture)]))
         return RedirectResponse(f"/t/{len(self.topics) - 1}", 303)
 
     async def reply(self, request: Request) -> Response:
@@ -164,7 +167,7 @@ class Forum:
         text = form.get("text", "").strip()[:LONGEST]
         if not text or len(topic.posts) >= MOST:
             raise HTTPException(422)
-        topic.posts.append(Post(session.sub, name_of(session), text))
+        topic.posts.append(Post(session.sub, name_of(session), text, session.picture))
         return RedirectResponse(f"/t/{number}", 303)
 
     async def share(self, request: Request) -> Response:

@@ -84,7 +84,10 @@ class Look:
     @property
     def headers(self) -> dict[str, str]:
         """Headers of every page."""
-        policy = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        policy = (
+            f"default-src 'none'; style-src 'self'; img-src {self.issuer}/picture/; form-action 'self'; "
+            "base-uri 'none'; frame-ancestors 'none'"
+        )
         return {
             "Content-Security-Policy": policy,
             "X-Content-Type-Options": "nosniff",
@@ -119,21 +122,29 @@ class Look:
             f'<a href="{escape(self.issuer)}/signout">Sign out everywhere</a></nav>'
         )
 
+    def portrait(self, address: object) -> str:
+        """A person's picture, which the broker serves; nothing for any other address."""
+        if not isinstance(address, str) or not address.startswith(f"{self.issuer}/picture/"):
+            return ""
+        return f'<img class="portrait" src="{escape(address)}" alt="" width="48" height="48">'
+
     def about_person(self, visitor: Visitor) -> str:
         """The page body that shows exactly what this site received."""
         return (
             f"<p>When you signed in, {escape(self.title)} received these fields and no others.</p>"
-            + field_table(visitor)
+            + field_table(visitor, self.portrait(visitor.shared.get("picture")))
             + f'<p>To change that, see <a href="{escape(self.issuer)}/me/sites">your account: '
             "connected sites</a>.</p>"
         )
 
 
-def field_table(visitor: Visitor) -> str:
-    """The received fields as a table, each with its value."""
-    rows = [("Your subject at this site", visitor.sub)]
-    rows += [(LABELS.get(name, name), _words(value)) for name, value in visitor.shared.items()]
-    cells = "".join(f'<tr><th scope="row">{escape(label)}</th><td>{escape(value)}</td></tr>' for label, value in rows)
+def field_table(visitor: Visitor, portrait: str = "") -> str:
+    """The received fields as a table, each with its value; `portrait`: markup beside the picture's address."""
+    rows = [("Your subject at this site", escape(visitor.sub))]
+    for name, value in visitor.shared.items():
+        beside = portrait if name == "picture" else ""
+        rows.append((LABELS.get(name, name), beside + escape(_words(value))))
+    cells = "".join(f'<tr><th scope="row">{escape(label)}</th><td>{cell}</td></tr>' for label, cell in rows)
     none = "" if visitor.shared else "<p>You shared no field. That is fine.</p>"
     return (
         '<table class="fields"><caption>What this site received about you</caption>'
