@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import urljoin
@@ -19,11 +20,12 @@ from broker.errors import UpstreamError
 
 FETCH_SECONDS: Final = 3.0
 """For each address; somebody is waiting for the page."""
+DRAW_SECONDS: Final = 3.0
 TOTAL_SECONDS: Final = 5.0
-DRAW_SECONDS: Final = 4.0
+"""For all of it, redirects and drawing."""
 MAX_REDIRECTS: Final = 2
 """Facebook's addresses of pictures lead to another host of theirs."""
-AT_ONCE: Final = 4
+AT_ONCE: Final = 2
 """Drawings in one server process; the others wait their turn within their time."""
 TYPES: Final = frozenset({"image/jpeg", "image/jpg", "image/png", "image/webp", "image/gif"})
 _PROGRAM: Final = Path(__file__).with_name("portrait.py")
@@ -49,8 +51,7 @@ class Pictures:
         """The picture, drawn anew as a JPEG; `None` for whatever went wrong."""
         try:
             async with asyncio.timeout(TOTAL_SECONDS):
-                raw = await self._load(address)
-            return await self._drawn(raw)
+                return await self._drawn(await self._load(address))
         except TimeoutError:
             self._report("timeout")
         except UpstreamError as error:
@@ -64,7 +65,10 @@ class Pictures:
             answer = await self._egress.request("GET", address, headers=_HEADERS)
             if not 300 < answer.status < 400:
                 return _body(answer)
-            address = urljoin(address, answer.headers.get("location", ""))
+            try:
+                address = urljoin(address, answer.headers.get("location", ""))
+            except ValueError:
+                raise _NoPicture("url") from None
         raise _NoPicture("redirects")
 
     async def _drawn(self, raw: bytes) -> bytes:
@@ -73,6 +77,8 @@ class Pictures:
                 return await _draw(raw)
         except TimeoutError:
             raise _NoPicture("drawing") from None
+        except OSError:  # no process, no memory, no file left for it
+            raise _NoPicture("process") from None
 
 
 def _body(answer: Response) -> bytes:
@@ -92,7 +98,8 @@ async def _draw(raw: bytes) -> bytes:
     try:
         picture, _ = await drawing.communicate(raw)
     except BaseException:
-        drawing.kill()
+        with suppress(ProcessLookupError):
+            drawing.kill()
         await drawing.wait()
         raise
     if drawing.returncode != 0 or not picture:

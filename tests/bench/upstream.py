@@ -42,7 +42,6 @@ def person(number: str) -> dict[str, object]:
         "name": f"Up User {number}",
         "email": f"up{number}@up.example.org",
         "email_verified": True,
-        "picture": f"https://up.example.org/{number}.png",
     }
 
 

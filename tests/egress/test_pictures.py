@@ -200,6 +200,7 @@ BOMB = png_of(4096, 4097, zlib.compress(bytes(3 * 4096 * 4097 + 4097), 9))
         (plain(encoded("PNG"), "Content-Type: image/png", status="500 Oh"), "status"),
         (plain(b"", "Location: /round", status="302 Found"), "redirects"),
         (plain(b"", status="302 Found"), "redirects"),
+        (plain(b"", "Location: http://[", status="302 Found"), "url"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\nContent-Type: image/png\r\n\r\nx", "broken"),
         (b"nonsense\r\n\r\n", "broken"),
         (b"", "broken"),
@@ -422,10 +423,20 @@ async def test_the_process_that_draws_gets_nothing_of_the_server(
             assert await rigged(canary).fetch(canary) == b"[] ['0', '1', '2'] []"
 
 
+async def test_where_no_process_can_be_started_there_is_no_picture(
+    rigged: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("sys.executable", str(tmp_path / "gone"))
+    async with speaking(plain(encoded("PNG"), "Content-Type: image/png")) as canary:
+        rig = rigged(canary)
+        assert await rig.fetch(canary) is None
+    assert rig.reasons == ["process"]
+
+
 async def test_many_at_once_all_get_their_turn(rigged: Callable[..., Rig]) -> None:
     async with speaking(plain(encoded("PNG"), "Content-Type: image/png")) as canary:
         rig = rigged(canary, draw_seconds=30.0)
-        drawn = await asyncio.gather(*(rig.fetch(canary) for _ in range(3 * pictures.AT_ONCE)))
+        drawn = await asyncio.gather(*(rig.fetch(canary) for _ in range(2 * pictures.AT_ONCE)))
     assert None not in drawn, rig.reasons
 
 
