@@ -217,6 +217,12 @@ async def test_what_is_no_picture_costs_nothing_but_the_picture(
     assert canary.connections <= pictures.MAX_REDIRECTS + 1
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF"])
+def test_the_same_picture_is_drawn_the_same_each_time(kind: str) -> None:
+    raw = encoded(kind)
+    assert portrait.drawn(raw) == portrait.drawn(raw)
+
+
 def test_the_bomb_is_one() -> None:
     assert len(BOMB) < portrait.MAX_BYTES / 10
     with pytest.raises(ValueError, match="pixels"):
