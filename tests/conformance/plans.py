@@ -47,6 +47,87 @@ BASIC: Final = (
     "oidcc-refresh-token",
     "oidcc-ensure-request-with-valid-pkce-succeeds",
 )
+FAPI2_SIGNED: Final = tuple(
+    f"fapi2-security-profile-final-{name}"
+    for name in (
+        "ensure-request-object-with-multiple-aud-succeeds",
+        "ensure-request-object-with-nbf-8-seconds-in-the-future-is-accepted",
+        "ensure-request-object-without-exp-fails",
+        "ensure-request-object-without-nbf-fails",
+        "ensure-expired-request-object-fails",
+        "ensure-request-object-with-bad-aud-fails",
+        "ensure-request-object-with-exp-over-60-fails",
+        "ensure-request-object-with-nbf-over-60-fails",
+        "ensure-signed-request-object-with-RS256-fails",
+        "ensure-request-object-signature-algorithm-is-not-none",
+        "ensure-request-object-with-invalid-signature-fails",
+        "ensure-matching-key-in-authorization-request",
+        "ensure-unsigned-request-at-par-endpoint-fails",
+        "par-authorization-request-containing-request_uri",
+    )
+)
+"""What only requests that are signed can be tried with."""
+FAPI2: Final = tuple(
+    f"fapi2-security-profile-final-{name}"
+    for name in (
+        "discovery-end-point-verification",
+        "happy-flow",
+        "user-rejects-authentication",
+        "ensure-authorization-request-without-state-success",
+        "ensure-authorization-request-without-nonce-success",
+        "ensure-authorization-request-with-64-char-nonce-success",
+        "ensure-other-scope-order-succeeds",
+        "test-claims-parameter-identity-claims",
+        "access-token-type-header-case-sensitivity",
+        "check-dpop-proof-nbf-exp",
+        "ensure-dpopproof-with-iat-10seconds-before-succeeds",
+        "ensure-dpopproof-with-iat-10seconds-after-succeeds",
+        "ensure-mismatched-dpop-jkt-fails",
+        "ensure-token-endpoint-fails-with-mismatched-dpop-proof-jkt",
+        "ensure-token-endpoint-fails-with-mismatched-dpop-jkt",
+        "ensure-dpopproof-at-par-endpoint-binding-success",
+        "ensure-dpop-auth-code-binding-success",
+        "ensure-different-nonce-inside-and-outside-request-object",
+        "ensure-different-state-inside-and-outside-request-object",
+        "ensure-authorization-request-with-long-nonce",
+        "ensure-authorization-request-with-long-state",
+        "state-only-outside-request-object-not-used",
+        "ensure-request-object-without-redirect-uri-fails",
+        "plain-fapi-tolerate-unregistered-redirect-uri",
+        "ensure-unsigned-authorization-request-without-using-par-fails",
+        "ensure-redirect-uri-in-authorization-request",
+        "ensure-response-type-code-idtoken-fails",
+        "ensure-response-type-token-fails",
+        "ensure-client-id-in-token-endpoint",
+        "ensure-holder-of-key-required",
+        "ensure-authorization-code-is-bound-to-client",
+        "attempt-reuse-authorization-code-after-one-second",
+        "ensure-token-endpoint-fails-with-expired-auth-code",
+        "ensure-signed-client-assertion-with-RS256-fails",
+        "ensure-client-assertion-in-token-endpoint",
+        "ensure-client-assertion-with-exp-is-5-minutes-in-past-fails",
+        "ensure-client-assertion-with-wrong-aud-fails",
+        "ensure-client-assertion-with-no-sub-fails",
+        "dpop-negative-tests",
+        "refresh-token",
+        "par-ensure-reused-request-uri-prior-to-auth-completion-succeeds",
+        "par-attempt-reuse-request_uri",
+        "par-attempt-to-use-expired-request_uri",
+        "par-ensure-jwt-client-assertions-nbf-8-seconds-in-the-future-is-accepted",
+        "par-ensure-jwt-client-assertions-nbf-over-60-seconds-in-the-future-fails",
+        "par-attempt-to-use-request_uri-for-different-client",
+        "par-authorization-request-containing-request_uri-form-param",
+        "par-attempt-invalid-http-method",
+        "par-ensure-pkce-required",
+        "ensure-pkce-code-verifier-required",
+        "incorrect-pkce-code-verifier-rejected",
+        "par-plain-pkce-rejected",
+        "par-without-duplicate-parameters",
+        "par-test-array-as-audience-fails",
+        "par-test-par-endpoint-url-as-audience-fails",
+        "par-test-token-endpoint-url-as-audience-fails",
+    )
+)
 PLANS: Final[dict[str, tuple[str, ...]]] = {
     "oidcc-basic-certification-test-plan": BASIC,
     "oidcc-config-certification-test-plan": ("oidcc-discovery-endpoint-verification",),
@@ -105,8 +186,11 @@ PLANS: Final[dict[str, tuple[str, ...]]] = {
         "oidcc-3rd_party-init-login",
         "oidcc-3rd_party-init-login-nohttps",
     ),
+    "fapi2-security-profile-final-test-plan": FAPI2,
+    "fapi2-message-signing-final-test-plan": (*FAPI2, *FAPI2_SIGNED),
 }
-"""Modules of each plan with a dynamically registered client: 119 runs."""
+"""Modules of each plan: of OpenID Connect with a dynamically registered client, 119 runs; of FAPI 2.0 with `plain_fapi`,
+`private_key_jwt`, `dpop` and `openid_connect`, and for Message Signing `signed_non_repudiation` and `jarm`, 126."""
 
 NO_REGISTRATION: Final = "needs dynamic registration"
 UNSIGNED: Final = "request objects that nobody signed are refused"

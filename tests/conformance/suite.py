@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -43,8 +43,10 @@ def shipped(name: str, sandboxes: Sandboxes) -> str:
 
 
 @asynccontextmanager
-async def conformance(folder: Path, sandboxes: Sandboxes, authority: Authority) -> AsyncIterator[House]:
-    """A Doorward started from `config/conformance`."""
+async def conformance(
+    folder: Path, sandboxes: Sandboxes, authority: Authority, *, change: Callable[[str], str] = str
+) -> AsyncIterator[House]:
+    """A Doorward started from `config/conformance`; `change` puts keys into its sites."""
     kept = folder / "config" / "secrets"
     kept.mkdir(parents=True, mode=0o700)
     texts = {f"{name}.secret": secret_of(name) for name in SITES}
@@ -54,7 +56,8 @@ async def conformance(folder: Path, sandboxes: Sandboxes, authority: Authority) 
         (kept / name).touch(mode=0o600)
         (kept / name).write_text(text)
     doorward, providers, sites = (shipped(f"{part}.toml", sandboxes) for part in ("doorward", "providers", "sites"))
-    async with open_house(folder, sandboxes, doorward=doorward, providers=providers, sites=sites) as house:
+    opening = open_house(folder, sandboxes, doorward=doorward, providers=providers, sites=change(sites))
+    async with opening as house:
         yield house
 
 

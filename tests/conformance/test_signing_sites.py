@@ -49,7 +49,8 @@ def keyed(name: str, *lines: str) -> str:
 HASHED = signing_site("hashed", 'auth_method = "client_secret_jwt"', 'client_secret = { env = "HASHED_SECRET" }')
 PUSHING = keyed("pushing", "strict_jwt = true", "par_required = true")
 SIGNING = keyed("signing", "strict_jwt = true", 'request_object = "required"')
-SITES = SIGNING + keyed("keyed") + keyed("strict", "strict_jwt = true") + PUSHING + HASHED
+PROFILED = keyed("profiled", 'profile = "fapi2"') + keyed("all-signed", 'profile = "fapi2-message-signing"')
+SITES = SIGNING + PROFILED + keyed("keyed") + keyed("strict", "strict_jwt = true") + PUSHING + HASHED
 ENVIRON = {"HASHED_SECRET": site_secret("hashed"), "NODE_SECRET": site_secret("node")}
 CHALLENGED = "OAUTH_WWW_AUTHENTICATE_CHALLENGE"
 """What `openid-client` calls 401 with a challenge (RFC 6749 §5.2)."""
@@ -144,6 +145,24 @@ async def test_openid_client_believes_no_answer_that_was_changed(town: Town) -> 
     given: dict[str, Any] = {"auth": "private_key_jwt", "key": private_jwk("ES256"), "alg": "ES256"}
     result = await by_openid_client(town, "keyed", jarm=True, signature="A" * 20, **given)
     assert (result["ok"], result["step"]) == (False, "code"), result
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "missing"),
+    [("profiled", {}, ()), ("all-signed", {"jar": True, "jarm": True}, ("jar", "jarm"))],
+)
+async def test_openid_client_speaks_fapi(town: Town, name: str, more: dict[str, Any], missing: tuple[str, ...]) -> None:
+    """With all that the profile wants; without a key, a signature or signed answers it gets nothing."""
+    key = {"auth": "private_key_jwt", "key": private_jwk("ES256"), "alg": "ES256"}
+    whole: dict[str, Any] = {**key, **more, "par": True, "dpop": True}
+    for left_out, person in zip(("dpop", *missing), ("ben", "cleo", "dan"), strict=False):
+        town.house.clock.at = datetime.now(UTC)
+        refused = await by_openid_client(town, name, person=person, **{**whole, left_out: False})
+        assert refused["ok"] is False, left_out
+    town.house.clock.at = datetime.now(UTC)
+    result = await by_openid_client(town, name, **whole)
+    assert result["ok"] is True, result
+    assert (result["type"], result["rotated"], result["active"]) == ("dpop", False, [True, False])
 
 
 async def test_openid_client_with_another_key_or_secret_gets_nothing(town: Town) -> None:
