@@ -118,8 +118,8 @@ class UnitOfWork(Protocol):
         """Nothing if the same grant, claims, way and day are there already."""
         ...
 
-    def add_picture(self, account: AccountId, picture: Picture) -> None:
-        """The account's first one. `Conflict("account")` if the account is gone."""
+    def put_picture(self, account: AccountId, picture: Picture) -> None:
+        """In the place of the one before. `Conflict("account")` if the account is gone."""
         ...
 
     def drop_picture(self, account: AccountId) -> None:

@@ -181,7 +181,7 @@ class SignUpFlow:
         unit.add_link(link)
         picture = self.picture(transaction)
         if picture is not None:
-            unit.add_picture(account.id, picture)
+            unit.put_picture(account.id, picture)
         try:
             await unit.commit()
         except Conflict as conflict:

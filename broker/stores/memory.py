@@ -365,7 +365,7 @@ class MemoryUnitOfWork:
 
         self._steps.append(step)
 
-    def add_picture(self, account: AccountId, picture: Picture) -> None:
+    def put_picture(self, account: AccountId, picture: Picture) -> None:
         def step(tables: _Tables) -> None:
             tables.check_account(account)
             tables.pictures[account] = picture

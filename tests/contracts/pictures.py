@@ -16,7 +16,7 @@ PICTURE = Picture(id="picture-1", jpeg=b"\xff\xd8\x00 jpeg \xff\xd9")
 
 async def put(durable: Durable, account: AccountId, picture: Picture = PICTURE) -> None:
     unit = durable.unit()
-    unit.add_picture(account, picture)
+    unit.put_picture(account, picture)
     await unit.commit()
 
 
@@ -27,6 +27,13 @@ class PicturesContract:
         await put(durable, ana.id)
         assert await durable.pictures.load(ana.id) == PICTURE
         assert await durable.pictures.load(ben.id) is None
+
+    async def test_another_picture_takes_the_place_of_the_one_before(self, durable: Durable) -> None:
+        ana, _ = await kept_account(durable)
+        await put(durable, ana.id)
+        other = Picture(id="picture-2", jpeg=b"another jpeg")
+        await put(durable, ana.id, other)
+        assert await durable.pictures.load(ana.id) == other
 
     async def test_a_dropped_picture_is_gone_and_another_can_follow(self, durable: Durable) -> None:
         ana, _ = await kept_account(durable)

@@ -162,7 +162,7 @@ async def ana(op: Op) -> Session:
     held = ProfileValue(value=kept_as("p-1"), source="provider:facebook")
     unit = op.durable.unit()
     unit.save_account(replace(account, profile={**account.profile, PICTURE: held}))
-    unit.add_picture(account.id, Picture(id="p-1", jpeg=b"jpeg of ana"))
+    unit.put_picture(account.id, Picture(id="p-1", jpeg=b"jpeg of ana"))
     await unit.commit()
     return session
 

@@ -68,7 +68,7 @@ def assert_harmless(lines: list[dict[str, Any]]) -> None:
             assert not [scope for scope in asked if is_posting_scope(scope)], asked
         elif path.endswith("/oauth/access_token"):
             codes += [line["code_ref"]] if line.get("code_ref") else []
-        elif "/.well-known/" not in path and "/picture" not in path:
+        elif "/.well-known/" not in path and "/picture" not in path and "/profilepic/" not in path:
             assert "appsecret_proof" in line["query"], path
             assert line.get("proof", "valid") == "valid", path
             assert line["auth"] == "bearer" or path.endswith(("/debug_token", "/access_token_info")), path

@@ -5,19 +5,30 @@ from __future__ import annotations
 from typing import Final
 
 from sqlalchemy import bindparam, delete, select
+from sqlalchemy.dialects.postgresql import insert
 
 from broker.domain.picture import Picture
 from broker.domain.values import AccountId
 from broker.stores.sql.accounts import standing_account
 from broker.stores.sql.drivers import Driver
-from broker.stores.sql.statements import Params, define, insert_if, parameter
+from broker.stores.sql.statements import Params, define, parameter
 from broker.stores.sql.tables import accounts, pictures
 from broker.stores.vault import KeyRing
 
 _LOAD: Final = define(
     select(pictures.c.id, pictures.c.sealed).where(pictures.c.account == parameter(pictures.c.account))
 )
-ADD: Final = define(insert_if(pictures, standing_account()).returning(pictures.c.account), reads=[accounts])
+_put = insert(pictures).inline()
+_put = _put.from_select(
+    list(pictures.c.keys()),
+    standing_account().with_only_columns(*(parameter(column).label(f"v_{column.name}") for column in pictures.c)),
+)
+PUT: Final = define(
+    _put.on_conflict_do_update(
+        index_elements=["account"], set_={"id": _put.excluded.id, "sealed": _put.excluded.sealed}
+    ).returning(pictures.c.account),
+    reads=[accounts, pictures],
+)
 DROP: Final = define(delete(pictures).where(pictures.c.account == bindparam("p_account")))
 
 

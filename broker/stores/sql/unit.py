@@ -83,8 +83,8 @@ class SqlUnitOfWork:
         self._queue(accounts.REMOVE_LINK, params)
         self._queue(accounts.FIND_LINK, params, expect="no rows", conflict="last_link")
 
-    def add_picture(self, account: AccountId, picture: Picture) -> None:
-        self._queue(pictures.ADD, pictures.picture_params(account, picture, self._ring), conflict="account")
+    def put_picture(self, account: AccountId, picture: Picture) -> None:
+        self._queue(pictures.PUT, pictures.picture_params(account, picture, self._ring), conflict="account")
 
     def drop_picture(self, account: AccountId) -> None:
         self._queue(pictures.DROP, {"p_account": account})
