@@ -266,6 +266,10 @@ SITE: Final = (
     _texts("scopes", "The scopes it may ask for.", tuple(str(scope) for scope in SCOPES)),
     _choice("subject_type", "Whether sites see different numbers for one person.", ("pairwise", "public"), "pairwise"),
     _text("sector", "Sites with one sector see one number for a person. Nothing: the host of redirect_uris."),
+    _address(
+        "sector_identifier_uri",
+        "Where the redirect addresses of all sites that see one number for a person are listed; its host is their sector.",
+    ),
     _choice("signing_algorithm", "How its tokens are signed.", ("RS256", "ES256"), "RS256"),
     _flag("session_token", "Answer with a signed session token too, for the sign-in kit.", default=False),
     _choice(

@@ -128,6 +128,7 @@ class _Sites:
             secrets=tuple(filter(None, secrets)) if table["auth_method"] == AuthMethod.SECRET_JWT else (),
             jwks_uri=table["jwks_uri"] or None,
             profile=Profile(table["profile"]),
+            sector_identifier_uri=table["sector_identifier_uri"] or None,
             asks=asks,
             scopes=frozenset(Scope(scope) for scope in table["scopes"]),
             subject_type=SubjectType(table["subject_type"]),
@@ -238,7 +239,15 @@ class _Sites:
         places = [((*key, "url"), table["url"]), ((*key, "backchannel_logout_uri"), table["backchannel_logout_uri"])]
         for name in ("redirect_uris", "post_logout_redirect_uris", "resources", "serves", "request_uris"):
             places += [((*key, name, str(number)), uri) for number, uri in enumerate(table[name])]
-        for name in ("frontchannel_logout_uri", "security_events_uri", "policy_uri", "tos_uri", "logo_uri", "jwks_uri"):
+        for name in (
+            "frontchannel_logout_uri",
+            "security_events_uri",
+            "policy_uri",
+            "tos_uri",
+            "logo_uri",
+            "jwks_uri",
+            "sector_identifier_uri",
+        ):
             places.append(((*key, name), table[name]))
         for place, uri in places:
             parts = urlsplit(uri)
@@ -247,9 +256,7 @@ class _Sites:
 
     def _calls(self, key: Key, table: dict[str, Any]) -> None:
         """What we call ourselves goes to public https addresses only, unless an exception names the very host and port."""
-        places = [
-            ((*key, name), table[name] or "") for name in ("backchannel_logout_uri", "security_events_uri", "jwks_uri")
-        ]
+        places = [((*key, name), table[name] or "") for name in _CALLED]
         places += [((*key, "request_uris", str(number)), uri) for number, uri in enumerate(table["request_uris"])]
         for place, uri in places:
             parts = urlsplit(uri)
@@ -268,11 +275,18 @@ class _Sites:
 
     def _sector(self, key: Key, table: dict[str, Any]) -> None:
         hosts = {urlsplit(uri).hostname for uri in table["redirect_uris"]}
-        if table["subject_type"] == "pairwise" and not table["sector"] and len(hosts) > 1:
+        listed, named = table["sector_identifier_uri"], table["sector"]
+        if listed and (named or table["subject_type"] == "public"):
+            self.draft.problem(
+                (*key, "sector_identifier_uri"),
+                "is of no use beside sector, or with public numbers.",
+                "Remove the one or the other.",
+            )
+        if table["subject_type"] == "pairwise" and not named and not listed and len(hosts) > 1:
             self.draft.problem(
                 (*key, "redirect_uris"),
                 "have several hosts, so it is open over which one people's numbers are made.",
-                'Write sector = "…" with the host that stays.',
+                'Write sector = "…" with the host that stays, or sector_identifier_uri.',
             )
 
     def _frame(self, key: Key, table: dict[str, Any]) -> None:
@@ -436,7 +450,8 @@ class _Sites:
         """Two sites on one host see one number for a person; nobody means that by accident."""
         seen: dict[str, str] = {}
         for client in self.clients.values():
-            if client.subject_type is SubjectType.PAIRWISE and not client.sector and client.redirect_uris:
+            meant = client.sector or client.sector_identifier_uri
+            if client.subject_type is SubjectType.PAIRWISE and not meant and client.redirect_uris:
                 other = seen.setdefault(client.sector_identifier, client.client_id)
                 if other != client.client_id:
                     self.draft.problem(
@@ -475,6 +490,8 @@ def _origin(address: str) -> tuple[str, str]:
     return parts.scheme, parts.netloc.lower()
 
 
+_CALLED: Final = ("backchannel_logout_uri", "security_events_uri", "jwks_uri", "sector_identifier_uri")
+"""Addresses of a site that we call ourselves."""
 _AS_GIVEN: Final = (
     "name", "url", "redirect_uris", "post_logout_redirect_uris", "sector", "claims_in_id_token", "session_token",
     "pkce_required", "device_grant", "gitlab_endpoints", "forward_auth", "may_post", "run_by", "logo_uri", "policy_uri", "tos_uri", "enabled",

@@ -172,6 +172,7 @@ def _facts(client: Client, settings: Settings) -> dict[str, str | list[str]]:
         "home_page": client.url,
         "is": "on" if client.enabled else "off",
         "redirect_addresses": list(client.redirect_uris) or "nobody signs in by a browser",
+        "sector": client.sector_identifier if client.subject_type == "pairwise" else "none: numbers are public",
         "after_signing_out": list(client.post_logout_redirect_uris) or "nothing registered",
         "back_channel": client.backchannel_logout_uri or "not told of sign-outs",
         "security_events": _events(client),
@@ -214,6 +215,7 @@ def check_site(name: str, secret_file: Path | None, redirect_uri: str | None, co
         [
             *([Finding(None, "The running server was not asked.")] if offline else [discovery(settings)]),
             *_addresses(client, redirect_uri),
+            *_sector(settings, client, offline=offline),
             _secret(client, secret_file),
             _sign_in(settings, client),
         ]
@@ -238,6 +240,28 @@ def _addresses(client: Client, sent: str | None) -> Iterator[Finding]:
         found = difference(client, sent)
         nearest = f" Registered is {found.registered}: {found.words}." if found else ""
         yield Finding(False, f"The software's address {sent} is not registered.{nearest}")
+
+
+def _sector(settings: Settings, client: Client, *, offline: bool) -> Iterator[Finding]:
+    """Whether the list that the site shares its sector by has its own addresses in it."""
+    from broker.errors import UpstreamError
+    from broker.sector_lists import unlisted
+
+    address = client.sector_identifier_uri
+    if address is None:
+        return
+    if offline:
+        yield Finding(None, f"{address} was not asked.")
+        return
+    try:
+        gone = run(unlisted(settings.broker.egress, client, address))
+    except UpstreamError as error:
+        yield Finding(False, f"{address} holds no list of redirect addresses that we can read ({error.detail}).")
+        return
+    for uri in gone:
+        yield Finding(False, f"{address} does not list {uri}, so this site is none of that sector.")
+    if not gone:
+        yield Finding(True, f"{address} lists every redirect address.")
 
 
 def _secret(client: Client, secret_file: Path | None) -> Finding:

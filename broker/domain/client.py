@@ -120,6 +120,8 @@ class Client:
     subject_type: SubjectType = SubjectType.PAIRWISE
     sector: str = ""
     """Sites with one sector see one subject; empty means the host of the redirect addresses."""
+    sector_identifier_uri: str | None = None
+    """Where the redirect addresses of all sites of one sector are listed; its host is the sector then."""
     signing_algorithm: SigningAlgorithm = SigningAlgorithm.RS256
     access_tokens: AccessTokenFormat = AccessTokenFormat.OPAQUE
     resources: frozenset[str] = frozenset()
@@ -193,7 +195,8 @@ class Client:
     @property
     def sector_identifier(self) -> str:
         """What subjects are computed over (OpenID Connect Core §8.1); for a site of devices alone its own host."""
-        return self.sector or (urlsplit(next(iter(self.redirect_uris), self.url)).hostname or "")
+        address = self.sector_identifier_uri or next(iter(self.redirect_uris), self.url)
+        return self.sector or (urlsplit(address).hostname or "")
 
     @property
     def version(self) -> str:

@@ -228,6 +228,34 @@ def issuer(told: Any) -> Iterator[int]:
         server.server_close()
 
 
+FORUM = "https://forum.example.org/callback"
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        (json.dumps([FORUM, "https://wiki.example.org/cb"]).encode(), "lists every redirect address"),
+        (json.dumps([f"{FORUM}/", FORUM.upper()]).encode(), f"does not list {FORUM}, so"),
+        (json.dumps({"redirect_uris": [FORUM]}).encode(), "(sector not an array)"),
+        (json.dumps([FORUM, 1]).encode(), "(sector not texts)"),
+        (b"<html>", "(sector not json)"),
+    ],
+)
+def test_the_list_of_a_sector_is_fetched_and_compared(config: Path, told: bytes, words: str) -> None:
+    """OpenID Connect Registration §5: each redirect address is in it, character for character."""
+    with issuer(told) as port:
+        address = f"http://127.0.0.1:{port}/sites.json"
+        (config / "sites.toml").write_text(
+            SITES.replace("[forum]\n", f'[forum]\nsector_identifier_uri = "{address}"\n')
+        )
+        (config / "doorward.toml").write_text(f'{DOORWARD}\n[egress."127.0.0.1:{port}"]\n')
+        assert words in doorward("check", "forum", config=config).stdout
+        assert f"{address} was not asked" in doorward("check", "forum", "--offline", config=config).stdout
+    assert "that we can read (connect 127.0.0.1)" in doorward("check", "forum", config=config).stdout
+    (config / "doorward.toml").write_text(DOORWARD)
+    assert "that we can read (scheme 127.0.0.1)" in doorward("check", "forum", config=config).stdout
+
+
 @pytest.mark.parametrize(
     ("told", "code", "words"),
     [

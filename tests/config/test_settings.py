@@ -241,6 +241,38 @@ def test_a_pairwise_site_with_several_hosts_names_its_sector(tmp_path: Path) -> 
     load(write(tmp_path, sites=several.replace("[forum]\n", '[forum]\nsector = "forum.example.org"\n')))
 
 
+SHARED = 'sector_identifier_uri = "https://club.example.org/sites.json"'
+
+
+def test_several_hosts_of_one_sector_may_be_listed_at_an_address(tmp_path: Path) -> None:
+    several = site_with(SHARED).replace(
+        '"https://forum.example.org/callback"', '"https://forum.example.org/cb", "https://old.example.org/cb"'
+    )
+    assert load(write(tmp_path, sites=several)).clients[ClientId("forum")].sector_identifier == "club.example.org"
+    assert problems(tmp_path) == ()
+
+
+@pytest.mark.parametrize(
+    ("lines", "severity", "words"),
+    [
+        (f'{SHARED}\nsector = "club"', "error", "is of no use beside sector"),
+        (f'{SHARED}\nsubject_type = "public"', "error", "with public numbers"),
+        (SHARED.replace("https", "http"), "error", "is plain http"),
+        (SHARED.replace("club.example.org", "127.0.0.1"), "warning", "we do not call it"),
+        (SHARED.replace("club.example.org", "club.example.org:8443"), "warning", "we do not call it"),
+        (SHARED.replace("https://", "https://u:p@"), "error", ""),
+        ('sector_identifier_uri = "javascript:alert(1)"', "error", ""),
+    ],
+)
+def test_the_list_of_a_sector_is_somewhere_we_may_fetch_it(
+    tmp_path: Path, lines: str, severity: str, words: str
+) -> None:
+    """(catalogue 138)"""
+    found = only_problem(write(tmp_path, sites=site_with(lines)))
+    assert (found.key, found.severity) == ("forum.sector_identifier_uri", severity)
+    assert words in found.what
+
+
 def test_what_a_site_needs_must_be_kept(tmp_path: Path) -> None:
     needed = SITES + '\n[forum.asks.birthdate]\nwhy = "x"\nuse = "needed"\n'
     assert only_problem(write(tmp_path, sites=needed)).severity == "error"

@@ -306,6 +306,13 @@ def test_the_sector_is_the_host_unless_one_is_set(sector: str, uris: tuple[str, 
     assert client(sector=sector, redirect_uris=uris).sector_identifier == expected
 
 
+def test_the_host_of_the_list_is_the_sector_of_whoever_shares_it() -> None:
+    """OpenID Connect Core §8.1: of the list, not of an address in it."""
+    shared = "https://club.test/sites.json"
+    for own in ("https://forum.test/cb", "https://wiki.test/cb"):
+        assert client(sector="", redirect_uris=(own,), sector_identifier_uri=shared).sector_identifier == "club.test"
+
+
 @pytest.mark.parametrize(
     "change",
     [
