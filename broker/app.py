@@ -42,6 +42,7 @@ from broker.flows.key_proofs import KeyProofs
 from broker.flows.keys import KeyFlow
 from broker.flows.ledger import LedgerWriter
 from broker.flows.letters import LetterWriter
+from broker.flows.mail_code import MailCodeFlow
 from broker.flows.pictures import PictureFlow
 from broker.flows.posting import PostingGate
 from broker.flows.pushed import PushedRequests
@@ -261,6 +262,19 @@ def _compose(
         posts_per_hour=settings.broker.limits.posts_per_hour,
         revoke=sign_in.drop_upstream,
     )
+    mail_code = MailCodeFlow(
+        durable=durable,
+        sign_in=sign_in,
+        proofs=memory.transactions,
+        seal=box.seal,
+        limits=memory.limits,
+        letters=letters,
+        ledger=ledger,
+        policies=settings.policies,
+        clock=clock,
+        entropy=entropy,
+        is_on=settings.mail.sign_in_codes,
+    )
     newsletters = frozenset(newsletter.id for newsletter in settings.newsletters)
     releaser = Releaser(
         durable=durable,
@@ -386,6 +400,7 @@ def _compose(
         box=box,
         sessions=sessions,
         sign_in=sign_in,
+        mail_code=mail_code,
         trials=trials,
         sign_up=SignUpFlow(
             durable=durable,

@@ -29,6 +29,8 @@ class MailSettings:
     ca_file: Path | None = None
     folder: Path | None = None
     """Development without a mail server: where letters are kept for reading."""
+    sign_in_codes: bool = False
+    """Whether a code by e-mail can be a way to sign in."""
 
     @property
     def is_on(self) -> bool:
@@ -44,7 +46,15 @@ def read_mail(
     name = values["sender_name"] or brand
     if not values["host"]:
         folder = data_dir / "mailbox" if development else None
-        return MailSettings(sender=values["sender"] or f"login@{public_host}", sender_name=name, folder=folder)
+        if values["sign_in_codes"] and folder is None:
+            what, fix = "needs a mail server that takes the letters.", "Set host, or remove sign_in_codes."
+            reader.draft.problem(("mail", "sign_in_codes"), what, fix)
+        return MailSettings(
+            sender=values["sender"] or f"login@{public_host}",
+            sender_name=name,
+            folder=folder,
+            sign_in_codes=values["sign_in_codes"],
+        )
     _check(reader, values)
     ca_file = reader.draft.path(values["ca_file"]) if values["ca_file"] else None
     if ca_file is not None and not ca_file.is_file():
@@ -58,6 +68,7 @@ def read_mail(
         sender=values["sender"],
         sender_name=name,
         ca_file=ca_file,
+        sign_in_codes=values["sign_in_codes"],
     )
 
 

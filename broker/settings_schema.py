@@ -200,6 +200,11 @@ MAIL: Final = (
         doc="Certificates to check the mail server's TLS against, instead of the system's.",
         default="",
     ),
+    _flag(
+        "sign_in_codes",
+        "Whether people may turn on, each for their own account, that a code sent to their address signs them in.",
+        default=False,
+    ),
 )
 
 FIELD: Final = (

@@ -200,6 +200,10 @@ class Accounts(Protocol):
         """Whose user name it is now (`account.user_name_key`)."""
         ...
 
+    async def by_email(self, key: str) -> Account | None:
+        """Whose address this is by our word (`claims.email_key`); nobody's, if nobody proved it."""
+        ...
+
     async def is_user_name_free(self, name_key: str) -> bool:
         """`account.user_name_key` of the wanted name; one that was given up or whose account is closed is never free."""
         ...

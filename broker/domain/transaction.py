@@ -41,6 +41,8 @@ class SignInTransaction:
     return_to: str = "/me"
     """Where to go afterwards when there is no request: a path of ours."""
     locale: str = "en"
+    code_to: str | None = field(default=None, repr=False)
+    """The address that was typed for a code, so that the page can name it: in the browser's hands alone."""
     # sent upstream
     provider: ProviderId | None = None
     typed: str | None = field(default=None, repr=False)

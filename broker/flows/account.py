@@ -19,6 +19,7 @@ from broker.domain.client import Client
 from broker.domain.consent import ConsentReceipt, Purpose, Standing, standing
 from broker.domain.events import SecurityEvent
 from broker.domain.letters import Letter
+from broker.domain.mail_code import mail_link
 from broker.domain.policy import FieldPolicy, Policies, Use, needs_agreement, notice_version
 from broker.domain.ports import Clock, Durable, Limits, UnitOfWork
 from broker.domain.session import Session, needs_fresh_sign_in
@@ -38,6 +39,7 @@ from broker.flows.ledger import LedgerWriter
 from broker.flows.posting import Ended, PostingGate
 from broker.flows.session import SessionFlow
 
+_PROBLEMS: Final = {"user_name": "taken", "last_link": "only_way"}
 RENAMES_PER_DAY: Final = 10
 """Of one account's user name, those included that met a taken one."""
 
@@ -92,8 +94,11 @@ class AccountFlow:
         """The person agreed to the terms and privacy notice now in force."""
         await self._rewrite(account_id, lambda account: replace(account, agreed_notice=self._notice()))
 
-    async def change(self, account_id: AccountId, claim: ClaimName, text: str) -> None:
+    async def change(self, account_id: AccountId, claim: ClaimName, text: str) -> bool:
         """Correct one field; empty text removes an optional one. A typed value is nobody's word but the person's.
+
+        Whether codes by e-mail let in no more: they went to the address that was changed. Raises `FormInvalid` too if
+        they are the only way in (`only_way`).
 
         Raises `FormInvalid` (`bad_value`, `missing`, `taken`, `not_editable` or a code of `user_name_problem`) and
         `TooManyAttempts` (a user name was changed too often today).
@@ -101,9 +106,9 @@ class AccountFlow:
         policy = self.fields.get(claim)
         if claim != PREFERRED_USERNAME and (policy is None or policy.use is Use.NEVER or not policy.editable):
             raise FormInvalid({claim: "not_editable"})
-        await anew(lambda: self._change(account_id, claim, text, policy))
+        return await anew(lambda: self._change(account_id, claim, text, policy))
 
-    async def _change(self, account_id: AccountId, claim: ClaimName, text: str, policy: FieldPolicy | None) -> None:
+    async def _change(self, account_id: AccountId, claim: ClaimName, text: str, policy: FieldPolicy | None) -> bool:
         account = await self.load(account_id)
         profile = dict(account.profile)
         needed = claim == PREFERRED_USERNAME or (policy is not None and policy.use is Use.NEEDED)
@@ -122,14 +127,20 @@ class AccountFlow:
         unit.save_account(account.with_profile(profile, self.clock.now()))
         if claim == PICTURE:  # it can be removed and nothing else
             unit.drop_picture(account_id)
-        if claim == EMAIL and self.address is not None and value != account.claims.get(EMAIL):
-            self.address.changed(unit, account)
+        codes = None
+        if claim == EMAIL and profile.get(EMAIL) != account.profile.get(EMAIL):
+            codes = mail_link(await self.durable.accounts.links(account_id))
+            if codes is not None:
+                unit.remove_link(account_id, codes.id)
+            if self.address is not None:
+                self.address.changed(unit, account, codes)
         try:
             await unit.commit()
         except Conflict as conflict:
-            if conflict.what != "user_name":
+            if conflict.what not in _PROBLEMS:
                 raise
-            raise FormInvalid({claim: "taken"}) from conflict
+            raise FormInvalid({claim: _PROBLEMS[conflict.what]}) from conflict
+        return codes is not None
 
     async def _count_rename(self, account: AccountId) -> None:
         """A name given up stays reserved, so nobody may collect them. Raises `TooManyAttempts`."""

@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from broker.domain.account import Account, AccountStatus, ProfileValue, Source
+from broker.domain.account import Account, AccountStatus, Link, ProfileValue, Source
 from broker.domain.claims import EMAIL, email_key
 from broker.domain.letters import Letter
+from broker.domain.mail_code import BY_MAIL, mail_link, new_key
 from broker.domain.ports import Clock, Durable, Entropy, Limits, Transactions, UnitOfWork
 from broker.domain.session import Session
-from broker.domain.values import AccountId
+from broker.domain.values import AccountId, ReceiptId
 from broker.errors import Conflict, FormInvalid, LetterOver, TooManyAttempts
 from broker.flows.anew import anew
 from broker.flows.letters import LetterWriter
@@ -124,8 +125,10 @@ class AddressFlow:
 
     # --- a changed address ----------------------------------------------------------------------------
 
-    def changed(self, unit: UnitOfWork, before: Account) -> None:
+    def changed(self, unit: UnitOfWork, before: Account, codes: Link | None = None) -> None:
         """In the unit of work that changes it: tell the address that was known to be theirs, with a way back.
+
+        `codes`: by which codes to that address let in until now; taking the change back lets them in again.
 
         The way back stays open through further changes: else whoever is in the account would close it by a second one.
         """
@@ -133,6 +136,8 @@ class AddressFlow:
         if old is None or not old.verified:
             return
         undo = {"account": before.id, "old": old.value, "at": self.clock.now().isoformat()}
+        if codes is not None:
+            undo["receipt"] = codes.receipt
         token = self.seal.seal_text(json.dumps(undo), _UNDO)
         self.letters.tell(unit, before, Letter.ADDRESS_CHANGED, {"token": token})
 
@@ -154,11 +159,32 @@ class AddressFlow:
         undone = [span for span in await self._undone(account.id) if now < span[1] + UNDO_WITHIN]
         if any(start <= at <= end for start, end in undone):
             raise LetterOver(detail="change was taken back already")
-        await self._save(account, ProfileValue(value=undo["old"], source=Source.PERSON, verified=True))
+        await self._save(
+            account,
+            ProfileValue(value=undo["old"], source=Source.PERSON, verified=True),
+            await self._codes(account, undo),
+        )
         text = json.dumps([[start.isoformat(), end.isoformat()] for start, end in (*undone, (at, now))])
         place = _place(account.id, "undone")
         await self.proofs.save(place, self.seal.seal_text(text, _UNDONE).encode(), now + UNDO_WITHIN)
         return account.id
+
+    async def _codes(self, account: Account, undo: Mapping[str, str]) -> tuple[Link | None, Link | None]:
+        """By what codes let in from now on, and until now: whoever gets the address back gets them, and nobody else."""
+        now, until_now = self.clock.now(), mail_link(await self.durable.accounts.links(account.id))
+        receipt = undo.get("receipt") or (until_now.receipt if until_now is not None else None)
+        if receipt is None:
+            return None, None
+        link = Link(
+            id=self.entropy.token(12),
+            account=account.id,
+            provider=BY_MAIL,
+            key=new_key(self.entropy.token(16)),
+            receipt=ReceiptId(receipt),
+            linked_at=now,
+            last_used_at=now,
+        )
+        return link, until_now
 
     async def _undone(self, account: AccountId) -> list[tuple[datetime, datetime]]:
         """From when to when changes were taken back: as long as a way back of one of them could be tried again."""
@@ -202,10 +228,16 @@ class AddressFlow:
         await self._save(account, replace(held, verified=True))
         return True
 
-    async def _save(self, account: Account, email: ProfileValue) -> None:
+    async def _save(
+        self, account: Account, email: ProfileValue, codes: tuple[Link | None, Link | None] = (None, None)
+    ) -> None:
         """Raises `FormInvalid` if another account proved the same address before (decision 18)."""
-        unit = self.durable.unit()
+        unit, (added, removed) = self.durable.unit(), codes
         unit.save_account(account.with_profile({**account.profile, EMAIL: email}, self.clock.now()))
+        if added is not None:
+            unit.add_link(added)
+        if removed is not None:
+            unit.remove_link(account.id, removed.id)
         try:
             await unit.commit()
         except Conflict as conflict:

@@ -218,7 +218,7 @@ class SignInFlow:
             case TransactionPurpose.SIGN_IN:
                 return await self._sign_in(carried, identified, session, user_agent)
             case TransactionPurpose.FRESHEN:
-                return await self._freshen(transaction, identified, session, user_agent)
+                return await self.freshen(transaction, identified, session, user_agent)
             case TransactionPurpose.LINK:
                 return await self._link(transaction, identified, session)
             case _:  # POSTING
@@ -437,7 +437,7 @@ class SignInFlow:
             return session.auth_time
         return answered
 
-    async def _freshen(
+    async def freshen(
         self, transaction: SignInTransaction, identified: Identified, session: Session | None, user_agent: str
     ) -> SignedIn:
         """The same person proves it anew, by any of their ways; anybody else is refused and nothing changes."""

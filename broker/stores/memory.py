@@ -415,6 +415,10 @@ class MemoryAccounts:
         accounts = self._store.open_tables().accounts.values()
         return next((account for account in accounts if _name_key(account) == name_key), None)
 
+    async def by_email(self, key: str) -> Account | None:
+        accounts = self._store.open_tables().accounts.values()
+        return next((account for account in accounts if _email_key(account) == key), None)
+
     async def is_user_name_free(self, name_key: str) -> bool:
         return name_key not in self._store.open_tables().user_names
 

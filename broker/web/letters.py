@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from broker.domain.letters import Letter
+from broker.domain.mail_code import BY_MAIL
 from broker.web.pages.base import Page
-from broker.web.pages.words import N_
+from broker.web.pages.words import CODE_BY_MAIL, N_
 from broker.web.render import Renderer
 
 
@@ -56,6 +57,34 @@ WORDS: Final[Mapping[Letter, _Words]] = {
             N_("The code and the link work for 1 hour, once. Nobody is signed in by them."),
             N_("If you did not ask for this, do nothing: nobody can use your address then."),
         ),
+    ),
+    Letter.SIGN_IN_CODE: _Words(
+        subject=N_("%(code)s is your %(brand)s code"),
+        before=(N_("Type this code on the page that asked for it. It signs you in."),),
+        after=(
+            N_("It works for 10 minutes, once, and only in the browser that asked."),
+            N_("Never give it to anybody: we do not ask for it by telephone, letter or message."),
+            N_("If you did not ask for this, do nothing: without the code nobody gets in."),
+        ),
+    ),
+    Letter.NO_SIGN_IN_CODE: _Words(
+        subject=N_("No code to sign in to %(brand)s"),
+        before=(
+            N_("Somebody asked for a code to sign in, and typed this address. Codes to it open no account here."),
+            N_("If that was you: sign in another way, or with another address. Codes can be turned on in the account, under Ways to sign in."),
+            N_("If it was not you, do nothing."),
+        ),
+        link="/sign-in",
+        link_text=N_("Sign in"),
+    ),
+    Letter.SIGNED_IN_BY_CODE: _Words(
+        subject=N_("Somebody signed in to your %(brand)s account with a code"),
+        before=(
+            N_("A code that we sent to this address was just used to sign in, in this browser: %(device)s."),
+            N_("If that was not you, somebody else reads your letters. Sign in another way, turn codes by e-mail off, and sign out of everything."),
+        ),
+        link="/me/devices",
+        link_text=N_("Where you are signed in"),
     ),
     Letter.ADDRESS_CHANGED: _Words(
         subject=N_("The address of your %(brand)s account was changed"),
@@ -135,8 +164,18 @@ class Letters:
         words = WORDS[Letter(payload["letter"])]
         code = payload.get("code", "")
         provider = payload.get("provider", "")
-        values = {"brand": self.brand, "code": _spaced(code), "provider": self.labels.get(provider, provider)}
         locale = payload["locale"]
+        label = (
+            self.renderer.plain(CODE_BY_MAIL, locale, {})
+            if provider == BY_MAIL
+            else self.labels.get(provider, provider)
+        )
+        values = {
+            "brand": self.brand,
+            "code": _spaced(code),
+            "provider": label,
+            "device": payload.get("device", ""),
+        }
 
         def say(text: str) -> str:
             return self.renderer.plain(text, locale, values)
@@ -160,5 +199,6 @@ def _text(page: LetterPage, public_url: str) -> str:
 
 
 def _spaced(code: str) -> str:
-    """`482 913`: easier to read and to keep in mind."""
-    return f"{code[:3]} {code[3:]}".strip()
+    """`482 913` or `4829 1374`: easier to read and to keep in mind."""
+    half = len(code) // 2
+    return f"{code[:half]} {code[half:]}".strip()

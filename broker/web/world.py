@@ -22,6 +22,7 @@ from broker.flows.events import EventPolls
 from broker.flows.exchange import ExchangeFlow
 from broker.flows.gate import GateFlow
 from broker.flows.key_proofs import KeyProofs
+from broker.flows.mail_code import MailCodeFlow
 from broker.flows.pictures import PictureFlow
 from broker.flows.posting import PostingGate
 from broker.flows.pushed import PushedRequests
@@ -105,6 +106,7 @@ class World:
     box: TransactionBox
     sessions: SessionFlow
     sign_in: SignInFlow
+    mail_code: MailCodeFlow
     trials: TrialFlow
     sign_up: SignUpFlow
     authorize: AuthorizeFlow

@@ -569,3 +569,14 @@ def test_a_site_at_gitlabs_addresses_needs_a_name_and_an_address(tmp_path: Path)
     write(tmp_path, sites=site_with("gitlab_endpoints = true"))
     found = {(problem.key, problem.severity) for problem in problems(tmp_path)}
     assert found == {("forum.asks.preferred_username", "warning"), ("forum.asks.email", "warning")}
+
+
+def test_codes_by_e_mail_need_somebody_who_carries_them(tmp_path: Path) -> None:
+    """Off unless switched on; in development the folder will do."""
+    assert not load(write(tmp_path)).mail.sign_in_codes
+    text = DOORWARD + "\n[mail]\nsign_in_codes = true\n"
+    assert only_problem(write(tmp_path, doorward=text)).key == "mail.sign_in_codes"
+    served = text + 'host = "mail.club.example"\nsender = "login@club.example"\n'
+    assert load(write(tmp_path, doorward=served)).mail.sign_in_codes
+    development = text.replace("[broker]\n", '[broker]\nmode = "development"\n')
+    assert load(write(tmp_path, doorward=development)).mail.sign_in_codes

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from broker.domain.account import Account, AccountStatus, Link, ProfileValue, user_name_key
-from broker.domain.claims import EMAIL, NAME, PREFERRED_USERNAME
+from broker.domain.claims import EMAIL, NAME, PREFERRED_USERNAME, email_key
 from broker.domain.consent import Purpose
 from broker.domain.disclosure import Via
 from broker.domain.grant import (
@@ -240,6 +240,23 @@ class AccountsContract:
         unit.erase_account(account.id, NOW)
         await unit.commit()
         assert await durable.accounts.by_user_name(user_name_key("Robin-Smith")) is None
+
+    async def test_an_account_is_found_by_the_address_it_proved(self, durable: Durable) -> None:
+        """In any spelling, while it is its own and proved; not by one that somebody only typed, nor once it is erased."""
+        account, _ = await kept_account(durable, profile=make.profile("Robin"))
+        await kept_account(durable, profile=make.profile("typed", verified=False))
+        key = email_key(account.profile[EMAIL].value)
+        assert await durable.accounts.by_email(key) == account
+        assert await durable.accounts.by_email(email_key("typed@canary.example")) is None
+        unit = durable.unit()
+        unit.save_account(replace(account, profile=make.profile("Robin", verified=False)))
+        await unit.commit()
+        assert await durable.accounts.by_email(key) is None
+        other, _ = await kept_account(durable, profile=make.profile("second"))
+        unit = durable.unit()
+        unit.erase_account(other.id, NOW)
+        await unit.commit()
+        assert await durable.accounts.by_email(email_key("second@canary.example")) is None
 
     async def test_a_user_name_given_up_is_nobody_elses(self, durable: Durable) -> None:
         account, _ = await kept_account(durable, profile=make.profile("firstname"))

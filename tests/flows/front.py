@@ -32,6 +32,7 @@ from broker.flows.address import AddressFlow
 from broker.flows.events import EventWriter
 from broker.flows.ledger import LedgerWriter
 from broker.flows.letters import LetterWriter
+from broker.flows.mail_code import MailCodeFlow
 from broker.flows.posting import PostingGate
 from broker.flows.removal import RemovalFlow
 from broker.flows.session import LOGOUT_TOKEN, SessionFlow
@@ -192,6 +193,19 @@ class Front:
             callback_base=CALLBACKS,
             letters=self.letters,
             pictures=self.pictures,
+        )
+        self.mail_code = MailCodeFlow(
+            durable=self.durable,
+            sign_in=self.sign_in,
+            proofs=self.memory.transactions,
+            seal=self.seal,
+            limits=self.memory.limits,
+            letters=self.letters,
+            ledger=self.ledger,
+            policies=self.policies,
+            clock=self.clock,
+            entropy=self.entropy,
+            is_on=True,
         )
         self.sign_up = SignUpFlow(
             durable=self.durable,

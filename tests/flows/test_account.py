@@ -247,7 +247,7 @@ async def test_an_account_closed_meanwhile_is_not_changed(front: Front) -> None:
 class Overtaking:
     """Accounts of which each is changed by another tab right after it was loaded, a few times."""
 
-    def __init__(self, front: Front, changes: Sequence[Callable[[], Awaitable[None]]]) -> None:
+    def __init__(self, front: Front, changes: Sequence[Callable[[], Awaitable[object]]]) -> None:
         self._front = front
         self._changes = list(changes)
 
@@ -265,7 +265,7 @@ class Overtaking:
         return replace(self._front.account, durable=cast("Any", Store()))
 
 
-CHANGES: dict[str, Callable[[AccountFlow, AccountId], Awaitable[None]]] = {
+CHANGES: dict[str, Callable[[AccountFlow, AccountId], Awaitable[object]]] = {
     "agree": lambda flow, account: flow.agree(account),
     "language": lambda flow, account: flow.set_locale(account, "fr"),
     "newsletters": lambda flow, account: flow.set_newsletters(account, frozenset({"club"})),
@@ -278,7 +278,7 @@ async def test_a_removal_is_never_undone_by_a_change_on_its_way(front: Front, ch
     """The other tab removed a value between loading and saving."""
     session = await sign_up(front)
     before = front.accounts[session.account]
-    removals = [lambda: front.account.change(session.account, PICTURE, "")]
+    removals: list[Callable[[], Awaitable[object]]] = [lambda: front.account.change(session.account, PICTURE, "")]
     await CHANGES[change](Overtaking(front, removals).flow(), session.account)
     assert PICTURE not in front.accounts[session.account].profile
     assert front.accounts[session.account].version == before.version + 2

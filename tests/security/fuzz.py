@@ -293,6 +293,8 @@ NAMES: Final[dict[str, tuple[str, ...]]] = {
         "signed_request", "denied_scopes", "granted_scopes",
     ),
     "/f/{id}/sign-in": ("provider", "use", "remember_provider", "age"),
+    "/f/{id}/code": ("email", "other", "code"),
+    "/f/{id}/code/check": ("code", "email"),
     "/f/{id}/details": ("decision", "use", "v-name", "v-email", "v-picture", "v-given_name", "v-zoneinfo", "v-sub", "v-role"),
     "/f/{id}/finish": (
         "decision", "preferred_username", "v-name", "v-email", "newsletter", "zoneinfo", "locale", "role", "account", "status",

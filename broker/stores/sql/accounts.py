@@ -21,7 +21,7 @@ from broker.stores.records import (
     moment,
 )
 from broker.stores.sql.drivers import Driver
-from broker.stores.sql.statements import Params, Row, define, define_insert, insert_if, parameter
+from broker.stores.sql.statements import Params, Row, Statement, define, define_insert, insert_if, parameter
 from broker.stores.sql.tables import accounts, links, receipts, user_names
 from broker.stores.vault import KeyRing
 
@@ -60,6 +60,11 @@ _NAME_TAKEN: Final = define(
 _BY_USER_NAME: Final = define(
     select(accounts.c.id, accounts.c.sealed, accounts.c.version).where(
         accounts.c.name_key == parameter(accounts.c.name_key), accounts.c.sealed.is_not(None)
+    )
+)
+_BY_EMAIL: Final = define(
+    select(accounts.c.id, accounts.c.sealed, accounts.c.version).where(
+        accounts.c.email_key == parameter(accounts.c.email_key), accounts.c.sealed.is_not(None)
     )
 )
 # One statement for what every authorization needs: the account's row first, then its receipts in order.
@@ -154,7 +159,7 @@ def account_params(account: Account, ring: KeyRing) -> Params:
         "p_id": account.id,
         "p_sealed": ring.seal(encode(account), f"accounts/{account.id}/sealed"),
         "p_name_key": None if name is None else name_blind(ring, user_name_key(name.value)),
-        "p_email_key": ring.blind("email", email_key(email.value)) if email is not None and email.verified else None,
+        "p_email_key": email_blind(ring, email_key(email.value)) if email is not None and email.verified else None,
         "p_erased_at": None,
         "p_version": account.version,
     }
@@ -168,6 +173,10 @@ def saved_params(account: Account, ring: KeyRing) -> Params:
 
 def name_blind(ring: KeyRing, name_key: str) -> bytes:
     return ring.blind("user_name", name_key)
+
+
+def email_blind(ring: KeyRing, key: str) -> bytes:
+    return ring.blind("email", key)
 
 
 def identity_blind(ring: KeyRing, key: IdentityKey) -> bytes:
@@ -249,7 +258,13 @@ class SqlAccounts:
         return await self._ring.reading(lambda: tuple(_open_link(row, self._ring) for row in rows))
 
     async def by_user_name(self, name_key: str) -> Account | None:
-        rows = await self._driver.read(_BY_USER_NAME, {"p_name_key": name_blind(self._ring, name_key)})
+        return await self._only(_BY_USER_NAME, {"p_name_key": name_blind(self._ring, name_key)})
+
+    async def by_email(self, key: str) -> Account | None:
+        return await self._only(_BY_EMAIL, {"p_email_key": email_blind(self._ring, key)})
+
+    async def _only(self, statement: Statement, params: Params) -> Account | None:
+        rows = await self._driver.read(statement, params)
         if not rows:
             return None
         account, sealed, version = rows[0]

@@ -23,14 +23,16 @@ async def details(call: Call) -> Response:
 async def change_details(call: Call) -> Response:
     """Correct one field (or several: each `v-<claim>` in the form)."""
     problems: dict[str, str] = {}
+    done = "saved"
     for name, text in call.form.prefixed("v-").items():
         try:
-            await call.world.account.change(call.signed_in.account, ClaimName(name), text)
+            if await call.world.account.change(call.signed_in.account, ClaimName(name), text):
+                done = "saved_without_codes"
         except FormInvalid as problem:
             problems |= problem.fields
     if problems:
         return call.page(await views.account_details(call, form=call.form, problems=problems), 422)
-    return see_other("/me/details?done=saved")
+    return see_other(f"/me/details?done={done}")
 
 
 async def news(call: Call) -> Response:

@@ -34,6 +34,15 @@ async def add(call: Call) -> Response:
         return call.page(await views.ways(call, box), problem.status)
 
 
+async def add_codes(call: Call) -> Response:
+    """Let codes by e-mail in; an address that is not checked comes first."""
+    try:
+        await call.world.mail_code.add(call.signed_in, locale=call.locale)
+    except FormInvalid:
+        return see_other("/me/address")
+    return see_other("/me/ways?done=added")
+
+
 async def remove(call: Call) -> Response:
     """Remove one; the last one stays (catalogue 124)."""
     await call.world.account.unlink(call.signed_in, call.form.get("link", ""))

@@ -61,6 +61,7 @@ from broker.web.pages.sign_in import (
     PreviewRow,
     Share,
     ShareRow,
+    SignInCode,
     TooYoung,
 )
 from broker.web.pages.trial import TrialAnswer, TrialField, TrialResult, TrialStart, TrialStep
@@ -123,6 +124,7 @@ __all__ = [
     "Sentence",
     "Share",
     "ShareRow",
+    "SignInCode",
     "SignOut",
     "SignedOut",
     "SiteCard",

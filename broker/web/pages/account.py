@@ -129,6 +129,8 @@ class LinkedWay:
     linked_at: datetime
     last_used_at: datetime | None = None
     is_this_session: bool = False
+    is_by_mail: bool = False
+    """Codes by e-mail, which no provider is behind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +147,11 @@ class Ways(AccountPage):
     remove_action: str = "/me/ways/remove"
     is_fresh: bool = False
     """Whether the last sign-in is fresh enough; if not, the page says that one comes first."""
+    codes: str = ""
+    """Codes by e-mail, where they are not on: `can`, `unchecked` or `no_address`; nothing: they are, or cannot be."""
+    codes_to: str = field(default="", repr=False)
+    """The address that codes go to, or would."""
+    codes_action: str = "/me/ways/codes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,6 +33,32 @@ class Chooser(Page):
     """The site asked for a new account (Initiating User Registration 1.0)."""
     notice: str = ""
     """A code of `words.NOTICES`: `kept_nothing`, `another`."""
+    code_url: str = ""
+    """Where to get a code by e-mail; nothing: that is no way in."""
+    works_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignInCode(Page):
+    """Sign in with a code by e-mail: posts `email` to `send_action`; once a letter is sent, `code` to `check_action`.
+
+    Says the same whether or not the address opens an account.
+    """
+
+    template: ClassVar[str] = "sign_in/code.html"
+    send_action: str
+    check_action: str
+    chooser_url: str
+    sent_to: str = field(default="", repr=False)
+    """Where the letter went; nothing: none was sent."""
+    typed: str = field(default="", repr=False)
+    own: str = field(default="", repr=False)
+    """A fresh sign-in: the account's own address, so that none is typed."""
+    other_url: str = ""
+    """Where another address can be typed."""
+    problem: str = ""
+    """A code of `words.SIGN_IN_CODE_PROBLEMS`."""
+    site: SiteCard | None = None
     works_until: datetime | None = None
 
 

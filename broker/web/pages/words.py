@@ -37,6 +37,7 @@ PROBLEMS: Final[Mapping[str, str]] = {
     "identifier_host": N_("An OpenID at that place cannot be used here. Choose another way"),
     "identifier_none": N_("There is no OpenID at this address. Check it for typing mistakes"),
     "identifier_silent": N_("That address does not answer. Check it for typing mistakes, or try again later"),
+    "only_way": N_("%(field)s: codes to this address are your only way to sign in. Add another way first"),
     "needed_missing": N_("%(field)s: the site needs this. Fill it in, or choose not to share"),
 }
 
@@ -44,6 +45,16 @@ CODE_PROBLEMS: Final[Mapping[str, str]] = {
     "wrong": N_("This is not the code we sent last. Check the numbers"),
     "over": N_("This code does not work any more. Send another letter"),
     "anothers": N_("Another account proved this address before. Sign in to that one, or use another address"),
+}
+
+CODE_BY_MAIL: Final = N_("a code by e-mail")
+"""What this way to sign in is called inside a sentence."""
+
+SIGN_IN_CODE_PROBLEMS: Final[Mapping[str, str]] = {
+    "missing": N_("Type your e-mail address"),
+    "bad_value": N_("Type an e-mail address such as ana@example.org"),
+    "wrong": N_("This is not the code we sent last. Check the numbers"),
+    "over": N_("This code does not work any more. Send another letter"),
 }
 
 DEVICE_PROBLEMS: Final[Mapping[str, str]] = {
@@ -66,6 +77,9 @@ DONE: Final[Mapping[str, str]] = {
         "Disconnected. The site gets nothing more and was told. It keeps what it already has; ask it to delete that."
     ),
     "checked": N_("Your e-mail address is checked."),
+    "saved_without_codes": N_(
+        "Your changes are saved. Codes by e-mail let nobody in any more, until you turn them on for the new address."
+    ),
     "ended": N_("Signed out there."),
     "off": N_("Posting is off for that site."),
     "allowed": N_("Posting is on for that site. It will still ask you each time."),

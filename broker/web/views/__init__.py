@@ -27,6 +27,7 @@ from broker.web.views.steps import (
     post_back,
     preview,
     share,
+    sign_in_code,
     too_young,
 )
 from broker.web.views.texts import accessibility, cookies, help_page, home, privacy, removal, terms
@@ -68,6 +69,7 @@ __all__ = [
     "provider_label",
     "removal",
     "share",
+    "sign_in_code",
     "sign_out",
     "signed_out",
     "sites",

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from broker.domain.account import Account
 from broker.domain.claims import NAME, PICTURE, PREFERRED_USERNAME, words_of
 from broker.domain.client import Client
+from broker.domain.mail_code import BY_MAIL
 from broker.domain.picture import picture_of
 from broker.domain.policy import PolicyVersion
 from broker.domain.provider import Finder
 from broker.domain.values import ClaimName, ProviderId
 from broker.web import pages
 from broker.web.call import Call
+from broker.web.pages import words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,8 @@ def site_card(client: Client | None, *, first_time: bool = False) -> pages.SiteC
 
 def provider_label(call: Call, provider: str | None) -> str:
     """A provider's name for people; its id if it is gone."""
+    if provider == BY_MAIL:
+        return call.world.renderer.plain(words.CODE_BY_MAIL, call.locale, {})
     face = call.world.faces.get(ProviderId(provider or ""))
     return face.label if face else (provider or "")
 

@@ -11,6 +11,7 @@ from broker.domain.claims import EMAIL, PREFERRED_USERNAME
 from broker.domain.client import OFFLINE
 from broker.domain.consent import ConsentReceipt, Purpose
 from broker.domain.disclosure import DisclosureRow
+from broker.domain.mail_code import BY_MAIL, mail_link
 from broker.domain.policy import Use
 from broker.domain.session import needs_fresh_sign_in
 from broker.domain.values import ClaimName, ClientId
@@ -136,9 +137,14 @@ async def ways(call: Call, box: TypedBox | None = None) -> pages.Ways:
             linked_at=link.linked_at,
             last_used_at=link.last_used_at,
             is_this_session=link.key == session.key,
+            is_by_mail=link.provider == BY_MAIL,
         )
         for link in links
     )
+    email = account.profile.get(EMAIL)
+    codes = ""
+    if world.mail_code.is_on and mail_link(links) is None:
+        codes = "no_address" if email is None else "can" if email.verified else "unchecked"
     return pages.Ways(
         name=name_of(account),
         done=_done(call),
@@ -146,6 +152,8 @@ async def ways(call: Call, box: TypedBox | None = None) -> pages.Ways:
         addable=tuple(provider_button(call, one) for one in world.providers if not takes_typed(call, one)),
         typed=tuple(typed_way(call, one, box) for one in world.providers if takes_typed(call, one)),
         is_fresh=not needs_fresh_sign_in(session, world.clock.now()),
+        codes=codes,
+        codes_to=email.value if email is not None else "",
     )
 
 

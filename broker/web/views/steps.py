@@ -7,8 +7,9 @@ from urllib.parse import urlsplit
 
 from broker.domain.age import AgeAnswer
 from broker.domain.checks.authorization import CHOOSING
-from broker.domain.claims import LOCALE, PICTURE, PREFERRED_USERNAME, ZONEINFO, words_of
+from broker.domain.claims import EMAIL, LOCALE, PICTURE, PREFERRED_USERNAME, ZONEINFO, words_of
 from broker.domain.client import OFFLINE, SubjectType
+from broker.domain.mail_code import BY_MAIL
 from broker.domain.policy import in_force
 from broker.domain.sharing import FieldShare, FieldStatus
 from broker.domain.transaction import SignInTransaction, TransactionPurpose
@@ -45,9 +46,11 @@ async def chooser(
     world = call.world
     shown = tuple(world.providers)
     step_up = transaction.purpose is not TransactionPurpose.SIGN_IN
+    has_codes = world.mail_code.is_on
     if step_up and call.session is not None:
         own = {link.provider for link in await world.durable.accounts.links(call.session.account)}
         shown = tuple(provider for provider in shown if provider in own)
+        has_codes = has_codes and BY_MAIL in own
     request = transaction.request
     hinted = request.idp_hint if request else None
     if hinted in shown:
@@ -65,8 +68,40 @@ async def chooser(
         is_step_up=step_up,
         signed_in_as=signed_in,
         makes_account=request is not None and "create" in request.prompt,
+        code_url=f"/f/{transaction.id}/code" if has_codes else "",
         works_until=transaction.expires_at,
     )
+
+
+async def sign_in_code(
+    call: Call,
+    transaction: SignInTransaction,
+    situation: Situation | None,
+    *,
+    typed: str | None = None,
+    problem: str = "",
+) -> pages.SignInCode:
+    """The address, or once a letter is on its way the code; `typed`: an address that was none."""
+    is_fresh = transaction.purpose is TransactionPurpose.FRESHEN and call.session is not None
+    wants_other = typed is not None or "other" in call.request.query_params
+    base = f"/f/{transaction.id}/code"
+    return pages.SignInCode(
+        send_action=base,
+        check_action=f"{base}/check",
+        chooser_url=f"/f/{transaction.id}/sign-in",
+        sent_to="" if wants_other else transaction.code_to or "",
+        typed=typed or "",
+        own=await _own_address(call) if is_fresh else "",
+        other_url="" if is_fresh else f"{base}?other",
+        problem=problem,
+        site=site_card(situation.client if situation else None),
+        works_until=transaction.expires_at,
+    )
+
+
+async def _own_address(call: Call) -> str:
+    account = await call.world.account.load(call.signed_in.account)
+    return account.claims.get(EMAIL, "")
 
 
 async def _offer_current(call: Call, situation: Situation | None) -> str:

@@ -89,6 +89,10 @@ def _sign_in() -> dict[str, Page]:
     chooser = pages.Chooser(
         action=f"{F}/sign-in", providers=PROVIDERS, site=FORUM, cancel_action=f"{F}/cancel", works_until=LATER
     )
+    code = pages.SignInCode(
+        send_action=f"{F}/code", check_action=f"{F}/code/check", chooser_url=f"{F}/sign-in", other_url=f"{F}/code?other",
+        site=FORUM, works_until=LATER,
+    )  # fmt: skip
     age = pages.AgeQuestion(action=f"{F}/age", site=FORUM, cancel_action=f"{F}/cancel", works_until=LATER)
     preview = pages.Preview(
         action=f"{F}/details", provider="Facebook (sandbox)", rows=ROWS, site=FORUM, works_until=LATER,
@@ -116,6 +120,15 @@ def _sign_in() -> dict[str, Page]:
         "chooser-typed-error": replace(
             chooser, typed=(replace(TYPED, typed="ana@people.example", problem="identifier_bad"),)
         ),
+        "chooser-codes": replace(chooser, code_url=f"{F}/code"),
+        "chooser-codes-only": replace(chooser, code_url=f"{F}/code", providers=(), is_step_up=True, site=None),
+        "code": code,
+        "code-bad": replace(code, typed="ana", problem="bad_value", site=None),
+        "code-missing": replace(code, problem="missing"),
+        "code-own": replace(code, own="ana@example.com", other_url="", site=None),
+        "code-sent": replace(code, sent_to="ana@example.com"),
+        "code-wrong": replace(code, sent_to="ana@example.com", problem="wrong", other_url=""),
+        "code-over": replace(code, sent_to="ana@example.com", problem="over"),
         "chooser-direct": replace(chooser, site=None, notice="kept_nothing", works_until=None),
         "chooser-step-up": replace(chooser, step_up="close", is_step_up=True, site=None, providers=(FACEBOOK,)),
         "chooser-step-up-site": replace(chooser, is_step_up=True),
@@ -289,6 +302,12 @@ def _account() -> dict[str, Page]:
         "ways": ways,
         "ways-typed": replace(ways, typed=(TYPED,)),
         "ways-typed-error": replace(ways, addable=(), typed=(replace(TYPED, typed="=ana", problem="identifier_xri"),)),
+        "ways-codes": replace(
+            ways, ways=(*ways.ways, replace(way, id="l3", is_by_mail=True)), codes_to="ana@example.com"
+        ),
+        "ways-codes-can": replace(ways, codes="can", codes_to="ana@example.com"),
+        "ways-codes-unchecked": replace(ways, codes="unchecked", codes_to="ana@example.com", addable=()),
+        "ways-codes-no-address": replace(ways, codes="no_address"),
         "ways-one": replace(ways, ways=(replace(way, hint=""),), is_fresh=True),
         "sites": pages.Sites(
             name=ana,
@@ -398,6 +417,13 @@ def _nasty() -> dict[str, Page]:
     share = tuple(replace(row, value=NASTY, why=NASTY, typed=NASTY) for row in SHARES)
     return {
         "nasty-share": pages.Share(action=f"{F}/site", site=site, rows=share, shown="x", signed_in_as=NASTY),
+        "nasty-code": pages.SignInCode(
+            send_action=f"{F}/code",
+            check_action=f"{F}/code/check",
+            chooser_url=f"{F}/sign-in",
+            sent_to=NASTY,
+            site=site,
+        ),
         "nasty-chooser": pages.Chooser(action=f"{F}/sign-in", providers=PROVIDERS, site=site, signed_in_as=NASTY),
         "nasty-preview": pages.Preview(
             action=f"{F}/details",
