@@ -223,6 +223,7 @@ def _compose(
         sessions=sessions,
         clock=clock,
         entropy=entropy,
+        codes_open=settings.mail.sign_in_codes,
     )
     sign_in = SignInFlow(
         durable=durable,

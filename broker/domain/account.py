@@ -103,6 +103,15 @@ def check_may_unlink(links: Sequence[Link], link_id: str) -> Link:
     return link
 
 
+def ways_since(links: Sequence[Link], since: datetime, *, is_open: bool) -> tuple[Link, ...]:
+    """The ways in that were added after `since`; none if nothing else would open the account then.
+
+    `is_open`: whether something beside these links does.
+    """
+    added = tuple(link for link in links if link.linked_at > since)
+    return added if is_open or len(added) < len(links) else ()
+
+
 # --- user names ---------------------------------------------------------------------------------------
 
 USER_NAME_MIN: Final = 3

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from broker.domain.account import Account, AccountStatus, Link, ProfileValue, Source
+from broker.domain.account import Account, AccountStatus, Link, ProfileValue, Source, ways_since
 from broker.domain.claims import EMAIL, email_key
+from broker.domain.events import SecurityEvent
 from broker.domain.letters import Letter
 from broker.domain.mail_code import BY_MAIL, mail_link, new_key
 from broker.domain.ports import Clock, Durable, Entropy, Limits, Transactions, UnitOfWork
@@ -52,6 +53,8 @@ class AddressFlow:
     sessions: SessionFlow
     clock: Clock
     entropy: Entropy
+    codes_open: bool = False
+    """Whether a code to a proved address opens an account whose owner turned that on."""
 
     @property
     def is_on(self) -> bool:
@@ -144,7 +147,8 @@ class AddressFlow:
     async def undo_change(self, token: str) -> AccountId:
         """Take a change back and sign everybody out: whoever changed it was in the account. Raises `LetterOver`.
 
-        Returns whose change it was. With it goes whatever was changed after it, and the ways back of those changes.
+        Returns whose change it was. With it goes whatever was changed after it, the ways back of those changes, and the
+        ways to sign in that were added since (catalogue 117), unless nothing else opens the account.
         """
         undo = self._opened(token, _UNDO)
         account = await anew(lambda: self._undo(undo))
@@ -159,32 +163,47 @@ class AddressFlow:
         undone = [span for span in await self._undone(account.id) if now < span[1] + UNDO_WITHIN]
         if any(start <= at <= end for start, end in undone):
             raise LetterOver(detail="change was taken back already")
-        await self._save(
-            account,
-            ProfileValue(value=undo["old"], source=Source.PERSON, verified=True),
-            await self._codes(account, undo),
-        )
+        unit = self.durable.unit()
+        added, gone = await self._ways(account, undo)
+        if added is not None:
+            unit.add_link(added)
+        for link in gone:
+            unit.remove_link(account.id, link.id)
+            unit.drop_upstream_tokens(account.id, link.provider)
+            unit.cancel_postings(account.id, now, provider=link.provider)
+        if gone:
+            await self.sessions.tell_of(unit, SecurityEvent.CREDENTIAL_CHANGE, account.id, change="revoke")
+        await self._save(unit, account, ProfileValue(value=undo["old"], source=Source.PERSON, verified=True))
         text = json.dumps([[start.isoformat(), end.isoformat()] for start, end in (*undone, (at, now))])
         place = _place(account.id, "undone")
         await self.proofs.save(place, self.seal.seal_text(text, _UNDONE).encode(), now + UNDO_WITHIN)
         return account.id
 
-    async def _codes(self, account: Account, undo: Mapping[str, str]) -> tuple[Link | None, Link | None]:
-        """By what codes let in from now on, and until now: whoever gets the address back gets them, and nobody else."""
-        now, until_now = self.clock.now(), mail_link(await self.durable.accounts.links(account.id))
+    async def _ways(self, account: Account, undo: Mapping[str, str]) -> tuple[Link | None, tuple[Link, ...]]:
+        """Which way in comes with the address, and which go: whoever changed it may have added theirs (catalogue 117).
+
+        Codes let in by the address that came back, if they did before or do now; never by any other.
+        """
+        links = await self.durable.accounts.links(account.id)
+        until_now, at = mail_link(links), datetime.fromisoformat(undo["at"])
+        others = tuple(link for link in links if link != until_now)
         receipt = undo.get("receipt") or (until_now.receipt if until_now is not None else None)
-        if receipt is None:
-            return None, None
-        link = Link(
+        gone = ways_since(others, at, is_open=receipt is not None and self.codes_open)
+        if until_now is not None:
+            gone = (*gone, until_now)
+        return self._code_link(account.id, ReceiptId(receipt)) if receipt is not None else None, gone
+
+    def _code_link(self, account: AccountId, receipt: ReceiptId) -> Link:
+        now = self.clock.now()
+        return Link(
             id=self.entropy.token(12),
-            account=account.id,
+            account=account,
             provider=BY_MAIL,
             key=new_key(self.entropy.token(16)),
-            receipt=ReceiptId(receipt),
+            receipt=receipt,
             linked_at=now,
             last_used_at=now,
         )
-        return link, until_now
 
     async def _undone(self, account: AccountId) -> list[tuple[datetime, datetime]]:
         """From when to when changes were taken back: as long as a way back of one of them could be tried again."""
@@ -225,19 +244,12 @@ class AddressFlow:
         held = account.profile.get(EMAIL)
         if held is None or held.value != address:
             return False
-        await self._save(account, replace(held, verified=True))
+        await self._save(self.durable.unit(), account, replace(held, verified=True))
         return True
 
-    async def _save(
-        self, account: Account, email: ProfileValue, codes: tuple[Link | None, Link | None] = (None, None)
-    ) -> None:
-        """Raises `FormInvalid` if another account proved the same address before (decision 18)."""
-        unit, (added, removed) = self.durable.unit(), codes
+    async def _save(self, unit: UnitOfWork, account: Account, email: ProfileValue) -> None:
+        """Commits. Raises `FormInvalid` if another account proved the same address before (decision 18)."""
         unit.save_account(account.with_profile({**account.profile, EMAIL: email}, self.clock.now()))
-        if added is not None:
-            unit.add_link(added)
-        if removed is not None:
-            unit.remove_link(account.id, removed.id)
         try:
             await unit.commit()
         except Conflict as conflict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from datetime import timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -18,6 +19,7 @@ from broker.domain.account import (
     suggest_user_names,
     user_name_key,
     user_name_problem,
+    ways_since,
 )
 from broker.domain.claims import EMAIL
 from broker.domain.values import AccountId, ProviderId
@@ -184,3 +186,13 @@ def test_what_passes_as_a_user_name_is_safe_to_show(name: str) -> None:
         assert all(unicodedata.category(ch)[0] in "LNM" or ch in "._-" for ch in name)
         assert user_name_key(name)
         assert user_name_key(name) == user_name_key(name.upper()) or name.upper().casefold() != name.casefold()
+
+
+def test_ways_added_since_go_while_something_else_opens_the_account() -> None:
+    """Before, or beside them; else they stay (catalogue 117, 124)."""
+    before, after = builders.link(AccountId("ana")), builders.link(AccountId("ana"), linked_at=builders.NOW)
+    since = builders.NOW - timedelta(seconds=1)
+    assert ways_since((before, after), since, is_open=False) == (after,)
+    assert ways_since((after,), since, is_open=True) == (after,)
+    assert ways_since((after,), since, is_open=False) == ()
+    assert ways_since((before,), since, is_open=True) == ()

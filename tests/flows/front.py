@@ -179,6 +179,7 @@ class Front:
             sessions=self.sessions,
             clock=self.clock,
             entropy=self.entropy,
+            codes_open=True,
         )
         self.sign_in = SignInFlow(
             durable=self.durable,

@@ -402,6 +402,45 @@ async def test_taking_a_change_back_takes_the_codes_that_the_thief_turned_on(fro
     assert (await redeem(front, owner, await code_of(front))).started.session.account == session.account
 
 
+async def added(front: Front, session: Session, name: str = "thief") -> None:
+    """Whoever is in the account adds a way of their own."""
+    left = await front.leave(OPENID, TransactionPurpose.LINK, session)
+    await front.back(left, name, session=session)
+
+
+async def test_taking_a_change_back_takes_the_ways_that_were_added_since(front: Front) -> None:
+    """Else whoever changed the address would come in again by their own (catalogue 116, 117)."""
+    session = (await front.person("ana")).started.session
+    await front.account.change(session.account, EMAIL, "thief@mail.test")
+    front.clock.move(timedelta(minutes=1))
+    await added(front, session)
+    assert [one.provider for one in front.links] == [FACEBOOK, OPENID]
+    await change_back(front)
+    assert [one.provider for one in front.links] == [FACEBOOK]
+
+
+async def test_what_was_there_before_the_change_stays(front: Front) -> None:
+    session = (await front.person("ana")).started.session
+    await added(front, session, "ana")
+    front.clock.move(timedelta(minutes=1))
+    await front.account.change(session.account, EMAIL, "thief@mail.test")
+    await change_back(front)
+    assert [one.provider for one in front.links] == [FACEBOOK, OPENID]
+
+
+@pytest.mark.parametrize("codes_open", [True, False])
+async def test_the_last_way_in_stays_until_another_opens_the_account(front: Front, codes_open: bool) -> None:
+    """The thief removed all others; with codes on, the address that came back opens it and theirs goes."""
+    front.address = replace(front.address, codes_open=codes_open)
+    session = await member(front)
+    await front.account.change(session.account, EMAIL, "thief@mail.test")
+    front.clock.move(timedelta(minutes=1))
+    await added(front, session)
+    await front.account.unlink(session, front.links[0].id)
+    await change_back(front)
+    assert sorted(one.provider for one in front.links) == ([BY_MAIL] if codes_open else [BY_MAIL, OPENID])
+
+
 # --- whose account it is ------------------------------------------------------------------------------------
 
 
