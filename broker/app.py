@@ -21,6 +21,7 @@ import providers
 from broker import hashing, paths
 from broker.chance import SystemClock, SystemEntropy
 from broker.client_tokens import SiteTokens, read_key_proof
+from broker.domain.app_origins import AppOrigins
 from broker.domain.browser_state import BrowserStates
 from broker.domain.checks.dpop import Nonces
 from broker.domain.claims import PICTURE
@@ -377,6 +378,7 @@ def _compose(
             acr_values=tuple(sorted({acr for preset in loaded.presets.values() for acr in preset.acr_values})),
         ),
         clients=settings.clients,
+        app_origins=AppOrigins.of(settings.clients.values()),
         fields=settings.fields,
         providers=loaded.providers,
         faces={id_: _face(preset) for id_, preset in loaded.presets.items()},

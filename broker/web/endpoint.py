@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from broker.errors import BadRequest, InteractionError, MethodNotAllowed, NotFound
 from broker.web.call import Call
+from broker.web.cross_origin import let_apps_read
 from broker.web.guards import GUARDS
 from broker.web.problems import answer_problem
 
@@ -40,6 +41,8 @@ def endpoint(route: Route) -> Callable[[Request], Awaitable[Response]]:
             response = answer_problem(call, route, error)
         if call.shows_key:
             response.headers["DPoP-Nonce"] = world.proofs.nonce()
+        if route.apps:
+            let_apps_read(call, response)
         world.headers.add(response, is_callback=is_callback, is_elsewhere="doorward.gate" in request.scope)
         seconds = time.perf_counter() - started
         world.metrics.request(route.name, request.method, response.status_code, seconds)

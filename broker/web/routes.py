@@ -12,6 +12,7 @@ from broker.domain.device import ANSWER_PATH
 from broker.web import (
     age,
     authorize,
+    cross_origin,
     device,
     discourse,
     documents,
@@ -48,6 +49,8 @@ class Route:
     handler: Callable[[Call], Awaitable[Response]]
     guard: Guard
     answers: Answers = "page"
+    apps: bool = False
+    """Whether pages of sites that hold no secret may read its answers, errors included."""
 
     @property
     def name(self) -> str:
@@ -62,14 +65,17 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/jwks", metadata.jwks, Guard.PUBLIC, "json"),
     Route("POST", "/par", pushed.push, Guard.CLIENT, "json"),
     Route("POST", "/device-authorization", device_authorization.begin, Guard.CLIENT, "json"),
-    Route("POST", "/token", tokens.token, Guard.CLIENT, "json"),
-    Route("GET", "/userinfo", tokens.userinfo, Guard.BEARER, "json"),
-    Route("POST", "/userinfo", tokens.userinfo, Guard.BEARER, "json"),
+    Route("POST", "/token", tokens.token, Guard.CLIENT, "json", apps=True),
+    Route("OPTIONS", "/token", cross_origin.preflight, Guard.PUBLIC, "json", apps=True),
+    Route("GET", "/userinfo", tokens.userinfo, Guard.BEARER, "json", apps=True),
+    Route("POST", "/userinfo", tokens.userinfo, Guard.BEARER, "json", apps=True),
+    Route("OPTIONS", "/userinfo", cross_origin.preflight, Guard.PUBLIC, "json", apps=True),
     Route("POST", "/introspect", tokens.introspect, Guard.CLIENT, "json"),
     Route("GET", "/status/{list}", status.status_list, Guard.PUBLIC, "json"),
     Route("GET", "/.well-known/ssf-configuration", events.about, Guard.PUBLIC, "json"),
     Route("POST", "/events", events.poll, Guard.PROTOCOL, "json"),
-    Route("POST", "/revoke", tokens.revoke, Guard.CLIENT, "json"),
+    Route("POST", "/revoke", tokens.revoke, Guard.CLIENT, "json", apps=True),
+    Route("OPTIONS", "/revoke", cross_origin.preflight, Guard.PUBLIC, "json", apps=True),
     # the same where software looks for GitLab
     Route("GET", "/oauth/authorize", gitlab.authorize, Guard.BROWSER),
     Route("POST", "/oauth/token", gitlab.token, Guard.CLIENT, "json"),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from broker.domain.app_origins import AppOrigins
 from broker.domain.browser_state import BrowserStates
 from broker.domain.client import Client
 from broker.domain.policy import FieldPolicy
@@ -96,6 +97,7 @@ class World:
     metrics: Metrics
     metadata: bytes = field(repr=False)
     clients: Mapping[ClientId, Client]
+    app_origins: AppOrigins
     fields: Mapping[ClaimName, FieldPolicy]
     providers: Mapping[ProviderId, Provider]
     faces: Mapping[ProviderId, ProviderFace]

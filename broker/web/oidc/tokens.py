@@ -7,6 +7,7 @@ from typing import Final
 from starlette.responses import Response
 
 from broker.domain.checks.dpop import Shown
+from broker.domain.client import Client
 from broker.errors import InvalidDpopProof, InvalidRequest
 from broker.web.call import Call, answer_json
 from broker.web.oidc.proof import shown_key
@@ -24,7 +25,11 @@ async def token(call: Call) -> Response:
 async def userinfo(call: Call) -> Response:
     """The userinfo endpoint (OpenID Connect Core §5.3). A token of a key comes with a proof of it (RFC 9449 §7.1)."""
     token, shown = await shown_token(call)
-    return answer_json(await call.world.releaser.userinfo(token, shown))
+
+    def remember(client: Client) -> None:
+        call.client = client
+
+    return answer_json(await call.world.releaser.userinfo(token, shown, for_whom=remember))
 
 
 async def shown_token(call: Call) -> tuple[str, Shown | None]:
