@@ -16,7 +16,7 @@ from broker.errors import FormInvalid, NotFound
 
 if TYPE_CHECKING:
     from broker.app import Opened
-    from broker.domain.account import Account
+    from broker.domain.account import Account, Link
     from broker.flows.removal import Waiting
     from broker.flows.support import AccountSupport
 
@@ -164,10 +164,17 @@ async def _shown(case: _Case) -> dict[str, str]:
         "id": str(account.id),
         "state": account.status.value,
         "made": account.created_at.isoformat(timespec="seconds"),
-        "ways to sign in": ", ".join(sorted(str(link.provider) for link in links)),
+        "ways to sign in": ", ".join(sorted(_way(link) for link in links)),
         "connected sites": ", ".join(sorted(str(site.client.client_id) for site in sites)),
         "devices": str(len(devices)),
     }
+
+
+def _way(link: Link) -> str:
+    """A provider's id, or what stands in its place."""
+    from broker.domain.mail_code import BY_MAIL
+
+    return "code by e-mail" if link.provider == BY_MAIL else str(link.provider)
 
 
 def _run(config: Path, name: str, work: Callable[[_Case], Coroutine[Any, Any, Result]]) -> Result:

@@ -69,6 +69,8 @@ class Help(Page):
     template: ClassVar[str] = "documents/help.html"
     providers: tuple[str, ...] = ()
     """Labels."""
+    has_codes: bool = False
+    """Whether a code by e-mail can be a way in."""
     operator: str = ""
     contact: str = ""
 

@@ -76,7 +76,12 @@ def terms(call: Call) -> pages.Terms:
 def help_page(call: Call) -> pages.Help:
     broker = call.world.settings.broker
     labels = tuple(call.world.faces[provider].label for provider in call.world.providers)
-    return pages.Help(providers=labels, operator=broker.operator_name, contact=broker.operator_contact)
+    return pages.Help(
+        providers=labels,
+        has_codes=call.world.mail_code.is_on,
+        operator=broker.operator_name,
+        contact=broker.operator_contact,
+    )
 
 
 def cookies(call: Call) -> pages.CookieList:

@@ -389,6 +389,7 @@ def _documents() -> dict[str, Page]:
         "privacy-bare": pages.PrivacyNotice(fields=(), is_posting_possible=True),
         "terms": terms,
         "help": pages.Help(providers=("Facebook", "OpenID"), operator="Sailing Club", contact="help@sailing.example"),
+        "help-codes": pages.Help(providers=("Facebook",), has_codes=True),
         "cookies": pages.CookieList(cookies=cookies),
         "accessibility": pages.Accessibility(operator="Sailing Club", contact="help@sailing.example"),
     }
