@@ -31,6 +31,8 @@ class DeviceRequest:
     client_id: ClientId
     scopes: frozenset[Scope]
     created_at: datetime
+    resources: tuple[str, ...]
+    """Interfaces that it wants tokens for (RFC 8707)."""
     typed: str
     """Where it is found by what people type."""
     code_verifier: str = field(repr=False)

@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import Final
 
 from broker.domain.checks.device import check_allowed, check_device
+from broker.domain.checks.resource import asked
 from broker.domain.checks.token import Params, challenge_of
 from broker.domain.client import Client
 from broker.domain.device import (
@@ -103,6 +104,7 @@ class DeviceRequests:
             {
                 "client": client.client_id,
                 "scopes": sorted(scopes),
+                "resources": asked(params),
                 "at": now.isoformat(),
                 "verifier": self.entropy.token(48),
                 "typed": typed,
@@ -137,6 +139,7 @@ class DeviceRequests:
             response_type="code",
             response_mode="query",
             scopes=device.scopes,
+            resources=device.resources,
             state=self.seal.seal_text(device.name, _STATE),
             code_challenge=challenge_of(device.code_verifier),
             device=device.name,
@@ -243,6 +246,7 @@ class DeviceRequests:
             name=name,
             client_id=ClientId(kept["client"]),
             scopes=frozenset(Scope(scope) for scope in kept["scopes"]),
+            resources=tuple(kept.get("resources", ())),  # those of a version before have none
             created_at=datetime.fromisoformat(kept["at"]),
             typed=kept["typed"],
             code_verifier=kept["verifier"],

@@ -15,12 +15,35 @@ from tests.web.desk import PLAYER
 
 DEVICE = ROOT / "tests/node/device.mjs"
 
+SPEAKING = PLAYER.replace(
+    "device_grant = true",
+    'device_grant = true\naccess_tokens = "jwt"\nresources = ["https://api.player.test/", "https://search.player.test/"]',
+)
+
 
 @pytest.fixture
 async def town(tmp_path: Path, sandboxes: Sandboxes, authority: Authority) -> AsyncIterator[Town]:
     environ = {"NODE_SECRET": site_secret("node")}
-    async with on_the_wire(tmp_path, sandboxes, authority, sites=NODE_SITES + PLAYER, environ=environ) as opened:
+    async with on_the_wire(tmp_path, sandboxes, authority, sites=NODE_SITES + SPEAKING, environ=environ) as opened:
         yield opened
+
+
+async def test_openid_client_names_what_its_tokens_are_for(town: Town) -> None:
+    """At the device authorization endpoint, one parameter for each (RFC 8707 §2)."""
+    interfaces = ["https://api.player.test/", "https://search.player.test/"]
+    ana = await town.visitor("ana")
+    given = {"issuer": town.base, "clientId": "player", "resources": interfaces}
+    async with town.node(str(DEVICE), json.dumps(given)) as device:
+        told = (await device.said())["told"]
+        await ana.open(told["verification_uri_complete"])
+        await ana.press("Continue with this code")
+        await ana.press("decision=yes")
+        await ana.press("decision=share", tick=["offline_access"])
+        town.house.clock.move(seconds=5)
+        result = await device.said()
+    assert result["ok"] is True, result
+    assert result["audience"] == interfaces
+    assert result["renewed"] is True
 
 
 @pytest.mark.parametrize("decision", ["yes", "no"])

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.flows.op import APP, FORUM, ISSUER, CountingEntropy, Op, answered
 
+from broker.domain.client import AccessTokenFormat
 from broker.domain.device import KEPT, LIFETIME, DeviceRequest, make_user_code
 from broker.domain.session import Session
 from broker.domain.values import ClientId
@@ -19,6 +20,7 @@ from broker.errors import (
     FormInvalid,
     InvalidGrant,
     InvalidRequest,
+    InvalidTarget,
     SignInExpired,
     SlowDown,
     TooManyAttempts,
@@ -42,10 +44,42 @@ async def begin(op: Op, client: ClientId = FORUM, /, scope: str = "openid profil
     return await op.devices.begin(op.clients[client], {"scope": scope}, address=ADDRESS)
 
 
-async def ask(op: Op, begun: Begun, client: ClientId = FORUM, /) -> Mapping[str, Any]:
+API, SEARCH = "https://api.forum.test/", "https://search.forum.test/"
+
+
+async def test_a_device_gets_tokens_for_the_interfaces_it_named(op: Op) -> None:
+    """And for fewer of them if it says so when it asks (RFC 8707 §2.2)."""
+    op.clients[FORUM] = replace(
+        op.clients[FORUM], resources=frozenset({API, SEARCH}), access_tokens=AccessTokenFormat.JWT
+    )
+    ana = await op.person("ana")
+    params = {"scope": "openid profile", "resource": f"{API} {SEARCH} {API}"}
+    for chosen, audience in ((None, [API, SEARCH]), (SEARCH, SEARCH)):
+        begun = await op.devices.begin(op.clients[FORUM], params, address=ADDRESS)
+        await approve(op, ana, begun)
+        tokens = await ask(op, begun, resource=chosen)
+        claims = op.box.own(tokens["access_token"], typ="at+jwt", now=op.clock.now())
+        assert claims is not None
+        assert claims["aud"] == audience
+
+
+@pytest.mark.parametrize("resource", ["https://evil.test/", f"{API} https://evil.test/", "api"])
+async def test_a_device_names_interfaces_of_its_own_site_alone(op: Op, resource: str) -> None:
+    """RFC 8707 §2."""
+    op.clients[FORUM] = replace(op.clients[FORUM], resources=frozenset({API}))
+    with pytest.raises(InvalidTarget):
+        await op.devices.begin(op.clients[FORUM], {"scope": "openid", "resource": resource}, address=ADDRESS)
+    begun = await op.devices.begin(op.clients[FORUM], {"scope": "openid", "resource": API}, address=ADDRESS)
+    await approve(op, await op.person("ana"), begun)
+    with pytest.raises(InvalidTarget):
+        await ask(op, begun, resource=resource)
+
+
+async def ask(op: Op, begun: Begun, client: ClientId = FORUM, /, *, resource: str | None = None) -> Mapping[str, Any]:
     """The device asks, after the interval."""
     op.move(seconds=5)
     params = {"grant_type": GRANT_TYPE, "device_code": begun.device_code}
+    params |= {} if resource is None else {"resource": resource}
     return await op.exchange.exchange(op.clients[client], params)
 
 
