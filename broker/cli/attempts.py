@@ -75,13 +75,31 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "openid scope missing": ("It asked without the scope openid.", "Add openid to its scopes."),
     "response_type is not code": ("It asked for another answer than a code.", "Choose the authorization code flow."),
     "response_mode unknown": ("It asked for an answer behind a #.", "Choose response_mode query or form_post."),
-    "request was not pushed": ("It did not push its request.", "Switch PAR on there, or par_required off here."),
-    "request was not signed": ("It did not sign its request.", "Switch JAR on there, or request_object off here."),
+    "request was not pushed": (
+        "It did not push its request.",
+        "Switch PAR on there, or par_required (or profile) off here.",
+    ),
+    "request was not signed": (
+        "It did not sign its request.",
+        "Switch JAR on there, or request_object (or profile) off here.",
+    ),
+    "response_mode is not signed": (
+        "It asked for an answer that is not signed, and its profile has no other.",
+        "Switch JARM on there: response_mode jwt.",
+    ),
+    "client_assertion aud": (
+        "What it proved itself with was not made for us.",
+        "Its software must name our address as the one audience; strict_jwt (or profile) takes no endpoint's.",
+    ),
+    "resource not registered": (
+        "It asked for a token for an interface that is not written here.",
+        "Add the address to resources, character by character.",
+    ),
     "request_uri not registered": (
         "It named an address of its request that is not written here.",
         "Add it to request_uris, character by character.",
     ),
-    "proof missing": ("It showed no key (DPoP).", "Switch DPoP on in its software, or dpop off here."),
+    "proof missing": ("It showed no key (DPoP).", "Switch DPoP on in its software, or dpop (or profile) off here."),
     "proof iat": ("What it shows its key with was made at another time than now.", "Set the clock of its server."),
     "proof htu": (
         "It showed its key for another address than it asked.",
