@@ -163,6 +163,8 @@ def _profile(client: Client) -> str:
 
 
 def _facts(client: Client, settings: Settings) -> dict[str, str | list[str]]:
+    from broker.domain.app_origins import AppOrigins
+
     issuer = settings.broker.public_url
     asks = [f"{ask.claim} ({'needed' if ask.needed else 'optional'}): {ask.why['en']}" for ask in client.asks]
     number = len(client.secret_digests)
@@ -179,6 +181,12 @@ def _facts(client: Client, settings: Settings) -> dict[str, str | list[str]]:
         "proves_itself": f"{client.auth_method}" + (f", {number} secret{'s' if number > 1 else ''}" if number else ""),
         "profile": _profile(client),
         "PKCE": "required" if client.pkce_required else "not required: a downgrade",
+        "asks_by_pushing": "always" if client.par_required else "as it likes",
+        "signs_what_it_asks": "always" if client.request_object == "required" else "as it likes",
+        "shows_a_key": {"optional": "as it likes", "required": "always", "nonce": "always, with our nonce"}[
+            client.dpop
+        ],
+        "pages_may_read": sorted(AppOrigins.of([client]).sites) or "nothing: its server asks",
         "behind_a_proxy": "yes" if client.forward_auth else "no",
         "discourse_connect": "yes" if client.discourse_connect_secret else "no",
         "session_token": "yes" if client.session_token else "no",

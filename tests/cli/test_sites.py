@@ -163,6 +163,17 @@ def test_a_token_of_the_sites_own_is_shown_and_tried(config: Path) -> None:
     assert json.loads(doorward("show", "forum", "--json", config=config).stdout)["for_itself"] == ["reports:read"]
 
 
+def test_the_pages_that_may_read_are_shown(config: Path) -> None:
+    """Those of a site without a secret, and no other's."""
+
+    def told() -> object:
+        return json.loads(doorward("show", "forum", "--json", config=config).stdout)["pages_may_read"]
+
+    assert told() == "nothing: its server asks"
+    (config / "sites.toml").write_text(SITES.replace('client_secret = { env = "FORUM" }', 'auth_method = "none"'))
+    assert told() == ["https://forum.example.org"]
+
+
 @pytest.mark.parametrize("profile", ["fapi2", "fapi2-message-signing"])
 def test_a_site_of_a_profile_is_shown_and_tried(config: Path, profile: str) -> None:
     """With a key where it has to show one, also for its server's own token, and a signed answer where it gets no other."""
@@ -172,6 +183,8 @@ def test_a_site_of_a_profile_is_shown_and_tried(config: Path, profile: str) -> N
     assert facts["profile"].startswith(f"{profile}: private_key_jwt, PAR, PKCE, DPoP")
     assert ("introspection signed" in facts["profile"]) is (profile == "fapi2-message-signing")
     assert facts["signed_with"] == "ES256"
+    assert (facts["asks_by_pushing"], facts["shows_a_key"]) == ("always", "always")
+    assert facts["signs_what_it_asks"] == ("always" if profile == "fapi2-message-signing" else "as it likes")
     done = doorward("check", "forum", "--offline", config=config)
     assert done.returncode == 0, done.stdout
     assert "A sign-in went through" in done.stdout
