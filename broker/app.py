@@ -56,6 +56,7 @@ from broker.flows.sign_up import SignUpFlow
 from broker.flows.status import StatusLists
 from broker.flows.transactions import TransactionBox
 from broker.flows.trial import TrialFlow, TrialLinks
+from broker.flows.upstream_logout import UpstreamLogout
 from broker.handles import KeyedHandles
 from broker.mail import Mailer, MailServer
 from broker.outbox import Deliverer
@@ -443,6 +444,7 @@ def _compose(
         releaser=releaser,
         account=account,
         address=address,
+        upstream_logout=UpstreamLogout(durable=durable, sessions=sessions, replay=memory.replay, clock=clock),
         removals=RemovalFlow(
             durable=durable,
             sessions=sessions,

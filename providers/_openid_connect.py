@@ -10,21 +10,30 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from broker.domain.claims import COMPANIONS, EMAIL, PHONE
 from broker.domain.ports import Clock
-from broker.domain.provider import Attempt, Identified, Identity, OfferedField, UpstreamTokens
+from broker.domain.provider import (
+    Attempt,
+    Identified,
+    Identity,
+    OfferedField,
+    Once,
+    SignedOut,
+    UpstreamTokens,
+    session_name,
+)
 from broker.domain.values import ClaimName, IdentityKey
 from broker.errors import Problem, UpstreamInvalid, UpstreamRejected
-from broker.verification import Cached
+from broker.verification import Cached, verified
 from providers._claims import SCOPE_OF, hint, is_true, offers_of, read_claims, scopes_for
 from providers._described import Described
 from providers._findings import Findings
 from providers._http import JSON, Unnamed, UpstreamHTTP, UpstreamResponse, read_success
-from providers._id_token import FRESH, Expected, VerifiedClaims, read_subject, verify_id_token
+from providers._id_token import FRESH, SKEW, Expected, VerifiedClaims, read_subject, read_time, verify_id_token
 from providers._keys import METADATA_FRESH, IssuerKeys
 from providers._oauth import (
     TokenAnswer,
@@ -43,6 +52,14 @@ BINDINGS: Final = frozenset({"state", "nonce", "pkce", "signed_assertion"})
 """What ties an answer to the attempt it belongs to (decision 23)."""
 
 GOOGLE: Final = "https://accounts.google.com"
+LOGOUT: Final = "http://schemas.openid.net/event/backchannel-logout"
+OLDEST_LOGOUT: Final = timedelta(minutes=10)
+"""How long after it was made a logout token is taken: providers try again for some minutes."""
+MAX_SID: Final = 255
+"""Characters of a session's name."""
+MAX_JTI: Final = 255
+_LOGOUT_TYPES: Final = frozenset({"logout+jwt", "application/logout+jwt", "jwt", "application/jwt"})
+"""Many providers still write the old one, or none (Back-Channel Logout §2.4)."""
 MAX_REPLY: Final = 64 * 1024
 """Bytes of a userinfo answer. Authlib and most clients set no bound; a person's details fit many times over."""
 
@@ -121,6 +138,41 @@ class OpenIDConnect(Described):
             identity=read_identity(self._preset, self._offers, claims, more, tokens.scopes),
             tokens=tokens,
             former=former_of(claims) if self._preset.openid2_realm else None,
+        )
+
+    async def read_logout(self, token: str) -> SignedOut:
+        """Who signed out there (OpenID Connect Back-Channel Logout 1.0 §2.6).
+
+        A token that names a session alone is refused: we know people by their subject. Raises `UpstreamInvalid(check)`.
+        """
+        preset = self._preset
+        await self._where()
+        _, claims = await verified(token, self._keys, algorithms=preset.algorithms, types=_LOGOUT_TYPES, check="logout")
+        if claims.get("iss") != preset.issuer:
+            raise UpstreamInvalid("logout_iss")
+        audience = claims.get("aud")
+        if preset.client_id not in (audience if isinstance(audience, list) else [audience]):
+            raise UpstreamInvalid("logout_aud")
+        events = claims.get("events")
+        if not isinstance(events, dict) or not isinstance(events.get(LOGOUT), dict):
+            raise UpstreamInvalid("logout_events")
+        if "nonce" in claims:  # an ID token that somebody caught is none (§2.4)
+            raise UpstreamInvalid("logout_nonce")
+        made, now = read_time(claims, "iat"), self._clock.now()
+        over = read_time(claims, "exp", needed=False)
+        if made is None or not now - OLDEST_LOGOUT <= made <= now + SKEW:
+            raise UpstreamInvalid("logout_iat")
+        if over is not None and now >= over + SKEW:
+            raise UpstreamInvalid("logout_exp")
+        name = claims.get("jti")
+        if not isinstance(name, str) or not 0 < len(name) <= MAX_JTI:
+            raise UpstreamInvalid("logout_jti")
+        subject = read_subject(claims.get("sub"), "logout_sub")
+        return SignedOut(
+            key=IdentityKey(issuer=preset.issuer, subject=subject),
+            session=_session_of(preset.issuer, claims),
+            at=made,
+            once=Once(key=f"{preset.issuer} {name}", until=made + OLDEST_LOGOUT + SKEW),
         )
 
     async def succeeds(self, former: IdentityKey, key: IdentityKey) -> bool:
@@ -361,7 +413,14 @@ def read_identity(
         amr=token.amr,
         acr=preset.believed(token.acr),
         account_hint=hint(claims),
+        session=_session_of(token.issuer, token.claims),
     )
+
+
+def _session_of(issuer: str, claims: Mapping[str, Any]) -> str | None:
+    """The provider's session, where it names one we can keep (Back-Channel Logout §2.1)."""
+    sid = claims.get("sid")
+    return session_name(issuer, sid) if isinstance(sid, str) and 0 < len(sid) <= MAX_SID else None
 
 
 def former_of(token: VerifiedClaims) -> IdentityKey | None:

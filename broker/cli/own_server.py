@@ -17,7 +17,7 @@ ASK_WITHIN: Final = 10.0
 """Seconds for the running server to tell what it knows of itself."""
 MOST: Final = 256 * 1024
 NOT_THERE: Final = 404
-HOOKS: Final = {"facebook": ("deauthorize", "deletion"), "apple": ("notice",)}
+HOOKS: Final = {"facebook": ("deauthorize", "deletion"), "apple": ("notice",), "openid_connect": ("logout",)}
 """By kind of provider: what it tells us by itself, at `/hooks/ID/…`."""
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -75,6 +76,8 @@ class Identity:
     acr: str | None = None
     account_hint: str | None = field(default=None, repr=False)
     """How the person knows this identity (an address, a user name): for their own account page only."""
+    session: str | None = field(default=None, repr=False)
+    """A digest of the provider's name for its session, if it has one: by it we hear that it is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +90,11 @@ class UpstreamTokens:
     scopes: frozenset[str] = frozenset()
 
 
+def session_name(issuer: str, sid: str) -> str:
+    """What is kept of a provider's `sid`: enough to know it again, and of no use anywhere else."""
+    return hashlib.sha256(f"{issuer}\x00{sid}".encode()).hexdigest()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Once:
     """What must never have been seen before: an answer that can be shown to us by itself, again and again."""
@@ -94,6 +102,31 @@ class Once:
     key: str = field(repr=False)
     until: datetime
     """When it is refused anyway, because it is too old."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedOut:
+    """A provider's word that somebody signed out there."""
+
+    key: IdentityKey
+    session: str | None = field(repr=False)
+    """Which of their sessions, as `Identity.session` names it; `None`: all of them."""
+    at: datetime
+    once: Once
+    """What the word is known by, when it comes a second time."""
+
+
+@runtime_checkable
+class TellsOfLogout(Protocol):
+    """A provider that tells us when somebody signs out there (OpenID Connect Back-Channel Logout 1.0)."""
+
+    async def read_logout(self, token: str) -> SignedOut:
+        """Who signed out, as a logout token says.
+
+        Raises `UpstreamInvalid(check)` unless it is the provider's word, and a recent one; `UpstreamUnavailable` when
+        its keys cannot be had.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

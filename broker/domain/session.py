@@ -40,6 +40,8 @@ class Session:
     device: str = field(default="", repr=False)
     """Browser and system in words, for the person's own list of devices."""
     ended_at: datetime | None = None
+    upstream: str | None = field(default=None, repr=False)
+    """The provider's session that it began with, as `Identity.session` names it."""
 
 
 def is_live(session: Session, now: datetime) -> bool:

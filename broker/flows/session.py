@@ -102,6 +102,7 @@ class SessionFlow:
         acr: str | None,
         user_agent: str,
         replaces: Session | None,
+        upstream: str | None = None,
     ) -> Started:
         """A new session with a new secret; whatever was signed in in this browser before ends (catalogue 93).
 
@@ -129,6 +130,7 @@ class SessionFlow:
             idle_expires_at=now + self.idle_lifetime,
             expires_at=now + self.lifetime,
             device=device_in_words(user_agent[:400]),
+            upstream=upstream,
         )
         await self.sessions.save(session)
         return Started(session=session, secret=secret)

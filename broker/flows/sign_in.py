@@ -396,6 +396,7 @@ class SignInFlow:
             acr=identity.acr,
             user_agent=user_agent,
             replaces=session,
+            upstream=identity.session,
         )
         await self._check_still(started, identity)
         return started

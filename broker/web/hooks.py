@@ -10,6 +10,7 @@ from typing import Final
 
 from starlette.responses import Response
 
+from broker.domain.provider import TellsOfLogout
 from broker.domain.removal import RemovalKind, SendsNotices, TellsOfRemoval
 from broker.domain.values import ProviderId
 from broker.errors import InvalidRequest, NotFound, UpstreamInvalid
@@ -53,6 +54,22 @@ async def notice(call: Call) -> Response:
     if said is not None:
         await call.world.removals.take(id_, RemovalKind.APP_REMOVED, said)
         call.world.log.event("provider_removal", provider=id_, reason=RemovalKind.APP_REMOVED.value)
+    return answer_json({})
+
+
+async def logout(call: Call) -> Response:
+    """Somebody signed out there (OpenID Connect Back-Channel Logout 1.0 §2.5)."""
+    id_ = ProviderId(str(call.request.path_params["provider"]))
+    provider: object = call.world.trials.providers.get(id_)
+    if not isinstance(provider, TellsOfLogout):
+        raise NotFound(detail="no provider that tells of sign-outs")
+    form = await read_protocol_form(call)
+    try:
+        said = await provider.read_logout(form.get("logout_token", ""))
+    except UpstreamInvalid as error:
+        raise InvalidRequest(detail=error.check) from error
+    ended = await call.world.upstream_logout.take(said)
+    call.world.log.event("provider_sign_out", provider=id_, count=ended)
     return answer_json({})
 
 

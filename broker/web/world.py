@@ -36,6 +36,7 @@ from broker.flows.sign_up import SignUpFlow
 from broker.flows.status import StatusLists
 from broker.flows.transactions import TransactionBox
 from broker.flows.trial import TrialFlow
+from broker.flows.upstream_logout import UpstreamLogout
 from broker.web.cookies import Cookies
 from broker.web.headers import SecurityHeaders
 
@@ -126,6 +127,7 @@ class World:
     account: AccountFlow
     address: AddressFlow
     removals: RemovalFlow
+    upstream_logout: UpstreamLogout
     posting: PostingGate
     pictures: PictureFlow
 

@@ -19,7 +19,7 @@ FORMS = {Guard.BROWSER, Guard.TRANSACTION, Guard.SIGNED_IN, Guard.FRESH}
 """Guards that want a form of ours with its token."""
 SERVERS = {
     "/token", "/oauth/token", "/par", "/device-authorization", "/introspect", "/revoke", "/events", "/userinfo", "/authorize", "/end-session", "/posting/requests",
-    "/hooks/{provider}/deauthorize", "/hooks/{provider}/deletion", "/hooks/{provider}/notice", "/callback/{provider}",
+    "/hooks/{provider}/deauthorize", "/hooks/{provider}/deletion", "/hooks/{provider}/notice", "/hooks/{provider}/logout", "/callback/{provider}",
 }  # fmt: skip
 """What is POSTed by sites and providers: no cookie of ours counts there."""
 

@@ -103,6 +103,7 @@ async def test_every_protocol_endpoint_is_listed(house: House) -> None:
         "/hooks/{provider}/deauthorize",  # a provider calls these, no site
         "/hooks/{provider}/deletion",
         "/hooks/{provider}/notice",
+        "/hooks/{provider}/logout",
     }
     assert answering - elsewhere <= listed
 

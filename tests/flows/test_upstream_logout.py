@@ -1,0 +1,114 @@
+"""Somebody signed out at a provider: what they began here with that sign-in ends, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from tests.flows.front import FACEBOOK, OPENID, Front
+
+from broker.domain.provider import Once, SignedOut
+from broker.domain.removal import APART
+from broker.domain.session import Session
+from broker.domain.values import IdentityKey
+from broker.flows.upstream_logout import UpstreamLogout
+
+HERE, ELSEWHERE = "session-over-there", "another-session-over-there"
+
+
+class Desk:
+    def __init__(self) -> None:
+        self.front = Front()
+        self.flow = UpstreamLogout(
+            durable=self.front.durable,
+            sessions=self.front.sessions,
+            replay=self.front.memory.replay,
+            clock=self.front.clock,
+        )
+
+    async def person(self, name: str) -> Session:
+        return (await self.front.person(name)).started.session
+
+    async def live(self, session: Session) -> set[str]:
+        now = self.front.clock.now()
+        return {one.sid for one in await self.front.sessions.sessions.of_account(session.account, now)}
+
+    async def another(self, like: Session, *, upstream: str | None, key: IdentityKey | None = None) -> Session:
+        """One more device of the same person."""
+        started = await self.front.sessions.start(
+            account=like.account,
+            provider=like.provider,
+            key=key or like.key,
+            auth_time=self.front.clock.now(),
+            amr=like.amr,
+            acr=like.acr,
+            user_agent="",
+            replaces=None,
+            upstream=upstream,
+        )
+        return started.session
+
+    def said(self, about: Session, session: str | None = None, *, name: str = "1") -> SignedOut:
+        now = self.front.clock.now()
+        return SignedOut(key=about.key, session=session, at=now, once=Once(key=name, until=now + timedelta(minutes=11)))
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+async def test_a_session_that_is_named_ends_and_the_others_stay(desk: Desk) -> None:
+    """Signing out on the desk leaves the phone alone; a session of which nothing is known ends to be safe."""
+    ana, bo = await desk.person("ana"), await desk.person("ben")
+    named = await desk.another(ana, upstream=HERE)
+    other = await desk.another(ana, upstream=ELSEWHERE)
+    assert ana.upstream is None
+    assert await desk.flow.take(desk.said(ana, HERE)) == 2
+    assert await desk.live(ana) == {other.sid}
+    assert named.sid not in await desk.live(ana)
+    assert await desk.live(bo) == {bo.sid}
+
+
+async def test_without_a_name_all_end_that_began_by_that_way(desk: Desk) -> None:
+    ana = await desk.person("ana")
+    await desk.another(ana, upstream=HERE)
+    by_another_way = await desk.another(
+        ana, upstream=HERE, key=IdentityKey(issuer=f"https://{OPENID}.example", subject="x")
+    )
+    assert await desk.flow.take(desk.said(ana)) == 2
+    assert await desk.live(ana) == {by_another_way.sid}
+
+
+async def test_the_same_word_again_ends_nothing_that_began_after_it(desk: Desk) -> None:
+    ana = await desk.person("ana")
+    said = desk.said(ana)
+    assert await desk.flow.take(said) == 1
+    desk.front.clock.move(timedelta(seconds=5))
+    back = await desk.another(ana, upstream=None)
+    assert await desk.flow.take(said) == 0
+    assert await desk.live(ana) == {back.sid}
+
+
+async def test_what_the_first_try_did_not_end_the_second_does(desk: Desk) -> None:
+    """A provider repeats what we did not answer."""
+    ana = await desk.person("ana")
+    said = desk.said(ana)
+    await desk.flow.replay.first_time(f"signed out: {said.once.key}", said.once.until)
+    assert await desk.flow.take(said) == 1
+
+
+async def test_clocks_may_be_a_little_apart_once(desk: Desk) -> None:
+    ana = await desk.person("ana")
+    said = desk.said(ana)
+    assert await desk.flow.take(replace(said, at=ana.created_at - APART - timedelta(seconds=1))) == 0
+    other = replace(said, at=ana.created_at - APART, once=replace(said.once, key="2"))
+    assert await desk.flow.take(other) == 1
+
+
+async def test_who_has_no_account_here_ends_nothing(desk: Desk) -> None:
+    ana = await desk.person("ana")
+    stranger = replace(desk.said(ana), key=IdentityKey(issuer=f"https://{FACEBOOK}.example", subject="nobody"))
+    assert await desk.flow.take(stranger) == 0
+    assert await desk.live(ana) == {ana.sid}
