@@ -7,6 +7,7 @@ in the background, and its button says so.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -86,6 +87,8 @@ KEYS_RELOADED_EVERY: Final = 60.0
 """Seconds: far less than a new key is published ahead of its first use."""
 PURGED_EVERY: Final = 30.0
 PURGE_BATCH: Final = 500
+PURGE_BATCHES: Final = 200
+"""At once: more than anybody can write between two purges."""
 STARTED_ANEW_AFTER: Final = 5.0
 
 
@@ -579,7 +582,7 @@ def background(opened: Opened) -> tuple[Any, ...]:
         _kept_up(log, "deliveries", opened.deliverer.run),
         _kept_up(log, "providers", opened.health.run),
         _every(log, "keys", KEYS_RELOADED_EVERY, opened.keys.load),
-        _every(log, "purge", PURGED_EVERY, lambda: _purge(opened)),
+        _every(log, "purge", PURGED_EVERY, lambda: purge_all(opened)),
     )
 
 
@@ -603,7 +606,11 @@ async def _every(log: Any, name: str, seconds: float, work: Callable[[], Awaitab
             log.fault("background_failed", error, step=name)
 
 
-async def _purge(opened: Opened) -> None:
-    now = opened.world.clock.now()
-    await opened.stores.durable.purge(now, PURGE_BATCH)
-    await opened.stores.memory.purge(now, PURGE_BATCH)
+async def purge_all(opened: Opened) -> None:
+    """What is over goes, in small steps, as long as whole batches of it are there: nothing fills a disk for good."""
+    now, until = opened.world.clock.now(), time.monotonic() + PURGED_EVERY / 2
+    for purge in (opened.stores.durable.purge, opened.stores.memory.purge):
+        for _ in range(PURGE_BATCHES):
+            if await purge(now, PURGE_BATCH) < PURGE_BATCH or time.monotonic() >= until:
+                break
+            await asyncio.sleep(0)

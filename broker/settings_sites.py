@@ -121,6 +121,7 @@ class _Sites:
         self._events(key, table)
         self._gitlab(key, table)
         self._discourse(key, table)
+        self._session_token(key, table)
         self.clients[ClientId(name)] = Client(
             client_id=ClientId(name),
             auth_method=AuthMethod(table["auth_method"]),
@@ -367,6 +368,15 @@ class _Sites:
                     'Write use = "needed".',
                     severity="warning",
                 )
+
+    def _session_token(self, key: Key, table: dict[str, Any]) -> None:
+        """A session token is good for whoever holds it."""
+        if table["session_token"] and table["dpop"] != DpopUse.OPTIONAL:
+            self.draft.problem(
+                (*key, "session_token"),
+                "is good without the key that dpop demands for everything the site is given.",
+                "Remove the one or the other.",
+            )
 
     def _discourse(self, key: Key, table: dict[str, Any]) -> None:
         """A forum takes an answer at one address, signs with a secret, and fails for people without a name and an address."""

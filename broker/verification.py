@@ -38,6 +38,8 @@ MAX_KEYS: Final = 64
 """Keys looked at in a set; 10,000 of them are somebody's joke (catalogue 75)."""
 MIN_RSA_BITS: Final = 2048
 MAX_RSA_BITS: Final = 8192
+MAX_EXPONENT: Final = 6
+"""Characters: 32 bits. A check with one as long as the modulus takes ten times as long."""
 
 _MAX_AGE = re.compile(r"(?:^|[,\s])max-age\s*=\s*\"?(\d{1,9})")
 _CURVES: Final = {"P-256": "ES256", "P-384": "ES384", "Ed25519": "Ed25519"}
@@ -235,9 +237,12 @@ def _read_key(raw: object) -> VerificationKey | None:
 
 
 def _is_odd_size(raw: Mapping[str, Any]) -> bool:
-    """Whether an RSA modulus is too short to trust or too long to compute with; looked at before it is a key."""
+    """Whether an RSA key is too short to trust or too long to compute with; looked at before it is a key."""
     if raw["kty"] != "RSA":
         return False
+    exponent = raw.get("e")
+    if not isinstance(exponent, str) or len(exponent) > MAX_EXPONENT:
+        return True
     text = raw.get("n")
     if not isinstance(text, str) or len(text) > MAX_RSA_BITS // 4:
         return True

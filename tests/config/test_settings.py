@@ -553,6 +553,13 @@ def test_a_site_has_its_events_pushed_or_fetches_them(tmp_path: Path) -> None:
     assert ENVIRON["IDP"] not in repr(pushed)
 
 
+@pytest.mark.parametrize("use", ["required", "nonce"])
+def test_what_is_bound_to_a_key_is_not_beside_what_is_not(tmp_path: Path, use: str) -> None:
+    """A session token is good for whoever holds it."""
+    found = only_problem(write(tmp_path, sites=site_with(f'session_token = true\ndpop = "{use}"')))
+    assert (found.key, found.severity) == ("forum.session_token", "error")
+
+
 def test_a_forum_that_asks_by_discourse_connect_needs_its_address_and_a_long_secret(tmp_path: Path) -> None:
     """And Discourse fails for people without a name and an address: the admin is warned, and decides."""
     warned = {("forum.asks.preferred_username", "warning"), ("forum.asks.email", "warning")}

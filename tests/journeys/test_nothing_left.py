@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from tests.journeys.opener import PURPOSES, Opener
 from tests.support.canaries import Canaries
 from tests.support.house import Arrival, Browser, House, Sandboxes, Shown, Site, open_house
 from tests.support.servers import PostgresServer, RedisServer
+
+from broker.app import PURGE_BATCH, purge_all
 
 KEPT = {"name": "Quetzal Pfefferkorn", "email": "kept-canary-4711@people.test", "user name": "kept-canary-8d1f"}
 REFUSED = {"given_name": "Quetzal-Refused-77aa", "family_name": "Pfefferkorn-Refused-55bb", "picture": "refused-canary"}
@@ -191,3 +194,13 @@ async def test_the_search_finds_what_is_there(place: Place) -> None:
     await browser.press("decision=create", fill={"preferred_username": KEPT["user name"]})
     found: Any = await place.finds({"given_name": REFUSED["given_name"], **KEPT})
     assert {"given_name", "email", "user name"} <= found
+
+
+async def test_what_is_over_goes_as_fast_as_it_came(house: House) -> None:
+    """However much of it there is: what anybody can have written down must not fill a disk (catalogue 186)."""
+    until = house.clock.now() + timedelta(seconds=60)
+    for number in range(3 * PURGE_BATCH + 1):
+        await house.world.memory.replay.first_time(f"proof {number}", until)
+    house.clock.move(minutes=2)
+    await purge_all(house.opened)
+    assert await house.world.memory.purge(house.clock.now()) == 0

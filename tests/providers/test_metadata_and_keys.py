@@ -200,6 +200,8 @@ JUNK: dict[str, Any] = {
     "no modulus": {"kty": "RSA", "e": "AQAB", "kid": "junk"},
     "bad base64": {"kty": "RSA", "n": "!!!", "e": "AQAB", "kid": "junk"},
     "exponent one": {**rsa_jwk(NEW, "junk"), "e": "AQ"},
+    "a long exponent": {**rsa_jwk(NEW, "junk"), "e": rsa_jwk(NEW)["n"]},
+    "no exponent": {"kty": "RSA", "n": rsa_jwk(NEW)["n"], "kid": "junk"},
     "unknown kind": {"kty": "XYZ", "kid": "junk"},
     "a number": 5,
     "nothing": None,

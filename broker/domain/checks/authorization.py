@@ -125,12 +125,17 @@ def _repeated(params: Params, _client: Client) -> None:
         raise InvalidRequest(detail=f"repeated: {params[_REPEATED]}")
 
 
+def _has_odd(text: str) -> bool:
+    """Whether there are control characters in it, or halves of characters, which JSON can spell."""
+    return any(ch < " " or ch == "\x7f" or "\ud800" <= ch <= "\udfff" for ch in text)
+
+
 def _sizes(params: Params, _client: Client) -> None:
     for name, value in params.items():
         if len(value) > (MAX_STATE if name == "state" else MAX_PARAMETER):
             raise InvalidRequest(detail=f"{name} too long")
-        if any(ch < " " or ch == "\x7f" for ch in value):
-            raise InvalidRequest(detail=f"{name} has control characters")
+        if _has_odd(value):
+            raise InvalidRequest(detail=f"{name} has control characters, or half of one")
 
 
 def _response_type(params: Params, _client: Client) -> None:
@@ -256,7 +261,7 @@ def answerable_state(params: Params) -> str | None:
     state = params.get("state")
     if state is None or len(state) > MAX_STATE:
         return None
-    return None if any(ch < " " or ch == "\x7f" for ch in state) else state
+    return None if _has_odd(state) else state
 
 
 def answerable_mode(params: Params, client: Client) -> str:

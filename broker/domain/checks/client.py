@@ -127,7 +127,7 @@ def check_assertion(
     if not isinstance(jti, str) or not 0 < len(jti) <= MAX_JTI:
         raise InvalidClient(detail="client_assertion jti")
     digest = hashlib.sha256(jti.encode("utf-8", "surrogatepass")).hexdigest()
-    return Once(key=f"assertion:{client.client_id}:{digest}", until=expires)
+    return Once(key=f"assertion:{client.client_id}:{digest}", until=expires + AHEAD)
 
 
 def is_for_us(audience: object, issuer: str, others: frozenset[str], *, alone: bool) -> bool:

@@ -90,7 +90,7 @@ def check_proof(
     if "nonce" in claims and not nonces.is_good(claims["nonce"], now):
         raise UseDpopNonce(detail="proof nonce")
     digest = hashlib.sha256(jti.encode("utf-8", "surrogatepass")).hexdigest()
-    return Once(key=f"proof:{jkt}:{digest}", until=made + RECENT)
+    return Once(key=f"proof:{jkt}:{digest}", until=made + RECENT + AHEAD)  # clocks of servers may be apart, too
 
 
 def _check_bounds(claims: Mapping[str, Any], now: datetime) -> None:
@@ -113,7 +113,7 @@ def _is_same_place(htu: object, url: str) -> bool:
 
 def _place(url: str) -> tuple[str, str | None, str | None, int | None, str]:
     parts = urlsplit(url)
-    port = parts.port or _DEFAULT_PORTS.get(parts.scheme)
+    port = _DEFAULT_PORTS.get(parts.scheme) if parts.port is None else parts.port
     return parts.scheme, parts.username, parts.hostname, port, parts.path or "/"
 
 

@@ -167,3 +167,16 @@ async def test_it_is_fetched_by_the_guarded_client(tmp_path: Path, sandboxes: Sa
         assert end.params["error"] == "invalid_request_uri"
         assert "request_uri scheme 127.0.0.1" in house.log
     assert shelf.asked == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["state", "nonce", "login_hint", "ui_locales", "acr_values", "idp_hint", "id_token_hint"]
+)
+async def test_half_a_character_is_refused_as_any_other_nonsense(house: House, name: str) -> None:
+    """JSON can spell one, no address and no cookie can hold one: brought by a browser, and pushed."""
+    text = signed(house, redirect_uri="https://keyed.test/callback", **{name: "\ud800"})
+    end = await (await member(house)).go(url_of("keyed", request=text, redirect_uri="https://keyed.test/callback"))
+    assert isinstance(end, Arrival)
+    assert end.params["error"] == "invalid_request"
+    pushed = await post(house, "/par", {"request": text, **proof(house, "keyed")})
+    assert (pushed.status_code, pushed.json()["error"]) == (400, "invalid_request")
