@@ -33,6 +33,7 @@ from broker.errors import ConfigurationError, Problem, StoreUnavailable
 from broker.flows.access import AccessTokens
 from broker.flows.account import AccountFlow
 from broker.flows.address import AddressFlow
+from broker.flows.audit import AuditTrail
 from broker.flows.authorize import AuthorizeFlow
 from broker.flows.client_auth import ClientAuth
 from broker.flows.device import DeviceRequests
@@ -101,6 +102,7 @@ class Opened:
     deliverer: Deliverer
     health: ProviderHealth
     stores: Stores
+    trail: AuditTrail
 
 
 def load_presets(settings: Settings) -> tuple[Preset, ...]:
@@ -314,6 +316,7 @@ def _compose(
         posting=posting,
         address=address,
     )
+    trail = AuditTrail(durable=durable, clock=clock, key=stores.derive("audit"))
     states = BrowserStates(key=stores.derive("browser states")) if settings.broker.session_management else None
     locales = tuple(settings.broker.locales)
     claims = frozenset(str(ask.claim) for client in settings.clients.values() for ask in client.asks)
@@ -454,6 +457,7 @@ def _compose(
             account=account,
             posting=posting,
             letters=letters,
+            trail=trail,
             clock=clock,
             key=stores.derive("removals"),
         ),
@@ -476,7 +480,7 @@ def _compose(
         count=telemetry.metrics.logout_token,
     )
     keys = KeyFlow(keys=durable.keys, box=key_box, clock=clock, entropy=entropy)
-    return Opened(world=world, keys=keys, deliverer=deliverer, health=health, stores=stores)
+    return Opened(world=world, keys=keys, deliverer=deliverer, health=health, stores=stores, trail=trail)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,19 +10,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from broker.cli.common import DONE, REFUSED, Result, config_option, fail, ready, run, table
+from broker.cli.acting import acting, by_option, named, opened_for, why_option
+from broker.cli.common import DONE, REFUSED, Result, config_option, fail, table
 from broker.errors import FormInvalid, NotFound
 
 if TYPE_CHECKING:
     from broker.app import Opened
     from broker.domain.account import Account, Link
+    from broker.domain.removal import Removal
     from broker.flows.removal import Waiting
     from broker.flows.support import AccountSupport
 
 
 @click.group()
 def account() -> None:
-    """People's accounts: by user name, or by id."""
+    """People's accounts: by user name, by proved e-mail address, or by id."""
 
 
 @account.command()
@@ -44,14 +45,20 @@ def show(name: str, config: Path, *, as_json: bool) -> None:
 
 @account.command()
 @click.argument("name")
+@why_option
+@by_option
 @config_option
-def hold(name: str, config: Path) -> None:
+def hold(name: str, why: str, by: str | None, config: Path) -> None:
     """Put an account on hold: signed out everywhere, sites told, and nobody signs in to it.
 
     Nothing of it is lost. Whoever tries to sign in is told to write to you, with a reference. `doorward account
     release NAME` ends it. Works while servers run.
     """
-    if _run(config, name, lambda case: case.support.hold(case.account)):
+
+    async def work(case: _Case) -> bool:
+        return await case.support.hold(case.account, await acting(case.opened, why, by))
+
+    if _run(config, name, work):
         click.echo(f"{name} is on hold and signed out everywhere. `doorward account release {name}` ends it.")
     else:
         click.echo(f"{name} was on hold already; whatever was still signed in is signed out now.")
@@ -59,13 +66,19 @@ def hold(name: str, config: Path) -> None:
 
 @account.command()
 @click.argument("name")
+@why_option
+@by_option
 @config_option
-def release(name: str, config: Path) -> None:
+def release(name: str, why: str, by: str | None, config: Path) -> None:
     """Let the owner of an account on hold sign in again.
 
     Sites that were connected stay so; each is signed in to anew.
     """
-    if _run(config, name, lambda case: case.support.release(case.account)):
+
+    async def work(case: _Case) -> bool:
+        return await case.support.release(case.account, await acting(case.opened, why, by))
+
+    if _run(config, name, work):
         click.echo(f"{name} can sign in again.")
     else:
         click.echo(f"{name} was not on hold.")
@@ -88,7 +101,7 @@ def list_waiting(config: Path, *, as_json: bool) -> None:
     With each its code, the account's id, and whether its owner signed in that way again after asking: then they may
     have changed their mind, and a question to them is in order. Exit code 1 if there is anything.
     """
-    rows = [_waiting_row(one) for one in _open(config, lambda opened: opened.world.removals.waiting())]
+    rows = [_waiting_row(one) for one in opened_for(config, lambda opened: opened.world.removals.waiting())]
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     elif rows:
@@ -101,14 +114,20 @@ def list_waiting(config: Path, *, as_json: bool) -> None:
 
 @review.command()
 @click.argument("code")
+@why_option
+@by_option
 @config_option
-def approve(code: str, config: Path) -> None:
+def approve(code: str, why: str, by: str | None, config: Path) -> None:
     """Delete the account, as its owner would by closing it. This cannot be undone.
 
     Its owner is told by e-mail where an address is proved to be theirs, and the sites that it is signed out.
     """
+
+    async def work(opened: Opened) -> Removal:
+        return await opened.world.removals.approve(code, await acting(opened, why, by))
+
     try:
-        removal = _open(config, lambda opened: opened.world.removals.approve(code))
+        removal = opened_for(config, work)
     except NotFound:
         fail(_NO_REQUEST.format(code))
     click.echo(f"The account {removal.account} is deleted. {code} says so to whoever looks it up.")
@@ -117,14 +136,21 @@ def approve(code: str, config: Path) -> None:
 @review.command()
 @click.argument("code")
 @click.option("--reason", required=True, help="Why, in words that the person reads. Nothing about anybody.")
+@by_option
 @config_option
-def dismiss(code: str, reason: str, config: Path) -> None:
+def dismiss(code: str, reason: str, by: str | None, config: Path) -> None:
     """Keep the account. The reason is shown to whoever looks the request up.
 
     What had hung on the way to sign in stays off until the person turns it on again.
     """
+    if not reason.strip():
+        fail("Give a reason: the person reads it.")
+
+    async def work(opened: Opened) -> Removal:
+        return await opened.world.removals.dismiss(code, await acting(opened, reason, by))
+
     try:
-        removal = _open(config, lambda opened: opened.world.removals.dismiss(code, reason))
+        removal = opened_for(config, work)
     except NotFound:
         fail(_NO_REQUEST.format(code))
     except FormInvalid:
@@ -179,28 +205,9 @@ def _way(link: Link) -> str:
 
 def _run(config: Path, name: str, work: Callable[[_Case], Coroutine[Any, Any, Result]]) -> Result:
     """Open the stores of the configuration, find the account, do it."""
-    from broker.flows.support import AccountSupport
 
     async def work_on_it(opened: Opened) -> Result:
-        support = AccountSupport(durable=opened.world.durable, sessions=opened.world.sessions)
-        return await work(_Case(opened=opened, support=support, account=await support.find(name)))
+        support, found = await named(opened, name)
+        return await work(_Case(opened=opened, support=support, account=found))
 
-    try:
-        return _open(config, work_on_it)
-    except NotFound:
-        fail(f"There is no account {name}: neither a user name nor an id.")
-
-
-def _open(config: Path, work: Callable[[Opened], Coroutine[Any, Any, Result]]) -> Result:
-    """Open the stores of the configuration and do it."""
-    from broker.app import open_world
-    from broker.telemetry import Log, NoMetrics, Telemetry
-
-    settings = ready(config)
-
-    async def work_on_it() -> Result:
-        telemetry = Telemetry(log=Log(sys.stderr.buffer, level="warning"), metrics=NoMetrics())
-        async with open_world(settings, telemetry) as opened:
-            return await work(opened)
-
-    return run(work_on_it())
+    return opened_for(config, work_on_it)

@@ -9,6 +9,7 @@ import click
 
 from broker import __version__
 from broker.cli.accounts import account
+from broker.cli.admins import admin
 from broker.cli.common import (
     DONE,
     REFUSED,
@@ -143,5 +144,5 @@ def demo() -> None:
     )
 
 
-for command in (account, keys, migrate, provider, site):
+for command in (account, admin, keys, migrate, provider, site):
     main.add_command(command)

@@ -16,6 +16,7 @@ from datetime import date, datetime
 from typing import Any, Protocol
 
 from broker.domain.account import Account, Link
+from broker.domain.audit import AuditEntry
 from broker.domain.client import Client, SigningAlgorithm
 from broker.domain.consent import ConsentReceipt, Purpose
 from broker.domain.disclosure import DisclosureRow
@@ -34,6 +35,7 @@ from broker.domain.posting import Posting, PostingPermit, PostState
 from broker.domain.provider import UpstreamTokens
 from broker.domain.removal import Removal, RemovalState
 from broker.domain.session import Session
+from broker.domain.staff import Member, Role
 from broker.domain.values import AccountId, ClientId, GrantId, IdentityKey, ProviderId, Sid
 
 # --- durable ------------------------------------------------------------------------------------------
@@ -186,6 +188,18 @@ class UnitOfWork(Protocol):
         """Keep it over the one of the same code. `Conflict("removal")` unless that is in state `over`; `None`: there is none."""
         ...
 
+    def put_member(self, member: Member) -> None:
+        """This role instead of any other it had. `Conflict("account")` if the account is gone."""
+        ...
+
+    def drop_member(self, account: AccountId) -> None:
+        """No role; nothing if it has none."""
+        ...
+
+    def append_audit(self, entry: AuditEntry) -> None:
+        """By `flows.audit` only. `Conflict("stale")` if its number is taken."""
+        ...
+
     def enqueue(self, delivery: Delivery) -> None: ...
     async def commit(self) -> None:
         """Write everything queued. Raises `Conflict(what)` or `StoreUnavailable`; then nothing was written."""
@@ -318,6 +332,23 @@ class Pictures(Protocol):
     async def load(self, account: AccountId) -> Picture | None: ...
 
 
+class Staff(Protocol):
+    async def all(self) -> tuple[Member, ...]:
+        """Longest with their role first."""
+        ...
+
+    async def role(self, account: AccountId) -> Role | None: ...
+
+
+class Audit(Protocol):
+    """Reading the audit trail. Appending goes through a unit of work, by `flows.audit` only."""
+
+    async def last(self) -> AuditEntry | None: ...
+    async def entries(self, after: int, limit: int) -> tuple[AuditEntry, ...]:
+        """Those with a number above `after`, in order."""
+        ...
+
+
 class Vault(Protocol):
     """Upstream tokens, encrypted at rest. Opens with a permit, not with an account id."""
 
@@ -379,6 +410,10 @@ class Durable(Protocol):
     def removals(self) -> Removals: ...
     @property
     def pictures(self) -> Pictures: ...
+    @property
+    def staff(self) -> Staff: ...
+    @property
+    def audit(self) -> Audit: ...
     def unit(self) -> UnitOfWork: ...
     async def purge(self, now: datetime, limit: int = 500) -> int:
         """Delete at most `limit` expired rows of each kind; how many went."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from broker.domain.account import Account, Link
+from broker.domain.audit import Act, Action
 from broker.domain.claims import clean_text
 from broker.domain.events import SecurityEvent
 from broker.domain.letters import Letter
@@ -31,6 +32,7 @@ from broker.domain.values import ProviderId
 from broker.errors import Conflict, FormInvalid, NotFound
 from broker.flows.account import AccountFlow
 from broker.flows.anew import anew
+from broker.flows.audit import AuditTrail
 from broker.flows.letters import LetterWriter
 from broker.flows.posting import PostingGate
 from broker.flows.session import SessionFlow
@@ -56,6 +58,7 @@ class RemovalFlow:
     account: AccountFlow
     posting: PostingGate
     letters: LetterWriter
+    trail: AuditTrail
     clock: Clock
     key: bytes
     """What codes are made under."""
@@ -171,45 +174,54 @@ class RemovalFlow:
             came_back=any(link.provider == removal.provider and link.last_used_at > removal.asked_at for link in links),
         )
 
-    async def approve(self, code: str) -> Removal:
+    async def approve(self, code: str, act: Act) -> Removal:
         """Erase the account, as its owner would by closing it. Raises `NotFound` unless it waits."""
 
         def decide(removal: Removal) -> Removal:
             return replace(removal, state=RemovalState.ERASED)
 
-        return await self._decide(code, decide, Letter.DELETION_DONE)
+        return await anew(lambda: self._decide(code, decide, Letter.DELETION_DONE, act))
 
-    async def dismiss(self, code: str, reason: str) -> Removal:
-        """Keep the account, for a reason that the person reads. Raises `NotFound` unless it waits, `FormInvalid`."""
-        words = clean_text(reason, limit=MAX_REASON)
+    async def dismiss(self, code: str, act: Act) -> Removal:
+        """Keep the account; the person reads why. Raises `NotFound` unless it waits, `FormInvalid`."""
+        words = clean_text(act.why, limit=MAX_REASON)
         if not words:
             raise FormInvalid({"reason": "missing"})
 
         def decide(removal: Removal) -> Removal:
             return replace(removal, state=RemovalState.KEPT, reason=words)
 
-        return await self._decide(code, decide, Letter.DELETION_REFUSED)
+        return await anew(lambda: self._decide(code, decide, Letter.DELETION_REFUSED, act))
 
-    async def _decide(self, code: str, decide: Callable[[Removal], Removal], letter: Letter) -> Removal:
+    async def _decide(self, code: str, decide: Callable[[Removal], Removal], letter: Letter, act: Act) -> Removal:
         removal = await self.durable.removals.load(code)
         if removal is None or removal.state is not RemovalState.WAITING:
             raise NotFound(detail="no such removal waits")
         decided = replace(decide(removal), decided_at=self.clock.now())
         account = await self.durable.accounts.load(removal.account)
+        is_erased = decided.state is RemovalState.ERASED
+        noted = await self.trail.prepared(
+            Action.DELETION_APPROVED if is_erased else Action.DELETION_DISMISSED,
+            f"{removal.account} {removal.provider}",
+            act,
+        )
 
         def beside(unit: UnitOfWork) -> None:
             unit.put_removal(decided, over=RemovalState.WAITING)
+            noted(unit)
             if account is not None:
                 self.letters.tell(unit, account, letter, {"provider": removal.provider, **_token(letter, code)})
 
         try:
-            if decided.state is RemovalState.ERASED and account is not None:
+            if is_erased and account is not None:
                 await self.account.erase(account.id, beside=beside)
             else:
                 unit = self.durable.unit()
                 beside(unit)
                 await unit.commit()
         except Conflict as conflict:
+            if conflict.what == "stale":
+                raise
             raise NotFound(detail="decided by another meanwhile") from conflict
         return decided
 

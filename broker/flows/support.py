@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from broker.domain.account import Account, AccountStatus, user_name_key
+from broker.domain.audit import Act, Action
+from broker.domain.claims import email_key
 from broker.domain.events import SecurityEvent
 from broker.domain.ports import Durable
 from broker.domain.values import AccountId
 from broker.errors import NotFound
 from broker.flows.anew import anew
+from broker.flows.audit import AuditTrail
 from broker.flows.session import SessionFlow
 
 
@@ -17,32 +20,36 @@ from broker.flows.session import SessionFlow
 class AccountSupport:
     durable: Durable
     sessions: SessionFlow
+    trail: AuditTrail
 
     async def find(self, name: str) -> Account:
-        """By user name, or by the account's id. Raises `NotFound`."""
-        found = await self.durable.accounts.by_user_name(user_name_key(name))
+        """By user name, by an address proved to be theirs, or by the account's id. Raises `NotFound`."""
+        accounts = self.durable.accounts
+        found = await (
+            accounts.by_email(email_key(name)) if "@" in name else accounts.by_user_name(user_name_key(name))
+        )
         found = found or await self.durable.accounts.load(AccountId(name))
         if found is None:
             raise NotFound(detail="no such account")
         return found
 
-    async def hold(self, account: Account) -> bool:
+    async def hold(self, account: Account, act: Act) -> bool:
         """Nobody signs in to it, every browser and site is signed out; nothing of it is lost. Whether it was not on hold.
 
         The state is changed first: a sign-in that is on its way meets either the state or the end of its session.
         """
-        changed = await self._set(account, AccountStatus.HELD)
+        changed = await self._set(account, AccountStatus.HELD, act)
         await self.sessions.sign_out_everywhere(account.id)
         return changed
 
-    async def release(self, account: Account) -> bool:
+    async def release(self, account: Account, act: Act) -> bool:
         """Let its owner sign in again. Whether it was on hold."""
-        return await self._set(account, AccountStatus.ACTIVE)
+        return await self._set(account, AccountStatus.ACTIVE, act)
 
-    async def _set(self, account: Account, status: AccountStatus) -> bool:
-        return await anew(lambda: self._set_over(account.id, status))
+    async def _set(self, account: Account, status: AccountStatus, act: Act) -> bool:
+        return await anew(lambda: self._set_over(account.id, status, act))
 
-    async def _set_over(self, account_id: AccountId, status: AccountStatus) -> bool:
+    async def _set_over(self, account_id: AccountId, status: AccountStatus, act: Act) -> bool:
         account = await self.durable.accounts.load(account_id)
         if account is None:
             raise NotFound(detail="account gone")
@@ -53,5 +60,7 @@ class AccountSupport:
         is_held = status is AccountStatus.HELD
         event = SecurityEvent.ACCOUNT_DISABLED if is_held else SecurityEvent.ACCOUNT_ENABLED
         await self.sessions.tell_of(unit, event, account_id)
+        action = Action.ACCOUNT_HELD if is_held else Action.ACCOUNT_RELEASED
+        await self.trail.noted(unit, action, account_id, act)
         await unit.commit()
         return True

@@ -13,6 +13,7 @@ from datetime import date, datetime, timedelta
 from typing import Final, TypeVar
 
 from broker.domain.account import Account, AccountStatus, Link, user_name_key
+from broker.domain.audit import AuditEntry
 from broker.domain.claims import EMAIL, PREFERRED_USERNAME, email_key
 from broker.domain.consent import ConsentReceipt, Purpose
 from broker.domain.disclosure import DisclosureRow
@@ -36,9 +37,12 @@ from broker.domain.posting import Posting, PostingPermit, PostState
 from broker.domain.provider import UpstreamTokens
 from broker.domain.removal import Removal, RemovalState
 from broker.domain.session import Session, is_live
+from broker.domain.staff import Member
 from broker.domain.status import KEEP
 from broker.domain.values import AccountId, ClientId, GrantId, IdentityKey, ProviderId, Sid
 from broker.errors import Conflict, StoreUnavailable
+from broker.stores.memory_pictures import MemoryPictures
+from broker.stores.memory_staff import MemoryAudit, MemoryStaff
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -73,6 +77,8 @@ class _Tables:
     counters: dict[str, int] = field(default_factory=dict)
     removals: dict[str, Removal] = field(default_factory=dict)
     pictures: dict[AccountId, Picture] = field(default_factory=dict)
+    staff: dict[AccountId, Member] = field(default_factory=dict)
+    audit: dict[int, AuditEntry] = field(default_factory=dict)
 
     def copied(self) -> _Tables:
         tables = copy(self)
@@ -168,6 +174,7 @@ class MemoryUnitOfWork:
                 tables.revoke(tables.grants[grant], now)
             tables.pictures.pop(account, None)
             tables.links = {key: link for key, link in tables.links.items() if link.account != account}
+            tables.staff.pop(account, None)
             tables.grants = {key: grant for key, grant in tables.grants.items() if key not in grants}
             tables.codes = {key: code for key, code in tables.codes.items() if code.grant not in grants}
             tables.families = {key: family for key, family in tables.families.items() if family.grant not in grants}
@@ -381,6 +388,23 @@ class MemoryUnitOfWork:
             if (kept.state if kept is not None else None) is not over:
                 raise Conflict("removal")
             tables.removals[removal.code] = removal
+
+        self._steps.append(step)
+
+    def put_member(self, member: Member) -> None:
+        def step(tables: _Tables) -> None:
+            tables.check_account(member.account)
+            tables.staff[member.account] = member
+
+        self._steps.append(step)
+
+    def drop_member(self, account: AccountId) -> None:
+        self._steps.append(lambda tables: tables.staff.pop(account, None))
+
+    def append_audit(self, entry: AuditEntry) -> None:
+        def step(tables: _Tables) -> None:
+            if tables.audit.setdefault(entry.number, entry) is not entry:
+                raise Conflict("stale")
 
         self._steps.append(step)
 
@@ -677,16 +701,6 @@ class MemoryRemovals:
         return tuple(sorted(found, key=lambda one: (one.asked_at, one.code))[:limit])
 
 
-class MemoryPictures:
-    """`ports.Pictures`."""
-
-    def __init__(self, store: MemoryDurable) -> None:
-        self._store = store
-
-    async def load(self, account: AccountId) -> Picture | None:
-        return self._store.open_tables().pictures.get(account)
-
-
 class MemoryStatuses:
     """`ports.Statuses`."""
 
@@ -723,6 +737,8 @@ class MemoryDurable:
         self.statuses = MemoryStatuses(self)
         self.removals = MemoryRemovals(self)
         self.pictures = MemoryPictures(self)
+        self.staff = MemoryStaff(self)
+        self.audit = MemoryAudit(self)
 
     def unit(self) -> MemoryUnitOfWork:
         return MemoryUnitOfWork(self)

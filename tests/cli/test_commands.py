@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import os
+import pwd
 import re
 import sqlite3
 import subprocess
@@ -417,11 +418,11 @@ def test_an_account_is_held_and_released_by_its_user_name(
     shown = json.loads(run("show", name, "--json").stdout)
     assert (shown["id"], shown["state"], shown["devices"]) == ("account-77", "active", "0")
     assert not [held.value for held in owner.profile.values() if held.value in str(shown)]
-    assert f"{name} is on hold and signed out everywhere." in run("hold", name).stdout
+    assert f"{name} is on hold and signed out everywhere." in run("hold", name, "--why", "Spam.").stdout
     assert json.loads(run("show", "account-77", "--json").stdout)["state"] == "held"
-    assert "was on hold already" in run("hold", name).stdout
-    assert run("release", name).stdout == f"{name} can sign in again.\n"
-    assert run("release", name).stdout == f"{name} was not on hold.\n"
+    assert "was on hold already" in run("hold", name, "--why", "Spam.").stdout
+    assert run("release", name, "--why", "They wrote.").stdout == f"{name} can sign in again.\n"
+    assert run("release", name, "--why", "They wrote.").stdout == f"{name} was not on hold.\n"
     kept = asyncio.run(_read(url))
     assert isinstance(kept, Account)
     assert (kept.status, kept.profile) == (owner.status, owner.profile)
@@ -430,9 +431,12 @@ def test_an_account_is_held_and_released_by_its_user_name(
 
 @pytest.mark.parametrize("command", ["show", "hold", "release"])
 def test_an_account_that_is_not_there_is_said_in_a_sentence(config: Path, command: str) -> None:
-    done = doorward("account", command, "nobody", "-c", str(config))
+    why = () if command == "show" else ("--why", "Spam.")
+    done = doorward("account", command, "nobody", *why, "-c", str(config))
     assert done.returncode == 1
-    assert done.stderr.endswith("There is no account nobody: neither a user name nor an id.\n")
+    assert done.stderr.endswith(
+        "There is no account nobody: neither a user name nor a proved e-mail address nor an id.\n"
+    )
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
@@ -461,9 +465,9 @@ def test_requests_to_delete_are_listed_approved_and_dismissed(
     assert run("dismiss", "CODE1", "--reason", " ").stderr == "Give a reason: the person reads it.\n"
     assert "The page of CODE1 gives the reason." in run("dismiss", "CODE1", "--reason", "They stay.").stdout
     assert isinstance(asyncio.run(_read(url)), Account)
-    assert run("approve", "CODE2").stdout.startswith("The account account-77 is deleted.")
+    assert run("approve", "CODE2", "--why", "As asked.").stdout.startswith("The account account-77 is deleted.")
     assert asyncio.run(_read(url)) is None
-    for words in (("approve", "CODE1"), ("dismiss", "CODE2", "--reason", "Too late.")):
+    for words in (("approve", "CODE1", "--why", "As asked."), ("dismiss", "CODE2", "--reason", "Too late.")):
         done = run(*words)
         assert (done.returncode, done.stderr) == (
             1,
@@ -482,3 +486,60 @@ async def _ask_for_deletion(url: str, *asked: Removal) -> None:
         await unit.commit()
     finally:
         await stores.close()
+
+
+# --- who has a role, and what was done ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_the_first_owner_is_made_by_a_command_and_what_is_done_is_told_in_a_chain(
+    config: Path, database: str, request: pytest.FixtureRequest
+) -> None:
+    """The last owner stays one; who did it, for whom and why is kept, and a change of it is named."""
+    environ = ENVIRON if database == "sqlite" else request.getfixturevalue("postgres")
+    url = environ.get("DOORWARD__BROKER__DATABASE_URL", f"sqlite:///{config}/data/doorward.db")
+    assert doorward("migrate", "-c", str(config), environ=environ).returncode == 0
+    ana, ben = (replace(account(f"account-{number}"), status=AccountStatus.ACTIVE) for number in (77, 78))
+    asyncio.run(_save(url, ana))
+    asyncio.run(_save(url, replace(ben, profile={})))
+    name = ana.profile[PREFERRED_USERNAME].value
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return doorward(*words, "-c", str(config), environ=environ)
+
+    assert "Nobody has a role." in run("admin", "list").stdout
+    assert run("admin", "log").stdout == "Nothing was done yet.\n"
+    assert run("admin", "add", name, "--role", "owner").returncode == 2
+    assert run("admin", "add", name, "--role", "owner", "--why", " ").stderr.endswith("Say why: --why TEXT.\n")
+    early = run("admin", "add", name, "--role", "admin", "--why", "Helps.")
+    assert (early.returncode, "There is no owner yet." in early.stderr) == (1, True)
+    assert run("admin", "add", name, "--role", "owner", "--why", "First.").stdout == f"{name} is owner now.\n"
+    assert run("admin", "add", name, "--role", "owner", "--why", "First.").stdout == f"{name} was owner already.\n"
+    assert "is the only owner" in run("admin", "remove", name, "--why", "Left.").stderr
+    assert "has no role here" in run("account", "hold", name, "--why", "Spam.", "--by", "account-78").stderr
+    assert run("account", "hold", "account-78", "--why", "Spam.", "--by", name).returncode == 0
+    assert "has no role." in run("admin", "remove", "account-78", "--why", "Left.").stderr
+    rows = json.loads(run("admin", "list", "--json").stdout)
+    assert [(row["name"], row["role"], row["account"]) for row in rows] == [(name, "owner", "account-77")]
+    assert name in run("admin", "list").stdout
+    told = run("admin", "log", "--json")
+    assert told.returncode == 0
+    who = pwd.getpwuid(os.getuid()).pw_name
+    assert [tuple(row[key] for key in ("who", "what", "whom", "why")) for row in json.loads(told.stdout)] == [
+        (who, "role given", "account-77 owner", "First."),
+        (f"{who} for account-77 (owner)", "account held", "account-78", "Spam."),
+    ]
+    assert len(json.loads(run("admin", "log", "--json", "--last", "1").stdout)) == 1
+    if database == "sqlite":
+        _change_the_past(config)
+        broken = run("admin", "log")
+        assert (broken.returncode, "Entry 1 is not as it was written" in broken.stderr) == (1, True)
+
+
+def _change_the_past(config: Path) -> None:
+    """As somebody could who has the database: the trigger goes first."""
+    database = sqlite3.connect(config / "data" / "doorward.db")
+    try:
+        database.executescript("DROP TRIGGER audit_no_update; UPDATE audit SET why = 'Nothing.' WHERE number = 1")
+    finally:
+        database.close()

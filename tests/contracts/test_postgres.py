@@ -10,6 +10,7 @@ from broker.stores import Stores, open_stores
 from tests.contracts.conftest import MASTER_KEY
 from tests.contracts.pictures import PicturesContract
 from tests.contracts.removals import RemovalsContract
+from tests.contracts.staff import AuditContract, StaffContract
 from tests.contracts.stores import (
     AccountsContract,
     GrantsContract,
@@ -60,6 +61,14 @@ class TestPictures(PicturesContract):
 
 
 class TestRemovals(RemovalsContract):
+    pass
+
+
+class TestStaff(StaffContract):
+    pass
+
+
+class TestAudit(AuditContract):
     pass
 
 

@@ -17,6 +17,7 @@ from tests.flows.op import FORUM, WIKI, CountingEntropy, site
 from tests.support.builders import NOW, FixedClock, grant, posting, upstream_tokens
 
 from broker.domain.account import Account, Link
+from broker.domain.audit import Act
 from broker.domain.claims import EMAIL, LOCALE, NAME, PICTURE, ZONEINFO
 from broker.domain.client import Client
 from broker.domain.grant import AuthorizationRequest, Grant
@@ -29,6 +30,7 @@ from broker.domain.values import AccountId, ClaimName, ClientId, IdentityKey, Pr
 from broker.errors import SignInCancelled, UpstreamUnavailable
 from broker.flows.account import AccountFlow
 from broker.flows.address import AddressFlow
+from broker.flows.audit import AuditTrail
 from broker.flows.events import EventWriter
 from broker.flows.ledger import LedgerWriter
 from broker.flows.letters import LetterWriter
@@ -44,6 +46,7 @@ from broker.stores.memory import MemoryBrowser, MemoryDurable
 
 FACEBOOK, OPENID = ProviderId("facebook"), ProviderId("openid")
 CALLBACKS: Final = "https://login.test/callback/"
+ACT: Final = Act(by="deploy", why="Spam.")
 AGENT: Final = "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0"
 
 
@@ -246,12 +249,14 @@ class Front:
             posting=self.gate,
             address=self.address,
         )
+        self.trail = AuditTrail(durable=self.durable, clock=self.clock, key=b"a" * 32)
         self.removals = RemovalFlow(
             durable=self.durable,
             sessions=self.sessions,
             account=self.account,
             posting=self.gate,
             letters=self.letters,
+            trail=self.trail,
             clock=self.clock,
             key=b"r" * 32,
         )

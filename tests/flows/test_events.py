@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from joserfc import jwk, jwt
-from tests.flows.front import FACEBOOK, OPENID, Front
+from tests.flows.front import ACT, FACEBOOK, OPENID, Front
 from tests.flows.op import FORUM, ISSUER, WIKI, Op
 from tests.flows.test_outbox import Office
 from tests.support.builders import receipt
@@ -88,10 +88,10 @@ async def test_a_way_that_comes_or_goes_is_told_without_its_name(front: Front) -
 
 async def test_an_account_on_hold_and_its_release_are_told(front: Front) -> None:
     session = await connected(front)
-    support = AccountSupport(durable=front.durable, sessions=front.sessions)
+    support = AccountSupport(durable=front.durable, sessions=front.sessions, trail=front.trail)
     account = await support.find("anna")
-    await support.hold(account)
-    await support.release(account)
+    await support.hold(account, ACT)
+    await support.release(account, ACT)
     assert [event for _, event, _ in events(front)] == ["account-disabled", "account-enabled"]
     assert session.account == account.id
 
@@ -110,9 +110,9 @@ async def test_a_site_that_was_disconnected_hears_of_nothing_but_erasure(front: 
     session = await connected(front, "anna", FORUM)
     await front.account.disconnect(session, FORUM, locale="en")
     await front.back(await front.leave(OPENID, TransactionPurpose.LINK, session), "anna", session=session)
-    support = AccountSupport(durable=front.durable, sessions=front.sessions)
-    await support.release(await support.find("anna"))
-    await support.hold(await support.find("anna"))
+    support = AccountSupport(durable=front.durable, sessions=front.sessions, trail=front.trail)
+    await support.release(await support.find("anna"), ACT)
+    await support.hold(await support.find("anna"), ACT)
     assert events(front) == []
 
 

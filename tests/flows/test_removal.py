@@ -13,6 +13,7 @@ from tests.flows.op import FORUM
 from tests.support import builders
 
 from broker.domain.account import ProfileValue
+from broker.domain.audit import Act, Action
 from broker.domain.claims import EMAIL
 from broker.domain.consent import Purpose
 from broker.domain.letters import Letter
@@ -31,6 +32,10 @@ HOUR = timedelta(hours=1)
 @pytest.fixture
 def front() -> Front:
     return Front()
+
+
+def act(why: str) -> Act:
+    return Act(by="deploy", why=why)
 
 
 def said(front: Front, name: str = "ana", at: datetime | None = None) -> Removed:
@@ -160,7 +165,7 @@ async def test_an_older_word_than_the_last_changes_nothing(front: Front) -> None
     await sign_up(front)
     now = front.clock.now()
     code = await front.removals.take(FACEBOOK, DELETION, said(front))
-    await front.removals.dismiss(code, "The person wrote to us.")
+    await front.removals.dismiss(code, act("The person wrote to us."))
     assert await front.removals.take(FACEBOOK, DELETION, said(front, at=now - HOUR / 2)) == code
     assert (await front.removals.look_up(code)).state is RemovalState.KEPT
 
@@ -205,7 +210,7 @@ async def test_of_somebody_unknown_only_the_code_is_kept(front: Front) -> None:
 async def test_a_later_request_waits_anew_whatever_was_decided_before(front: Front) -> None:
     session = await sign_up(front)
     code = await front.removals.take(FACEBOOK, DELETION, said(front))
-    await front.removals.dismiss(code, "They came back.")
+    await front.removals.dismiss(code, act("They came back."))
     front.clock.move(HOUR)
     assert await front.removals.take(FACEBOOK, DELETION, said(front)) == code
     assert (await front.removals.look_up(code)).state is RemovalState.WAITING
@@ -227,7 +232,7 @@ async def test_a_deletion_is_meant_for_the_account_whose_way_went_before(front: 
     assert [one.removal for one in await front.removals.waiting()] == [found]
     assert session.account in front.accounts
     assert [letter for letter, _ in await letters(front)].count(Letter.DELETION_ASKED) == 1
-    await front.removals.approve(code)
+    await front.removals.approve(code, act("Asked for."))
     assert session.account not in front.accounts
 
 
@@ -237,7 +242,7 @@ async def test_a_deletion_that_was_refused_is_asked_anew_for_the_same_account(fr
     await prove_address(front, session)
     await add_way(front, session)
     code = await front.removals.take(FACEBOOK, DELETION, said(front))
-    await front.removals.dismiss(code, "They came back.")
+    await front.removals.dismiss(code, act("They came back."))
     front.clock.move(HOUR)
     await front.removals.take(FACEBOOK, DELETION, said(front))
     found = await front.removals.look_up(code)
@@ -342,7 +347,10 @@ async def test_approved_the_account_is_erased_as_by_its_owner(front: Front) -> N
     [waiting] = await front.removals.waiting()
     assert (waiting.ways, waiting.came_back) == (1, True)
     assert waiting.account is not None
-    decided = await front.removals.approve(code)
+    decided = await front.removals.approve(code, act("Asked for."))
+    last = await front.durable.audit.last()
+    assert last is not None
+    assert (last.action, last.subject) == (Action.DELETION_APPROVED, f"{session.account} facebook")
     assert (decided.state, decided.decided_at) == (RemovalState.ERASED, front.clock.now())
     assert front.accounts == {}
     assert front.links == []
@@ -352,7 +360,7 @@ async def test_approved_the_account_is_erased_as_by_its_owner(front: Front) -> N
     assert await front.removals.look_up(code) == decided
     assert [letter for letter, _ in await letters(front)] == [Letter.DELETION_ASKED, Letter.DELETION_DONE]
     with pytest.raises(NotFound):
-        await front.removals.approve(code)
+        await front.removals.approve(code, act("Asked for."))
 
 
 async def test_dismissed_the_account_stays_and_the_person_reads_why(front: Front) -> None:
@@ -363,14 +371,17 @@ async def test_dismissed_the_account_stays_and_the_person_reads_why(front: Front
     assert not waiting.came_back
     for nothing in ("", " \n "):
         with pytest.raises(FormInvalid):
-            await front.removals.dismiss(code, nothing)
-    await front.removals.dismiss(code, "You wrote\nthat you want to stay.")
+            await front.removals.dismiss(code, act(nothing))
+    await front.removals.dismiss(code, act("You wrote\nthat you want to stay."))
     found = await front.removals.look_up(code)
+    last = await front.durable.audit.last()
+    assert last is not None
+    assert (last.action, last.why) == (Action.DELETION_DISMISSED, "You wrote that you want to stay.")
     assert (found.state, found.reason) == (RemovalState.KEPT, "You wrote that you want to stay.")
     assert session.account in front.accounts
     assert [letter for letter, _ in await letters(front)] == [Letter.DELETION_ASKED, Letter.DELETION_REFUSED]
     with pytest.raises(NotFound):
-        await front.removals.dismiss(code, "Again.")
+        await front.removals.dismiss(code, act("Again."))
 
 
 async def test_what_its_owner_closed_meanwhile_is_deleted_as_asked(front: Front) -> None:
@@ -381,12 +392,16 @@ async def test_what_its_owner_closed_meanwhile_is_deleted_as_asked(front: Front)
     assert (found.state, found.decided_at) == (RemovalState.ERASED, None)
     [waiting] = await front.removals.waiting()
     assert (waiting.account, waiting.ways, waiting.came_back) == (None, 0, False)
-    assert (await front.removals.approve(code)).state is RemovalState.ERASED
+    assert (await front.removals.approve(code, act("Asked for."))).state is RemovalState.ERASED
     assert await front.removals.waiting() == ()
 
 
 async def test_nobody_decides_what_is_not_there(front: Front) -> None:
-    for look in (front.removals.approve("none"), front.removals.dismiss("none", "why"), front.removals.look_up("none")):
+    for look in (
+        front.removals.approve("none", act("Asked for.")),
+        front.removals.dismiss("none", act("why")),
+        front.removals.look_up("none"),
+    ):
         with pytest.raises(NotFound):
             await look
 
@@ -408,7 +423,7 @@ async def test_of_two_who_decide_at_once_one_does(front: Front) -> None:
     await sign_up(front)
     code = await front.removals.take(FACEBOOK, DELETION, said(front))
     seen = await front.durable.removals.load(code)
-    await front.removals.approve(code)
+    await front.removals.approve(code, act("Asked for."))
 
     class Behind:
         async def load(self, _code: str) -> Removal | None:
@@ -420,8 +435,27 @@ async def test_of_two_who_decide_at_once_one_does(front: Front) -> None:
         unit = staticmethod(front.durable.unit)
 
     with pytest.raises(NotFound):
-        await replace(front.removals, durable=cast("Any", Store())).dismiss(code, "Too late.")
+        await replace(front.removals, durable=cast("Any", Store())).dismiss(code, act("Too late."))
     assert (await front.removals.look_up(code)).state is RemovalState.ERASED
+
+
+async def test_a_decision_is_made_over_when_another_entry_was_written_meanwhile(front: Front) -> None:
+    await sign_up(front)
+    code = await front.removals.take(FACEBOOK, DELETION, said(front))
+    real, first = front.trail, iter([True])
+
+    class Overtaken:
+        async def prepared(self, action: Action, subject: str, act: Act) -> object:
+            noted = await real.prepared(action, subject, act)
+            if next(first, False):
+                unit = front.durable.unit()
+                await real.noted(unit, Action.ROLE_GIVEN, "ana owner", act)
+                await unit.commit()
+            return noted
+
+    await replace(front.removals, trail=cast("Any", Overtaken())).dismiss(code, act("They stay."))
+    assert (await front.removals.look_up(code)).state is RemovalState.KEPT
+    assert [entry.action async for entry in real.entries()] == [Action.ROLE_GIVEN, Action.DELETION_DISMISSED]
 
 
 async def test_a_way_that_goes_at_the_same_moment_is_looked_at_anew(front: Front) -> None:

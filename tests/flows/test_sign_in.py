@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from tests.flows.front import (
+    ACT,
     AGENT,
     CALLBACKS,
     FACEBOOK,
@@ -214,7 +215,7 @@ async def test_an_older_name_that_does_not_agree_opens_nothing(front: Front, mov
 
 async def test_an_older_name_opens_no_account_that_is_held(front: Front, moved: MovedProvider) -> None:
     (account,) = front.accounts.values()
-    await AccountSupport(durable=front.durable, sessions=front.sessions).hold(account)
+    await AccountSupport(durable=front.durable, sessions=front.sessions, trail=front.trail).hold(account, ACT)
     with pytest.raises(AccountHeld):
         await front.back(await front.leave(OPENID), "ana")
     assert moved.asked == 0
@@ -574,9 +575,9 @@ async def test_an_account_closed_while_somebody_signs_in_lets_nobody_in(front: F
 
 async def test_an_account_held_while_somebody_signs_in_lets_nobody_in(front: Front) -> None:
     ana = (await front.person("ana")).started.session
-    support = AccountSupport(durable=front.durable, sessions=front.sessions)
+    support = AccountSupport(durable=front.durable, sessions=front.sessions, trail=front.trail)
     account = front.accounts[ana.account]
-    front.sign_in = right_before_the_session(front, lambda: support.hold(account))
+    front.sign_in = right_before_the_session(front, lambda: support.hold(account, ACT))
     with pytest.raises(AccountHeld):
         await front.back(await front.leave(), "ana")
     assert await alive(front) == []

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from tests.flows.front import FACEBOOK, OPENID, Front
 
-from broker.domain.provider import Once, SignedOut
+from broker.domain.provider import Once, SignedOut, session_name
 from broker.domain.removal import APART
 from broker.domain.session import Session
 from broker.domain.values import IdentityKey
@@ -112,3 +112,11 @@ async def test_who_has_no_account_here_ends_nothing(desk: Desk) -> None:
     stranger = replace(desk.said(ana), key=IdentityKey(issuer=f"https://{FACEBOOK}.example", subject="nobody"))
     assert await desk.flow.take(stranger) == 0
     assert await desk.live(ana) == {ana.sid}
+
+
+def test_what_is_kept_of_a_session_over_there_names_it_and_nothing_else() -> None:
+    """Two providers may call theirs the same; and nobody can be asked for it by its own name."""
+    name = session_name("https://one.test", "s-1")
+    assert name == session_name("https://one.test", "s-1")
+    assert name not in {session_name("https://two.test", "s-1"), session_name("https://one.test", "s-2")}
+    assert "s-1" not in name

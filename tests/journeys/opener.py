@@ -37,6 +37,7 @@ PURPOSES = (
     "proof nonces",
     "pictures",
     "verifiers of forums",
+    "audit",
 )
 """What the program derives keys for; a test of its own keeps this list whole."""
 NONCES = (0, 9)

@@ -9,6 +9,8 @@ import httpx2
 import pytest
 from tests.support.house import Arrival, House, Shown
 
+from broker.domain.audit import Act
+
 TAMPERINGS = ("bad-mac", "wrong-alg", "old-issued-at", "extra-padding", "truncated")
 
 
@@ -62,14 +64,14 @@ async def test_the_page_says_what_was_decided(house: House) -> None:
     await browser.sign_up(user_name="zoe")
     await wait_a_minute(house)
     first = (await send(house, "deletion", await word_of_facebook(house))).json()
-    await house.world.removals.dismiss(first["confirmation_code"], "You asked us to keep it.")
+    await house.world.removals.dismiss(first["confirmation_code"], Act(by="deploy", why="You asked us to keep it."))
     shown = await browser.open(first["url"])
     assert shown.headings == ["Your account was not deleted"]
     assert "You asked us to keep it." in shown.text
     await wait_a_minute(house)
     again = (await send(house, "deletion", await word_of_facebook(house))).json()
     assert again == first
-    await house.world.removals.approve(again["confirmation_code"])
+    await house.world.removals.approve(again["confirmation_code"], Act(by="deploy", why="Asked for."))
     assert await house.accounts() == 0
     assert (await browser.open(first["url"])).headings == ["Your account is deleted"]
     await wait_a_minute(house)

@@ -26,6 +26,7 @@ from broker.domain.claims import EMAIL, NAME, PREFERRED_USERNAME
 from broker.domain.grant import StatusPlace
 from broker.domain.picture import Picture
 from broker.domain.posting import Message
+from broker.domain.staff import Member, Role
 from broker.domain.values import IdentityKey
 from broker.errors import Conflict, StoreUnavailable
 from broker.hashing import digest
@@ -108,6 +109,8 @@ async def keep_everything(stores: Stores) -> Kept:
     unit.add_posting_subject(account.id, FORUM, PLANTED["subject at a site"])
     unit.enqueue(delivery)
     unit.put_removal(make.removal(account=account.id), over=None)
+    unit.put_member(Member(account=account.id, role=Role.OWNER, since=NOW))
+    unit.append_audit(make.audit_entry())
     await unit.commit()
     await stores.durable.statuses.reserve(1)
     placed = make.grant(account.id, status=StatusPlace(list="list-1", index=5))

@@ -184,7 +184,7 @@ async def test_what_is_kept_survives_every_step_down_and_up_again(new_url: NewUr
     await stores.close()
 
 
-async def test_after_every_step_the_database_itself_refuses_to_change_receipts_and_disclosures(new_url: NewUrl) -> None:
+async def test_after_every_step_the_database_itself_refuses_to_change_records(new_url: NewUrl) -> None:
     url = new_url()
     stores = await open_stores(database_url=url, redis_url=None, master_key=MASTER_KEY, clock=FixedClock())
     grant = await kept_grant(stores.durable)
@@ -192,7 +192,13 @@ async def test_after_every_step_the_database_itself_refuses_to_change_receipts_a
     unit = stores.durable.unit()
     unit.append_receipt(receipt)
     unit.append_disclosure(row)
+    entry = make.audit_entry()
+    unit.append_audit(entry)
     await unit.commit()
+    for statement in ("UPDATE audit SET why = ''", "DELETE FROM audit"):
+        with pytest.raises((sqlite3.IntegrityError, asyncpg.RaiseError), match="append-only"):
+            await ask(url, statement)
+    assert await stores.durable.audit.last() == entry
     for step in [*reversed(revisions()[:-1]), "head"]:
         await migrate(url, step)
         statements = [

@@ -25,13 +25,13 @@ from broker.stores.sql.drivers.sqlite import connect
 from broker.stores.sql.keyring import _CELLS
 from broker.stores.sql.schema import migrate
 from broker.stores.sql.statements import DIALECTS, Statement, compile_all
-from broker.stores.sql.tables import data_keys, metadata, signing_keys
+from broker.stores.sql.tables import data_keys, metadata, signing_keys, staff
 
 ROWS: Final = 100_000
 FEW: Final = 1_000
 ENOUGH: Final = 20_000
 """On PostgreSQL, where plans are chosen by cost: from here on looking at every row costs ten times any of our plans."""
-SMALL: Final = frozenset({data_keys.name, signing_keys.name})
+SMALL: Final = frozenset({data_keys.name, signing_keys.name, staff.name})
 """A handful of rows, for good."""
 GROWING: Final = tuple(table for table in metadata.sorted_tables if table.name not in SMALL)
 WALKS: Final = frozenset(statement for cells in _CELLS for statement in (cells.find, cells.find_more))

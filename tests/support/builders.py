@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from broker.domain.audit import Action, AuditEntry
 from broker.domain.account import Account, AccountStatus, Link, ProfileValue
 from broker.domain.claims import EMAIL, NAME, PREFERRED_USERNAME
 from broker.domain.client import (
@@ -274,6 +275,20 @@ def removal(**more: Any) -> Removal:
         "asked_at": NOW,
     }
     return Removal(**(values | more))
+
+
+def audit_entry(**more: Any) -> AuditEntry:
+    """One thing that an admin did; its digest is not of it."""
+    values: dict[str, Any] = {
+        "number": 1,
+        "at": NOW + timedelta(microseconds=7),
+        "by": "deploy",
+        "action": Action.ACCOUNT_HELD,
+        "subject": "account-1",
+        "why": "Spam.",
+        "digest": "d" * 64,
+    }
+    return AuditEntry(**(values | more))
 
 
 def delivery(**more: Any) -> Delivery:

@@ -19,6 +19,7 @@ from broker.stores.sql.outbox import DONE_MARKS, SqlOutbox
 from broker.stores.sql.pictures import SqlPictures
 from broker.stores.sql.postings import SqlPostings, SqlVault
 from broker.stores.sql.removals import SqlRemovals
+from broker.stores.sql.staff import SqlAudit, SqlStaff
 from broker.stores.sql.statements import PING, Script, Statement, Step, define
 from broker.stores.sql.statuses import SqlStatuses
 from broker.stores.sql.tables import codes, deliveries, ended_statuses, families, grants, postings, revoked_tokens
@@ -76,6 +77,8 @@ class SqlDurable:
         self.statuses = SqlStatuses(driver)
         self.removals = SqlRemovals(driver)
         self.pictures = SqlPictures(driver, ring)
+        self.staff = SqlStaff(driver)
+        self.audit = SqlAudit(driver)
 
     def unit(self) -> SqlUnitOfWork:
         return SqlUnitOfWork(self.driver, self.ring, self._clock)

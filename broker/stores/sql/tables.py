@@ -258,6 +258,26 @@ pictures: Final = Table(
     _bytes("sealed"),  # JPEG
 )
 
+staff: Final = Table(
+    "staff",  # accounts with a role
+    metadata,
+    _text("account", primary_key=True),
+    _text("role"),
+    _time("given_at"),
+)
+
+audit: Final = Table(
+    "audit",  # what the people who run the service did: never changed, chained by `digest`
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    _time("at"),
+    _text("by"),
+    _text("action"),
+    _text("subject"),
+    _text("why"),
+    _text("digest"),
+)
+
 signing_keys: Final = Table(
     "signing_keys",
     metadata,

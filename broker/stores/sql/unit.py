@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from broker.domain.account import Account, AccountStatus, Link
+from broker.domain.audit import AuditEntry
 from broker.domain.consent import ConsentReceipt
 from broker.domain.disclosure import DisclosureRow
 from broker.domain.grant import AuthorizationCode, Grant, RefreshFamily
@@ -14,9 +15,10 @@ from broker.domain.ports import Clock, Delivery
 from broker.domain.posting import Posting, PostState
 from broker.domain.provider import UpstreamTokens
 from broker.domain.removal import Removal, RemovalState
+from broker.domain.staff import Member
 from broker.domain.values import AccountId, ClientId, GrantId, IdentityKey, ProviderId, Sid
 from broker.stores.records import micros, micros_or_none
-from broker.stores.sql import accounts, grants, ledger, outbox, pictures, postings, removals, tokens
+from broker.stores.sql import accounts, grants, ledger, outbox, pictures, postings, removals, staff, tokens
 from broker.stores.sql.drivers import Driver
 from broker.stores.sql.statements import Params, Statement, Step
 from broker.stores.vault import KeyRing
@@ -64,6 +66,7 @@ class SqlUnitOfWork:
             postings.ERASE_SUBJECTS,
             pictures.DROP,
             accounts.ERASE_LINKS,
+            staff.DROP,
             accounts.ERASE,
         ):
             self._queue(statement, params)
@@ -181,6 +184,15 @@ class SqlUnitOfWork:
             self._queue(removals.ADD, params, conflict="removal")
         else:
             self._queue(removals.SAVE, {**params, "p_over": over.value}, conflict="removal")
+
+    def put_member(self, member: Member) -> None:
+        self._queue(staff.PUT, staff.member_params(member), conflict="account")
+
+    def drop_member(self, account: AccountId) -> None:
+        self._queue(staff.DROP, {"p_account": account})
+
+    def append_audit(self, entry: AuditEntry) -> None:
+        self._queue(staff.APPEND, staff.entry_params(entry), conflict="stale")
 
     def enqueue(self, delivery: Delivery) -> None:
         self._queue(outbox.ENQUEUE, outbox.delivery_params(delivery, self._ring))

@@ -1,0 +1,38 @@
+"""Who may get which role."""
+
+from __future__ import annotations
+
+import pytest
+from tests.support.builders import NOW
+
+from broker.domain.staff import Member, Role, change_problem
+from broker.domain.values import AccountId
+
+ANA, BEN = AccountId("ana"), AccountId("ben")
+
+
+def staff(**roles: Role) -> list[Member]:
+    return [Member(account=AccountId(name), role=role, since=NOW) for name, role in roles.items()]
+
+
+@pytest.mark.parametrize(
+    ("there", "account", "role", "problem"),
+    [
+        (staff(), ANA, Role.OWNER, None),
+        (staff(), ANA, Role.ADMIN, "no_owner"),
+        (staff(ben=Role.ADMIN), BEN, Role.SUPPORT, "no_owner"),
+        (staff(ben=Role.ADMIN), BEN, None, None),
+        (staff(ana=Role.OWNER), ANA, Role.OWNER, None),
+        (staff(ana=Role.OWNER), ANA, Role.ADMIN, "last_owner"),
+        (staff(ana=Role.OWNER), ANA, None, "last_owner"),
+        (staff(ana=Role.OWNER), BEN, Role.AUDITOR, None),
+        (staff(ana=Role.OWNER), BEN, Role.OWNER, None),
+        (staff(ana=Role.OWNER, ben=Role.ADMIN), BEN, None, None),
+        (staff(ana=Role.OWNER, ben=Role.OWNER), ANA, None, None),
+        (staff(ana=Role.OWNER, ben=Role.OWNER), ANA, Role.SUPPORT, None),
+    ],
+)
+def test_there_is_an_owner_first_and_always(
+    there: list[Member], account: AccountId, role: Role | None, problem: str | None
+) -> None:
+    assert change_problem(there, account, role) == problem
