@@ -101,15 +101,17 @@ def behind() -> Iterator[Behind]:
         thread.join(10)
 
 
-def nginx(folder: Path, authority: Authority, *, https: int, doorward: int, site: int) -> list[str]:
+def nginx(
+    folder: Path, authority: Authority, *, https: int, doorward: int, site: int, host: str = HOST, client: str = "notes"
+) -> list[str]:
     """The recipe with this test's names, ports and files; nothing else is touched. The command that starts it."""
-    leaf = authority.leaf(HOST)
+    leaf = authority.leaf(host)
     text = _changed(
         DEPLOY / "forward-auth.nginx.conf",
-        ("client=wiki", "client=notes"),
+        ("client=wiki", f"client={client}"),
         ("/etc/letsencrypt/live/wiki.example.org/fullchain.pem", str(leaf.certificate)),
         ("/etc/letsencrypt/live/wiki.example.org/privkey.pem", str(leaf.key)),
-        ("wiki.example.org", HOST),
+        ("wiki.example.org", host),
         ("127.0.0.1:8000", f"127.0.0.1:{doorward}"),
         ("127.0.0.1:8080", f"127.0.0.1:{site}"),
         ("    listen 443 ssl;\n    listen [::]:443 ssl;\n", f"    listen 127.0.0.1:{https} ssl;\n"),

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import html
-import os
 import socketserver
-import ssl
-import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import expect
-from tests.browser.town import HOSTS, Town, open_town
+from tests.browser.town import Town, open_town
 from tests.serve.guarded import HOST, RECIPES
-from tests.software.apache import wait_for
 from tests.software.printed import add
+from tests.software.proxies import in_front, without_tls
 from tests.support.chromium import Chromium
-from tests.support.servers import free_port, program
+from tests.support.servers import free_port
 from tests.support.tls import Authority
 
 pytestmark = pytest.mark.browser
@@ -54,52 +50,6 @@ def software() -> Iterator[int]:
 
 
 @contextmanager
-def without_tls(port: int, context: ssl.SSLContext) -> Iterator[int]:
-    """The town's Doorward once more, as proxies on its own machine reach it.
-
-    One thread for everything: two threads must not read and write one TLS connection at once.
-    """
-
-    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=HOSTS["broker"])
-        try:
-            await asyncio.gather(pump(reader, there[1]), pump(there[0], writer))
-        finally:
-            there[1].transport.abort()
-            writer.transport.abort()
-
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    try:
-        server = asyncio.run_coroutine_threadsafe(asyncio.start_server(relay, "127.0.0.1", 0), loop).result(10)
-        yield server.sockets[0].getsockname()[1]
-        asyncio.run_coroutine_threadsafe(stopped(server), loop).result(10)
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()
-
-
-async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    """What comes from one side goes to the other, until it ends; then both end, since TLS cannot end by halves."""
-    with suppress(OSError):
-        while data := await source.read(65536):
-            sink.write(data)
-            await sink.drain()
-    sink.close()
-
-
-async def stopped(server: asyncio.Server) -> None:
-    server.close()
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
-    await asyncio.sleep(0)
-
-
-@contextmanager
 def running(server: socketserver.BaseServer) -> Iterator[None]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
@@ -108,21 +58,6 @@ def running(server: socketserver.BaseServer) -> Iterator[None]:
     finally:
         server.shutdown()
         thread.join(10)
-
-
-@contextmanager
-def in_front(command: list[str], folder: Path, port: int) -> Iterator[None]:
-    own = {**os.environ, "HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
-    with (folder / "output").open("wb") as output:
-        proxy = subprocess.Popen(
-            [program("setpriv"), "--pdeathsig", "TERM", *command], stdout=output, stderr=output, env=own
-        )
-    try:
-        wait_for(port, proxy, folder / "output")
-        yield
-    finally:
-        proxy.terminate()
-        proxy.wait(30)
 
 
 @pytest.mark.parametrize("proxy", list(RECIPES))

@@ -55,7 +55,12 @@ FILES: Final = {
     "usr/share/dokuwiki/doku.php": "dokuwiki",
     "usr/share/mediawiki/index.php": "mediawiki",
     "usr/lib/php/*/pdo_sqlite.so": "php-sqlite3",
+    "usr/share/redmine/config.ru": "redmine",
+    "usr/share/doc/redmine-sqlite": "redmine-sqlite",
+    "usr/share/doc/ruby-jwt": "ruby-jwt",
 }
+ANSWERS: Final = {"redmine": "redmine redmine/current-instances string"}
+"""Package -> what Debian's installer is told beforehand: no Redmine of the machine's own, which would take half a minute."""
 POLICY: Final = Path("/usr/sbin/policy-rc.d")
 DEMO_WITHIN: Final = 420.0
 """Seconds for the demo's first start, the download of its packages included."""
@@ -90,6 +95,9 @@ def machine() -> str:
     sudo = _sudo(missing)
     environment = ["env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1"]
     _say([*sudo, *environment, "apt-get", "update", "-qq"])
+    for package in ANSWERS.keys() & missing:
+        told = f"debconf-show {package} | grep -q . || echo '{ANSWERS[package]}' | debconf-set-selections"
+        _say([*sudo, "sh", "-c", told])
     with _nothing_started(sudo):
         _say([*sudo, *environment, "apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing])
     left = _missing()
