@@ -137,15 +137,18 @@ def test_an_account_with_a_password_of_redmines_own_stays_shut(street: Street, v
 
 
 def test_whoever_passes_by_nginx_is_nobody(street: Street) -> None:
-    """Whatever name, unsigned assertion or password they send to Redmine's own server (catalogue 142)."""
+    """Whatever name, assertion that we did not sign, or password they send to Redmine's own server (catalogue 142)."""
+    with urllib.request.urlopen(f"{street.town.login}/jwks", context=street.town.authority.client_context()) as answer:
+        kid = next(key["kid"] for key in json.load(answer)["keys"] if key["kty"] == "RSA")
     for headers in (
         {},
-        {"Remote-User": "jonas"},
-        {"X-Login-Assertion": unsigned(street)},
-        {"X-Login-Assertion": unsigned(street, alg="RS256", kid="1")},
+        {"Remote-User": "mallory", "Remote-Name": "Mallory"},
+        {"X-Login-Assertion": forged(street, alg="none")},
+        {"X-Login-Assertion": forged(street, alg="RS256", kid="unknown")},
+        {"X-Login-Assertion": forged(street, alg="RS256", kid=kid)},
         {"Authorization": "Basic " + base64.b64encode(b"admin:admin").decode()},
     ):
-        asked = urllib.request.Request(f"http://127.0.0.1:{street.port}/my/account", headers=headers)
+        asked = urllib.request.Request(f"http://127.0.0.1:{street.port}/projects", headers=headers)
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(asked, timeout=30)
         with refused.value as answer:
@@ -153,9 +156,9 @@ def test_whoever_passes_by_nginx_is_nobody(street: Street) -> None:
             assert b"Doorward names nobody" in answer.read()
 
 
-def unsigned(street: Street, **head: str) -> str:
-    """All that Doorward would say of Jonas, without its signature."""
-    said = {"iss": street.town.login, "aud": "projects", "sub": "x", "preferred_username": "jonas", "name": "Jonas"}
-    parts = ({"typ": "fwd+jwt", "alg": "none", **head}, {**said, "exp": int(time.time()) + 60})
-    written = (base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts)
-    return ".".join((*written, ""))
+def forged(street: Street, **head: str) -> str:
+    """All that we would say of somebody whom Redmine would make an account for, with another signature."""
+    person = {"sub": "mallory", "preferred_username": "mallory", "name": "Mallory", "email": "mallory@club.example"}
+    said = {"iss": street.town.login, "aud": "projects", "exp": int(time.time()) + 60, "email_verified": True, **person}
+    parts = [json.dumps({"typ": "fwd+jwt", **head}).encode(), json.dumps(said).encode(), bytes(256)]
+    return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
