@@ -6,7 +6,7 @@ Wrong host names (catalogue 145), header floods (180), and who the browser is, a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -56,7 +56,7 @@ class Edge:
             await self._refuse("This server does not answer for that host name.", 421, scope, receive, send)
             return
         client = scope.get("client")
-        scope["doorward.address"] = self._address(client[0] if client else "", headers)
+        scope["doorward.address"] = counted_as(self._address(client[0] if client else "", headers))
         await self._app(scope, receive, send)
 
     async def _at_the_gate(self, scope: Scope, receive: Receive, send: Send, hosts: list[bytes]) -> None:
@@ -76,7 +76,7 @@ class Edge:
             await self._refuse("The proxy sent headers that contradict each other.", 400, scope, receive, send)
             return
         scope["doorward.gate"] = True
-        scope["doorward.address"] = self._address(peer, scope["headers"])
+        scope["doorward.address"] = counted_as(self._address(peer, scope["headers"]))
         await self._app(scope, receive, send)
 
     async def _refuse(self, words: str, status: int, scope: Scope, receive: Receive, send: Send) -> None:
@@ -105,6 +105,17 @@ class Edge:
         except ValueError:
             return False
         return any(found.version == network.version and found in network for network in self._trusted)
+
+
+def counted_as(address: str) -> str:
+    """What limits count an address as: IPv6 by its /64, of which everybody has at least one (RFC 6177 §2)."""
+    if ":" not in address:
+        return address
+    try:
+        found = IPv6Address(address.partition("%")[0])
+    except ValueError:
+        return address
+    return str(found.ipv4_mapped or IPv6Network((found, 64), strict=False).network_address)
 
 
 def _with_names(send: Send) -> Send:
