@@ -14,6 +14,8 @@ from tests.support.client_keys import new_key, proof, thumbprint
 from tests.support.house import ISSUER, House, Sandboxes, Site, site_secret
 from tests.web.desk import MORE_SITES, OFFLINE, connect, member, wide_house
 
+from broker.web.oidc.proof import PROOFS_PER_MINUTE
+
 BOUND = """
 [bound]
 name = "Bound Site"
@@ -214,3 +216,17 @@ async def test_a_pushed_request_is_tied_to_the_key_shown_beside_it(house: House)
     code = {"grant_type": "authorization_code", "code": arrival.code, "redirect_uri": forum.redirect_uri}  # type: ignore[union-attr]
     code["code_verifier"] = forum.verifier_of(arrival)  # type: ignore[arg-type]
     assert (await post(forum, "/token", code)).json()["error"] == "invalid_grant"
+
+
+async def test_proofs_of_nobody_are_counted(house: House) -> None:
+    """Each one is written down: whoever knows a public site's name could fill a disk (catalogue 186)."""
+    app = {"client_id": "app", "grant_type": "refresh_token", "refresh_token": "made-up"}
+    async with house.client() as client:
+        for _ in range(PROOFS_PER_MINUTE):
+            answer = await client.post("/token", data=app, headers={"DPoP": shown(house, "/token")})
+            assert answer.status_code == 400
+        over = await client.post("/token", data=app, headers={"DPoP": shown(house, "/token")})
+    assert (over.status_code, "retry-after" in over.headers) == (429, True)
+    forum = house.site("forum")
+    answer = await post(forum, "/token", {"grant_type": "refresh_token", "refresh_token": "x"}, shown(house, "/token"))
+    assert answer.status_code == 400, "a site that proves itself is not counted"
