@@ -6,6 +6,8 @@ the only proof. And the page on which a person follows what becomes of a deletio
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from starlette.responses import Response
@@ -42,15 +44,12 @@ async def deletion(call: Call) -> Response:
 async def notice(call: Call) -> Response:
     """The person took us out, or has no account there any more (developer.apple.com/documentation/signinwithapple,
     "Processing changes for Sign in with Apple accounts"). A notice about anything else is taken and does nothing."""
-    id_ = ProviderId(str(call.request.path_params["provider"]))
-    provider: object = call.world.trials.providers.get(id_)
+    id_, provider = _caller(call)
     if not isinstance(provider, SendsNotices):
         raise NotFound(detail="no provider that sends notices")
     text = (await read_body(call.request, MAX_NOTICE)).decode("utf-8", "replace")
-    try:
+    with _refusing():
         said = await provider.read_notice(text)
-    except UpstreamInvalid as error:
-        raise InvalidRequest(detail=error.check) from error
     if said is not None:
         await call.world.removals.take(id_, RemovalKind.APP_REMOVED, said)
         call.world.log.event("provider_removal", provider=id_, reason=RemovalKind.APP_REMOVED.value)
@@ -59,15 +58,12 @@ async def notice(call: Call) -> Response:
 
 async def logout(call: Call) -> Response:
     """Somebody signed out there (OpenID Connect Back-Channel Logout 1.0 §2.5)."""
-    id_ = ProviderId(str(call.request.path_params["provider"]))
-    provider: object = call.world.trials.providers.get(id_)
+    id_, provider = _caller(call)
     if not isinstance(provider, TellsOfLogout):
         raise NotFound(detail="no provider that tells of sign-outs")
     form = await read_protocol_form(call)
-    try:
+    with _refusing():
         said = await provider.read_logout(form.get("logout_token", ""))
-    except UpstreamInvalid as error:
-        raise InvalidRequest(detail=error.check) from error
     ended = await call.world.upstream_logout.take(said)
     call.world.log.event("provider_sign_out", provider=id_, count=ended)
     return answer_json({})
@@ -79,16 +75,28 @@ async def removal(call: Call) -> Response:
     return call.page(views.removal(call, found))
 
 
-async def _take(call: Call, kind: RemovalKind) -> str:
+def _caller(call: Call) -> tuple[ProviderId, object]:
+    """Which provider an address of ours was made for, also one in state `test`; `None` for none of ours."""
     id_ = ProviderId(str(call.request.path_params["provider"]))
-    provider: object = call.world.trials.providers.get(id_)
+    return id_, call.world.trials.providers.get(id_)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """What is not the provider's own word is refused, with the check that it did not pass in the log."""
+    try:
+        yield
+    except UpstreamInvalid as error:
+        raise InvalidRequest(detail=error.check) from error
+
+
+async def _take(call: Call, kind: RemovalKind) -> str:
+    id_, provider = _caller(call)
     if not isinstance(provider, TellsOfRemoval):
         raise NotFound(detail="no provider that tells of removals")
     form = await read_protocol_form(call)
-    try:
+    with _refusing():
         said = provider.read_removal(form)
-    except UpstreamInvalid as error:
-        raise InvalidRequest(detail=error.check) from error
     code = await call.world.removals.take(id_, kind, said)
     call.world.log.event("provider_removal", provider=id_, reason=kind.value)
     return code
