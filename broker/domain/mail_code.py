@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from broker.domain.account import Link
-from broker.domain.values import IdentityKey, ProviderId
+from broker.domain.ports import Entropy
+from broker.domain.values import AccountId, IdentityKey, ProviderId, ReceiptId
 
 BY_MAIL: Final = ProviderId("@mail")
 """Stands where a provider's id stands. No provider can be called so."""
@@ -47,3 +48,16 @@ def new_key(subject: str) -> IdentityKey:
 def mail_link(links: Iterable[Link]) -> Link | None:
     """The link that lets codes by e-mail in, if the person turned it on."""
     return next((link for link in links if link.provider == BY_MAIL), None)
+
+
+def new_link(account: AccountId, receipt: ReceiptId, entropy: Entropy, now: datetime) -> Link:
+    """What lets codes by e-mail in from now on, under a key that no other link ever had."""
+    return Link(
+        id=entropy.token(12),
+        account=account,
+        provider=BY_MAIL,
+        key=new_key(entropy.token(16)),
+        receipt=receipt,
+        linked_at=now,
+        last_used_at=now,
+    )

@@ -18,7 +18,7 @@ from broker.domain.account import Account, AccountStatus, Link, ProfileValue, So
 from broker.domain.claims import EMAIL, email_key
 from broker.domain.events import SecurityEvent
 from broker.domain.letters import Letter
-from broker.domain.mail_code import BY_MAIL, mail_link, new_key
+from broker.domain.mail_code import mail_link, new_link
 from broker.domain.ports import Clock, Durable, Entropy, Limits, Transactions, UnitOfWork
 from broker.domain.session import Session
 from broker.domain.values import AccountId, ReceiptId
@@ -191,19 +191,9 @@ class AddressFlow:
         gone = ways_since(others, at, is_open=receipt is not None and self.codes_open)
         if until_now is not None:
             gone = (*gone, until_now)
-        return self._code_link(account.id, ReceiptId(receipt)) if receipt is not None else None, gone
-
-    def _code_link(self, account: AccountId, receipt: ReceiptId) -> Link:
-        now = self.clock.now()
-        return Link(
-            id=self.entropy.token(12),
-            account=account,
-            provider=BY_MAIL,
-            key=new_key(self.entropy.token(16)),
-            receipt=receipt,
-            linked_at=now,
-            last_used_at=now,
-        )
+        if receipt is None:
+            return None, gone
+        return new_link(account.id, ReceiptId(receipt), self.entropy, self.clock.now()), gone
 
     async def _undone(self, account: AccountId) -> list[tuple[datetime, datetime]]:
         """From when to when changes were taken back: as long as a way back of one of them could be tried again."""

@@ -20,7 +20,17 @@ from broker.domain.claims import EMAIL, email_key, read_typed
 from broker.domain.consent import Purpose
 from broker.domain.events import SecurityEvent
 from broker.domain.letters import Letter
-from broker.domain.mail_code import AMR, BY_MAIL, GOOD_FOR, digest_of, mail_link, make_code, new_key, read_code
+from broker.domain.mail_code import (
+    AMR,
+    BY_MAIL,
+    GOOD_FOR,
+    digest_of,
+    mail_link,
+    make_code,
+    new_key,
+    new_link,
+    read_code,
+)
 from broker.domain.policy import Policies, notice_version
 from broker.domain.ports import Clock, Durable, Entropy, Limits, Transactions
 from broker.domain.provider import Identified, Identity
@@ -107,15 +117,7 @@ class MailCodeFlow:
             sid=session.sid,
             locale=locale,
         )
-        link = Link(
-            id=self.entropy.token(12),
-            account=account.id,
-            provider=BY_MAIL,
-            key=new_key(self.entropy.token(16)),
-            receipt=receipt.id,
-            linked_at=now,
-            last_used_at=now,
-        )
+        link = new_link(account.id, receipt.id, self.entropy, now)
         unit.save_account(account)  # so that it fails if the address is changed in this very moment
         unit.add_link(link)
         self.letters.tell(unit, account, Letter.WAY_ADDED, {"provider": BY_MAIL})

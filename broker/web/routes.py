@@ -9,6 +9,8 @@ from typing import Final, Literal
 from starlette.responses import Response
 
 from broker.domain.device import ANSWER_PATH
+from broker.domain.discourse import ANSWER_PATH as FORUM_ANSWER_PATH
+from broker.domain.discourse import ENTRY_PATH
 from broker.web import (
     age,
     authorize,
@@ -81,8 +83,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", "/oauth/token", gitlab.token, Guard.CLIENT, "json"),
     Route("GET", "/api/v4/user", gitlab.user, Guard.BEARER, "json"),
     # for forums that ask by DiscourseConnect
-    Route("GET", "/discourse/sso", discourse.enter, Guard.BROWSER),
-    Route("GET", "/discourse/answer", discourse.answer, Guard.BROWSER),
+    Route("GET", ENTRY_PATH, discourse.enter, Guard.BROWSER),
+    Route("GET", FORUM_ANSWER_PATH, discourse.answer, Guard.BROWSER),
     # for the proxies of sites
     Route("GET", "/forward-auth", gate.ask, Guard.PROXY, "json"),
     Route("GET", "/.doorward/sign-in", gate.sign_in, Guard.PROXY, "json"),
