@@ -146,7 +146,6 @@ class OpenIDConnect(Described):
         A token that names a session alone is refused: we know people by their subject. Raises `UpstreamInvalid(check)`.
         """
         preset = self._preset
-        await self._where()
         _, claims = await verified(token, self._keys, algorithms=preset.algorithms, types=_LOGOUT_TYPES, check="logout")
         if claims.get("iss") != preset.issuer:
             raise UpstreamInvalid("logout_iss")
