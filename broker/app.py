@@ -27,6 +27,8 @@ from broker.domain.browser_state import BrowserStates
 from broker.domain.checks.dpop import Nonces
 from broker.domain.claims import PICTURE
 from broker.domain.ports import Clock, Entropy
+from broker.domain.provider import Provider
+from broker.domain.staff import Circle
 from broker.domain.values import ProviderId
 from broker.egress import Egress, Exemption
 from broker.errors import ConfigurationError, Problem, StoreUnavailable
@@ -35,6 +37,7 @@ from broker.flows.account import AccountFlow
 from broker.flows.address import AddressFlow
 from broker.flows.audit import AuditTrail
 from broker.flows.authorize import AuthorizeFlow
+from broker.flows.circles import SignInCircles
 from broker.flows.client_auth import ClientAuth
 from broker.flows.device import DeviceRequests
 from broker.flows.discourse import DiscourseFlow
@@ -232,13 +235,13 @@ def _compose(
         entropy=entropy,
         codes_open=settings.mail.sign_in_codes,
     )
-    sign_in = SignInFlow(
+    every = SignInFlow(
         durable=durable,
         replay=memory.replay,
         box=box,
         sessions=sessions,
         ledger=ledger,
-        providers=loaded.providers,
+        providers=_usable(loaded),
         policies=settings.policies,
         clock=clock,
         entropy=entropy,
@@ -247,11 +250,13 @@ def _compose(
         letters=letters,
         pictures=pictures if PICTURE in settings.fields else None,
     )
+    circles = SignInCircles(every=every, circles=_circles(loaded))
+    sign_in = circles.open_to(None)
     trials = TrialFlow(
         durable=durable,
         replay=memory.replay,
         links=TrialLinks(key=stores.derive("trials"), clock=clock, entropy=entropy),
-        sign_in=replace(sign_in, providers={**loaded.providers, **loaded.trials}),
+        sign_in=replace(every, providers={**every.providers, **loaded.trials}),
         fields=settings.fields,
         watch=watching,
         clock=clock,
@@ -268,7 +273,7 @@ def _compose(
         issuer=issuer,
         subject_key=subject_key,
         posts_per_hour=settings.broker.limits.posts_per_hour,
-        revoke=sign_in.drop_upstream,
+        revoke=every.drop_upstream,
     )
     mail_code = MailCodeFlow(
         durable=durable,
@@ -297,7 +302,7 @@ def _compose(
         pictures=addresses,
     )
     health = ProviderHealth(
-        providers=loaded.providers,
+        providers=every.providers,
         report=lambda provider, reason: telemetry.log.event("provider_state", provider=provider, reason=reason),
     )
     statuses = StatusLists(
@@ -410,13 +415,14 @@ def _compose(
         box=box,
         sessions=sessions,
         sign_in=sign_in,
+        circles=circles,
         mail_code=mail_code,
         trials=trials,
         sign_up=SignUpFlow(
             durable=durable,
             box=box,
             ledger=ledger,
-            sign_in=sign_in,
+            sign_in=every,
             fields=settings.fields,
             policies=settings.policies,
             newsletters=newsletters,
@@ -481,6 +487,16 @@ def _compose(
     )
     keys = KeyFlow(keys=durable.keys, box=key_box, clock=clock, entropy=entropy)
     return Opened(world=world, keys=keys, deliverer=deliverer, health=health, stores=stores, trail=trail)
+
+
+def _usable(loaded: providers.LoadedProviders) -> dict[ProviderId, Provider]:
+    """Every provider that somebody may use, in the order to show."""
+    known = {**loaded.providers, **loaded.early}
+    return {id_: known[id_] for id_ in loaded.presets if id_ in known}
+
+
+def _circles(loaded: providers.LoadedProviders) -> dict[ProviderId, Circle]:
+    return {id_: Circle(loaded.presets[id_].state) for id_ in loaded.early}
 
 
 @dataclass(frozen=True, slots=True)

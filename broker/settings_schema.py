@@ -381,7 +381,11 @@ PROVIDER: Final = (
     _address("privacy_policy_url", "Its privacy policy, linked beside the button."),
     _text("host", "The host shown beside the button. Nothing: taken from the addresses."),
     _text("brand", "Which mark the button wears. Nothing: none."),
-    _choice("state", "Whether people can use it. test: only whoever tries it with doorward provider try.", ("on", "test", "off"), "on"),
+    _choice(
+        "state",
+        "Whether people can use it. testers, admins: only who is signed in with such a role. test: only who tries it (doorward provider try).",
+        ("on", "testers", "admins", "test", "off"), "on",
+    ),
     _flag("sandbox", "A provider of the demo; refused in production.", default=False),
     _number("order", "Where it stands among the buttons; small numbers first.", 100, -10_000, 10_000),
     Option(

@@ -46,6 +46,8 @@ class LoadedProviders:
     providers: Mapping[ProviderId, Provider]
     trials: Mapping[ProviderId, Provider]
     """Those in state `test`: nobody is sent there but who tries them."""
+    early: Mapping[ProviderId, Provider]
+    """Those in state `admins` or `testers`: for people with such a role."""
     presets: Mapping[ProviderId, Preset]
     """All presets, also of providers that are off."""
     warnings: tuple[Problem, ...] = ()
@@ -73,21 +75,24 @@ def load(
     problems: list[Problem] = []
     providers: dict[ProviderId, Provider] = {}
     trials: dict[ProviderId, Provider] = {}
+    early: dict[ProviderId, Provider] = {}
+    places = {"on": providers, "test": trials, "admins": early, "testers": early}
     for preset in ordered:
         found = list(_problems(preset, kinds, today))
-        if preset.id in providers or preset.id in trials:
+        if any(preset.id in place for place in places.values()):
             found.append(Problem(file="", line=0, key="", what="occurs twice.", fix="Give every provider its own id."))
         problems += [_placed(preset, problem, locate) for problem in found]
         if preset.state != "off" and not any(problem.severity == "error" for problem in found):
             provider = _kind(preset.kind)(preset, http, clock)
             problems += [_placed(preset, problem, locate) for problem in _posting_scopes(provider)]
-            (providers if preset.state == "on" else trials)[preset.id] = provider
+            places[preset.state][preset.id] = provider
     errors = tuple(problem for problem in problems if problem.severity == "error")
     if errors:
         raise ConfigurationError(errors)
     return LoadedProviders(
         providers=MappingProxyType(providers),
         trials=MappingProxyType(trials),
+        early=MappingProxyType(early),
         presets=MappingProxyType({preset.id: preset for preset in ordered}),
         warnings=tuple(problems),
     )

@@ -21,8 +21,8 @@ ALGORITHMS: Final = ("RS256", "ES256", "PS256", "RS384", "RS512", "ES384", "PS38
 """Signatures a preset may allow. Symmetric ones and `none` are not among them, so none can be switched on."""
 DEFAULT_ALGORITHMS: Final = ("RS256", "ES256")
 AUTH_METHODS: Final = ("client_secret_basic", "client_secret_post", "none")
-STATES: Final = ("on", "test", "off")
-"""`test`: no person sees it; whoever runs the server can try it."""
+STATES: Final = ("on", "testers", "admins", "test", "off")
+"""`testers`, `admins`: whoever is signed in with such a role sees it. `test`: nobody does; who runs the server can try it."""
 RESPONSE_MODES: Final = ("query", "form_post")
 DISCOVERY: Final = ("off", "hosts", "any")
 NAMELESS: Final = frozenset({"openid2", "steam"})

@@ -62,6 +62,7 @@ async def named(opened: Opened, name: str) -> tuple[AccountSupport, Account]:
 async def acting(opened: Opened, why: str, by: str | None) -> Act:
     """Who acts: the system's account that runs the command, and whom with a role it is done for."""
     from broker.domain.audit import Act
+    from broker.domain.staff import may_act
 
     if not why.strip():
         fail("Say why: --why TEXT.")
@@ -70,8 +71,8 @@ async def acting(opened: Opened, why: str, by: str | None) -> Act:
         return Act(by=who, why=why)
     _, account = await named(opened, by)
     role = await opened.world.durable.staff.role(account.id)
-    if role is None:
-        fail(f"{by} has no role here. `doorward admin list` shows who has.")
+    if not may_act(role):
+        fail(f"{by} has no role here that does anything. `doorward admin list` shows who has.")
     return Act(by=f"{who} for {account.id} ({role})", why=why)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from broker.domain.audit import AuditEntry
     from broker.domain.staff import Role
 
-ROLES: Final = ("owner", "admin", "support", "auditor")
+ROLES: Final = ("owner", "admin", "support", "auditor", "tester")
 _PROBLEMS: Final = {
     "last_owner": "{name} is the only owner. Make another one first: doorward admin add NAME --role owner --why …",
     "no_owner": "There is no owner yet. Make one first: doorward admin add NAME --role owner --why …",
@@ -38,7 +38,7 @@ def add(name: str, role: str, why: str, by: str | None, config: Path) -> None:
     """Give an account a role, instead of the one it has.
 
     NAME is a user name, a proved e-mail address or an id: its owner has signed up as everybody does. The first role is
-    an owner's. Commands need no role: whoever can run them may, and with --by they say for whom.
+    an owner's. A tester may do nothing but use providers in state testers. Commands need no role: whoever can run them may, and with --by they say for whom.
     """
     from broker.domain.staff import Role
 

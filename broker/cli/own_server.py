@@ -49,7 +49,10 @@ def takes(address: str, form: dict[str, str] | None = None) -> Finding:
         reason = getattr(error, "reason", None) or type(error).__name__
         return Finding(False, f"{address} does not answer ({reason}). Does the server run, and its proxy?")
     if status == NOT_THERE:
-        return Finding(False, f'There is nothing at {address}. Write state = "test" or "on", and reload the server.')
+        return Finding(
+            False,
+            f'There is nothing at {address}. Write state = "test", "admins", "testers" or "on", and reload the server.',
+        )
     if status >= 500:
         return Finding(False, f"{address} answers {status}. Look at the server's log, and at its proxy's.")
     return Finding(True, f"{address} is there.")

@@ -145,6 +145,8 @@ class _Check:
             yield Finding(None, f"Registered there must be, to the letter: {self.redirect}")
         states = {
             "on": "It is on: people see it.",
+            "testers": "It is for testers: people signed in as tester, admin or owner see it, and nobody else.",
+            "admins": "It is for admins: people signed in as admin or owner see it, and nobody else.",
             "test": f"It is in test: nobody sees it. `doorward provider try {self.preset.id}` lets you sign in there.",
             "off": 'It is off. Write state = "test" to try it, "on" for everybody.',
         }

@@ -32,6 +32,13 @@ if TYPE_CHECKING:
 
 __all__ = ["provider"]
 
+_IS: Final = {
+    "on": "on",
+    "testers": "only for people signed in as tester, admin or owner",
+    "admins": "only for people signed in as admin or owner",
+    "test": "in test: only who tries it",
+    "off": "off",
+}
 _ID: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
 
@@ -179,7 +186,7 @@ def _facts(preset: Preset, settings: Settings) -> dict[str, str | list[str]]:
         "id": str(preset.id),
         "kind": preset.kind,
         "button_says": preset.label,
-        "is": {"on": "on", "test": "in test: only who tries it", "off": "off"}[preset.state],
+        "is": _IS[preset.state],
         "people_are_sent_to": preset.shown_host or "wherever a typed address leads",
         "redirect_address": f"{issuer}/callback/{preset.id}",
     }

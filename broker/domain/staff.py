@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from broker.domain.values import AccountId
 
@@ -15,6 +16,21 @@ class Role(StrEnum):
     ADMIN = "admin"
     SUPPORT = "support"
     AUDITOR = "auditor"
+    TESTER = "tester"
+    """Sees what is not for everybody yet, and may do nothing."""
+
+
+class Circle(StrEnum):
+    """Who may use a provider before everybody else does."""
+
+    ADMINS = "admins"
+    TESTERS = "testers"
+
+
+_INSIDE: Final = {
+    Circle.ADMINS: frozenset({Role.OWNER, Role.ADMIN}),
+    Circle.TESTERS: frozenset({Role.OWNER, Role.ADMIN, Role.TESTER}),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +40,16 @@ class Member:
     account: AccountId
     role: Role
     since: datetime
+
+
+def is_inside(role: Role | None, circle: Circle) -> bool:
+    """Whether who has this role, or none, belongs to it. The testers' circle holds the admins' too: it only ever grows."""
+    return role in _INSIDE[circle]
+
+
+def may_act(role: Role | None) -> bool:
+    """Whether anything can be done here for somebody with this role: a tester only looks."""
+    return role is not None and role is not Role.TESTER
 
 
 def change_problem(staff: Iterable[Member], account: AccountId, role: Role | None) -> str | None:

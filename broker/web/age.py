@@ -49,7 +49,7 @@ async def answer(call: Call) -> Response:
         return await _on(call, carried, replace(transaction, age=AgeAnswer.ENOUGH))
     await world.box.drop(carried)
     if transaction.provider is not None:
-        await world.sign_in.drop_upstream(transaction.provider, transaction.tokens)
+        await world.circles.every.drop_upstream(transaction.provider, transaction.tokens)
     world.metrics.sign_in("none", "age", "too_young")
     response = call.page(views.too_young(None, situation))
     world.cookies.hold_back(response)

@@ -12,7 +12,9 @@ from starlette.responses import Response
 
 from broker.domain.client import Client
 from broker.domain.session import Session
+from broker.domain.values import ProviderId
 from broker.flows.answers import AnswerTo
+from broker.flows.sign_in import SignInFlow
 from broker.flows.transactions import Carried
 from broker.web.forms import Form
 
@@ -43,6 +45,19 @@ class Call:
     """Whether it came with a DPoP proof, good or not: then the answer has a nonce for the next one."""
     reference: str = ""
     """What the person can read out so that the log line is found."""
+
+    _sign_in: SignInFlow | None = field(default=None, repr=False)
+
+    async def sign_in(self) -> SignInFlow:
+        """The sign-in of who asks, with the providers that they may use."""
+        if self._sign_in is None:
+            self._sign_in = await self.world.circles.of(self.session)
+        return self._sign_in
+
+    def hides(self, provider: ProviderId) -> bool:
+        """Whether this provider is only for some, and who asks was not found to be one of them."""
+        seen = self._sign_in or self.world.sign_in
+        return provider in self.world.circles.circles and provider not in seen.providers
 
     @property
     def signed_in(self) -> Session:

@@ -19,6 +19,7 @@ from broker.domain.transaction import SignInTransaction, TransactionPurpose
 from broker.domain.values import ClientId, ProviderId
 from broker.errors import BadRequest, InvalidRequest, PostingNotPermitted, WrongBrowser
 from broker.flows.posting import KEY, Asked, is_of_site
+from broker.flows.sign_in import SignInFlow
 from broker.web import views
 from broker.web.call import Call, answer_json, see_other
 from broker.web.forms import Form, read_body
@@ -185,13 +186,15 @@ async def _ask_there(call: Call, wanted: OptIn, sealed: str) -> Response:
     """To the network for the one permission that posting needs."""
     transaction = new_transaction(call, TransactionPurpose.POSTING, return_to=_opt_in_path(sealed))
     carried = await hold(call, transaction)
-    leaving = await call.world.sign_in.begin(carried, wanted.provider, scopes=posting_scopes(call, wanted.provider))
+    sign_in = await call.sign_in()
+    scopes = posting_scopes(call, sign_in, wanted.provider)
+    leaving = await sign_in.begin(carried, wanted.provider, scopes=scopes)
     return with_transaction(call, leave(call, leaving.url, leaving.provider.label), leaving.carried)
 
 
-def posting_scopes(call: Call, provider: ProviderId) -> tuple[str, ...]:
+def posting_scopes(call: Call, sign_in: SignInFlow, provider: ProviderId) -> tuple[str, ...]:
     """What to ask there for posting: to post, and who it is; nothing else."""
-    who = call.world.sign_in.provider(provider).sign_in_scopes[:1]
+    who = sign_in.provider(provider).sign_in_scopes[:1]
     return (*who, *call.world.posting.scopes(provider))
 
 

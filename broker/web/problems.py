@@ -169,7 +169,8 @@ def _provider_id(call: Call, problem: BrokerError) -> ProviderId | None:
         named = problem.provider
     if named is None and call.carried is not None:
         named = call.carried.transaction.provider
-    return ProviderId(named) if named and ProviderId(named) in call.world.faces else None
+    known = ProviderId(named or "")
+    return known if known in call.world.faces and not call.hides(known) else None
 
 
 def _urls(call: Call, problem: BrokerError) -> dict[str, str]:

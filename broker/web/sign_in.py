@@ -14,6 +14,7 @@ from broker.errors import (
     BrokerError,
     CookiesOff,
     FormInvalid,
+    ProviderOff,
     SignInCancelled,
     SignInFinished,
     WrongBrowser,
@@ -86,7 +87,7 @@ async def choose(call: Call) -> Response:
         raise BadRequest(detail="no provider chosen")
     known_browser = call.session is not None or world.cookies.looks_known(call.request)
     if world.sign_in.asks_age(transaction, known_browser=known_browser):
-        world.sign_in.provider(ProviderId(provider))
+        (await call.sign_in()).provider(ProviderId(provider))
         remember = bool(call.form.get("remember_provider"))
         chosen = replace(
             transaction, provider=ProviderId(provider), remember_provider=remember, typed=typed_address(call)
@@ -126,13 +127,15 @@ def note_failure(call: Call, provider: ProviderId, error: BrokerError) -> None:
 
 async def depart(call: Call, carried: Carried, provider: ProviderId, *, ask_again: bool) -> Response:
     """To the provider, with the transaction in the browser's hands."""
-    world = call.world
+    world, sign_in = call.world, await call.sign_in()
     request = carried.transaction.request
-    leaving = await world.sign_in.begin(
+    leaving = await sign_in.begin(
         carried,
         provider,
         ask_again=ask_again,
-        scopes=posting_scopes(call, provider) if carried.transaction.purpose is TransactionPurpose.POSTING else None,
+        scopes=posting_scopes(call, sign_in, provider)
+        if carried.transaction.purpose is TransactionPurpose.POSTING
+        else None,
         login_hint=request.login_hint if request else None,
         typed=typed_address(call),
     )
@@ -150,15 +153,16 @@ async def callback(call: Call) -> Response:
     params = dict(pairs)
     if len(params) != len(pairs):
         raise BadRequest(detail="parameter repeated in callback")
-    world.trials.provider(provider)
+    sign_in = await call.sign_in()
+    await _check_there(call, provider, params.get("state", ""))
     carried = await _carried_back(call, params.get("state", ""))
     call.carried = carried
     transaction = carried.transaction
     if transaction.purpose is TransactionPurpose.TRIAL:
         return await came_back(call, carried, provider, params)
-    scopes = posting_scopes(call, provider) if transaction.purpose is TransactionPurpose.POSTING else None
+    scopes = posting_scopes(call, sign_in, provider) if transaction.purpose is TransactionPurpose.POSTING else None
     try:
-        outcome = await world.sign_in.complete(
+        outcome = await sign_in.complete(
             carried, provider, params, session=call.session, user_agent=call.user_agent, scopes=scopes
         )
     except SignInFinished:
@@ -191,7 +195,8 @@ async def callback_post(call: Call) -> Response:
     OpenID 2.0 does so with long answers, to an address that has our state in its query (OpenID 2.0 §5.2.2).
     """
     provider = ProviderId(call.request.path_params["provider"])
-    call.world.trials.provider(provider)
+    if not call.world.circles.circles:  # else all are answered alike: who may use which, the GET alone can tell
+        call.world.trials.provider(provider)
     return await as_get(call, _answer_of(provider), query=call.request.url.query)
 
 
@@ -212,6 +217,25 @@ async def signed_in(call: Call, carried: Carried, outcome: SignedIn) -> Response
     if call.world.states is not None:
         call.world.cookies.set_state(response, call.world.states.of(outcome.started.session.sid))
     return response
+
+
+async def _check_there(call: Call, provider: ProviderId, state: str) -> None:
+    """Raises `ProviderOff` for one that is not there for this browser; one that is hidden from it is, while it tries it."""
+    call.world.trials.provider(provider)
+    if call.hides(provider) and not await _tries(call, state.partition(".")[0]):
+        raise ProviderOff(detail="provider unknown or off")
+
+
+async def _tries(call: Call, transaction_id: str) -> bool:
+    """Whether this browser carries a trial of that name. Nothing of it is left in `call`: the answer is as if nobody had looked."""
+    cookie = call.world.cookies.transaction(call.request, transaction_id)
+    if cookie is None:
+        return False
+    try:
+        carried = await call.world.box.open(transaction_id, cookie)
+    except BrokerError:
+        return False
+    return carried.transaction.purpose is TransactionPurpose.TRIAL
 
 
 async def _carried_back(call: Call, state: str) -> Carried:
@@ -241,7 +265,7 @@ async def cancel(call: Call) -> Response:
     situation = await situation_of(call, transaction)
     await call.world.box.drop(carried)
     if transaction.provider is not None:
-        await call.world.sign_in.drop_upstream(transaction.provider, transaction.tokens)
+        await call.world.circles.every.drop_upstream(transaction.provider, transaction.tokens)
     if situation is None:
         return without_transaction(call, see_other("/" if call.session is None else transaction.return_to), transaction)
     answer = call.world.authorize.deny(situation.request)

@@ -71,6 +71,8 @@ async def create(call: Call) -> Response:
         return await go_on(call, carried)
     if call.form.get("decision") != "create":
         raise BadRequest(detail="no decision")
+    if carried.transaction.provider is not None:  # one that was hidden from them meanwhile makes no accounts
+        (await call.sign_in()).provider(carried.transaction.provider)
     world = call.world
     form = SignUpForm(
         user_name=call.form.get(PREFERRED_USERNAME, ""),

@@ -16,6 +16,7 @@ from broker.domain.values import ClaimName, ClientId, ProviderId
 from broker.flows.account import AccountFlow
 from broker.flows.address import AddressFlow
 from broker.flows.authorize import AuthorizeFlow
+from broker.flows.circles import SignInCircles
 from broker.flows.client_auth import ClientAuth
 from broker.flows.device import DeviceRequests
 from broker.flows.discourse import DiscourseFlow
@@ -101,6 +102,7 @@ class World:
     app_origins: AppOrigins
     fields: Mapping[ClaimName, FieldPolicy]
     providers: Mapping[ProviderId, Provider]
+    """Those for everybody."""
     faces: Mapping[ProviderId, ProviderFace]
     provider_health: Callable[[ProviderId], str]
     """`ok`, `failing` or `unavailable`."""
@@ -109,6 +111,8 @@ class World:
     box: TransactionBox
     sessions: SessionFlow
     sign_in: SignInFlow
+    """Everybody's: knows no provider that only some may use."""
+    circles: SignInCircles
     mail_code: MailCodeFlow
     trials: TrialFlow
     sign_up: SignUpFlow

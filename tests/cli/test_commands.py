@@ -519,6 +519,9 @@ def test_the_first_owner_is_made_by_a_command_and_what_is_done_is_told_in_a_chai
     assert "has no role here" in run("account", "hold", name, "--why", "Spam.", "--by", "account-78").stderr
     assert run("account", "hold", "account-78", "--why", "Spam.", "--by", name).returncode == 0
     assert "has no role." in run("admin", "remove", "account-78", "--why", "Left.").stderr
+    assert run("admin", "add", "account-78", "--role", "tester", "--why", "Looks.").returncode == 0
+    assert "has no role here" in run("account", "hold", name, "--why", "Spam.", "--by", "account-78").stderr
+    assert run("admin", "remove", "account-78", "--why", "Left.").returncode == 0
     rows = json.loads(run("admin", "list", "--json").stdout)
     assert [(row["name"], row["role"], row["account"]) for row in rows] == [(name, "owner", "account-77")]
     assert name in run("admin", "list").stdout
@@ -528,6 +531,8 @@ def test_the_first_owner_is_made_by_a_command_and_what_is_done_is_told_in_a_chai
     assert [tuple(row[key] for key in ("who", "what", "whom", "why")) for row in json.loads(told.stdout)] == [
         (who, "role given", "account-77 owner", "First."),
         (f"{who} for account-77 (owner)", "account held", "account-78", "Spam."),
+        (who, "role given", "account-78 tester", "Looks."),
+        (who, "role taken", "account-78 tester", "Left."),
     ]
     assert len(json.loads(run("admin", "log", "--json", "--last", "1").stdout)) == 1
     if database == "sqlite":

@@ -279,6 +279,20 @@ def test_a_provider_that_is_away_names_the_guard_that_stopped_it(config: Path) -
     assert 'It is off. Write state = "test" to try it' in done.stdout
 
 
+@pytest.mark.parametrize(("state", "who"), [("testers", "tester, admin or owner"), ("admins", "admin or owner")])
+def test_for_whom_a_provider_is_before_it_is_for_everybody_is_told(config: Path, state: str, who: str) -> None:
+    (config / "providers.toml").write_text(
+        '[idp]\nkind = "openid_connect"\nissuer = "https://127.0.0.1:9"\nclient_id = "a"\n'
+        f'client_secret = {{ env = "IDP" }}\nstate = "{state}"\n'
+    )
+    assert json.loads(doorward("show", "idp", "--json", config=config).stdout)["is"] == (
+        f"only for people signed in as {who}"
+    )
+    told = f"It is for {state}: people signed in as {who} see it, and nobody else."
+    assert told in doorward("check", "idp", "--offline", config=config).stdout
+    assert [row["state"] for row in json.loads(doorward("list", "--json", config=config).stdout)] == [state]
+
+
 def test_facebooks_own_settings_are_read(config: Path) -> None:
     hook = f"{PUBLIC}/hooks/facebook/deauthorize"
     good = {"deauthorize_url": hook, "privacy_url": f"{PUBLIC}/privacy", "domains": ["club.example"], "name": "Club"}

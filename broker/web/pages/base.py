@@ -47,6 +47,8 @@ class ProviderButton:
     state: str = "ok"
     """`ok`, `failing` or `unavailable`."""
     is_sandbox: bool = False
+    only_for: str = ""
+    """`admins` or `testers` while it is not for everybody yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,7 +66,7 @@ def provider_label(call: Call, provider: str | None) -> str:
 def provider_button(call: Call, provider: ProviderId) -> pages.ProviderButton:
     """One way to sign in, with what it tells us and where it is."""
     face = call.world.faces[provider]
-    offers = call.world.providers[provider].offers
+    offers = call.world.circles.every.providers[provider].offers
     return pages.ProviderButton(
         id=provider,
         label=face.label,
@@ -76,6 +76,7 @@ def provider_button(call: Call, provider: ProviderId) -> pages.ProviderButton:
         tells=tuple(str(offer.claim) for offer in offers if offer.claim in call.world.fields),
         state=call.world.provider_health(provider),
         is_sandbox=face.is_sandbox,
+        only_for=call.world.circles.circles.get(provider, ""),
     )
 
 
@@ -91,7 +92,7 @@ def typed_way(call: Call, provider: ProviderId, box: TypedBox | None = None) -> 
 
 def takes_typed(call: Call, provider: ProviderId) -> bool:
     """Whether an address must be typed for it."""
-    return isinstance(call.world.providers[provider], Finder)
+    return isinstance(call.world.circles.every.providers[provider], Finder)
 
 
 def policy_ref(version: PolicyVersion | None) -> pages.PolicyRef | None:

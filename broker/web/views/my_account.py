@@ -127,7 +127,7 @@ async def address(call: Call, *, problem: str = "") -> pages.CheckAddress:
 async def ways(call: Call, box: TypedBox | None = None) -> pages.Ways:
     """Every linked identity, and what can be added; with a problem, what was typed."""
     account, session, world = await _account(call), call.signed_in, call.world
-    links = await world.durable.accounts.links(session.account)
+    links, shown = await world.durable.accounts.links(session.account), (await call.sign_in()).providers
     linked = tuple(
         pages.LinkedWay(
             id=link.id,
@@ -149,8 +149,8 @@ async def ways(call: Call, box: TypedBox | None = None) -> pages.Ways:
         name=name_of(account),
         done=_done(call),
         ways=linked,
-        addable=tuple(provider_button(call, one) for one in world.providers if not takes_typed(call, one)),
-        typed=tuple(typed_way(call, one, box) for one in world.providers if takes_typed(call, one)),
+        addable=tuple(provider_button(call, one) for one in shown if not takes_typed(call, one)),
+        typed=tuple(typed_way(call, one, box) for one in shown if takes_typed(call, one)),
         is_fresh=not needs_fresh_sign_in(session, world.clock.now()),
         codes=codes,
         codes_to=email.value if email is not None else "",

@@ -44,7 +44,7 @@ async def chooser(
 ) -> pages.Chooser:
     """Every way to sign in; for a fresh sign-in only the person's own ways."""
     world = call.world
-    shown = tuple(world.providers)
+    shown = tuple((await call.sign_in()).providers)
     step_up = transaction.purpose is not TransactionPurpose.SIGN_IN
     has_codes = world.mail_code.is_on
     if step_up and call.session is not None:

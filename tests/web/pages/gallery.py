@@ -114,6 +114,15 @@ def _sign_in() -> dict[str, Page]:
     return {
         "chooser": chooser,
         "chooser-last": replace(chooser, last_used="facebook", providers=PROVIDERS + MORE),
+        "chooser-early": replace(
+            chooser,
+            providers=(
+                replace(GOOGLE, only_for="admins"),
+                *(replace(one, only_for="testers") for one in (STEAM, MORE[1])),
+                FACEBOOK,
+            ),
+            typed=(replace(TYPED, provider=replace(TYPED.provider, only_for="testers")),),
+        ),
         "chooser-empty": replace(chooser, providers=(), site=None, cancel_action=""),
         "chooser-typed": replace(chooser, typed=(TYPED,)),
         "chooser-typed-only": replace(chooser, providers=(), typed=(TYPED,)),
