@@ -59,6 +59,7 @@ from broker.flows.session import SessionFlow
 from broker.flows.sign_in import SignInFlow
 from broker.flows.sign_up import SignUpFlow
 from broker.flows.status import StatusLists
+from broker.flows.streams import EventStreams
 from broker.flows.transactions import TransactionBox
 from broker.flows.trial import TrialFlow, TrialLinks
 from broker.flows.upstream_logout import UpstreamLogout
@@ -190,6 +191,7 @@ def _compose(
         clock=clock,
         entropy=entropy,
     )
+    event_writer = EventWriter(durable=durable, clients=settings.clients, clock=clock, entropy=entropy)
     sessions = SessionFlow(
         durable=durable,
         sessions=memory.sessions,
@@ -198,7 +200,7 @@ def _compose(
         entropy=entropy,
         lifetime=settings.broker.session_lifetime,
         idle_lifetime=settings.broker.session_idle,
-        events=EventWriter(durable=durable, clients=settings.clients, clock=clock, entropy=entropy),
+        events=event_writer,
     )
     event_signer = EventSigner(signer=key_box, clock=clock, issuer=issuer, subject_key=subject_key, sid_key=sid_key)
     site_tokens = SiteTokens(egress, clock)
@@ -447,6 +449,14 @@ def _compose(
         pushed=pushed,
         devices=devices,
         polls=EventPolls(durable=durable, signer=event_signer),
+        streams=EventStreams(
+            durable=durable,
+            access=access,
+            writer=event_writer,
+            limits=memory.limits,
+            clients=settings.clients,
+            issuer=issuer,
+        ),
         request_objects=request_objects,
         statuses=statuses,
         states=states,

@@ -212,6 +212,15 @@ class InsufficientScope(ProtocolError):
     challenge = "Bearer"
 
 
+class UnknownStream(ProtocolError):
+    """A site named a stream of security events that is not its own (SSF 1.0 §8.1)."""
+
+    code = "invalid_request"
+    status = 404
+    public = "This site has no stream of that id."
+    redirectable = False
+
+
 class TemporarilyUnavailable(ProtocolError):
     code = "temporarily_unavailable"
     status = 503

@@ -25,7 +25,7 @@ from broker.domain.client import (
     is_redirect_uri,
 )
 from broker.domain.discourse import MIN_SECRET, RETURN_PATH
-from broker.domain.events import CHOICES
+from broker.domain.events import CHOICES, MANAGE, READ
 from broker.domain.gate import CALLBACK
 from broker.domain.policy import FieldPolicy, Use
 from broker.domain.values import ClaimName, ClientId, Scope, Secret
@@ -348,11 +348,11 @@ class _Sites:
                 "is for pushes, and there is no address to push to.",
                 "Write security_events_uri, or remove it.",
             )
-        if wanted and table["auth_method"] != AuthMethod.BASIC:
+        if wanted and table["auth_method"] != AuthMethod.BASIC and not {READ, MANAGE} & {*table["service_scopes"]}:
             self.draft.problem(
                 at,
-                "A site that fetches its events proves itself with client_secret_basic.",
-                'Write auth_method = "client_secret_basic", or security_events_uri to have them pushed.',
+                "A site that fetches its events proves itself with client_secret_basic, or with a token of its own.",
+                f'Write service_scopes = ["{READ}", "{MANAGE}"], or security_events_uri to have them pushed.',
             )
 
     def _gitlab(self, key: Key, table: dict[str, Any]) -> None:

@@ -7,13 +7,16 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from broker.domain.values import ClientId
+from broker.domain.values import ClientId, Scope
 
 SECURITY_EVENT: Final = "security_event"
 """The kind of delivery that an event is."""
 EVENT_TOKEN_TYPE: Final = "secevent+jwt"
 PUSH: Final = "urn:ietf:rfc:8935"
 POLL: Final = "urn:ietf:rfc:8936"
+READ: Final = Scope("ssf.read")
+MANAGE: Final = Scope("ssf.manage")
+"""The scopes of a receiver (CAEP Interoperability Profile 1.0, OAuth Scopes): who may manage may read, too."""
 
 
 class SecurityEvent(StrEnum):
@@ -27,7 +30,7 @@ class SecurityEvent(StrEnum):
     ACCOUNT_PURGED = "account-purged"
     """The account is erased, its number is never given to anybody again: a site can erase its own, too."""
     VERIFICATION = "verification"
-    """The admin tries the way to the site; about nobody."""
+    """The admin or the site tries the way to the site; about nobody."""
 
 
 CHOICES: Final = tuple(str(event) for event in SecurityEvent if event is not SecurityEvent.VERIFICATION)
@@ -52,6 +55,7 @@ def event_claims(
     subject: str,
     sid: str,
     change: str,
+    state: str | None,
     jti: str,
     at: datetime,
     now: datetime,
@@ -59,7 +63,7 @@ def event_claims(
     """The claims of a security event token: no `sub` and no `exp`, so that it passes for no other token (RFC 8417 §4).
 
     `subject`: the person's number at this site, `sid` their session there, or nothing; `change`: `create` or `revoke`,
-    for a credential; `at`: when it happened; `jti`: the same each time this event is sent.
+    for a credential; `state`: what a site sent to see again, in a verification; `at`: when it happened; `jti`: the same each time this event is sent.
     """
     user = {"format": "iss_sub", "iss": issuer, "sub": subject}
     about: dict[str, Any] = user
@@ -72,6 +76,8 @@ def event_claims(
         said["event_timestamp"] = int(at.timestamp())
     if event is SecurityEvent.CREDENTIAL_CHANGE:
         said |= {"credential_type": CREDENTIAL_TYPE, "change_type": change}
+    if state is not None:
+        said["state"] = state
     return {
         "iss": issuer,
         "aud": client,

@@ -59,9 +59,9 @@ class EventWriter:
         for client_id in sites:
             self._write(unit, client_id, event, account, **more)
 
-    def verify(self, unit: UnitOfWork, client: Client) -> None:
-        """Try the way to a site (SSF 1.0 §8.1.4)."""
-        unit.enqueue(self._delivery(client, SecurityEvent.VERIFICATION, {}))
+    def verify(self, unit: UnitOfWork, client: Client, state: str | None = None) -> None:
+        """Try the way to a site (SSF 1.0 §8.1.4). `state`: what the site wants to see in it; `None`: it did not ask."""
+        unit.enqueue(self._delivery(client, SecurityEvent.VERIFICATION, {} if state is None else {"state": state}))
 
     def _write(
         self, unit: UnitOfWork, client_id: ClientId, event: SecurityEvent, account: AccountId, **more: str
@@ -103,6 +103,7 @@ class EventSigner:
             subject=tokens.subject_for(account, client, self.subject_key),
             sid=sid_for(Sid(session), client.client_id, self.sid_key) if session else "",
             change=about.get("change", ""),
+            state=about.get("state"),
             jti=delivery.id,
             at=delivery.created_at,
             now=self.clock.now(),

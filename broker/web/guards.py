@@ -140,7 +140,7 @@ async def _client(call: Call) -> None:
     call.client = await authenticate(call, call.form)
 
 
-async def _bearer(call: Call) -> None:
+async def bearer(call: Call) -> None:
     """Only that there is exactly one well-formed access token; what it is worth the flow says (RFC 6750 §2, RFC 9449 §7)."""
     call.scheme = "Bearer"
     values = call.request.headers.getlist("authorization")
@@ -173,7 +173,7 @@ GUARDS: Final[dict[Guard, Callable[[Call], Awaitable[None]]]] = {
     Guard.SIGNED_IN: _signed_in,
     Guard.FRESH: _fresh,
     Guard.CLIENT: _client,
-    Guard.BEARER: _bearer,
+    Guard.BEARER: bearer,
     Guard.PROTOCOL: _public,
     Guard.PROXY: _proxy,
 }

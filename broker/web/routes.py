@@ -37,7 +37,7 @@ from broker.web.account import address, close, devices, profile, sites, ways
 from broker.web.call import Call
 from broker.web.guards import Guard
 from broker.web.oidc import device as device_authorization
-from broker.web.oidc import events, gitlab, metadata, pushed, status, tokens
+from broker.web.oidc import events, gitlab, metadata, pushed, status, streams, tokens
 
 Answers = Literal["page", "json"]
 
@@ -74,8 +74,10 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("OPTIONS", "/userinfo", cross_origin.preflight, Guard.PUBLIC, "json", apps=True),
     Route("POST", "/introspect", tokens.introspect, Guard.CLIENT, "json"),
     Route("GET", "/status/{list}", status.status_list, Guard.PUBLIC, "json"),
-    Route("GET", "/.well-known/ssf-configuration", events.about, Guard.PUBLIC, "json"),
+    Route("GET", "/.well-known/ssf-configuration", streams.about, Guard.PUBLIC, "json"),
     Route("POST", "/events", events.poll, Guard.PROTOCOL, "json"),
+    Route("GET", "/events/status", streams.stream_status, Guard.PROTOCOL, "json"),
+    Route("POST", "/events/verify", streams.verify_stream, Guard.PROTOCOL, "json"),
     Route("POST", "/revoke", tokens.revoke, Guard.CLIENT, "json", apps=True),
     Route("OPTIONS", "/revoke", cross_origin.preflight, Guard.PUBLIC, "json", apps=True),
     # the same where software looks for GitLab

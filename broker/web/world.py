@@ -35,6 +35,7 @@ from broker.flows.session import SessionFlow
 from broker.flows.sign_in import SignInFlow
 from broker.flows.sign_up import SignUpFlow
 from broker.flows.status import StatusLists
+from broker.flows.streams import EventStreams
 from broker.flows.transactions import TransactionBox
 from broker.flows.trial import TrialFlow
 from broker.flows.upstream_logout import UpstreamLogout
@@ -120,6 +121,7 @@ class World:
     pushed: PushedRequests
     devices: DeviceRequests
     polls: EventPolls
+    streams: EventStreams
     request_objects: RequestObjects
     exchange: ExchangeFlow
     gate: GateFlow

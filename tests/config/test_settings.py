@@ -553,6 +553,12 @@ def test_a_site_has_its_events_pushed_or_fetches_them(tmp_path: Path) -> None:
     assert ENVIRON["IDP"] not in repr(pushed)
 
 
+@pytest.mark.parametrize("scope", ["ssf.read", "ssf.manage"])
+def test_a_site_that_proves_itself_otherwise_fetches_with_a_token_of_its_own(tmp_path: Path, scope: str) -> None:
+    lines = f'security_events = ["account-purged"]\nauth_method = "client_secret_post"\nservice_scopes = ["{scope}"]'
+    assert load(write(tmp_path, sites=site_with(lines))).clients[ClientId("forum")].security_events
+
+
 @pytest.mark.parametrize("use", ["required", "nonce"])
 def test_what_is_bound_to_a_key_is_not_beside_what_is_not(tmp_path: Path, use: str) -> None:
     """A session token is good for whoever holds it."""

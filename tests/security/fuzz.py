@@ -280,6 +280,8 @@ NAMES: Final[dict[str, tuple[str, ...]]] = {
         "resource", "client_assertion", "client_assertion_type",
     ),
     "/events": ("ack", "maxEvents", "setErrs", "returnImmediately", "client_id", "client_secret"),
+    "/events/status": ("stream_id",),
+    "/events/verify": ("stream_id", "state"),
     "/oauth/authorize": ("client_id", "redirect_uri", "response_type", "scope", "state"),
     "/oauth/token": ("grant_type", "code", "redirect_uri", "client_id", "client_secret"),
     "/api/v4/user": ("access_token", "sudo"),

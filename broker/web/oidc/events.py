@@ -1,42 +1,24 @@
-"""Security events for sites that fetch them (RFC 8936), and what receivers need to know of us (SSF 1.0 §7.1)."""
+"""Security events for sites that fetch them (RFC 8936)."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-import orjson
 from starlette.responses import Response
 
-from broker.domain.events import POLL, PUSH
 from broker.errors import InvalidRequest, UnauthorizedClient
 from broker.flows.events import MOST_AT_ONCE
 from broker.web.call import Call, answer_json
-from broker.web.forms import Form, read_body
-from broker.web.guards import authenticate
-from broker.web.oidc.metadata import CACHE
+from broker.web.oidc.streams import receiver, said
 
 MOST_NAMED: Final = 1000
 """Events that one request may say it has."""
 LONGEST: Final = 200
 
 
-async def about(call: Call) -> Response:
-    """`/.well-known/ssf-configuration`. Streams are set up by the admin, so there is no address to set one up at."""
-    issuer = call.world.settings.broker.public_url
-    document = {
-        "spec_version": "1_0",
-        "issuer": issuer,
-        "jwks_uri": f"{issuer}/jwks",
-        "delivery_methods_supported": [PUSH, POLL],
-        "authorization_schemes": [{"spec_urn": "urn:ietf:rfc:7617"}],
-        "default_subjects": "ALL",
-    }
-    return Response(orjson.dumps(document), headers=CACHE, media_type="application/json")
-
-
 async def poll(call: Call) -> Response:
     """What a site has not had yet, and what it says it had (RFC 8936 §2.4, §2.5). Answered at once, always."""
-    client = await authenticate(call, Form([]))
+    client = await receiver(call)
     if not client.security_events or client.security_events_uri is not None:
         raise UnauthorizedClient(detail="site fetches no security events")
     asked = await _asked(call)
@@ -45,14 +27,7 @@ async def poll(call: Call) -> Response:
 
 
 async def _asked(call: Call) -> dict[str, Any]:
-    if call.request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise InvalidRequest(detail="content type is not JSON")
-    try:
-        asked = orjson.loads(await read_body(call.request))
-    except orjson.JSONDecodeError as error:
-        raise InvalidRequest(detail="body is not JSON") from error
-    if not isinstance(asked, dict):
-        raise InvalidRequest(detail="body is not an object")
+    asked = await said(call)
     if not isinstance(asked.get("returnImmediately", True), bool):
         raise InvalidRequest(detail="returnImmediately is neither true nor false")
     return asked

@@ -1,4 +1,4 @@
-"""`/events` over HTTP: a site fetches what happened to accounts (RFC 8936), and reads about us (SSF 1.0 §7.1)."""
+"""`/events` over HTTP: a site fetches what happened to accounts (RFC 8936)."""
 
 from __future__ import annotations
 
@@ -111,16 +111,3 @@ async def test_what_is_no_json_is_refused(archive: Site, body: str, kind: str) -
     async with archive.house.client() as client:
         answer = await client.post("/events", content=body, headers={**archive.auth, "Content-Type": kind})
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
-
-
-async def test_receivers_read_about_us(house: House) -> None:
-    """And find no address to set a stream up at: that is the admin's."""
-    async with house.client() as client:
-        answer = await client.get("/.well-known/ssf-configuration")
-        told = answer.json()
-        assert (await client.get(told["jwks_uri"])).status_code == 200
-    assert told["issuer"] == ISSUER
-    assert told["spec_version"] == "1_0"
-    assert told["delivery_methods_supported"] == ["urn:ietf:rfc:8935", "urn:ietf:rfc:8936"]
-    assert told["authorization_schemes"] == [{"spec_urn": "urn:ietf:rfc:7617"}]
-    assert not [name for name in told if name.endswith("_endpoint")]

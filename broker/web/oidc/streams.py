@@ -1,0 +1,85 @@
+"""What receivers of security events need to know of us (SSF 1.0 §7.1), and how they look after their stream (§8.1)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+from starlette.responses import Response
+
+from broker.domain.client import Client
+from broker.domain.events import POLL, PUSH
+from broker.errors import InvalidRequest
+from broker.web.call import Call, answer_json
+from broker.web.forms import Form, read_body
+from broker.web.guards import authenticate, bearer
+from broker.web.oidc.metadata import CACHE
+from broker.web.oidc.tokens import shown_token
+
+LONGEST_STATE: Final = 1000
+OAUTH: Final = "urn:ietf:rfc:6749"
+BASIC: Final = "urn:ietf:rfc:7617"
+
+
+async def about(call: Call) -> Response:
+    """`/.well-known/ssf-configuration`. Streams are set up by the admin, so there is no address to set one up at."""
+    issuer = call.world.settings.broker.public_url
+    document = {
+        "spec_version": "1_0",
+        "issuer": issuer,
+        "jwks_uri": f"{issuer}/jwks",
+        "delivery_methods_supported": [PUSH, POLL],
+        "status_endpoint": f"{issuer}/events/status",
+        "verification_endpoint": f"{issuer}/events/verify",
+        "authorization_schemes": [{"spec_urn": OAUTH}, {"spec_urn": BASIC}],
+        "default_subjects": "ALL",
+    }
+    return Response(orjson.dumps(document), headers=CACHE, media_type="application/json")
+
+
+async def stream_status(call: Call) -> Response:
+    """SSF 1.0 §8.1.2.1."""
+    client = await receiver(call)
+    named = call.request.query_params.getlist("stream_id")
+    if len(named) != 1:
+        raise InvalidRequest(detail="stream_id missing or twice")
+    return answer_json(call.world.streams.status(client, named[0]))
+
+
+async def verify_stream(call: Call) -> Response:
+    """SSF 1.0 §8.1.4.2: an event is on its way, or waits to be fetched."""
+    client = await receiver(call, manages=True)
+    asked = await said(call)
+    stream, state = asked.get("stream_id"), asked.get("state")
+    if not isinstance(stream, str):
+        raise InvalidRequest(detail="stream_id missing")
+    if state is not None and not (isinstance(state, str) and len(state) <= LONGEST_STATE):
+        raise InvalidRequest(detail="state is no text, or too long")
+    await call.world.streams.verify(client, stream, state)
+    return Response(status_code=204, headers={"Cache-Control": "no-store"})
+
+
+async def receiver(call: Call, *, manages: bool = False) -> Client:
+    """The site that asks: by an access token of its own (RFC 6750 §2.1, RFC 9449 §7.1), or by its id and secret.
+
+    `manages`: whether reading is not enough. Raises `InvalidClient`, `InvalidToken`, `InsufficientScope`.
+    """
+    if call.request.headers.get("authorization", "").partition(" ")[0].lower() not in {"bearer", "dpop"}:
+        return await authenticate(call, Form([]))
+    await bearer(call)
+    token, shown = await shown_token(call)
+    call.client = await call.world.streams.holder(token, shown, manages=manages)
+    return call.client
+
+
+async def said(call: Call) -> dict[str, Any]:
+    """The JSON object of a request. Raises `InvalidRequest`."""
+    if call.request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise InvalidRequest(detail="content type is not JSON")
+    try:
+        asked = orjson.loads(await read_body(call.request))
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest(detail="body is not JSON") from error
+    if not isinstance(asked, dict):
+        raise InvalidRequest(detail="body is not an object")
+    return asked

@@ -1,0 +1,136 @@
+"""Receivers read about us, and look after their stream over HTTP (SSF 1.0 §7.1, §8.1)."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from tests.support.house import ISSUER, House, Sandboxes, Site, site_secret
+from tests.web.desk import MORE_SITES, member, tokens_of, wide_house
+from tests.web.oidc.test_events import MAIL_SITE, read
+
+SITES = MORE_SITES + MAIL_SITE.replace(
+    "security_events", 'service_scopes = ["ssf.read", "ssf.manage"]\nsecurity_events'
+)
+VERIFICATION = "https://schemas.openid.net/secevent/ssf/event-type/verification"
+
+
+@pytest.fixture
+async def house(tmp_path: Path, sandboxes: Sandboxes) -> AsyncIterator[House]:
+    environ = {"OLD_SECRET": site_secret("old"), "ARCHIVE_SECRET": site_secret("archive")}
+    async with wide_house(tmp_path, sandboxes, sites=SITES, environ=environ) as opened:
+        yield opened
+
+
+@pytest.fixture
+def archive(house: House) -> Site:
+    return Site(house=house, name="archive", redirect_uri="https://archive.test/callback")
+
+
+async def bearer(site: Site, scope: str = "ssf.read ssf.manage") -> dict[str, str]:
+    answer = await site.post("/token", {"grant_type": "client_credentials", "scope": scope})
+    return {"Authorization": f"Bearer {answer.json()['access_token']}"}
+
+
+async def ask(house: House, path: str, proof: dict[str, str], asked: Any = None) -> httpx2.Response:
+    """GET, or POST where there is something to say."""
+    async with house.client() as client:
+        if asked is None:
+            return await client.get(path, headers=proof)
+        return await client.post(path, json=asked, headers=proof)
+
+
+async def test_receivers_read_about_us(house: House) -> None:
+    """Every address that is told answers, but not to anybody."""
+    told = (await ask(house, "/.well-known/ssf-configuration", {})).json()
+    assert (await ask(house, "/jwks", {})).status_code == 200
+    assert told == {
+        "spec_version": "1_0",
+        "issuer": ISSUER,
+        "jwks_uri": f"{ISSUER}/jwks",
+        "delivery_methods_supported": ["urn:ietf:rfc:8935", "urn:ietf:rfc:8936"],
+        "status_endpoint": f"{ISSUER}/events/status",
+        "verification_endpoint": f"{ISSUER}/events/verify",
+        "authorization_schemes": [{"spec_urn": "urn:ietf:rfc:6749"}, {"spec_urn": "urn:ietf:rfc:7617"}],
+        "default_subjects": "ALL",
+    }
+    for path, asked in (("/events/status?stream_id=archive", None), ("/events/verify", {"stream_id": "archive"})):
+        assert (await ask(house, path, {}, asked)).status_code == 401, path
+
+
+async def test_a_site_verifies_and_fetches_with_a_token_of_its_own(house: House, archive: Site) -> None:
+    """The whole way of a receiver: status, verification, the event, and its acknowledgement (RFC 6750 §2.1)."""
+    proof = await bearer(archive)
+    status = await ask(house, "/events/status?stream_id=archive", proof)
+    assert (status.status_code, status.json()) == (200, {"stream_id": "archive", "status": "enabled"})
+    assert status.headers["cache-control"] == "no-store"
+    answer = await ask(house, "/events/verify", proof, {"stream_id": "archive", "state": "é 1"})
+    assert (answer.status_code, answer.content, answer.headers["cache-control"]) == (204, b"", "no-store")
+    sets = (await ask(house, "/events", proof, {})).json()["sets"]
+    ((jti, token),) = sets.items()
+    _, said = await read(house, token)
+    assert said["events"] == {VERIFICATION: {"state": "é 1"}}
+    assert said["sub_id"] == {"format": "opaque", "id": "archive"}
+    assert (await ask(house, "/events", proof, {"ack": [jti]})).json() == {"sets": {}, "moreAvailable": False}
+
+
+async def test_its_id_and_secret_do_as_well(house: House, archive: Site) -> None:
+    assert (await ask(house, "/events/status?stream_id=archive", archive.auth)).status_code == 200
+    assert (await ask(house, "/events/verify", archive.auth, {"stream_id": "archive"})).status_code == 204
+
+
+async def test_a_token_that_only_reads_verifies_nothing(house: House, archive: Site) -> None:
+    proof = await bearer(archive, "ssf.read")
+    assert (await ask(house, "/events", proof, {})).status_code == 200
+    answer = await ask(house, "/events/verify", proof, {"stream_id": "archive"})
+    assert (answer.status_code, answer.json()["error"]) == (403, "insufficient_scope")
+    assert answer.headers["www-authenticate"].startswith('Bearer error="insufficient_scope"')
+    assert (await ask(house, "/events", proof, {})).json()["sets"] == {}
+
+
+async def test_no_other_token_is_let_in(house: House, archive: Site) -> None:
+    """A made-up one, one in the address, and a person's."""
+    ana = await tokens_of(await member(house), archive)
+    for token in ("nonsense", ana["access_token"], ana["id_token"]):
+        for path, asked in (("/events", {}), ("/events/status?stream_id=archive", None)):
+            answer = await ask(house, path, {"Authorization": f"Bearer {token}"}, asked)
+            assert (answer.status_code, answer.json()["error"]) == (401, "invalid_token")
+            assert answer.headers["www-authenticate"].startswith("Bearer ")
+    token = (await bearer(archive))["Authorization"].removeprefix("Bearer ")
+    answer = await ask(house, f"/events/status?stream_id=archive&access_token={token}", {})
+    assert answer.status_code == 401
+
+
+async def test_a_site_reaches_no_stream_but_its_own(house: House, archive: Site) -> None:
+    """Nor has a site one that wants no events."""
+    proof = await bearer(archive)
+    secret = base64.b64encode(f"forum:{site_secret('forum')}".encode()).decode()
+    for who, stream in ((proof, "forum"), (proof, "nobody"), ({"Authorization": f"Basic {secret}"}, "forum")):
+        for path, asked in ((f"/events/status?stream_id={stream}", None), ("/events/verify", {"stream_id": stream})):
+            answer = await ask(house, path, who, asked)
+            assert (answer.status_code, answer.json()["error"]) == (404, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [[], {}, {"stream_id": 1}, {"stream_id": "archive", "state": 1}, {"stream_id": "archive", "state": "x" * 1001}],
+)
+async def test_what_a_site_asks_wrongly_is_said(house: House, archive: Site, asked: Any) -> None:
+    answer = await ask(house, "/events/verify", await bearer(archive), asked)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize("query", ["", "?stream_id=archive&stream_id=archive"])
+async def test_the_stream_is_named_once(house: House, archive: Site, query: str) -> None:
+    assert (await ask(house, f"/events/status{query}", await bearer(archive))).status_code == 400
+
+
+async def test_too_many_verifications_have_to_wait(house: House, archive: Site) -> None:
+    proof = await bearer(archive)
+    answers = [await ask(house, "/events/verify", proof, {"stream_id": "archive"}) for _ in range(11)]
+    assert [answer.status_code for answer in answers] == [204] * 10 + [429]
+    assert int(answers[-1].headers["retry-after"]) > 0
