@@ -215,7 +215,7 @@ class InsufficientScope(ProtocolError):
 class UnknownStream(ProtocolError):
     """A site named a stream of security events that is not its own (SSF 1.0 §8.1)."""
 
-    code = "invalid_request"
+    code = "unknown_stream"
     status = 404
     public = "This site has no stream of that id."
     redirectable = False

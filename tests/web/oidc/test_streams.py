@@ -112,7 +112,7 @@ async def test_a_site_reaches_no_stream_but_its_own(house: House, archive: Site)
     for who, stream in ((proof, "forum"), (proof, "nobody"), ({"Authorization": f"Basic {secret}"}, "forum")):
         for path, asked in ((f"/events/status?stream_id={stream}", None), ("/events/verify", {"stream_id": stream})):
             answer = await ask(house, path, who, asked)
-            assert (answer.status_code, answer.json()["error"]) == (404, "invalid_request")
+            assert (answer.status_code, answer.json()["error"]) == (404, "unknown_stream")
 
 
 @pytest.mark.parametrize(
