@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
@@ -43,6 +43,7 @@ from broker.flows.device import DeviceRequests
 from broker.flows.discourse import DiscourseFlow
 from broker.flows.events import EventPolls, EventSigner, EventWriter
 from broker.flows.exchange import ExchangeFlow
+from broker.flows.failures import FailureTrace
 from broker.flows.gate import GateFlow
 from broker.flows.key_proofs import KeyProofs
 from broker.flows.keys import KeyFlow
@@ -74,6 +75,7 @@ from broker.settings import Settings
 from broker.signing import KeyBox
 from broker.stores import Stores, open_stores
 from broker.telemetry import Telemetry
+from broker.traced_log import TracedLog
 from broker.watching import Watched, watching
 from broker.web.cookies import Cookies
 from broker.web.edge import Edge
@@ -91,6 +93,7 @@ from providers.publishing import load_publishers
 KEYS_RELOADED_EVERY: Final = 60.0
 """Seconds: far less than a new key is published ahead of its first use."""
 PURGED_EVERY: Final = 30.0
+FAILURES_WRITTEN_EVERY: Final = 3.0
 PURGE_BATCH: Final = 500
 PURGE_BATCHES: Final = 200
 """At once: more than anybody can write between two purges."""
@@ -107,6 +110,7 @@ class Opened:
     health: ProviderHealth
     stores: Stores
     trail: AuditTrail
+    trace: FailureTrace
 
 
 def load_presets(settings: Settings) -> tuple[Preset, ...]:
@@ -176,6 +180,8 @@ def _compose(
     clock: Clock,
     entropy: Entropy,
 ) -> Opened:
+    trace = FailureTrace(durable=stores.durable, clock=clock, entropy=entropy)
+    log = TracedLog(telemetry.log, trace)
     durable, memory, issuer = stores.durable, stores.memory, settings.broker.public_url
     subject_key, sid_key = stores.derive("subjects"), stores.derive("sids")
     tables = {table.id: table.where for table in settings.providers}
@@ -305,7 +311,7 @@ def _compose(
     )
     health = ProviderHealth(
         providers=every.providers,
-        report=lambda provider, reason: telemetry.log.event("provider_state", provider=provider, reason=reason),
+        report=lambda provider, reason: log.event("provider_state", provider=provider, reason=reason),
     )
     statuses = StatusLists(
         statuses=durable.statuses, signer=key_box, clock=clock, issuer=issuer, key=stores.derive("statuses")
@@ -380,7 +386,7 @@ def _compose(
         ),
         headers=SecurityHeaders(secure=settings.broker.secure),
         renderer=_renderer(settings),
-        log=telemetry.log,
+        log=log,
         metrics=telemetry.metrics,
         metadata=build_metadata(
             issuer,
@@ -496,7 +502,7 @@ def _compose(
         count=telemetry.metrics.logout_token,
     )
     keys = KeyFlow(keys=durable.keys, box=key_box, clock=clock, entropy=entropy)
-    return Opened(world=world, keys=keys, deliverer=deliverer, health=health, stores=stores, trail=trail)
+    return Opened(world=world, keys=keys, deliverer=deliverer, health=health, stores=stores, trail=trail, trace=trace)
 
 
 def _usable(loaded: providers.LoadedProviders) -> dict[ProviderId, Provider]:
@@ -593,6 +599,8 @@ def create_app(settings: Settings, telemetry: Telemetry | None = None, clock: Cl
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+                with suppress(StoreUnavailable):
+                    await opened.trace.flush()
 
     routes = [
         StarletteRoute(route.path, endpoint(route), methods=[route.method], name=f"{route.method} {route.name}")
@@ -612,6 +620,7 @@ def background(opened: Opened) -> tuple[Any, ...]:
         _kept_up(log, "deliveries", opened.deliverer.run),
         _kept_up(log, "providers", opened.health.run),
         _every(log, "keys", KEYS_RELOADED_EVERY, opened.keys.load),
+        _every(log, "failures", FAILURES_WRITTEN_EVERY, opened.trace.flush),
         _every(log, "purge", PURGED_EVERY, lambda: purge_all(opened)),
     )
 

@@ -1,4 +1,4 @@
-"""What the server's log says of one provider, in words: what went wrong with it, and what to do about it."""
+"""What went wrong with one provider, in words, and what to do about it: from what the server keeps, or from its log."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from broker.cli.attempts import Attempt, said_in
+from broker.domain.failures import Failure
 from broker.domain.trial import failure_of
 from broker.web.pages.words import FAILURES
 
@@ -36,6 +37,22 @@ def read_attempts(lines: Iterable[str], provider: str) -> Iterator[Attempt]:
             words = _words(said)
             if words is not None:
                 yield Attempt.of(said, *words)
+
+
+def of_failures(failures: Iterable[Failure]) -> Iterator[Attempt]:
+    """The same of what the server keeps."""
+    for one in failures:
+        said = {
+            "event": one.step,
+            "reason": one.reason,
+            "check": one.detail,
+            "outcome": "failed",
+            "reference": one.reference,
+            "timestamp": one.at.isoformat(),
+        }
+        words = _words(said)
+        if words is not None:
+            yield Attempt.of(said, *words)
 
 
 def _words(said: Mapping[str, Any]) -> tuple[str, str] | None:

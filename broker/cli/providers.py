@@ -27,6 +27,8 @@ from broker.cli.lists import provider
 
 if TYPE_CHECKING:
     from broker.cli.provider_guides import Guide, Values
+    from broker.domain.failures import Failure
+    from broker.domain.values import ProviderId
     from broker.settings import Settings
     from providers import Preset
 
@@ -232,32 +234,50 @@ def try_provider(name: str, config: Path) -> None:
 @click.option(
     "--log",
     type=click.File(encoding="utf-8", errors="replace"),
-    default="-",
-    help="The server's log, lines of JSON. Nothing: standard input.",
+    help="Read the server's log, lines of JSON, instead; -: standard input.",
 )
 @click.option("--reference", help="Only the one with this code, which the person read out.")
 @click.option("--last", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many at most.")
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-def attempts(name: str, log: TextIO, reference: str | None, last: int, config: Path, *, as_json: bool) -> None:
+def attempts(name: str, log: TextIO | None, reference: str | None, last: int, config: Path, *, as_json: bool) -> None:
     """Tell in words what went wrong with a provider lately, newest last, and what to do.
 
-    Reads the server's own log: `journalctl -u doorward -o cat | doorward provider attempts facebook`. The log holds nothing
-    of people, so neither does this. Exit code 1 if there is anything.
+    The server keeps it for seven days: which step, which check, when, and the code that a page showed; nothing of people.
+    What is older is in its log: `journalctl -u doorward -o cat | doorward provider attempts facebook --log -`. Exit code 1
+    if there is anything.
     """
-    from broker.cli.provider_attempts import read_attempts
+    from broker.cli.provider_attempts import of_failures, read_attempts
 
-    _preset(_read(config), name)
-    found = [one.row for one in read_attempts(log, name) if reference in {None, one.reference}]
-    rows = found[-last:]
+    if log is not None:
+        _preset(_read(config), name)
+        found = [one for one in read_attempts(log, name) if reference in {None, one.reference}][-last:]
+    else:
+        settings = ready(config)
+        provider_id = _preset(settings, name).id
+        found = list(of_failures(run(_failures(settings, provider_id, reference, last))))
+    rows = [one.row for one in found]
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     elif not rows:
-        click.echo(f"The log tells of nothing that went wrong with {name}.")
+        where = "The log tells" if log is not None else "The last seven days tell"
+        click.echo(f"{where} of nothing that went wrong with {name}{' under this code' if reference else ''}.")
     else:
         for row in rows:
             click.echo(f"{row['at']}  {row['reference'] or '-'}  {row['what']} {row['fix']}".rstrip())
     raise SystemExit(REFUSED if rows else DONE)
+
+
+async def _failures(settings: Settings, provider: ProviderId, reference: str | None, last: int) -> tuple[Failure, ...]:
+    stores = await open_durable(settings)
+    try:
+        if reference is None:
+            newest: tuple[Failure, ...] = await stores.durable.failures.newest(provider, last)
+            return newest
+        one = await stores.durable.failures.load(reference)
+        return (one,) if one is not None and one.provider == provider and one.reference else ()
+    finally:
+        await stores.close()
 
 
 async def _link(settings: Settings, preset: Preset) -> str:

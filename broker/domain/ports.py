@@ -20,6 +20,7 @@ from broker.domain.audit import AuditEntry
 from broker.domain.client import Client, SigningAlgorithm
 from broker.domain.consent import ConsentReceipt, Purpose
 from broker.domain.disclosure import DisclosureRow
+from broker.domain.failures import Failure
 from broker.domain.grant import (
     AlreadyRedeemed,
     AuthorizationCode,
@@ -200,6 +201,10 @@ class UnitOfWork(Protocol):
         """By `flows.audit` only. `Conflict("stale")` if its number is taken."""
         ...
 
+    def add_failure(self, failure: Failure) -> None:
+        """Keep it for a week (`domain.failures.KEEP`); nothing if there is one of that id."""
+        ...
+
     def enqueue(self, delivery: Delivery) -> None: ...
     async def commit(self) -> None:
         """Write everything queued. Raises `Conflict(what)` or `StoreUnavailable`; then nothing was written."""
@@ -349,6 +354,16 @@ class Audit(Protocol):
         ...
 
 
+class Failures(Protocol):
+    """What went wrong with providers in the last week."""
+
+    async def newest(self, provider: ProviderId, limit: int) -> tuple[Failure, ...]:
+        """The last ones, newest last."""
+        ...
+
+    async def load(self, id_: str) -> Failure | None: ...
+
+
 class Vault(Protocol):
     """Upstream tokens, encrypted at rest. Opens with a permit, not with an account id."""
 
@@ -414,6 +429,8 @@ class Durable(Protocol):
     def staff(self) -> Staff: ...
     @property
     def audit(self) -> Audit: ...
+    @property
+    def failures(self) -> Failures: ...
     def unit(self) -> UnitOfWork: ...
     async def purge(self, now: datetime, limit: int = 500) -> int:
         """Delete at most `limit` expired rows of each kind; how many went."""

@@ -12,11 +12,13 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Final, TypeVar
 
+from broker.domain import failures
 from broker.domain.account import Account, AccountStatus, Link, user_name_key
 from broker.domain.audit import AuditEntry
 from broker.domain.claims import EMAIL, PREFERRED_USERNAME, email_key
 from broker.domain.consent import ConsentReceipt, Purpose
 from broker.domain.disclosure import DisclosureRow
+from broker.domain.failures import Failure
 from broker.domain.grant import (
     REFRESH_IDLE_LIFETIME,
     AlreadyRedeemed,
@@ -41,6 +43,7 @@ from broker.domain.staff import Member
 from broker.domain.status import KEEP
 from broker.domain.values import AccountId, ClientId, GrantId, IdentityKey, ProviderId, Sid
 from broker.errors import Conflict, StoreUnavailable
+from broker.stores.memory_failures import MemoryFailures
 from broker.stores.memory_pictures import MemoryPictures
 from broker.stores.memory_staff import MemoryAudit, MemoryStaff
 
@@ -79,6 +82,7 @@ class _Tables:
     pictures: dict[AccountId, Picture] = field(default_factory=dict)
     staff: dict[AccountId, Member] = field(default_factory=dict)
     audit: dict[int, AuditEntry] = field(default_factory=dict)
+    failures: dict[str, Failure] = field(default_factory=dict)
 
     def copied(self) -> _Tables:
         tables = copy(self)
@@ -407,6 +411,9 @@ class MemoryUnitOfWork:
                 raise Conflict("stale")
 
         self._steps.append(step)
+
+    def add_failure(self, failure: Failure) -> None:
+        self._steps.append(lambda tables: tables.failures.setdefault(failure.id, failure))
 
     def enqueue(self, delivery: Delivery) -> None:
         def step(tables: _Tables) -> None:
@@ -739,6 +746,7 @@ class MemoryDurable:
         self.pictures = MemoryPictures(self)
         self.staff = MemoryStaff(self)
         self.audit = MemoryAudit(self)
+        self.failures = MemoryFailures(self)
 
     def unit(self) -> MemoryUnitOfWork:
         return MemoryUnitOfWork(self)
@@ -759,6 +767,7 @@ class MemoryDurable:
         gone += _drop(tables.grants, lambda grant: grant.expires_at <= now and grant.id not in used, limit)
         gone += _drop(tables.revoked_tokens, lambda expires_at: expires_at <= now, limit)
         gone += _drop(tables.ended, lambda at: at + KEEP <= now, limit)
+        gone += _drop(tables.failures, lambda kept: kept.at + failures.KEEP <= now, limit)
         gone += _drop(tables.postings, lambda held: (held.settled_at or held.expires_at) + KEEP_SETTLED <= now, limit)
         return gone + _drop(tables.given_up, lambda held: held.due_at + KEEP_SETTLED <= now, limit)
 

@@ -23,13 +23,17 @@ import pytest
 from tests.cli.test_sites import issuer
 from tests.config.folder import DOORWARD, ENVIRON, PROVIDERS, write
 from tests.providers.rig import ec_jwk, ec_key, p8
+from tests.support import builders as make
+from tests.support.builders import NOW
 from tests.support.sandbox import serve
 from tests.support.source import ROOT
 
 from broker.cli.common import open_durable
 from broker.cli.provider_attempts import WORDS
 from broker.cli.provider_check import clock_of
+from broker.domain.failures import Failure
 from broker.domain.trial import Exchange
+from broker.domain.values import ProviderId
 from broker.chance import SystemClock, SystemEntropy
 from broker.errors import BrokerError, InteractionError
 from broker.flows.trial import Ticket, TrialLinks
@@ -419,7 +423,7 @@ def test_attempts_are_told_in_words(config: Path) -> None:
             line("", "kid", event="provider_tried", outcome="failed"), line("odd"), line("wrong_browser", reference="K7Q2-91XM"),
         ]
     )  # fmt: skip
-    done = doorward("attempts", "idp", config=config, said=log)
+    done = doorward("attempts", "idp", "--log", "-", config=config, said=log)
     assert done.returncode == 1
     rows = done.stdout.splitlines()
     assert [row.split("  ", 2)[2].split(". ")[0] for row in rows] == [
@@ -432,12 +436,55 @@ def test_attempts_are_told_in_words(config: Path) -> None:
     ]
     assert "(token invalid_client) Make a new one there" in rows[0]
     (row,) = json.loads(
-        doorward("attempts", "idp", "--json", "--reference", "K7Q2-91XM", config=config, said=log).stdout
+        doorward("attempts", "idp", "--json", "--log", "-", "--reference", "K7Q2-91XM", config=config, said=log).stdout
     )
     assert row["reference"] == "K7Q2-91XM"
-    none = doorward("attempts", "idp", config=config)
+    none = doorward("attempts", "idp", "--log", "-", config=config)
     assert (none.returncode, none.stdout.strip()) == (0, "The log tells of nothing that went wrong with idp.")
+    assert doorward("attempts", "nobody", "--log", "-", config=config).returncode == 1
+
+
+def test_what_is_kept_is_told_in_words_without_the_log(config: Path) -> None:
+    """Of this provider alone, the newest ones, or the one whose code somebody read out."""
+    empty = doorward("attempts", "idp", config=config)
+    assert (empty.returncode, empty.stdout.strip()) == (
+        0,
+        "The last seven days tell of nothing that went wrong with idp.",
+    )
+    idp = ProviderId("idp")
+    asyncio.run(
+        keep(
+            config,
+            make.failure(provider=idp),
+            make.failure(id="made-up", provider=idp, at=NOW + timedelta(hours=1), step="provider_state", detail="", reason="dns"),
+            make.failure(id="ABCD-EFGH", at=NOW + timedelta(hours=2)),
+        )
+    )  # fmt: skip
+    done = doorward("attempts", "idp", config=config)
+    assert done.returncode == 1
+    rows = done.stdout.splitlines()
+    assert len(rows) == 2
+    assert rows[0].startswith(f"{NOW.isoformat()[:19]}  K7Q2-91XM  It does not know us by this client secret.")
+    assert "  -  Asked in the background: " in rows[1]
+    (last,) = json.loads(doorward("attempts", "idp", "--json", "--last", "1", config=config).stdout)
+    assert last["reference"] == ""
+    (one,) = json.loads(doorward("attempts", "idp", "--json", "--reference", "K7Q2-91XM", config=config).stdout)
+    assert one["fix"].startswith("Make a new one there")
+    for code in ("ABCD-EFGH", "made-up", "none"):
+        none = doorward("attempts", "idp", "--reference", code, config=config)
+        assert (none.returncode, none.stdout.strip().endswith("with idp under this code.")) == (0, True)
     assert doorward("attempts", "nobody", config=config).returncode == 1
+
+
+async def keep(config: Path, *failures: Failure) -> None:
+    stores = await open_durable(load_settings(config, SECRETS))
+    try:
+        unit = stores.durable.unit()
+        for failure in failures:
+            unit.add_failure(failure)
+        await unit.commit()
+    finally:
+        await stores.close()
 
 
 def test_the_codes_with_words_are_codes_of_the_program() -> None:

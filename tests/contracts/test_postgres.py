@@ -8,6 +8,7 @@ import pytest
 
 from broker.stores import Stores, open_stores
 from tests.contracts.conftest import MASTER_KEY
+from tests.contracts.failures import FailuresContract
 from tests.contracts.pictures import PicturesContract
 from tests.contracts.removals import RemovalsContract
 from tests.contracts.staff import AuditContract, StaffContract
@@ -53,6 +54,10 @@ class TestStatuses(StatusesContract):
 
 
 class TestPostings(PostingsContract):
+    pass
+
+
+class TestFailures(FailuresContract):
     pass
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from tests.support.house import (
     open_house,
 )
 
-from broker.cli.provider_attempts import read_attempts
+from broker.cli.provider_attempts import of_failures, read_attempts
 from broker.domain.values import ProviderId
 from broker.flows.trial import GOOD_FOR
 
@@ -176,7 +177,7 @@ async def test_a_wrong_secret_is_said_in_words(tmp_path: Path, sandboxes: Sandbo
 
 
 async def test_what_went_wrong_with_a_sign_in_is_found_by_its_reference(tmp_path: Path, sandboxes: Sandboxes) -> None:
-    """The person reads a code out; the command line says in words what it was, from the log alone."""
+    """The person reads a code out; the command line says in words what it was, from what is kept or from the log."""
     environ = {"FACEBOOK_SECRET": "another-secret-0123456789abcdef01"}
     async with open_house(tmp_path, sandboxes, environ=environ) as house:
         browser = house.browser()
@@ -184,7 +185,11 @@ async def test_what_went_wrong_with_a_sign_in_is_found_by_its_reference(tmp_path
         shown = await browser.choose()
         assert isinstance(shown, Shown)
         (found,) = [one for one in read_attempts(house.log.splitlines(), "facebook") if one.reference]
+        await house.opened.trace.flush()
+        kept = await house.world.durable.failures.load(found.reference)
     assert found.reference in shown.text
+    assert kept is not None
+    assert [replace(one, at="") for one in of_failures([kept])] == [replace(found, at="")]
     assert (
         found.what
         == "It does not know us by this client secret. The secret is wrong, or it has run out. (graph 1/0 token)"

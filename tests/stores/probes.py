@@ -49,6 +49,8 @@ def durable_probes(durable: Durable) -> Mapping[str, Probe]:
         "postings.recent": lambda: durable.postings.recent(NOBODY),
         "staff.all": durable.staff.all,
         "staff.role": lambda: durable.staff.role(NOBODY),
+        "failures.newest": lambda: durable.failures.newest(FACEBOOK, 1),
+        "failures.load": lambda: durable.failures.load("none"),
         "audit.last": durable.audit.last,
         "audit.entries": lambda: durable.audit.entries(0, 1),
         "accounts.by_email": lambda: durable.accounts.by_email("nobody@mail.example"),

@@ -111,6 +111,7 @@ async def keep_everything(stores: Stores) -> Kept:
     unit.put_removal(make.removal(account=account.id), over=None)
     unit.put_member(Member(account=account.id, role=Role.OWNER, since=NOW))
     unit.append_audit(make.audit_entry())
+    unit.add_failure(make.failure())
     await unit.commit()
     await stores.durable.statuses.reserve(1)
     placed = make.grant(account.id, status=StatusPlace(list="list-1", index=5))

@@ -32,6 +32,7 @@ READINGS = frozenset(
         "grants.load_family", "postings.load", "postings.recent", "vault.open", "vault.holds", "outbox.claim",
         "outbox.pending", "outbox.traces", "outbox.failing", "removals.load", "removals.waiting", "keys.all", "ping",
         "staff.all", "staff.role", "audit.last", "audit.entries", "accounts.by_email",
+        "failures.newest", "failures.load",
     }
 )  # fmt: skip
 """What a writer elsewhere never holds up. Claiming looks first, and there is nothing to claim."""

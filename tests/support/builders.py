@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from broker.domain.failures import Failure
 from broker.domain.audit import Action, AuditEntry
 from broker.domain.account import Account, AccountStatus, Link, ProfileValue
 from broker.domain.claims import EMAIL, NAME, PREFERRED_USERNAME
@@ -289,6 +290,19 @@ def audit_entry(**more: Any) -> AuditEntry:
         "digest": "d" * 64,
     }
     return AuditEntry(**(values | more))
+
+
+def failure(**more: Any) -> Failure:
+    """What went wrong with a provider, as a page told somebody."""
+    values: dict[str, Any] = {
+        "id": "K7Q2-91XM",
+        "provider": FACEBOOK,
+        "at": NOW + timedelta(microseconds=7),
+        "step": "problem",
+        "reason": "upstream_rejected",
+        "detail": "token invalid_client",
+    }
+    return Failure(**(values | more))
 
 
 def delivery(**more: Any) -> Delivery:

@@ -7,11 +7,13 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, ColumnElement, Integer, Table, bindparam, delete, or_, select
 
+from broker.domain import failures as kept_failures
 from broker.domain.ports import Clock
 from broker.domain.status import KEEP
 from broker.stores.records import micros
 from broker.stores.sql.accounts import SqlAccounts
 from broker.stores.sql.drivers import Driver
+from broker.stores.sql.failures import SqlFailures
 from broker.stores.sql.grants import SqlGrants
 from broker.stores.sql.keys import SqlSigningKeys
 from broker.stores.sql.ledger import SqlLedger
@@ -22,7 +24,16 @@ from broker.stores.sql.removals import SqlRemovals
 from broker.stores.sql.staff import SqlAudit, SqlStaff
 from broker.stores.sql.statements import PING, Script, Statement, Step, define
 from broker.stores.sql.statuses import SqlStatuses
-from broker.stores.sql.tables import codes, deliveries, ended_statuses, families, grants, postings, revoked_tokens
+from broker.stores.sql.tables import (
+    codes,
+    deliveries,
+    ended_statuses,
+    failures,
+    families,
+    grants,
+    postings,
+    revoked_tokens,
+)
 from broker.stores.sql.unit import SqlUnitOfWork
 from broker.stores.vault import KeyRing
 
@@ -48,6 +59,7 @@ _PURGES: Final[tuple[tuple[Statement, timedelta], ...]] = (
     (purge_statement(grants, (grants.c.expires_at <= NOW) & ~_live_family), timedelta()),
     (purge_statement(revoked_tokens, revoked_tokens.c.expires_at <= NOW), timedelta()),
     (purge_statement(ended_statuses, ended_statuses.c.ended_at <= NOW), KEEP),
+    (purge_statement(failures, failures.c.at <= NOW), kept_failures.KEEP),
     (
         purge_statement(
             postings,
@@ -79,6 +91,7 @@ class SqlDurable:
         self.pictures = SqlPictures(driver, ring)
         self.staff = SqlStaff(driver)
         self.audit = SqlAudit(driver)
+        self.failures = SqlFailures(driver)
 
     def unit(self) -> SqlUnitOfWork:
         return SqlUnitOfWork(self.driver, self.ring, self._clock)

@@ -278,6 +278,19 @@ audit: Final = Table(
     _text("digest"),
 )
 
+failures: Final = Table(
+    "failures",  # what went wrong with providers, in codes: for a week
+    metadata,
+    _text("id", primary_key=True),  # the reference code that a page showed
+    _text("provider"),
+    _time("at"),
+    _text("step"),
+    _text("reason"),
+    _text("detail"),
+    Index(None, "provider", "at"),
+    Index(None, "at"),
+)
+
 signing_keys: Final = Table(
     "signing_keys",
     metadata,

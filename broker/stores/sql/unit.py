@@ -9,6 +9,7 @@ from broker.domain.account import Account, AccountStatus, Link
 from broker.domain.audit import AuditEntry
 from broker.domain.consent import ConsentReceipt
 from broker.domain.disclosure import DisclosureRow
+from broker.domain.failures import Failure
 from broker.domain.grant import AuthorizationCode, Grant, RefreshFamily
 from broker.domain.picture import Picture
 from broker.domain.ports import Clock, Delivery
@@ -18,7 +19,7 @@ from broker.domain.removal import Removal, RemovalState
 from broker.domain.staff import Member
 from broker.domain.values import AccountId, ClientId, GrantId, IdentityKey, ProviderId, Sid
 from broker.stores.records import micros, micros_or_none
-from broker.stores.sql import accounts, grants, ledger, outbox, pictures, postings, removals, staff, tokens
+from broker.stores.sql import accounts, failures, grants, ledger, outbox, pictures, postings, removals, staff, tokens
 from broker.stores.sql.drivers import Driver
 from broker.stores.sql.statements import Params, Statement, Step
 from broker.stores.vault import KeyRing
@@ -193,6 +194,9 @@ class SqlUnitOfWork:
 
     def append_audit(self, entry: AuditEntry) -> None:
         self._queue(staff.APPEND, staff.entry_params(entry), conflict="stale")
+
+    def add_failure(self, failure: Failure) -> None:
+        self._queue(failures.ADD, failures.failure_params(failure))
 
     def enqueue(self, delivery: Delivery) -> None:
         self._queue(outbox.ENQUEUE, outbox.delivery_params(delivery, self._ring))
