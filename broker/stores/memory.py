@@ -45,6 +45,7 @@ from broker.domain.values import AccountId, ClientId, GrantId, IdentityKey, Prov
 from broker.errors import Conflict, StoreUnavailable
 from broker.stores.memory_failures import MemoryFailures
 from broker.stores.memory_pictures import MemoryPictures
+from broker.stores.memory_removals import MemoryRemovals
 from broker.stores.memory_staff import MemoryAudit, MemoryStaff
 
 K = TypeVar("K")
@@ -692,20 +693,6 @@ class MemorySigningKeys:
 
     async def remove(self, kid: str) -> None:
         self._store.open_tables().keys.pop(kid, None)
-
-
-class MemoryRemovals:
-    """`ports.Removals`."""
-
-    def __init__(self, store: MemoryDurable) -> None:
-        self._store = store
-
-    async def load(self, code: str) -> Removal | None:
-        return self._store.open_tables().removals.get(code)
-
-    async def waiting(self, limit: int = 200) -> tuple[Removal, ...]:
-        found = [one for one in self._store.open_tables().removals.values() if one.state is RemovalState.WAITING]
-        return tuple(sorted(found, key=lambda one: (one.asked_at, one.code))[:limit])
 
 
 class MemoryStatuses:
