@@ -221,6 +221,24 @@ class UnknownStream(ProtocolError):
     redirectable = False
 
 
+class StreamExists(ProtocolError):
+    """A site has one stream and no second (SSF 1.0 §8.1.1.1)."""
+
+    code = "stream_exists"
+    status = 409
+    public = "This site has its stream already."
+    redirectable = False
+
+
+class NoStreams(ProtocolError):
+    """A site that is told of no security events (SSF 1.0 §8.1.1.1)."""
+
+    code = "no_streams"
+    status = 403
+    public = "This site is told of no security events."
+    redirectable = False
+
+
 class TemporarilyUnavailable(ProtocolError):
     code = "temporarily_unavailable"
     status = 503

@@ -14,15 +14,18 @@ from broker.domain.events import EVENT_TOKEN_TYPE, SECURITY_EVENT
 from broker.domain.letters import LETTER
 from broker.domain.ports import Clock, Delivery, Durable, Entropy, Signer
 from broker.domain.session import sid_for
+from broker.domain.stream import StreamStatus, is_wanted
 from broker.domain.values import AccountId, ClientId, Sid
 from broker.errors import BrokerError, StoreUnavailable
-from broker.flows.events import EventSigner
+from broker.flows.events import FETCHED_WITHIN, EventSigner
 from broker.mail import NotSent
 
 RETRIES: Final = tuple(
     timedelta(seconds=seconds) for seconds in (2, 10, 30, 120, 600, 1800, 3600, 3600 * 4, 3600 * 12, 3600 * 24)
 )
 """When to try again after each failure; after the last the site is listed as not told."""
+LOOK_AGAIN: Final = timedelta(days=1)
+"""How often an event is looked at whose stream is paused; going on makes it due at once."""
 BATCH: Final = 20
 IDLE: Final = 1.0
 """Seconds between two looks at an empty outbox."""
@@ -124,8 +127,15 @@ class Deliverer:
         outbox = self.durable.outbox
         if client is None or not client.security_events:
             await outbox.give_up(delivery.id, "site is gone, or wants no events any more")
-        elif client.security_events_uri is None:
-            await outbox.give_up(delivery.id, "not fetched in time")
+            return
+        stream, now = await self.durable.streams.load(client.client_id), self.clock.now()
+        is_paused = stream.status is StreamStatus.PAUSED
+        if not is_wanted(delivery.payload["event"], client, stream):
+            await outbox.done(delivery.id)
+        elif client.security_events_uri is None or (is_paused and now >= delivery.created_at + FETCHED_WITHIN):
+            await outbox.give_up(delivery.id, "not fetched in time" if not is_paused else "paused for too long")
+        elif is_paused:
+            await outbox.retry(delivery.id, now + LOOK_AGAIN, "paused by the site")
         else:
             error = await self._push(delivery, client, client.security_events_uri)
             await self._note(delivery, "security_event", "delivered", error, client=client.client_id)

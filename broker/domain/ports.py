@@ -37,6 +37,7 @@ from broker.domain.provider import UpstreamTokens
 from broker.domain.removal import Removal, RemovalState
 from broker.domain.session import Session
 from broker.domain.staff import Member, Role
+from broker.domain.stream import Stream
 from broker.domain.values import AccountId, ClientId, GrantId, IdentityKey, ProviderId, Sid
 
 # --- durable ------------------------------------------------------------------------------------------
@@ -392,6 +393,18 @@ class Outbox(Protocol):
         ...
 
 
+class Streams(Protocol):
+    """What sites have set at their streams of security events."""
+
+    async def load(self, client: ClientId) -> Stream:
+        """As it is where a site set nothing, if it never did."""
+        ...
+
+    async def put(self, stream: Stream) -> None:
+        """In the place of what was there."""
+        ...
+
+
 class SigningKeys(Protocol):
     async def all(self) -> tuple[SigningKeyRecord, ...]: ...
     async def add(self, *records: SigningKeyRecord) -> None:
@@ -427,6 +440,8 @@ class Durable(Protocol):
     def pictures(self) -> Pictures: ...
     @property
     def staff(self) -> Staff: ...
+    @property
+    def streams(self) -> Streams: ...
     @property
     def audit(self) -> Audit: ...
     @property

@@ -17,6 +17,7 @@ from broker.domain.events import EVENT_TOKEN_TYPE, SECURITY_EVENT, SecurityEvent
 from broker.domain.grant import Grant
 from broker.domain.ports import Clock, Delivery, Durable, Entropy, Signer, UnitOfWork
 from broker.domain.session import sid_for
+from broker.domain.stream import StreamStatus, is_wanted
 from broker.domain.values import AccountId, ClientId, Sid
 
 FETCHED_WITHIN: Final = timedelta(days=7)
@@ -134,6 +135,12 @@ class EventPolls:
         for jti, error in refused.items():
             if waiting.pop(jti, None) is not None:
                 await self.durable.outbox.give_up(jti, f"{REFUSED}: {error}"[:100])
-        left = list(waiting.values())
+        stream = await self.durable.streams.load(client.client_id)
+        if stream.deleted or stream.status is not StreamStatus.ENABLED:
+            return {}, False
+        left = [one for one in waiting.values() if is_wanted(one.payload["event"], client, stream)]
+        dropped = waiting.keys() - {one.id for one in left}
+        for jti in dropped:
+            await self.durable.outbox.done(jti)
         most = min(most, MOST_AT_ONCE)
-        return {one.id: self.signer.sign(one, client) for one in left[:most]}, len(left) > most
+        return {one.id: self.signer.sign(one, client) for one in left[:most]}, len(left) > most or bool(dropped)

@@ -6,19 +6,33 @@ There is one stream for each site that its admin gave `security_events`; it bear
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from broker.domain.checks.dpop import Shown, check_nonce, check_token_key
 from broker.domain.client import Client
-from broker.domain.events import MANAGE, READ
+from broker.domain.events import MANAGE, POLL, PUSH, READ
 from broker.domain.ports import Durable, Limits
+from broker.domain.stream import Stream, StreamStatus, delivered, supported
 from broker.domain.values import ClientId
-from broker.errors import InsufficientScope, InvalidToken, TooManyAttempts, UnknownStream
+from broker.errors import (
+    InsufficientScope,
+    InvalidRequest,
+    InvalidToken,
+    NoStreams,
+    StreamExists,
+    TooManyAttempts,
+    UnknownStream,
+)
 from broker.flows.access import AccessTokens
 from broker.flows.events import EventWriter
 
-ENABLED: Final = "enabled"
+LONGEST: Final = 200
+"""Characters of a description, a reason or the address of an event type."""
+MOST_NAMED: Final = 50
+MOST_HELD: Final = 100_000
+"""Events of a paused stream that are due at once when it goes on; more of them follow within a day."""
+OTHER_WAY: Final = "Events go the way that the admin set up for this site, and no other."
 TRIES_PER_MINUTE: Final = 10
 """Verification events that one site may ask for."""
 
@@ -52,14 +66,68 @@ class EventStreams:
             check_nonce(client, shown)
         return client
 
-    def status(self, client: Client, stream: str) -> Mapping[str, str]:
-        """How a stream fares (SSF 1.0 §8.1.2.1): what the admin set up is on. Raises `UnknownStream`."""
-        self._check(client, stream)
-        return {"stream_id": stream, "status": ENABLED}
+    async def all(self, client: Client) -> tuple[Mapping[str, Any], ...]:
+        """The streams of a site: one, or none (SSF 1.0 §8.1.1.2)."""
+        stream = await self.durable.streams.load(client.client_id)
+        return () if not client.security_events or stream.deleted else (self._told(client, stream),)
+
+    async def read(self, client: Client, stream: str) -> Mapping[str, Any]:
+        """How a stream is set up. Raises `UnknownStream`."""
+        return self._told(client, await self._load(client, stream))
+
+    async def create(self, client: Client, said: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Begin again after `delete` (SSF 1.0 §8.1.1.1): a site that never deleted its stream has it.
+
+        Raises `NoStreams`, `StreamExists`, `InvalidRequest`.
+        """
+        if not client.security_events:
+            raise NoStreams(detail="site wants no events")
+        if not (await self.durable.streams.load(client.client_id)).deleted:
+            raise StreamExists(detail="second stream")
+        new = self._changed(client, Stream(client=client.client_id), {"delivery": {"method": POLL}, **said})
+        await self._drop(client)
+        await self.durable.streams.put(new)
+        return self._told(client, new)
+
+    async def update(self, client: Client, said: Mapping[str, Any], *, whole: bool) -> Mapping[str, Any]:
+        """Change what is named (SSF 1.0 §8.1.1.3), or all that a site may set: what is not named is as at first (§8.1.1.4).
+
+        Raises `UnknownStream`, `InvalidRequest`.
+        """
+        stream = await self._load(client, _text(said, "stream_id"))
+        self._check_ours(client, stream, said)
+        before = replace(stream, requested=None, description="") if whole else stream
+        after = self._changed(client, before, said)
+        await self.durable.streams.put(after)
+        return self._told(client, after)
+
+    async def delete(self, client: Client, stream: str) -> None:
+        """End a stream, with all that waits (SSF 1.0 §8.1.1.5). Raises `UnknownStream`."""
+        found = await self._load(client, stream)
+        await self.durable.streams.put(Stream(client=found.client, deleted=True))
+        await self._drop(client)
+
+    async def status(self, client: Client, stream: str) -> Mapping[str, str]:
+        """How a stream fares (SSF 1.0 §8.1.2.1). Raises `UnknownStream`."""
+        return _status(await self._load(client, stream))
+
+    async def set_status(self, client: Client, said: Mapping[str, Any]) -> Mapping[str, str]:
+        """Pause a stream, end its telling, or go on (SSF 1.0 §8.1.2.2). Raises `UnknownStream`, `InvalidRequest`."""
+        before = await self._load(client, _text(said, "stream_id"))
+        status = _text(said, "status")
+        if status not in set(StreamStatus):
+            raise InvalidRequest(detail="no such status")
+        after = replace(before, status=StreamStatus(status), reason=_text(said, "reason", "")[:LONGEST])
+        await self.durable.streams.put(after)
+        if before.is_over or after.is_over:
+            await self._drop(client)
+        elif after.status is StreamStatus.ENABLED and client.security_events_uri is not None:
+            await self._go_on(client)
+        return _status(after)
 
     async def verify(self, client: Client, stream: str, state: str | None) -> None:
         """Send an event about nobody that holds `state` (SSF 1.0 §8.1.4.2). Raises `UnknownStream`, `TooManyAttempts`."""
-        self._check(client, stream)
+        await self._load(client, stream)
         now = self.writer.clock.now()
         if wait := await self.limits.hit(f"verification:{stream}", limit=TRIES_PER_MINUTE, window=60, now=now):
             raise TooManyAttempts(wait, detail="verification events")
@@ -67,7 +135,97 @@ class EventStreams:
         self.writer.verify(unit, client, state)
         await unit.commit()
 
-    @staticmethod
-    def _check(client: Client, stream: str) -> None:
-        if not client.security_events or stream != client.client_id:
-            raise UnknownStream(detail="no such stream for this site")
+    async def _load(self, client: Client, stream: str) -> Stream:
+        if client.security_events and stream == client.client_id:
+            found = await self.durable.streams.load(client.client_id)
+            if not found.deleted:
+                return found
+        raise UnknownStream(detail="no such stream for this site")
+
+    def _told(self, client: Client, stream: Stream) -> dict[str, Any]:
+        """The configuration of a stream (SSF 1.0 §8.1.1)."""
+        told = self._ours(client, stream)
+        told["stream_id"] = client.client_id
+        told["events_requested"] = supported(client) if stream.requested is None else stream.requested
+        method, address = self._way(client)
+        told["delivery"] = {"method": method, "endpoint_url": address}
+        return told | ({"description": stream.description} if stream.description else {})
+
+    def _ours(self, client: Client, stream: Stream) -> dict[str, Any]:
+        """What is ours to say: a site may repeat it, and not change it."""
+        return {
+            "iss": self.issuer,
+            "aud": client.client_id,
+            "events_supported": supported(client),
+            "events_delivered": delivered(client, stream),
+            "min_verification_interval": 60 // TRIES_PER_MINUTE,
+        }
+
+    def _check_ours(self, client: Client, stream: Stream, said: Mapping[str, Any]) -> None:
+        for name, ours in self._ours(client, stream).items():
+            named = said.get(name, ours)
+            theirs = tuple(named) if isinstance(named, list) else named
+            if theirs != ours:
+                raise InvalidRequest(detail=f"{name} is not ours")
+
+    def _way(self, client: Client) -> tuple[str, str]:
+        """Method and address: set by the admin, so that no site has events sent to a place that is not its own."""
+        pushed_to = client.security_events_uri
+        return (PUSH, pushed_to) if pushed_to is not None else (POLL, f"{self.issuer}/events")
+
+    def _changed(self, client: Client, stream: Stream, said: Mapping[str, Any]) -> Stream:
+        """A stream with what the site wants of it. Raises `InvalidRequest`."""
+        if "delivery" in said:
+            self._check_way(client, said["delivery"])
+        if "events_requested" in said:
+            stream = replace(stream, requested=_addresses(said["events_requested"]))
+        return replace(stream, description=_text(said, "description", stream.description)[:LONGEST])
+
+    def _check_way(self, client: Client, said: object) -> None:
+        method, address = self._way(client)
+        if not isinstance(said, dict) or said.get("method") != method or said.get("endpoint_url", address) != address:
+            raise InvalidRequest(detail="delivery is not what the admin set", public=OTHER_WAY)
+        proof = client.security_events_authorization
+        if "authorization_header" in said and (proof is None or said["authorization_header"] != proof.reveal()):
+            raise InvalidRequest(detail="authorization_header is not what the admin set", public=OTHER_WAY)
+
+    async def _drop(self, client: Client) -> None:
+        """What waits is never told."""
+        while waiting := await self.durable.outbox.pending("stream", client.client_id):
+            for one in waiting:
+                await self.durable.outbox.done(one.id)
+
+    async def _go_on(self, client: Client) -> None:
+        """What waited while the stream was paused is due now."""
+        for one in await self.durable.outbox.pending("stream", client.client_id, MOST_HELD):
+            await self.durable.outbox.retry(one.id, self.writer.clock.now(), one.last_error)
+
+
+def _status(stream: Stream) -> dict[str, str]:
+    told = {"stream_id": str(stream.client), "status": str(stream.status)}
+    return told | ({"reason": stream.reason} if stream.reason else {})
+
+
+def _text(said: Mapping[str, Any], name: str, otherwise: str | None = None) -> str:
+    """Raises `InvalidRequest` for anything but text a store can hold; and for nothing, where there is no `otherwise`."""
+    value = said.get(name, otherwise)
+    if not isinstance(value, str) or "\0" in value:
+        raise InvalidRequest(detail=f"{name} is missing, or no text")
+    return value
+
+
+def _addresses(said: object) -> tuple[str, ...]:
+    """Event types, known or not: unknown ones are kept and do nothing."""
+    if not isinstance(said, list) or len(said) > MOST_NAMED or not all(_is_address(one) for one in said):
+        raise InvalidRequest(detail="events_requested is no list of addresses")
+    return tuple(dict.fromkeys(said))
+
+
+def _is_address(value: object) -> bool:
+    return (
+        isinstance(value, str)
+        and 0 < len(value) <= LONGEST
+        and value.isascii()
+        and value.isprintable()
+        and " " not in value
+    )

@@ -41,12 +41,14 @@ from broker.domain.removal import Removal, RemovalState
 from broker.domain.session import Session, is_live
 from broker.domain.staff import Member
 from broker.domain.status import KEEP
+from broker.domain.stream import Stream
 from broker.domain.values import AccountId, ClientId, GrantId, IdentityKey, ProviderId, Sid
 from broker.errors import Conflict, StoreUnavailable
 from broker.stores.memory_failures import MemoryFailures
 from broker.stores.memory_pictures import MemoryPictures
 from broker.stores.memory_removals import MemoryRemovals
 from broker.stores.memory_staff import MemoryAudit, MemoryStaff
+from broker.stores.memory_streams import MemoryStreams
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -84,6 +86,7 @@ class _Tables:
     staff: dict[AccountId, Member] = field(default_factory=dict)
     audit: dict[int, AuditEntry] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
+    streams: dict[ClientId, Stream] = field(default_factory=dict)
 
     def copied(self) -> _Tables:
         tables = copy(self)
@@ -732,6 +735,7 @@ class MemoryDurable:
         self.removals = MemoryRemovals(self)
         self.pictures = MemoryPictures(self)
         self.staff = MemoryStaff(self)
+        self.streams = MemoryStreams(self)
         self.audit = MemoryAudit(self)
         self.failures = MemoryFailures(self)
 

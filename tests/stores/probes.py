@@ -11,6 +11,7 @@ from tests.support.builders import FACEBOOK, FORUM, NOW
 
 from broker.domain.consent import Purpose
 from broker.domain.ports import BrowserMemory, Durable, UnitOfWork
+from broker.domain.stream import Stream
 from broker.domain.values import AccountId, GrantId, IdentityKey, Sid
 from broker.errors import StoreUnavailable
 
@@ -48,6 +49,8 @@ def durable_probes(durable: Durable) -> Mapping[str, Probe]:
         "postings.load": lambda: durable.postings.load("none"),
         "postings.recent": lambda: durable.postings.recent(NOBODY),
         "staff.all": durable.staff.all,
+        "streams.load": lambda: durable.streams.load(FORUM),
+        "streams.put": lambda: durable.streams.put(Stream(client=FORUM)),
         "staff.role": lambda: durable.staff.role(NOBODY),
         "failures.newest": lambda: durable.failures.newest(FACEBOOK, 1),
         "failures.load": lambda: durable.failures.load("none"),

@@ -27,6 +27,7 @@ from broker.domain.grant import StatusPlace
 from broker.domain.picture import Picture
 from broker.domain.posting import Message
 from broker.domain.staff import Member, Role
+from broker.domain.stream import Stream
 from broker.domain.values import IdentityKey
 from broker.errors import Conflict, StoreUnavailable
 from broker.hashing import digest
@@ -114,6 +115,7 @@ async def keep_everything(stores: Stores) -> Kept:
     unit.add_failure(make.failure())
     await unit.commit()
     await stores.durable.statuses.reserve(1)
+    await stores.durable.streams.put(Stream(client=FORUM))
     placed = make.grant(account.id, status=StatusPlace(list="list-1", index=5))
     ending = stores.durable.unit()
     ending.add_grant(placed)

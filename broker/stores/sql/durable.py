@@ -24,6 +24,7 @@ from broker.stores.sql.removals import SqlRemovals
 from broker.stores.sql.staff import SqlAudit, SqlStaff
 from broker.stores.sql.statements import PING, Script, Statement, Step, define
 from broker.stores.sql.statuses import SqlStatuses
+from broker.stores.sql.streams import SqlStreams
 from broker.stores.sql.tables import (
     codes,
     deliveries,
@@ -90,6 +91,7 @@ class SqlDurable:
         self.removals = SqlRemovals(driver)
         self.pictures = SqlPictures(driver, ring)
         self.staff = SqlStaff(driver)
+        self.streams = SqlStreams(driver)
         self.audit = SqlAudit(driver)
         self.failures = SqlFailures(driver)
 

@@ -258,6 +258,17 @@ pictures: Final = Table(
     _bytes("sealed"),  # JPEG
 )
 
+streams: Final = Table(
+    "streams",  # what sites have set at their streams of security events; none: nothing
+    metadata,
+    _text("client", primary_key=True),
+    _text("status"),
+    _text("reason"),
+    _text("requested", nullable=True),  # addresses of event types, with a blank between; none: all
+    _text("description"),
+    Column("deleted", Boolean, nullable=False),
+)
+
 staff: Final = Table(
     "staff",  # accounts with a role
     metadata,

@@ -22,13 +22,14 @@ BASIC: Final = "urn:ietf:rfc:7617"
 
 
 async def about(call: Call) -> Response:
-    """`/.well-known/ssf-configuration`. Streams are set up by the admin, so there is no address to set one up at."""
+    """`/.well-known/ssf-configuration`. A site sets its stream up inside the frame of its admin."""
     issuer = call.world.settings.broker.public_url
     document = {
         "spec_version": "1_0",
         "issuer": issuer,
         "jwks_uri": f"{issuer}/jwks",
         "delivery_methods_supported": [PUSH, POLL],
+        "configuration_endpoint": f"{issuer}/events/stream",
         "status_endpoint": f"{issuer}/events/status",
         "verification_endpoint": f"{issuer}/events/verify",
         "authorization_schemes": [{"spec_urn": OAUTH}, {"spec_urn": BASIC}],
@@ -37,13 +38,56 @@ async def about(call: Call) -> Response:
     return Response(orjson.dumps(document), headers=CACHE, media_type="application/json")
 
 
+async def read_stream(call: Call) -> Response:
+    """One stream, or all of a site's (SSF 1.0 §8.1.1.2)."""
+    client = await receiver(call)
+    if "stream_id" not in call.request.query_params:
+        return answer_json(await call.world.streams.all(client))
+    return answer_json(await call.world.streams.read(client, _named(call)))
+
+
+async def create_stream(call: Call) -> Response:
+    """SSF 1.0 §8.1.1.1."""
+    client = await receiver(call, manages=True)
+    return answer_json(await call.world.streams.create(client, await said(call)), 201)
+
+
+async def update_stream(call: Call) -> Response:
+    """SSF 1.0 §8.1.1.3."""
+    client = await receiver(call, manages=True)
+    return answer_json(await call.world.streams.update(client, await said(call), whole=False))
+
+
+async def replace_stream(call: Call) -> Response:
+    """SSF 1.0 §8.1.1.4."""
+    client = await receiver(call, manages=True)
+    return answer_json(await call.world.streams.update(client, await said(call), whole=True))
+
+
+async def delete_stream(call: Call) -> Response:
+    """SSF 1.0 §8.1.1.5."""
+    client = await receiver(call, manages=True)
+    await call.world.streams.delete(client, _named(call))
+    return Response(status_code=204, headers={"Cache-Control": "no-store"})
+
+
 async def stream_status(call: Call) -> Response:
     """SSF 1.0 §8.1.2.1."""
     client = await receiver(call)
+    return answer_json(await call.world.streams.status(client, _named(call)))
+
+
+async def set_stream_status(call: Call) -> Response:
+    """SSF 1.0 §8.1.2.2."""
+    client = await receiver(call, manages=True)
+    return answer_json(await call.world.streams.set_status(client, await said(call)))
+
+
+def _named(call: Call) -> str:
     named = call.request.query_params.getlist("stream_id")
     if len(named) != 1:
         raise InvalidRequest(detail="stream_id missing or twice")
-    return answer_json(call.world.streams.status(client, named[0]))
+    return named[0]
 
 
 async def verify_stream(call: Call) -> Response:

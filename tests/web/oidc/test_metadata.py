@@ -97,7 +97,8 @@ async def test_every_protocol_endpoint_is_listed(house: House) -> None:
         "/.doorward/callback",
         "/status/{list}",  # each token says where its own is
         "/events",  # sites that fetch events are told by the admin
-        "/events/status",  # these two stand in the next one
+        "/events/stream",  # these three stand in the last one
+        "/events/status",
         "/events/verify",
         "/.well-known/ssf-configuration",
         "/oauth/token",  # where software looks for GitLab
