@@ -12,6 +12,7 @@ from tests.contracts.failures import FailuresContract
 from tests.contracts.pictures import PicturesContract
 from tests.contracts.removals import RemovalsContract
 from tests.contracts.staff import AuditContract, StaffContract
+from tests.contracts.streams import StreamsContract
 from tests.contracts.stores import (
     AccountsContract,
     GrantsContract,
@@ -66,6 +67,10 @@ class TestPictures(PicturesContract):
 
 
 class TestRemovals(RemovalsContract):
+    pass
+
+
+class TestStreams(StreamsContract):
     pass
 
 

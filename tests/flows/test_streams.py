@@ -114,10 +114,10 @@ async def test_a_token_of_a_key_comes_with_it(op: Op) -> None:
 
 
 async def test_a_site_reads_how_its_own_stream_fares_and_no_other(op: Op) -> None:
-    assert streams_of(op).status(op.clients[FORUM], "forum") == {"stream_id": "forum", "status": "enabled"}
+    assert await streams_of(op).status(op.clients[FORUM], "forum") == {"stream_id": "forum", "status": "enabled"}
     for client, stream in ((FORUM, "wiki"), (WIKI, "wiki"), (WIKI, "forum")):
         with pytest.raises(UnknownStream):
-            streams_of(op).status(op.clients[client], stream)
+            await streams_of(op).status(op.clients[client], stream)
 
 
 def polled(op: Op) -> EventPolls:

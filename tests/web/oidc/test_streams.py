@@ -53,6 +53,7 @@ async def test_receivers_read_about_us(house: House) -> None:
         "issuer": ISSUER,
         "jwks_uri": f"{ISSUER}/jwks",
         "delivery_methods_supported": ["urn:ietf:rfc:8935", "urn:ietf:rfc:8936"],
+        "configuration_endpoint": f"{ISSUER}/events/stream",
         "status_endpoint": f"{ISSUER}/events/status",
         "verification_endpoint": f"{ISSUER}/events/verify",
         "authorization_schemes": [{"spec_urn": "urn:ietf:rfc:6749"}, {"spec_urn": "urn:ietf:rfc:7617"}],
@@ -134,3 +135,45 @@ async def test_too_many_verifications_have_to_wait(house: House, archive: Site) 
     answers = [await ask(house, "/events/verify", proof, {"stream_id": "archive"}) for _ in range(11)]
     assert [answer.status_code for answer in answers] == [204] * 10 + [429]
     assert int(answers[-1].headers["retry-after"]) > 0
+
+
+async def test_a_site_sets_its_stream_up_over_http(house: House, archive: Site) -> None:
+    """SSF 1.0 §8.1.1, §8.1.2: read, second one, update, replace, pause, end, begin again."""
+    proof = await bearer(archive)
+    place = "/events/stream?stream_id=archive"
+    purged = "https://schemas.openid.net/secevent/risc/event-type/account-purged"
+    async with house.client() as client:
+        client.headers.update(proof)
+        told = (await client.get(place)).json()
+        assert (await client.get("/events/stream")).json() == [told]
+        assert (told["stream_id"], told["iss"], told["aud"]) == ("archive", ISSUER, "archive")
+        assert told["delivery"] == {"method": "urn:ietf:rfc:8936", "endpoint_url": f"{ISSUER}/events"}
+        second = await client.post("/events/stream", json={})
+        assert (second.status_code, second.json()["error"]) == (409, "stream_exists")
+        fewer = await client.patch("/events/stream", json={"stream_id": "archive", "events_requested": [purged]})
+        assert (fewer.status_code, fewer.json()["events_delivered"]) == (200, [purged])
+        assert (await client.put("/events/stream", json=told | {"events_delivered": [purged]})).json() == told
+        paused = {"stream_id": "archive", "status": "paused"}
+        assert (await client.post("/events/status", json=paused)).json() == paused
+        assert (await client.get("/events/status?stream_id=archive")).json() == paused
+        gone = await client.delete(place)
+        assert (gone.status_code, gone.content, gone.headers["cache-control"]) == (204, b"", "no-store")
+        assert (await client.get(place)).status_code == (await client.delete(place)).status_code == 404
+        assert (await client.get("/events/stream")).json() == []
+        new = await client.post("/events/stream", json={})
+        assert (new.status_code, new.json()) == (201, told)
+
+
+async def test_a_token_that_only_reads_changes_no_stream(house: House, archive: Site) -> None:
+    async with house.client() as client:
+        client.headers.update(await bearer(archive, "ssf.read"))
+        place, named = "/events/stream?stream_id=archive", {"stream_id": "archive", "status": "paused"}
+        answers = [
+            await client.post("/events/stream", json=named),
+            await client.patch("/events/stream", json=named),
+            await client.put("/events/stream", json=named),
+            await client.delete(place),
+            await client.post("/events/status", json=named),
+        ]
+        assert {answer.status_code for answer in answers} == {403}
+        assert (await client.get(place)).status_code == 200
