@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 import providers
 from broker import hashing, paths
 from broker.chance import SystemClock, SystemEntropy
+from broker.client_metadata import Rules
 from broker.client_tokens import SiteTokens, read_key_proof
 from broker.domain.app_origins import AppOrigins
 from broker.domain.browser_state import BrowserStates
@@ -53,6 +54,7 @@ from broker.flows.mail_code import MailCodeFlow
 from broker.flows.pictures import PictureFlow
 from broker.flows.posting import PostingGate
 from broker.flows.pushed import PushedRequests
+from broker.flows.registration import Registrations
 from broker.flows.release import Releaser
 from broker.flows.removal import RemovalFlow
 from broker.flows.request_objects import RequestObjects
@@ -70,6 +72,7 @@ from broker.outbox import Deliverer
 from broker.picture_addresses import SealedPictureAddresses
 from broker.pictures import FETCH_SECONDS, Pictures
 from broker.providers_health import ProviderHealth
+from broker.registered_sites import KnownSites, RegistrationJudge
 from broker.sealing import TransactionSeal
 from broker.settings import Settings
 from broker.signing import KeyBox
@@ -92,6 +95,8 @@ from providers.publishing import load_publishers
 
 KEYS_RELOADED_EVERY: Final = 60.0
 """Seconds: far less than a new key is published ahead of its first use."""
+SITES_RELOADED_EVERY: Final = 30.0
+"""Seconds: only for what no request names, as deliveries; see `registered_sites`."""
 PURGED_EVERY: Final = 30.0
 FAILURES_WRITTEN_EVERY: Final = 3.0
 PURGE_BATCH: Final = 500
@@ -158,6 +163,7 @@ async def open_world(settings: Settings, telemetry: Telemetry, clock: Clock | No
         pictures = Pictures(for_pictures, lambda reason: telemetry.log.event("no_picture", reason=reason))
         opened = _compose(settings, telemetry, stores, egress, pictures, clock, entropy)
         await _load_keys(opened)
+        await opened.world.clients.reload()
         yield opened
 
 
@@ -183,6 +189,8 @@ def _compose(
     trace = FailureTrace(durable=stores.durable, clock=clock, entropy=entropy)
     log = TracedLog(telemetry.log, trace)
     durable, memory, issuer = stores.durable, stores.memory, settings.broker.public_url
+    rules = registration_rules(settings)
+    sites = KnownSites(settings.clients, durable.registrations, rules)
     subject_key, sid_key = stores.derive("subjects"), stores.derive("sids")
     tables = {table.id: table.where for table in settings.providers}
     loaded = providers.load(load_presets(settings), Watched(egress), clock, locate=lambda id_, key: tables[id_](key))
@@ -197,11 +205,11 @@ def _compose(
         clock=clock,
         entropy=entropy,
     )
-    event_writer = EventWriter(durable=durable, clients=settings.clients, clock=clock, entropy=entropy)
+    event_writer = EventWriter(durable=durable, clients=sites, clock=clock, entropy=entropy)
     sessions = SessionFlow(
         durable=durable,
         sessions=memory.sessions,
-        clients=settings.clients,
+        clients=sites,
         clock=clock,
         entropy=entropy,
         lifetime=settings.broker.session_lifetime,
@@ -273,7 +281,7 @@ def _compose(
         durable=durable,
         limits=memory.limits,
         publishers=publishers,
-        clients=settings.clients,
+        clients=sites,
         policies=settings.policies,
         clock=clock,
         entropy=entropy,
@@ -302,12 +310,13 @@ def _compose(
         ledger=ledger,
         signer=key_box,
         access=access,
-        clients=settings.clients,
+        clients=sites,
         clock=clock,
         issuer=issuer,
         subject_key=subject_key,
         sid_key=sid_key,
         pictures=addresses,
+        look=sites.look,
     )
     health = ProviderHealth(
         providers=every.providers,
@@ -320,7 +329,7 @@ def _compose(
         durable=durable,
         sessions=sessions,
         ledger=ledger,
-        clients=settings.clients,
+        clients=sites,
         fields=settings.fields,
         policies=settings.policies,
         newsletters=newsletters,
@@ -353,7 +362,7 @@ def _compose(
         handles=handles,
         signer=key_box,
         seal=box.seal,
-        clients=settings.clients,
+        clients=sites,
         clock=clock,
         entropy=entropy,
         issuer=issuer,
@@ -364,7 +373,7 @@ def _compose(
         releaser=releaser,
         ledger=ledger,
         seal=box.seal,
-        clients=settings.clients,
+        clients=sites,
         issuer=issuer,
         key=stores.derive("verifiers of forums"),
     )
@@ -396,15 +405,16 @@ def _compose(
             f"{issuer}/terms",
             watches_sessions=states is not None,
             acr_values=tuple(sorted({acr for preset in loaded.presets.values() for acr in preset.acr_values})),
+            registers=rules is not None,
         ),
-        clients=settings.clients,
+        clients=sites,
         app_origins=AppOrigins.of(settings.clients.values()),
         fields=settings.fields,
         providers=loaded.providers,
         faces={id_: _face(preset) for id_, preset in loaded.presets.items()},
         provider_health=health.state,
         client_auth=ClientAuth(
-            clients=settings.clients,
+            clients=sites,
             secret_matches=hashing.matches,
             tokens=site_tokens,
             replay=memory.replay,
@@ -441,7 +451,7 @@ def _compose(
             durable=durable,
             sessions=memory.sessions,
             ledger=ledger,
-            clients=settings.clients,
+            clients=sites,
             policies=settings.policies,
             clock=clock,
             entropy=entropy,
@@ -460,8 +470,18 @@ def _compose(
             access=access,
             writer=event_writer,
             limits=memory.limits,
-            clients=settings.clients,
+            clients=sites,
             issuer=issuer,
+        ),
+        registrations=None
+        if rules is None
+        else Registrations(
+            durable=durable,
+            limits=memory.limits,
+            judge=RegistrationJudge(rules, egress),
+            digest=hashing.digest,
+            clock=clock,
+            entropy=entropy,
         ),
         request_objects=request_objects,
         statuses=statuses,
@@ -484,11 +504,11 @@ def _compose(
             key=stores.derive("removals"),
         ),
         posting=posting,
-        pictures=PictureFlow(durable=durable, clients=settings.clients, addresses=addresses),
+        pictures=PictureFlow(durable=durable, clients=sites, addresses=addresses),
     )
     deliverer = Deliverer(
         durable=durable,
-        clients=settings.clients,
+        clients=sites,
         http=_Forms(egress),
         signer=key_box,
         clock=clock,
@@ -513,6 +533,19 @@ def _usable(loaded: providers.LoadedProviders) -> dict[ProviderId, Provider]:
 
 def _circles(loaded: providers.LoadedProviders) -> dict[ProviderId, Circle]:
     return {id_: Circle(loaded.presets[id_].state) for id_ in loaded.early}
+
+
+def registration_rules(settings: Settings) -> Rules | None:
+    """What holds for sites that register by themselves; `None`: they may not."""
+    if settings.broker.registration == "off":
+        return None
+    return Rules(
+        issuer=settings.broker.public_url,
+        fields=settings.fields,
+        exempt=frozenset(one.address.lower() for one in settings.broker.egress),
+        development=settings.broker.development,
+        pkce_required=settings.broker.registration_pkce,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -621,6 +654,7 @@ def background(opened: Opened) -> tuple[Any, ...]:
         _kept_up(log, "providers", opened.health.run),
         _every(log, "keys", KEYS_RELOADED_EVERY, opened.keys.load),
         _every(log, "failures", FAILURES_WRITTEN_EVERY, opened.trace.flush),
+        _every(log, "registered sites", SITES_RELOADED_EVERY, opened.world.clients.reload),
         _every(log, "purge", PURGED_EVERY, lambda: purge_all(opened)),
     )
 

@@ -32,7 +32,7 @@ class SiteTokens:
 
     def __init__(self, http: Egress, clock: Clock) -> None:
         self._http, self._clock = http, clock
-        self._keys: dict[ClientId, KeySource] = {}
+        self._keys: dict[ClientId, tuple[tuple[str, str | None], KeySource]] = {}
 
     async def claims(
         self, client: Client, token: str, *, algorithms: tuple[str, ...], types: frozenset[str]
@@ -50,9 +50,13 @@ class SiteTokens:
         return answer.body[: MAX_TOKEN + 1].decode("ascii", "replace").strip()
 
     def _keys_of(self, client: Client) -> KeySource:
-        keys = self._keys.get(client.client_id)
-        if keys is None:
-            keys = self._keys[client.client_id] = self._source(client)
+        """Read once, and anew when the site registered others."""
+        registered = (client.jwks, client.jwks_uri)
+        known = self._keys.get(client.client_id)
+        if known is not None and known[0] == registered:
+            return known[1]
+        keys = self._source(client)
+        self._keys[client.client_id] = (registered, keys)
         return keys
 
     def _source(self, client: Client) -> KeySource:

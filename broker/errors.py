@@ -253,6 +253,14 @@ class InvalidRedirectURI(ProtocolError):
     redirectable = False
 
 
+class InvalidClientMetadata(ProtocolError):
+    """RFC 7591 §3.2.2; `public` says which member and why."""
+
+    code = "invalid_client_metadata"
+    public = "What the site says of itself cannot be registered."
+    redirectable = False
+
+
 class UnknownClient(ProtocolError):
     code = "unknown_client"
     public = "The site is not known here."

@@ -21,6 +21,7 @@ from broker.chance import SystemEntropy
 from broker.domain.age import AgeRule
 from broker.domain.client import Client
 from broker.domain.policy import Audience, FieldPolicy, Policies, PolicyVersion, Use
+from broker.domain.registration import PREFIX
 from broker.domain.values import ClaimName, ClientId, ProviderId, Secret
 from broker.errors import ConfigurationError, Problem
 from broker.locator import Path as Key
@@ -85,6 +86,8 @@ class BrokerSettings:
     log_requests: bool = False
     status_lists: bool = True
     session_management: bool = False
+    registration: str = "off"
+    registration_pkce: bool = True
     session_idle: timedelta = timedelta(hours=24)
     session_lifetime: timedelta = timedelta(days=14)
     stop_seconds: int = 30
@@ -243,6 +246,7 @@ class _Loader:
             development=development,
             exempt=frozenset(one.address.lower() for one in egress),
         )
+        self._registered_ids(clients)
         providers = self._providers(development=development)
         policies = Policies(terms=self._policy("terms"), privacy=self._policy("privacy"))
         newsletters = self._newsletters()
@@ -270,6 +274,15 @@ class _Loader:
         )
 
     # --- [broker] -------------------------------------------------------------------------------------
+
+    def _registered_ids(self, clients: Mapping[ClientId, Client]) -> None:
+        for client_id in clients:
+            if client_id.startswith(PREFIX):
+                self.draft.problem(
+                    ("sites", client_id),
+                    f"begins with {PREFIX}, as ids of sites do that registered by themselves.",
+                    "Give it another id.",
+                )
 
     def _broker(self, limits: Limits, egress: tuple[EgressException, ...]) -> BrokerSettings:
         values = self.reader.table(("broker",), self.tree.get("broker", {}), BROKER)
@@ -542,7 +555,7 @@ class _Loader:
 _AS_GIVEN: Final = (
     "mode", "brand", "operator_name", "operator_contact", "host", "port", "workers", "trusted_proxies", "locales",
     "default_locale", "posting_enabled", "metrics_host", "log_level", "log_format", "log_requests", "stop_seconds", "drain_seconds",
-    "status_lists", "session_management",
+    "status_lists", "session_management", "registration", "registration_pkce",
 )  # fmt: skip
 __all__ = [
     "BrokerSettings", "EgressException", "Limits", "Newsletter", "ProviderTable", "Settings", "collect_problems",

@@ -151,6 +151,16 @@ BROKER: Final = (
         "Whether sites' pages may watch through a frame of ours, which has a cookie of its own, that somebody signed out.",
         default=False,
     ),
+    _choice(
+        "registration",
+        "Whether sites may register by themselves (RFC 7591): not at all, or with an invitation of yours (doorward site invite).",
+        ("off", "invited"), "off",
+    ),
+    _flag(
+        "registration_pkce",
+        "Whether sites that register have to use PKCE. Off is a downgrade, for software that cannot and for conformance suites.",
+        default=True,
+    ),
     _number("session_idle_hours", "Hours without a visit after which a browser is signed out.", 24, 1, 720),
     _number("session_days", "Days after which a browser is signed out in any case.", 14, 1, 90),
     _number("stop_seconds", "Seconds that running requests get to finish when the server stops.", 30, 1, 600),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from broker.cli.common import DONE, REFUSED, config_option, fail, folder_of, loaded, open_durable, ready, run, table
+from broker.cli.registered import registered_sites
 
 if TYPE_CHECKING:
     from broker.domain.client import Client
@@ -57,8 +58,13 @@ def site() -> None:
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def list_sites(config: Path, *, as_json: bool) -> None:
-    """List the sites: where they are, what they ask for, and what is weaker there than it could be."""
-    rows = [_site_row(client) for client in loaded(config).clients.values()]
+    """List the sites: where they are, what they ask for, and what is weaker there than it could be.
+
+    Sites that registered by themselves come last.
+    """
+    settings = loaded(config)
+    clients = [*settings.clients.values(), *(registered_sites(config) if settings.broker.registration != "off" else ())]
+    rows = [_site_row(client) for client in clients]
     _show(rows, ("id", "name", "home page", "asks for", "notes"), "There is no site in sites.toml.", as_json=as_json)
 
 
@@ -108,6 +114,7 @@ def _site_row(client: Client) -> dict[str, str]:
     asks = " ".join(f"{ask.claim}{'' if ask.needed else '?'}" for ask in client.asks)
     notes = {
         "off": not client.enabled,
+        "not reviewed": client.is_unreviewed,
         "no secret": client.is_public,
         "two secrets": len(client.secret_digests) > 1,
         "without PKCE": not client.pkce_required,

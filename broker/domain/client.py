@@ -156,6 +156,8 @@ class Client:
     forward_auth: bool = False
     """Whether a proxy asks for each of its requests who sends it."""
     may_post: bool = False
+    is_unreviewed: bool = False
+    """Whether it registered by itself and no admin has looked at it since."""
     run_by: str = ""
     logo_uri: str = ""
     policy_uri: str = ""

@@ -34,6 +34,7 @@ from broker.domain.grant import (
 from broker.domain.picture import Picture, SharedPicture
 from broker.domain.posting import Posting, PostingPermit, PostState
 from broker.domain.provider import UpstreamTokens
+from broker.domain.registration import Invitation, Registration
 from broker.domain.removal import Removal, RemovalState
 from broker.domain.session import Session
 from broker.domain.staff import Member, Role
@@ -206,6 +207,20 @@ class UnitOfWork(Protocol):
         """Keep it for a week (`domain.failures.KEEP`); nothing if there is one of that id."""
         ...
 
+    def add_invitation(self, invitation: Invitation) -> None: ...
+    def register(self, registration: Registration, now: datetime) -> None:
+        """Use its invitation once, and keep it. `Conflict("invitation")` if that is used up or over, `Conflict("registration")`
+        if there is a site of that id."""
+        ...
+
+    def save_registration(self, registration: Registration, *, shown: bytes) -> None:
+        """Over the one whose token has this digest; `Conflict("registration")` if there is none (any more)."""
+        ...
+
+    def remove_registration(self, client: ClientId, now: datetime) -> None:
+        """And revoke whatever it was granted. `Conflict("registration")` if there is none."""
+        ...
+
     def enqueue(self, delivery: Delivery) -> None: ...
     async def commit(self) -> None:
         """Write everything queued. Raises `Conflict(what)` or `StoreUnavailable`; then nothing was written."""
@@ -323,6 +338,16 @@ class Postings(Protocol):
         ...
 
 
+class Registrations(Protocol):
+    """Sites that registered by themselves, and the invitations for that."""
+
+    async def invitation(self, digest: bytes) -> Invitation | None: ...
+    async def load(self, client: ClientId) -> Registration | None: ...
+    async def after(self, client: ClientId, limit: int = 200) -> tuple[Registration, ...]:
+        """By id, those that come after this one; the empty id comes before all."""
+        ...
+
+
 class Removals(Protocol):
     """Who was said to have left. Outlives the accounts: the person can still look up what became of it."""
 
@@ -434,6 +459,8 @@ class Durable(Protocol):
     def keys(self) -> SigningKeys: ...
     @property
     def statuses(self) -> Statuses: ...
+    @property
+    def registrations(self) -> Registrations: ...
     @property
     def removals(self) -> Removals: ...
     @property

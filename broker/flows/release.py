@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -58,6 +58,8 @@ class Releaser:
     subject_key: bytes
     sid_key: bytes
     pictures: PictureAddresses
+    look: Callable[[ClientId], Awaitable[Client | None]]
+    """The site, wherever it registered."""
 
     def subject(self, grant_account: Account | None, grant: Grant, client: Client) -> str:
         """The person's number at this client."""
@@ -111,7 +113,7 @@ class Releaser:
             raise InsufficientScope
         if access.audience and self.issuer not in access.audience:
             raise InvalidToken(detail="meant for somebody else")
-        client = self.clients.get(grant.client)
+        client = await self.look(grant.client)
         if client is None or not client.enabled:
             raise InvalidToken(detail="client gone or disabled")
         if for_whom is not None:

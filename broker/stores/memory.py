@@ -37,6 +37,7 @@ from broker.domain.picture import Picture
 from broker.domain.ports import Clock, Delivery, SigningKeyRecord
 from broker.domain.posting import Posting, PostingPermit, PostState
 from broker.domain.provider import UpstreamTokens
+from broker.domain.registration import Invitation, Registration
 from broker.domain.removal import Removal, RemovalState
 from broker.domain.session import Session, is_live
 from broker.domain.staff import Member
@@ -46,6 +47,7 @@ from broker.domain.values import AccountId, ClientId, GrantId, IdentityKey, Prov
 from broker.errors import Conflict, StoreUnavailable
 from broker.stores.memory_failures import MemoryFailures
 from broker.stores.memory_pictures import MemoryPictures
+from broker.stores.memory_registrations import MemoryRegistrations, RegistrationSteps
 from broker.stores.memory_removals import MemoryRemovals
 from broker.stores.memory_staff import MemoryAudit, MemoryStaff
 from broker.stores.memory_streams import MemoryStreams
@@ -59,7 +61,7 @@ _UNSETTLED: Final = frozenset({PostState.ASKED, PostState.SENDING})
 
 
 @dataclass(slots=True)
-class _Tables:
+class Tables:
     """Everything durable."""
 
     accounts: dict[AccountId, Account] = field(default_factory=dict)
@@ -82,13 +84,15 @@ class _Tables:
     ended: dict[StatusPlace, datetime] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
     removals: dict[str, Removal] = field(default_factory=dict)
+    invitations: dict[str, Invitation] = field(default_factory=dict)
+    registrations: dict[ClientId, Registration] = field(default_factory=dict)
     pictures: dict[AccountId, Picture] = field(default_factory=dict)
     staff: dict[AccountId, Member] = field(default_factory=dict)
     audit: dict[int, AuditEntry] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
     streams: dict[ClientId, Stream] = field(default_factory=dict)
 
-    def copied(self) -> _Tables:
+    def copied(self) -> Tables:
         tables = copy(self)
         for name in self.__slots__:
             setattr(tables, name, dict(getattr(self, name)))
@@ -137,12 +141,12 @@ def _email_key(account: Account) -> str | None:
     return email_key(email.value) if email is not None and email.verified else None
 
 
-class MemoryUnitOfWork:
+class MemoryUnitOfWork(RegistrationSteps):
     """`ports.UnitOfWork`."""
 
     def __init__(self, store: MemoryDurable) -> None:
         self._store = store
-        self._steps: list[Callable[[_Tables], object]] = []
+        self._steps: list[Callable[[Tables], object]] = []
 
     async def commit(self) -> None:
         self._store.check_open()
@@ -153,7 +157,7 @@ class MemoryUnitOfWork:
         self._store.tables = tables
 
     def add_account(self, account: Account) -> None:
-        def step(tables: _Tables) -> None:
+        def step(tables: Tables) -> None:
             if account.id in tables.accounts or account.id in tables.erased:
                 raise Conflict("account")
             tables.take_unique(account)
@@ -162,7 +166,7 @@ class MemoryUnitOfWork:
         self._steps.append(step)
 
     def save_account(self, account: Account) -> None:
-        def step(tables: _Tables) -> None:
+        def step(tables: Tables) -> None:
             kept = tables.accounts.get(account.id)
             if kept is None or kept.version != account.version:
                 raise Conflict("stale")
@@ -174,7 +178,7 @@ class MemoryUnitOfWork:
         self._steps.append(step)
 
     def erase_account(self, account: AccountId, now: datetime) -> None:
-        def step(tables: _Tables) -> None:
+        def step(tables: Tables) -> None:
             if tables.accounts.pop(account, None) is not None:
                 tables.erased[account] = now
             grants = {grant.id for grant in tables.grants.values() if grant.account == account}
@@ -194,7 +198,7 @@ class MemoryUnitOfWork:
         self._steps.append(step)
 
     def add_link(self, link: Link) -> None:
-        def step(tables: _Tables) -> None:
+        def step(tables: Tables) -> None:
             tables.check_account(link.account)
             if link.id in tables.links or any(other.key == link.key for other in tables.links.values()):
                 raise Conflict("link")
@@ -203,14 +207,14 @@ class MemoryUnitOfWork:
         self._steps.append(step)
 
     def touch_link(self, link_id: str, now: datetime) -> None:
-        def step(tables: _Tables) -> None:
+        def step(tables: Tables) -> None:
             if link_id in tables.links:
                 tables.links[link_id] = replace(tables.links[link_id], last_used_at=now)
 
         self._steps.append(step)
 
     def rename_link(self, link: Link, former: IdentityKey) -> None:
-        def step(tables: _Tables) -> None:
+        def step(tables: Tables) -> None:
             standing = tables.links.get(link.id)
             if standing is None or (standing.account, standing.key) != (link.account, former):
                 raise Conflict("link")
@@ -221,7 +225,7 @@ class MemoryUnitOfWork:
         self._steps.append(step)
 
     def remove_link(self, account: AccountId, link_id: str) -> None:
-        def step(tables: _Tables) -> None:
+        def step(tables: Tables) -> None:
             link = tables.links.get(link_id)
             if link is None or link.account != account:
                 return
@@ -232,7 +236,7 @@ class MemoryUnitOfWork:
         self._steps.append(step)
 
     def append_receipt(self, receipt: ConsentReceipt) -> None:
-        def step(tables: _Tables) -> None:
+        def step(tables: Tables) -> None:
             if receipt.id in tables.receipts:
                 raise Conflict("receipt")
             tables.receipts[receipt.id] = receipt
@@ -244,7 +248,7 @@ class MemoryUnitOfWork:
         self._steps.append(lambda tables: tables.disclosures.setdefault(key, row))
 
     def add_grant(self, grant: Grant) -> None:
-        def step(tables: _Tables) -> None:
+        def step(tables: Tables) -> None:
             tables.check_account(grant.account)
             if grant.id in tables.grants:
                 raise Conflict("grant")
@@ -253,7 +257,7 @@ class MemoryUnitOfWork:
         self._steps.append(step)
 
     def add_code(self, code: AuthorizationCode) -> None:
-        def step(tables: _Tables) -> None:
+        def step(tables: Tables) -> None:
             if code.digest in tables.codes:
                 raise Conflict("code")
             tables.codes[code.digest] = code
@@ -261,7 +265,7 @@ class MemoryUnitOfWork:
         self._steps.append(step)
 
     def add_family(self, family: RefreshFamily) -> None:
-        def step(tables: _Tables) -> None:
+        def step(tables: Tables) -> None:
             grant = tables.grants.get(family.grant)
             if grant is None or grant.revoked_at is not None:
                 raise Conflict("grant")
@@ -272,7 +276,7 @@ class MemoryUnitOfWork:
         self._steps.append(step)
 
     def revoke_grant(self, grant: GrantId, now: datetime) -> None:
-        def step(tables: _Tables) -> None:
+        def step(tables: Tables) -> None:
             if grant in tables.grants:
                 tables.revoke(tables.grants[grant], now)
 
@@ -287,7 +291,7 @@ class MemoryUnitOfWork:
         sid: Sid | None = None,
         keep_offline: bool = False,
     ) -> None:
-        def step(tables: _Tables) -> None:
+        def step(tables: Tables) -> None:
             for grant in list(tables.grants.values()):
                 spared = keep_offline and grant.outlives_session
                 if (
@@ -304,7 +308,7 @@ class MemoryUnitOfWork:
         self._steps.append(lambda tables: tables.revoked_tokens.update({token_id: expires_at}))
 
     def save_upstream_tokens(self, permit_holder: AccountId, provider: ProviderId, tokens: UpstreamTokens) -> None:
-        def step(tables: _Tables) -> None:
+        def step(tables: Tables) -> None:
             tables.check_account(permit_holder)
             tables.upstream_tokens[permit_holder, provider] = tokens
 
@@ -314,7 +318,7 @@ class MemoryUnitOfWork:
         self._steps.append(lambda tables: tables.upstream_tokens.pop((account, provider), None))
 
     def add_posting(self, posting: Posting) -> None:
-        def step(tables: _Tables) -> None:
+        def step(tables: Tables) -> None:
             tables.check_account(posting.account)
             if posting.id in tables.postings:
                 raise Conflict("posting")
@@ -323,14 +327,14 @@ class MemoryUnitOfWork:
         self._steps.append(step)
 
     def add_posting_subject(self, account: AccountId, client: ClientId, subject: str) -> None:
-        def step(tables: _Tables) -> None:
+        def step(tables: Tables) -> None:
             tables.check_account(account)
             tables.posting_subjects[client, subject] = account
 
         self._steps.append(step)
 
     def drop_posting_subject(self, account: AccountId, client: ClientId) -> None:
-        def step(tables: _Tables) -> None:
+        def step(tables: Tables) -> None:
             kept = {
                 key: owner for key, owner in tables.posting_subjects.items() if (key[0], owner) != (client, account)
             }
@@ -348,7 +352,7 @@ class MemoryUnitOfWork:
         remote_id: str | None = None,
         remote_url: str | None = None,
     ) -> None:
-        def step(tables: _Tables) -> None:
+        def step(tables: Tables) -> None:
             posting = tables.postings.get(posting_id)
             if posting is None or posting.state is not expected:
                 raise Conflict("posting")
@@ -370,7 +374,7 @@ class MemoryUnitOfWork:
         client: ClientId | None = None,
         provider: ProviderId | None = None,
     ) -> None:
-        def step(tables: _Tables) -> None:
+        def step(tables: Tables) -> None:
             for held in list(tables.postings.values()):
                 matches = (
                     held.account == account and client in (None, held.client) and provider in (None, held.provider)
@@ -381,7 +385,7 @@ class MemoryUnitOfWork:
         self._steps.append(step)
 
     def put_picture(self, account: AccountId, picture: Picture) -> None:
-        def step(tables: _Tables) -> None:
+        def step(tables: Tables) -> None:
             tables.check_account(account)
             tables.pictures[account] = picture
 
@@ -391,7 +395,7 @@ class MemoryUnitOfWork:
         self._steps.append(lambda tables: tables.pictures.pop(account, None))
 
     def put_removal(self, removal: Removal, *, over: RemovalState | None) -> None:
-        def step(tables: _Tables) -> None:
+        def step(tables: Tables) -> None:
             kept = tables.removals.get(removal.code)
             if (kept.state if kept is not None else None) is not over:
                 raise Conflict("removal")
@@ -400,7 +404,7 @@ class MemoryUnitOfWork:
         self._steps.append(step)
 
     def put_member(self, member: Member) -> None:
-        def step(tables: _Tables) -> None:
+        def step(tables: Tables) -> None:
             tables.check_account(member.account)
             tables.staff[member.account] = member
 
@@ -410,7 +414,7 @@ class MemoryUnitOfWork:
         self._steps.append(lambda tables: tables.staff.pop(account, None))
 
     def append_audit(self, entry: AuditEntry) -> None:
-        def step(tables: _Tables) -> None:
+        def step(tables: Tables) -> None:
             if tables.audit.setdefault(entry.number, entry) is not entry:
                 raise Conflict("stale")
 
@@ -420,7 +424,7 @@ class MemoryUnitOfWork:
         self._steps.append(lambda tables: tables.failures.setdefault(failure.id, failure))
 
     def enqueue(self, delivery: Delivery) -> None:
-        def step(tables: _Tables) -> None:
+        def step(tables: Tables) -> None:
             if delivery.id in tables.deliveries:
                 raise Conflict("delivery")
             tables.deliveries[delivery.id] = delivery
@@ -722,7 +726,7 @@ class MemoryDurable:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self.tables = _Tables()
+        self.tables = Tables()
         self._closed = False
         self.accounts = MemoryAccounts(self)
         self.ledger = MemoryLedger(self)
@@ -732,6 +736,7 @@ class MemoryDurable:
         self.outbox = MemoryOutbox(self)
         self.keys = MemorySigningKeys(self)
         self.statuses = MemoryStatuses(self)
+        self.registrations = MemoryRegistrations(self)
         self.removals = MemoryRemovals(self)
         self.pictures = MemoryPictures(self)
         self.staff = MemoryStaff(self)
@@ -746,7 +751,7 @@ class MemoryDurable:
         if self._closed:
             raise StoreUnavailable("store closed")
 
-    def open_tables(self) -> _Tables:
+    def open_tables(self) -> Tables:
         self.check_open()
         return self.tables
 

@@ -34,6 +34,7 @@ async def authorize(call: Call) -> Response:
     """Answer at once if everything is settled; else start a sign-in transaction at its first step."""
     world = call.world
     params: Params = read_params(parse_pairs(query_of(call, SEALED)))
+    await world.clients.look(params.get("client_id", ""))
     client = find_client(params, world.clients)
     call.client, pushed, has_signed = client, None, is_signed(params)
     if params.get("request_uri", "").startswith(PREFIX):

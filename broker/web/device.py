@@ -72,7 +72,7 @@ async def done(call: Call) -> Response:
 async def _found(call: Call) -> tuple[DeviceRequest, Client]:
     """The device of the typed code, and its site. Raises `FormInvalid`, `TooManyAttempts`."""
     device = await call.world.devices.find(call.form.get(USER_CODE, ""), address=call.address)
-    client = call.world.clients.get(device.client_id)
+    client = await call.world.clients.look(device.client_id)
     if client is None or not client.enabled or not client.device_grant:
         raise FormInvalid({USER_CODE: "unknown_device_code"})
     return device, client

@@ -115,7 +115,7 @@ async def open_transaction(call: Call, transaction_id: str, cookie: str) -> Carr
         client = call.world.box.site_of(transaction_id, cookie)
         raise
     finally:
-        call.client = call.world.clients.get(client) if client is not None else None
+        call.client = await call.world.clients.look(client) if client is not None else None
     return carried
 
 
@@ -194,8 +194,8 @@ async def authenticate(call: Call, form: Form) -> Client:
     if len(headers) > 1:
         raise InvalidRequest(detail="more than one client authentication")
     proof = read_proof(_basic(headers[0]) if headers else None, form)
-    # For the log alone: which of our sites was tried; nothing else reads it after an error.
-    call.client = call.world.clients.get(ClientId(proof.client_id))
+    # For the log, too: which of our sites was tried; nothing else reads it after an error.
+    call.client = await call.world.clients.look(proof.client_id)
     path = call.request.url.path
     return await call.world.client_auth.authenticate(proof, path=path, address=call.address)
 

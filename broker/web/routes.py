@@ -37,7 +37,7 @@ from broker.web.account import address, close, devices, profile, sites, ways
 from broker.web.call import Call
 from broker.web.guards import Guard
 from broker.web.oidc import device as device_authorization
-from broker.web.oidc import events, gitlab, metadata, pushed, status, streams, tokens
+from broker.web.oidc import events, gitlab, metadata, pushed, registration, status, streams, tokens
 
 Answers = Literal["page", "json"]
 
@@ -86,6 +86,10 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", "/events/verify", streams.verify_stream, Guard.PROTOCOL, "json"),
     Route("POST", "/revoke", tokens.revoke, Guard.CLIENT, "json", apps=True),
     Route("OPTIONS", "/revoke", cross_origin.preflight, Guard.PUBLIC, "json", apps=True),
+    Route("POST", "/register", registration.register, Guard.BEARER, "json"),
+    Route("GET", "/register/{client}", registration.registration, Guard.BEARER, "json"),
+    Route("PUT", "/register/{client}", registration.replace_registration, Guard.BEARER, "json"),
+    Route("DELETE", "/register/{client}", registration.remove_registration, Guard.BEARER, "json"),
     # the same where software looks for GitLab
     Route("GET", "/oauth/authorize", gitlab.authorize, Guard.BROWSER),
     Route("POST", "/oauth/token", gitlab.token, Guard.CLIENT, "json"),

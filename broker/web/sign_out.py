@@ -53,7 +53,7 @@ async def sign_out(call: Call) -> Response:
 async def end_session(call: Call) -> Response:
     """A site sends the person to sign out. Always asked: a link must not sign anybody out (catalogue 101, 102)."""
     sealed, params = _params(call)
-    request = read_end_request(call, params)
+    request = await read_end_request(call, params)
     call.client = request.client
     if call.session is None:
         if request.return_url is not None:
@@ -78,7 +78,7 @@ async def confirm(call: Call) -> Response:
     sealed = call.form.get("request", "")
     request = EndRequest()
     if sealed:
-        request = read_end_request(call, dict(parse_pairs(call.world.box.open_text(sealed, SEALED) or "")))
+        request = await read_end_request(call, dict(parse_pairs(call.world.box.open_text(sealed, SEALED) or "")))
     what = call.form.get("what")
     is_everything = what == "everything"
     if is_everything:
@@ -107,7 +107,7 @@ async def confirm(call: Call) -> Response:
     return response
 
 
-def read_end_request(call: Call, params: Mapping[str, str]) -> EndRequest:
+async def read_end_request(call: Call, params: Mapping[str, str]) -> EndRequest:
     """Which site asks and where to go afterwards. Raises `InvalidRedirectURI` for an address nobody registered.
 
     The client is named by the token it hints with (ours, expired or not) or by `client_id`; both must agree. An
@@ -122,7 +122,7 @@ def read_end_request(call: Call, params: Mapping[str, str]) -> EndRequest:
     named = ClientId(params.get("client_id") or str((claims or {}).get("aud", "")))
     if claims is not None and claims.get("aud") != named:
         raise InvalidRedirectURI(detail="client_id differs from the hint's")
-    client = call.client = call.world.clients.get(named)
+    client = call.client = await call.world.clients.look(named)
     address = params.get("post_logout_redirect_uri")
     return_url = None
     if address is not None:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from broker.domain.app_origins import AppOrigins
 from broker.domain.browser_state import BrowserStates
-from broker.domain.client import Client
 from broker.domain.policy import FieldPolicy
 from broker.domain.ports import BrowserMemory, Clock, Durable, Entropy, Limits, Signer
 from broker.domain.provider import Provider
-from broker.domain.values import ClaimName, ClientId, ProviderId
+from broker.domain.values import ClaimName, ProviderId
 from broker.flows.account import AccountFlow
 from broker.flows.address import AddressFlow
 from broker.flows.authorize import AuthorizeFlow
@@ -28,6 +27,7 @@ from broker.flows.mail_code import MailCodeFlow
 from broker.flows.pictures import PictureFlow
 from broker.flows.posting import PostingGate
 from broker.flows.pushed import PushedRequests
+from broker.flows.registration import Registrations
 from broker.flows.release import Releaser
 from broker.flows.removal import RemovalFlow
 from broker.flows.request_objects import RequestObjects
@@ -39,6 +39,7 @@ from broker.flows.streams import EventStreams
 from broker.flows.transactions import TransactionBox
 from broker.flows.trial import TrialFlow
 from broker.flows.upstream_logout import UpstreamLogout
+from broker.registered_sites import KnownSites
 from broker.web.cookies import Cookies
 from broker.web.headers import SecurityHeaders
 
@@ -99,7 +100,7 @@ class World:
     log: Log
     metrics: Metrics
     metadata: bytes = field(repr=False)
-    clients: Mapping[ClientId, Client]
+    clients: KnownSites
     app_origins: AppOrigins
     fields: Mapping[ClaimName, FieldPolicy]
     providers: Mapping[ProviderId, Provider]
@@ -122,6 +123,8 @@ class World:
     devices: DeviceRequests
     polls: EventPolls
     streams: EventStreams
+    registrations: Registrations | None
+    """`None`: no site registers by itself."""
     request_objects: RequestObjects
     exchange: ExchangeFlow
     gate: GateFlow

@@ -10,6 +10,7 @@ from broker.stores import Stores, open_stores
 from tests.contracts.conftest import MASTER_KEY
 from tests.contracts.failures import FailuresContract
 from tests.contracts.pictures import PicturesContract
+from tests.contracts.registrations import RegistrationsContract
 from tests.contracts.removals import RemovalsContract
 from tests.contracts.staff import AuditContract, StaffContract
 from tests.contracts.streams import StreamsContract
@@ -79,6 +80,10 @@ class TestStaff(StaffContract):
 
 
 class TestAudit(AuditContract):
+    pass
+
+
+class TestRegistrations(RegistrationsContract):
     pass
 
 

@@ -129,6 +129,7 @@ class Op:
             subject_key=b"s" * 32,
             sid_key=b"i" * 32,
             pictures=SealedPictureAddresses(b"p" * 32),
+            look=self._look,
         )
         self.statuses = StatusLists(
             statuses=self.durable.statuses, signer=self.box, clock=self.clock, issuer=ISSUER, key=b"l" * 32
@@ -186,6 +187,9 @@ class Op:
             signer=self.box, clock=self.clock, issuer=ISSUER, subject_key=b"s" * 32, sid_key=b"i" * 32
         )
         self.keys = KeyFlow(keys=self.durable.keys, box=self.box, clock=self.clock, entropy=self.entropy)
+
+    async def _look(self, client: ClientId) -> Client | None:
+        return self.clients.get(client)
 
     def restart(self) -> None:
         """Everything a process remembers by itself is forgotten; the store stays."""

@@ -12,7 +12,7 @@ from tests.support.builders import FACEBOOK, FORUM, NOW
 from broker.domain.consent import Purpose
 from broker.domain.ports import BrowserMemory, Durable, UnitOfWork
 from broker.domain.stream import Stream
-from broker.domain.values import AccountId, GrantId, IdentityKey, Sid
+from broker.domain.values import AccountId, ClientId, GrantId, IdentityKey, Sid
 from broker.errors import StoreUnavailable
 
 Probe = Callable[[], Awaitable[object]]
@@ -57,6 +57,9 @@ def durable_probes(durable: Durable) -> Mapping[str, Probe]:
         "audit.last": durable.audit.last,
         "audit.entries": lambda: durable.audit.entries(0, 1),
         "accounts.by_email": lambda: durable.accounts.by_email("nobody@mail.example"),
+        "registrations.invitation": lambda: durable.registrations.invitation(b"none"),
+        "registrations.load": lambda: durable.registrations.load(ClientId("none")),
+        "registrations.after": lambda: durable.registrations.after(ClientId(""), 1),
         "removals.load": lambda: durable.removals.load("none"),
         "removals.waiting": lambda: durable.removals.waiting(1),
         "vault.open": lambda: durable.vault.open(make.posting_permit(NOBODY)),

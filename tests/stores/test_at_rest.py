@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import LargeBinary
 from tests.stores.probes import all_come_to
 from tests.stores.worker import MASTER_KEY
+from tests.contracts.registrations import invitation, registration
 from tests.support import builders as make
 from tests.support.builders import FACEBOOK, FORUM, NOW, FixedClock
 from tests.support.canaries import Canaries
@@ -113,6 +114,8 @@ async def keep_everything(stores: Stores) -> Kept:
     unit.put_member(Member(account=account.id, role=Role.OWNER, since=NOW))
     unit.append_audit(make.audit_entry())
     unit.add_failure(make.failure())
+    unit.add_invitation(invitation())
+    unit.register(registration(), NOW)
     await unit.commit()
     await stores.durable.statuses.reserve(1)
     await stores.durable.streams.put(Stream(client=FORUM))
@@ -237,6 +240,9 @@ def test_every_column_of_bytes_is_sealed_or_says_why_not() -> None:
         "rate_limits.id": "blind index",
         "codes.digest": "digest of a secret",
         "sessions.secret_digest": "digest of a secret",
+        "invitations.digest": "digest of a secret",
+        "registrations.secret_digest": "digest of a secret",
+        "registrations.token_digest": "digest of a secret",
         "consent_receipts.body": "ids and names of claims",
         "grants.body": "ids and names of claims",
         "transactions.sealed": "sealed by the flow under a key that only the browser holds",

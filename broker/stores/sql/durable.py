@@ -20,6 +20,7 @@ from broker.stores.sql.ledger import SqlLedger
 from broker.stores.sql.outbox import DONE_MARKS, SqlOutbox
 from broker.stores.sql.pictures import SqlPictures
 from broker.stores.sql.postings import SqlPostings, SqlVault
+from broker.stores.sql.registrations import SqlRegistrations
 from broker.stores.sql.removals import SqlRemovals
 from broker.stores.sql.staff import SqlAudit, SqlStaff
 from broker.stores.sql.statements import PING, Script, Statement, Step, define
@@ -89,6 +90,7 @@ class SqlDurable:
         self.keys = SqlSigningKeys(driver, ring)
         self.statuses = SqlStatuses(driver)
         self.removals = SqlRemovals(driver)
+        self.registrations = SqlRegistrations(driver)
         self.pictures = SqlPictures(driver, ring)
         self.staff = SqlStaff(driver)
         self.streams = SqlStreams(driver)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Integer, bindparam, delete, false, select, true, update
+from sqlalchemy import BigInteger, Integer, bindparam, delete, false, select, text, true, update
 from sqlalchemy.dialects.postgresql import insert
 
 from broker.domain.account import Account
@@ -40,7 +40,7 @@ from broker.stores.sql.statements import (
     insert_if,
     parameter,
 )
-from broker.stores.sql.tables import accounts, codes, ended_statuses, families, grants, revoked_tokens
+from broker.stores.sql.tables import REGISTERED, accounts, codes, ended_statuses, families, grants, revoked_tokens
 from broker.stores.vault import KeyRing
 
 _NOW: Final = bindparam("p_now", type_=BigInteger)
@@ -141,6 +141,20 @@ def _matching(by_client: bool, by_sid: bool, keep_offline: bool) -> tuple[Any, .
 
 _WAYS: Final = [(a, b, c) for a in (False, True) for b in (False, True) for c in (False, True)]
 REVOKE_GRANTS: Final = {way: define(_revoke.where(*_matching(*way)), barrier=True) for way in _WAYS}
+# Of a site that registered by itself and goes: only such sites are in the index.
+_OF_REGISTERED: Final = (grants.c.client == parameter(grants.c.client), text(REGISTERED))
+REVOKE_GRANTS_OF_SITE: Final = define(_revoke.where(*_OF_REGISTERED), barrier=True)
+_dead_of_site: Final = select(grants.c.id).where(*_OF_REGISTERED)
+REVOKE_FAMILIES_OF_SITE: Final = define(
+    update(families)
+    .where(families.c.grant_id.in_(_dead_of_site), families.c.revoked_at.is_(None))
+    .values(revoked_at=_NOW),
+    reads=[grants],
+)
+USE_UP_CODES_OF_SITE: Final = define(
+    update(codes).where(codes.c.grant_id.in_(_dead_of_site), codes.c.used_at.is_(None)).values(used_at=_NOW),
+    reads=[grants],
+)
 # Whatever hangs on a revoked grant of the account, rather than on the grants just matched: the same, and simpler.
 _dead: Final = select(grants.c.id).where(grants.c.account == bindparam("p_account"), grants.c.revoked_at.is_not(None))
 REVOKE_DEAD_FAMILIES: Final = define(
@@ -166,6 +180,7 @@ def _end_statuses(*which: Any) -> Statement:
 # What was ended just now, by that very moment: after the grants, so that none that was added meanwhile is missed.
 END_STATUS: Final = _end_statuses(grants.c.id == bindparam("p_grant_id"), grants.c.revoked_at == _NOW)
 END_STATUSES: Final = _end_statuses(grants.c.account == bindparam("p_account"), grants.c.revoked_at == _NOW)
+END_STATUSES_OF_SITE: Final = _end_statuses(*_OF_REGISTERED, grants.c.revoked_at == _NOW)
 # Of an account that is held, its grants stand, and nothing of them may be used.
 HOLD_STATUSES: Final = _end_statuses(grants.c.account == bindparam("p_account"), grants.c.revoked_at.is_(None))
 

@@ -111,6 +111,8 @@ disclosures: Final = Table(
     Index(None, "account", "released_at"),
 )
 
+REGISTERED: Final = "substr(client, 1, 2) = 'r-'"
+"""What is true of the grants of sites that registered by themselves (`domain.registration.PREFIX`)."""
 grants: Final = Table(
     "grants",
     metadata,
@@ -124,6 +126,7 @@ grants: Final = Table(
     _time("revoked_at", nullable=True),
     _bytes("body"),
     _text("status", nullable=True),  # list and index, as in `ended_statuses`
+    Index(None, "client", sqlite_where=text(REGISTERED), postgresql_where=text(REGISTERED)),
 )
 
 ended_statuses: Final = Table(
@@ -248,6 +251,32 @@ removals: Final = Table(
     _time("decided_at", nullable=True),
     _text("reason"),
     Index(None, "state", "asked_at"),
+)
+
+invitations: Final = Table(
+    "invitations",  # initial access tokens for sites that register by themselves
+    metadata,
+    _text("id", primary_key=True),
+    _bytes("digest"),  # SHA-256 of the token
+    _text("scopes"),
+    Column("uses_left", Integer, nullable=False),
+    _time("created_at"),
+    _time("expires_at"),
+    _text("note"),
+    UniqueConstraint("digest"),
+)
+
+registrations: Final = Table(
+    "registrations",
+    metadata,
+    _text("client", primary_key=True),
+    _text("invitation"),
+    _text("metadata"),  # what the site said, as JSON
+    _text("scopes"),
+    _bytes("secret_digest", nullable=True),
+    _bytes("token_digest"),
+    _time("registered_at"),
+    _time("reviewed_at", nullable=True),
 )
 
 pictures: Final = Table(

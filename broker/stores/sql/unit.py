@@ -15,11 +15,24 @@ from broker.domain.picture import Picture
 from broker.domain.ports import Clock, Delivery
 from broker.domain.posting import Posting, PostState
 from broker.domain.provider import UpstreamTokens
+from broker.domain.registration import Invitation, Registration
 from broker.domain.removal import Removal, RemovalState
 from broker.domain.staff import Member
 from broker.domain.values import AccountId, ClientId, GrantId, IdentityKey, ProviderId, Sid
 from broker.stores.records import micros, micros_or_none
-from broker.stores.sql import accounts, failures, grants, ledger, outbox, pictures, postings, removals, staff, tokens
+from broker.stores.sql import (
+    accounts,
+    failures,
+    grants,
+    ledger,
+    outbox,
+    pictures,
+    postings,
+    registrations,
+    removals,
+    staff,
+    tokens,
+)
 from broker.stores.sql.drivers import Driver
 from broker.stores.sql.statements import Params, Statement, Step
 from broker.stores.vault import KeyRing
@@ -197,6 +210,26 @@ class SqlUnitOfWork:
 
     def add_failure(self, failure: Failure) -> None:
         self._queue(failures.ADD, failures.failure_params(failure))
+
+    def add_invitation(self, invitation: Invitation) -> None:
+        self._queue(registrations.INVITE, registrations.invitation_params(invitation))
+
+    def register(self, registration: Registration, now: datetime) -> None:
+        used = {"p_id": registration.invitation, "p_now": micros(now)}
+        self._queue(registrations.USE, used, conflict="invitation")
+        self._queue(registrations.ADD, registrations.registration_params(registration), conflict="registration")
+
+    def save_registration(self, registration: Registration, *, shown: bytes) -> None:
+        params = {**registrations.registration_params(registration), "p_shown": shown}
+        self._queue(registrations.SAVE, params, conflict="registration")
+
+    def remove_registration(self, client: ClientId, now: datetime) -> None:
+        params = {"p_client": client, "p_now": micros(now)}
+        self._queue(registrations.REMOVE, params, conflict="registration")
+        self._queue(grants.REVOKE_GRANTS_OF_SITE, params)
+        self._queue(grants.END_STATUSES_OF_SITE, params)
+        self._queue(grants.REVOKE_FAMILIES_OF_SITE, params)
+        self._queue(grants.USE_UP_CODES_OF_SITE, params)
 
     def enqueue(self, delivery: Delivery) -> None:
         self._queue(outbox.ENQUEUE, outbox.delivery_params(delivery, self._ring))

@@ -36,6 +36,7 @@ def build_metadata(
     *,
     watches_sessions: bool = False,
     acr_values: tuple[str, ...] = (),
+    registers: bool = False,
 ) -> bytes:
     """The discovery document. Only what is there is in it."""
     document: dict[str, Any] = {
@@ -89,6 +90,8 @@ def build_metadata(
     }
     if acr_values:
         document["acr_values_supported"] = list(acr_values)
+    if registers:
+        document["registration_endpoint"] = f"{issuer}/register"
     if watches_sessions:
         document["check_session_iframe"] = f"{issuer}/session/check"
     return orjson.dumps(document)

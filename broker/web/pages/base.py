@@ -27,6 +27,8 @@ class SiteCard:
     """An address of ours, or nothing: pages load nothing from anywhere else."""
     policy_url: str = ""
     is_first_time: bool = False
+    is_unreviewed: bool = False
+    """It registered by itself and nobody here has looked at it yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

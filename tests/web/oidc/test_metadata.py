@@ -96,6 +96,8 @@ async def test_every_protocol_endpoint_is_listed(house: House) -> None:
         "/.doorward/sign-in",
         "/.doorward/callback",
         "/status/{list}",  # each token says where its own is
+        "/register",  # listed where sites may register
+        "/register/{client}",  # each site is told its own
         "/events",  # sites that fetch events are told by the admin
         "/events/stream",  # these three stand in the last one
         "/events/status",

@@ -172,6 +172,7 @@ def _sign_in() -> dict[str, Page]:
             newsletters=(replace(LISTS[0], is_ticked=True, lang="en"),), change_url=f"{F}/details", kept=finish.kept,
         ),
         "share": share,
+        "share-unreviewed": replace(share, site=replace(share.site, is_unreviewed=True)),
         "share-one-number": replace(share, same_number_at=("Sailing Wiki", "Sailing Shop")),
         "share-public-number": replace(share, has_private_number=False),
         "share-more": replace(

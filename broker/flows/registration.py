@@ -1,0 +1,158 @@
+"""A site registers by itself, looks at what is kept of it, changes it, and leaves (RFC 7591 §3, RFC 7592 §2)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, Final, Protocol
+
+from broker.domain.client import Client
+from broker.domain.ports import Clock, Durable, Entropy, Limits
+from broker.domain.registration import PREFIX, Invitation, Registration
+from broker.domain.values import ClientId, Scope, Secret
+from broker.errors import Conflict, InvalidToken, TooManyAttempts
+
+TOKEN_BYTES: Final = 32
+ID_BYTES: Final = 12
+REFUSALS_PER_MINUTE: Final = 10
+"""Bad tokens of one address; a good one is never held up by them."""
+MOST_USES: Final = 100
+MOST_DAYS: Final = 90
+
+
+class Judge(Protocol):
+    """What a site said of itself, judged by the rules of configured sites. Raises a refusal with the RFC's code."""
+
+    def needs_secret(self, metadata: Mapping[str, Any]) -> bool: ...
+    def client(
+        self, metadata: Mapping[str, Any], client_id: ClientId, secret: Secret | None, scopes: frozenset[Scope]
+    ) -> Client: ...
+    async def look_around(self, client: Client) -> None:
+        """What cannot be judged without asking elsewhere; refusals as `client`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the site is told; both secrets for the only time."""
+
+    registration: Registration
+    client: Client
+    metadata: Mapping[str, Any]
+    secret: Secret | None
+    token: Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registrations:
+    durable: Durable
+    limits: Limits
+    judge: Judge
+    digest: Callable[[str], bytes]
+    clock: Clock
+    entropy: Entropy
+
+    async def invite(self, scopes: frozenset[Scope], *, uses: int, days: int, note: str) -> Secret:
+        """An initial access token for so many sites and days. It is told here and kept nowhere."""
+        if not 0 < uses <= MOST_USES or not 0 < days <= MOST_DAYS:
+            msg = f"1 to {MOST_USES} uses, 1 to {MOST_DAYS} days"
+            raise ValueError(msg)
+        token, now = self.entropy.token(TOKEN_BYTES), self.clock.now()
+        unit = self.durable.unit()
+        unit.add_invitation(
+            Invitation(
+                id=self.entropy.token(ID_BYTES),
+                digest=self.digest(token),
+                scopes=scopes,
+                uses_left=uses,
+                created_at=now,
+                expires_at=now + timedelta(days=days),
+                note=note,
+            )
+        )
+        await unit.commit()
+        return Secret(token)
+
+    async def register(self, token: str, metadata: Mapping[str, Any], *, address: str) -> Answer:
+        """A new site. Raises `InvalidToken` for a token that is none, over or used up, and the judge's refusal."""
+        now = self.clock.now()
+        invitation = await self.durable.registrations.invitation(self.digest(token))
+        if invitation is None or not invitation.uses_left or invitation.expires_at <= now:
+            raise await self._refused(address, "initial access token")
+        kept = Registration(
+            client_id=ClientId(f"{PREFIX}{self.entropy.token(ID_BYTES)}"),
+            invitation=invitation.id,
+            metadata="",
+            scopes=invitation.scopes,
+            token_digest=b"",
+            registered_at=now,
+        )
+        answer = await self._judged(kept, metadata)
+        unit = self.durable.unit()
+        unit.register(answer.registration, now)
+        try:
+            await unit.commit()
+        except Conflict as error:  # the last use went to somebody else meanwhile
+            raise await self._refused(address, f"initial access token: {error.what}") from None
+        return answer
+
+    async def opened(self, client_id: str, token: str, *, address: str) -> Registration:
+        """The registration that this token is for. One refusal for every reason (RFC 7592 §2.1): nobody learns which exist."""
+        kept = await self.durable.registrations.load(ClientId(client_id))
+        if kept is None or kept.token_digest != self.digest(token):
+            raise await self._refused(address, "registration access token")
+        return kept
+
+    def is_secret_of(self, kept: Registration, secret: object) -> bool:
+        """Whether this is the secret that the site has now."""
+        return isinstance(secret, str) and kept.secret_digest == self.digest(secret)
+
+    async def change(self, kept: Registration, metadata: Mapping[str, Any], *, address: str) -> Answer:
+        """Everything anew (RFC 7592 §2.2), with other secrets; and nobody has looked at it yet. Errors as `register`."""
+        answer = await self._judged(replace(kept, reviewed_at=None), metadata)
+        unit = self.durable.unit()
+        unit.save_registration(answer.registration, shown=kept.token_digest)
+        try:
+            await unit.commit()
+        except Conflict:
+            raise await self._refused(address, "registration access token used meanwhile") from None
+        return answer
+
+    async def reviewed(self, kept: Registration) -> bool:
+        """Somebody looked at it as it is. Whether that is new; raises `Conflict` if it changed meanwhile."""
+        if kept.reviewed_at is not None:
+            return False
+        unit = self.durable.unit()
+        unit.save_registration(replace(kept, reviewed_at=self.clock.now()), shown=kept.token_digest)
+        await unit.commit()
+        return True
+
+    async def remove(self, kept: Registration, *, address: str) -> None:
+        """The site goes, and whatever it was granted ends (RFC 7592 §2.3). Raises `InvalidToken` if it is gone already."""
+        unit = self.durable.unit()
+        unit.remove_registration(kept.client_id, self.clock.now())
+        try:
+            await unit.commit()
+        except Conflict:
+            raise await self._refused(address, "registration gone meanwhile") from None
+
+    async def _judged(self, kept: Registration, metadata: Mapping[str, Any]) -> Answer:
+        secret = Secret(self.entropy.token(TOKEN_BYTES)) if self.judge.needs_secret(metadata) else None
+        token = Secret(self.entropy.token(TOKEN_BYTES))
+        client = self.judge.client(metadata, kept.client_id, secret, kept.scopes)
+        await self.judge.look_around(client)
+        registration = replace(
+            kept,
+            metadata=json.dumps(metadata),
+            secret_digest=None if secret is None else self.digest(secret.reveal()),
+            token_digest=self.digest(token.reveal()),
+        )
+        return Answer(registration=registration, client=client, metadata=metadata, secret=secret, token=token)
+
+    async def _refused(self, address: str, why: str) -> InvalidToken | TooManyAttempts:
+        wait = await self.limits.hit(
+            f"registration:{address}", limit=REFUSALS_PER_MINUTE, window=60, now=self.clock.now()
+        )
+        return TooManyAttempts(wait, detail=why) if wait else InvalidToken(detail=why)

@@ -1,0 +1,146 @@
+"""The sites there are: those the admin configured, and those that registered by themselves, as this process knows them.
+
+A configured site never costs a query. A registered one is looked up where a request names it (`look`), so that what another
+process registered, changed or removed holds at once; everything after that reads what was found. `reload` brings the rest
+up to date in the background, for what no request names, such as deliveries.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from broker.client_metadata import Refusal, Rules, needs_secret, read_metadata
+from broker.domain.client import Client
+from broker.domain.ports import Registrations
+from broker.domain.registration import PREFIX, Registration
+from broker.domain.values import ClientId, Scope, Secret
+from broker.egress import Egress
+from broker.errors import InvalidClientMetadata, InvalidRedirectURI, UpstreamError
+from broker.sector_lists import read_list
+
+LONGEST_ID: Final = 64
+PAGE: Final = 200
+_ANY: Final = Secret("kept-as-a-digest-and-never-seen-again")
+"""Stands for the secret while a site is read, by the rules for secrets: what is kept of the real one is its digest."""
+
+
+class KnownSites(Mapping[ClientId, Client]):
+    """Names lead to configured and registered sites alike; going through all gives the configured ones only.
+
+    Whatever lists sites by itself (start page, privacy notice, frames, pages of apps) lists what an admin put in.
+    """
+
+    def __init__(
+        self, configured: Mapping[ClientId, Client], registrations: Registrations, rules: Rules | None
+    ) -> None:
+        """`rules`: what holds for sites that register; `None`: none may, and none that did is known."""
+        self._configured, self._registrations, self._rules = configured, registrations, rules
+        self._registered: dict[ClientId, tuple[Registration, Client]] = {}
+
+    def __getitem__(self, client_id: ClientId) -> Client:
+        configured = self._configured.get(client_id)
+        return configured if configured is not None else self._registered[client_id][1]
+
+    def __contains__(self, client_id: object) -> bool:
+        return client_id in self._configured or client_id in self._registered
+
+    def __iter__(self) -> Iterator[ClientId]:
+        return iter(self._configured)
+
+    def __len__(self) -> int:
+        return len(self._configured)
+
+    def registered(self) -> tuple[Client, ...]:
+        """Those that registered by themselves, by id, as far as they are known here."""
+        return tuple(client for _, (_, client) in sorted(self._registered.items()))
+
+    async def look(self, client_id: str) -> Client | None:
+        """The site of this id, whoever registered it wherever. Raises `StoreUnavailable`."""
+        name = ClientId(client_id)
+        if self._rules is not None and client_id.startswith(PREFIX) and _can_be_id(client_id):
+            self._take(name, await self._registrations.load(name))
+        return self.get(name)
+
+    async def reload(self) -> None:
+        """All that are registered. Raises `StoreUnavailable`; what was known stays known then."""
+        if self._rules is None:
+            return
+        last, found = ClientId(""), set[ClientId]()
+        while page := await self._registrations.after(last, PAGE):
+            for kept in page:
+                self._take(kept.client_id, kept)
+            found.update(kept.client_id for kept in page)
+            last = page[-1].client_id
+        for gone in self._registered.keys() - found:
+            del self._registered[gone]
+
+    def _take(self, client_id: ClientId, kept: Registration | None) -> None:
+        known = self._registered.get(client_id)
+        if kept is not None and known is not None and known[0] == kept:
+            return
+        client = self._read(kept) if kept is not None else None
+        if kept is None or client is None:
+            self._registered.pop(client_id, None)
+        else:
+            self._registered[client_id] = (kept, client)
+
+    def _read(self, kept: Registration) -> Client | None:
+        """`None`: the rules became stricter since, and it would not be taken any more."""
+        metadata = json.loads(kept.metadata)
+        rules = replace(self._rules, scopes=kept.scopes) if self._rules is not None else None
+        try:
+            client = (
+                read_metadata(metadata, kept.client_id, _ANY if needs_secret(metadata) else None, rules)
+                if rules
+                else None
+            )
+        except Refusal:
+            return None
+        if client is None:
+            return None
+        digests = () if kept.secret_digest is None else (kept.secret_digest,)
+        return replace(client, secret_digests=digests, is_unreviewed=kept.reviewed_at is None)
+
+
+def _can_be_id(text: str) -> bool:
+    return len(text) <= LONGEST_ID and text.isascii() and text.isprintable()
+
+
+class RegistrationJudge:
+    """Implements the `Judge` of `flows.registration`: refusals with the RFC's codes, in our words."""
+
+    def __init__(self, rules: Rules, http: Egress) -> None:
+        self._rules, self._http = rules, http
+
+    def needs_secret(self, metadata: Mapping[str, Any]) -> bool:
+        """See the port."""
+        return needs_secret(metadata)
+
+    def client(
+        self, metadata: Mapping[str, Any], client_id: ClientId, secret: Secret | None, scopes: frozenset[Scope]
+    ) -> Client:
+        """See the port. Raises `InvalidRedirectURI`, `InvalidClientMetadata`."""
+        try:
+            return read_metadata(metadata, client_id, secret, replace(self._rules, scopes=scopes))
+        except Refusal as refusal:
+            problem = InvalidRedirectURI if refusal.code == InvalidRedirectURI.code else InvalidClientMetadata
+            raise problem(detail="metadata refused", public=refusal.words) from refusal
+
+    async def look_around(self, client: Client) -> None:
+        """See the port: the list of its sector has all its addresses (OpenID Connect Registration §5)."""
+        address = client.sector_identifier_uri
+        if address is None:
+            return
+        try:
+            listed = await read_list(self._http, address)
+        except UpstreamError as error:
+            raise InvalidClientMetadata(
+                detail=f"sector list {error.detail}", public="sector_identifier_uri cannot be read"
+            ) from error
+        if not listed.issuperset(client.redirect_uris):
+            raise InvalidClientMetadata(
+                detail="sector list lacks an address", public="sector_identifier_uri does not list all redirect_uris"
+            )

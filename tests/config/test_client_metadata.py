@@ -1,0 +1,182 @@
+"""What a site says of itself when it registers: nothing gets in that an admin could not have written, and less."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from broker.client_metadata import Refusal, Rules, needs_secret, read_metadata
+from broker.domain.client import AuthMethod, Client, DpopUse, SubjectType
+from broker.domain.policy import Audience, FieldPolicy, Use
+from broker.domain.values import ClaimName, ClientId, Scope, Secret
+
+SITE = ClientId("r-0123456789abcdef")
+CALLBACK = "https://forum.example.org/cb"
+NAME, EMAIL = ClaimName("name"), ClaimName("email")
+
+
+def field(claim: ClaimName, use: Use) -> FieldPolicy:
+    why = {"en": "x"}
+    return FieldPolicy(
+        claim=claim, use=use, audience=Audience.MEMBERS, purpose=why, editable=True, retention="until_closed"
+    )
+
+
+RULES = Rules(
+    issuer="https://login.club.example",
+    fields={NAME: field(NAME, Use.NEEDED), EMAIL: field(EMAIL, Use.NEVER)},
+    exempt=frozenset(),
+)
+
+
+def registered(rules: Rules = RULES, **metadata: Any) -> Client:
+    said = {"redirect_uris": [CALLBACK], **metadata}
+    secret = Secret("s" * 43) if needs_secret(said) else None
+    return read_metadata(said, SITE, secret, rules)
+
+
+def refused(**metadata: Any) -> Refusal:
+    with pytest.raises(Refusal) as caught:
+        registered(**metadata)
+    return caught.value
+
+
+def test_a_site_that_says_its_address_alone_gets_what_is_safe() -> None:
+    """RFC 7591 §2: the defaults, and ours where they are stricter."""
+    site = registered()
+    assert (site.client_id, site.name, site.url) == (SITE, "forum.example.org", "https://forum.example.org/")
+    assert (site.auth_method, site.subject_type) == (AuthMethod.BASIC, SubjectType.PAIRWISE)
+    assert (len(site.secret_digests), site.secrets) == (1, ())
+    assert site.pkce_required
+    assert not site.may_post
+    assert not site.forward_auth
+    assert not site.service_scopes
+
+
+def test_it_asks_for_what_is_kept_as_a_choice_of_the_person() -> None:
+    [ask] = registered(scope="openid profile email nonsense").asks
+    assert (ask.claim, ask.needed) == (NAME, False)
+    assert "gave no reason" in ask.why["en"]
+
+
+def test_it_gets_no_scope_that_its_invitation_does_not_give() -> None:
+    """(catalogue 157)"""
+    rules = replace(RULES, scopes=frozenset({Scope("openid"), Scope("email")}))
+    site = registered(rules, scope="openid profile email")
+    assert site.scopes == {"openid", "email"}
+    assert not site.asks
+
+
+def test_members_by_other_names_mean_what_our_options_mean() -> None:
+    site = registered(
+        token_endpoint_auth_method="none",
+        id_token_signed_response_alg="ES256",
+        require_pushed_authorization_requests=True,
+        dpop_bound_access_tokens=True,
+        sector_identifier_uri="https://club.example.org/sites.json",
+        client_name="The Forum",
+        client_uri="https://forum.example.org/home",
+    )
+    assert (site.auth_method, site.signing_algorithm, site.par_required, site.dpop) == (
+        AuthMethod.NONE,
+        "ES256",
+        True,
+        DpopUse.REQUIRED,
+    )
+    assert (site.sector_identifier, site.name, site.url) == (
+        "club.example.org",
+        "The Forum",
+        "https://forum.example.org/home",
+    )
+
+
+@pytest.mark.parametrize(
+    "uris",
+    [
+        None,
+        [],
+        "https://forum.example.org/cb",
+        [1],
+        ["javascript:alert(1)"],
+        ["JaVaScRiPt:alert(1)"],
+        ["http://forum.example.org/cb"],
+        ["https://u@forum.example.org/cb"],
+        ["https://forum.example.org/cb#x"],
+        ["https://forum.example.org/*"],
+        ["https://forum.example.org/a/../cb"],
+        ["https://forum.example.org/cb?code=1"],
+        ["com.example.app:/cb"],
+        ["https://[::1"],
+        [CALLBACK, "https://other.example.org/cb"],
+    ],
+)
+def test_an_address_that_nobody_may_be_sent_to_is_no_redirect_address(uris: object) -> None:
+    """(catalogue 3) RFC 7591 §3.2.2."""
+    assert refused(redirect_uris=uris).code == "invalid_redirect_uri"
+
+
+INSIDE = ("http://10.0.0.1/x", "https://127.0.0.1/x", "https://localhost/x", "https://db.example.org:5432/x")
+
+
+@pytest.mark.parametrize("name", ["jwks_uri", "sector_identifier_uri", "backchannel_logout_uri", "request_uris"])
+@pytest.mark.parametrize("address", INSIDE)
+def test_nothing_we_call_may_point_inside(name: str, address: str) -> None:
+    """(catalogue 138)"""
+    said: dict[str, Any] = {name: [address] if name == "request_uris" else address}
+    if name == "request_uris":
+        said["jwks_uri"] = "https://forum.example.org/jwks"
+    found = refused(**said)
+    assert (found.code, found.words.split()[0]) == ("invalid_client_metadata", name)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"logo_uri": "javascript:alert(1)"},
+        {"policy_uri": "http://forum.example.org/"},
+        {"tos_uri": "data:text/html,x"},
+        {"client_uri": "https://bank.example.org/"},
+        {"client_uri": 1},
+        {"client_name": "a" * 81},
+        {"client_name": "Forum\u202egro.knab"},
+        {"client_name": "Fo\x00rum"},
+        {"client_name": "Fo\u200brum"},
+        {"client_name": ""},
+        {"client_name": ["x"]},
+        {"response_types": ["token"]},
+        {"grant_types": ["authorization_code", "client_credentials"]},
+        {"grant_types": ["implicit"]},
+        {"grant_types": [{}]},
+        {"application_type": "native"},
+        {"token_endpoint_auth_method": "tls_client_auth"},
+        {"token_endpoint_auth_method": "private_key_jwt"},
+        {"token_endpoint_auth_method": ["none"]},
+        {"id_token_signed_response_alg": "none"},
+        {"userinfo_signed_response_alg": "RS256"},
+        {"software_statement": "x"},
+        {"subject_type": "none"},
+        {"scope": ["openid"]},
+        {"jwks": "{}"},
+        {"jwks": {"keys": [{"kty": "oct", "k": "AAAA"}]}},
+        {"jwks": {"keys": [], "x": "y" * 20_000}},
+        {"dpop_bound_access_tokens": 1},
+        {"require_pushed_authorization_requests": "yes"},
+        {"redirect_uris": [f"https://forum.example.org/{n}" for n in range(21)]},
+    ],
+    ids=lambda said: "-".join(f"{name}={str(value)[:24]!r}" for name, value in said.items()),
+)
+def test_what_cannot_be_taken_as_it_stands_is_refused(said: dict[str, Any]) -> None:
+    """(catalogue 5, 157)"""
+    assert refused(**said).code == "invalid_client_metadata"
+
+
+def test_no_member_reaches_what_only_an_admin_decides() -> None:
+    """(catalogue 157)"""
+    bold: dict[str, Any] = {
+        "enabled": False, "may_post": True, "pkce_required": False, "forward_auth": True, "session_token": True,
+        "service_scopes": ["admin"], "serves": ["https://api.example.org/"], "sector": "club", "run_by": "The Club",
+        "client_secret": {"file": "/etc/passwd"}, "asks": {"name": {"use": "needed", "why": "x"}}, "profile": "fapi2",
+    }  # fmt: skip
+    assert registered(**bold) == registered()

@@ -1,0 +1,151 @@
+"""What every store must do with sites that register by themselves."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from broker.domain.grant import Redeemed, StatusPlace
+from broker.domain.ports import Durable
+from broker.domain.registration import Invitation, Registration
+from broker.domain.values import ClientId, Scope
+from broker.errors import Conflict
+from tests.contracts.stores import kept_account, kept_family, kept_grant
+from tests.support import builders as make
+from tests.support.builders import NOW
+
+NOBODY = ClientId("")
+OPENID = frozenset({Scope("openid")})
+
+
+def invitation(uses: int = 1) -> Invitation:
+    return Invitation(
+        id="i-1",
+        digest=b"i" * 32,
+        scopes=OPENID | {Scope("email")},
+        uses_left=uses,
+        created_at=NOW,
+        expires_at=NOW + timedelta(days=1),
+        note="For the library.",
+    )
+
+
+def registration(name: str = "r-1") -> Registration:
+    return Registration(
+        client_id=ClientId(name),
+        invitation="i-1",
+        metadata='{"client_name":"Forum"}',
+        scopes=OPENID,
+        secret_digest=b"s" * 32,
+        token_digest=b"t" * 32,
+        registered_at=NOW,
+    )
+
+
+async def invite(durable: Durable, uses: int = 1) -> Invitation:
+    unit = durable.unit()
+    unit.add_invitation(invitation(uses))
+    await unit.commit()
+    return invitation(uses)
+
+
+async def register(durable: Durable, kept: Registration, *, later: timedelta = timedelta()) -> Registration:
+    unit = durable.unit()
+    unit.register(kept, NOW + later)
+    await unit.commit()
+    return kept
+
+
+class RegistrationsContract:
+    async def test_what_was_registered_is_read_as_it_was(self, durable: Durable) -> None:
+        invited = await invite(durable, 2)
+        assert await durable.registrations.invitation(invited.digest) == invited
+        assert await durable.registrations.invitation(b"o" * 32) is None
+        first = await register(durable, registration())
+        public = replace(registration("r-2"), secret_digest=None, reviewed_at=NOW)
+        await register(durable, public)
+        assert await durable.registrations.load(first.client_id) == first
+        assert await durable.registrations.load(ClientId("nobody")) is None
+        assert await durable.registrations.after(NOBODY) == (first, public)
+        assert await durable.registrations.after(NOBODY, 1) == (first,)
+        assert await durable.registrations.after(first.client_id) == (public,)
+
+    async def test_an_invitation_is_good_as_often_as_it_says(self, durable: Durable) -> None:
+        """All at once: none of them slips through between looking and counting."""
+        await invite(durable, 3)
+        tries = (register(durable, registration(f"r-{number}")) for number in range(8))
+        ends = await asyncio.gather(*tries, return_exceptions=True)
+        assert sum(isinstance(end, Registration) for end in ends) == 3
+        assert {str(end) for end in ends if not isinstance(end, Registration)} == {"invitation"}
+        assert len(await durable.registrations.after(NOBODY)) == 3
+
+    async def test_an_invitation_that_is_over_is_none(self, durable: Durable) -> None:
+        await invite(durable)
+        with pytest.raises(Conflict, match="invitation"):
+            await register(durable, registration(), later=timedelta(days=1))
+        with pytest.raises(Conflict, match="invitation"):
+            await register(durable, replace(registration(), invitation="i-2"))
+        assert await durable.registrations.after(NOBODY) == ()
+
+    async def test_a_site_that_is_there_costs_no_use(self, durable: Durable) -> None:
+        await invite(durable, 2)
+        await register(durable, registration())
+        with pytest.raises(Conflict, match="registration"):
+            await register(durable, registration())
+        await register(durable, registration("r-2"))
+
+    async def test_a_registration_is_changed_with_the_token_that_is_good_now(self, durable: Durable) -> None:
+        await invite(durable)
+        old = await register(durable, registration())
+        new = replace(old, token_digest=b"n" * 32, metadata="{}", secret_digest=None)
+        for kept, fine in ((new, True), (replace(new, metadata="[]"), False)):
+            unit = durable.unit()
+            unit.save_registration(kept, shown=old.token_digest)
+            if fine:
+                await unit.commit()
+            else:
+                with pytest.raises(Conflict, match="registration"):
+                    await unit.commit()
+        assert await durable.registrations.load(old.client_id) == new
+
+    async def test_a_registration_that_is_removed_is_gone(self, durable: Durable) -> None:
+        await invite(durable)
+        kept = await register(durable, registration())
+        for fine in (True, False):
+            unit = durable.unit()
+            unit.remove_registration(kept.client_id, NOW)
+            if fine:
+                await unit.commit()
+            else:
+                with pytest.raises(Conflict, match="registration"):
+                    await unit.commit()
+        assert await durable.registrations.load(kept.client_id) is None
+
+    async def test_what_a_removed_site_was_granted_ends_with_it(self, durable: Durable) -> None:
+        """And nothing of any other site."""
+        await invite(durable)
+        kept = await register(durable, registration())
+        person, _ = await kept_account(durable)
+        place = StatusPlace(list="list-1", index=7)
+        own = await kept_grant(durable, person.id, client=kept.client_id, status=place)
+        other = await kept_grant(durable, person.id, status=replace(place, index=8))
+        families = [await kept_family(durable, grant) for grant in (own, other)]
+        codes = [make.code(own, digest=b"o" * 32), make.code(other, digest=b"f" * 32)]
+        unit = durable.unit()
+        for code in codes:
+            unit.add_code(code)
+        await unit.commit()
+        unit = durable.unit()
+        unit.remove_registration(kept.client_id, NOW)
+        await unit.commit()
+        assert [await durable.grants.load(grant.id) for grant in (own, other)] == [replace(own, revoked_at=NOW), other]
+        assert [await durable.grants.load_family(one.id) for one in families] == [
+            replace(families[0], revoked_at=NOW),
+            families[1],
+        ]
+        redeemed = [await durable.grants.consume_code(code.digest, NOW) for code in codes]
+        assert [isinstance(end, Redeemed) for end in redeemed] == [False, True]
+        assert await durable.statuses.ended(NOW - timedelta(seconds=1), NOW) == ((place, NOW),)

@@ -1,0 +1,303 @@
+"""`/register` over HTTP: a site that registers, signs people in, is changed, and leaves (RFC 7591, RFC 7592)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import httpx2
+import pytest
+from tests.support.house import ISSUER, Arrival, Browser, House, Sandboxes, Shown, Site, open_house
+from tests.web.desk import member
+
+from broker.domain.values import ClientId, Scope
+from broker.registered_sites import KnownSites
+
+CALLBACK: Final = "https://library.test/cb"
+SAID: Final[dict[str, Any]] = {"client_name": "Library", "redirect_uris": [CALLBACK], "scope": "openid profile email"}
+SCOPES: Final = frozenset(map(Scope, ("openid", "profile", "email", "offline_access")))
+DENIED: Final[tuple[tuple[dict[str, Any], str], ...]] = (
+    ({"redirect_uris": []}, "invalid_redirect_uri"),
+    ({"redirect_uris": ["ftp://library.test/cb"]}, "invalid_redirect_uri"),
+    ({"redirect_uris": ["https://library.test/cb#here"]}, "invalid_redirect_uri"),
+    ({"jwks_uri": "ftp://library.test/jwks"}, "invalid_client_metadata"),
+    ({"subject_type": "public"}, "invalid_client_metadata"),
+    ({"token_endpoint_auth_method": "client_secret_jwt"}, "invalid_client_metadata"),
+    ({"response_types": ["token"]}, "invalid_client_metadata"),
+    ({"grant_types": ["client_credentials"]}, "invalid_client_metadata"),
+    ({"client_uri": "https://bank.test/"}, "invalid_client_metadata"),
+    ({"client_name": "x" * 81}, "invalid_client_metadata"),
+    ({"software_statement": "e30.e30."}, "invalid_client_metadata"),
+)
+
+
+@dataclass
+class Registered(Site):
+    """A site with what it was told when it registered."""
+
+    told: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def secret(self) -> str:
+        return str(self.told["client_secret"])
+
+
+@dataclass
+class Desk:
+    """Where sites register."""
+
+    house: House
+
+    async def invited(self, uses: int = 1, scopes: frozenset[Scope] = SCOPES) -> str:
+        flow = self.house.world.registrations
+        assert flow is not None
+        return (await flow.invite(scopes, uses=uses, days=1, note="")).reveal()
+
+    async def send(
+        self, method: str, path: str, token: str, body: Any = None, scheme: str = "Bearer"
+    ) -> httpx2.Response:
+        headers = {"Authorization": f"{scheme} {token}"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        async with self.house.client() as client:
+            content = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+            return await client.request(method, path, content=content, headers=headers)
+
+    async def registered(self, **said: Any) -> Registered:
+        answer = await self.send("POST", "/register", await self.invited(), {**SAID, **said})
+        assert answer.status_code == 201, answer.text
+        told = answer.json()
+        return Registered(self.house, told["client_id"], told["redirect_uris"][0], told=told)
+
+    async def own(self, site: Registered, method: str = "GET", body: Any = None) -> httpx2.Response:
+        return await self.send(method, f"/register/{site.name}", site.told["registration_access_token"], body)
+
+
+@pytest.fixture
+async def house(tmp_path: Path, sandboxes: Sandboxes) -> AsyncIterator[House]:
+    async with open_house(tmp_path, sandboxes, change={"registration": "invited"}) as opened:
+        yield opened
+
+
+@pytest.fixture
+def desk(house: House) -> Desk:
+    return Desk(house)
+
+
+async def shared(browser: Browser, site: Site) -> Arrival:
+    shown = await browser.open(site.request_url(scope="openid profile email"))
+    assert shown.path.endswith("/site"), shown.text[:500]
+    end = await browser.press("decision=share", tick=("name",))
+    assert isinstance(end, Arrival)
+    return end
+
+
+async def test_a_site_registers_and_signs_somebody_in(house: House, desk: Desk) -> None:
+    """RFC 7591 §3.2.1: told for the only time, and nobody may store the answer."""
+    answer = await desk.send("POST", "/register", await desk.invited(), SAID)
+    assert answer.status_code == 201
+    assert answer.headers["cache-control"] == "no-store"
+    told = answer.json()
+    assert told["client_id"].startswith("r-")
+    assert told["client_secret_expires_at"] == 0
+    assert told["client_id_issued_at"] == int(house.clock.now().timestamp())
+    assert told["registration_client_uri"] == f"{ISSUER}/register/{told['client_id']}"
+    assert told["token_endpoint_auth_method"] == "client_secret_basic"
+    assert told["redirect_uris"] == [CALLBACK]
+    site = Registered(house, told["client_id"], CALLBACK, told=told)
+    tokens = await site.redeem(await shared(await member(house), site))
+    claims = await site.claims(tokens["access_token"])
+    assert claims["name"] == "Ana Lund"
+    assert "email" not in claims  # nothing is needed by a site that nobody configured
+
+
+async def test_a_person_is_told_that_nobody_looked_at_it_yet(house: House, desk: Desk) -> None:
+    """(catalogue 133)"""
+    site = await desk.registered()
+    browser = await member(house)
+    shown = await browser.open(site.request_url())
+    assert "Nobody here has looked at this site yet" in shown.text
+    assert "library.test" in shown.text
+    forum = await (await member(house, "bo")).open(house.site("forum").request_url())
+    assert "Nobody here has looked" not in forum.text
+
+
+async def test_a_site_without_an_invitation_is_refused(desk: Desk) -> None:
+    """RFC 7591 §3: an initial access token, and no other token of ours."""
+    for token in ("guessed", "x" * 2000):
+        answer = await desk.send("POST", "/register", token, SAID)
+        assert (answer.status_code, answer.json()["error"]) == (401, "invalid_token")
+        assert "Bearer" in answer.headers["www-authenticate"]
+    bound = await desk.send("POST", "/register", await desk.invited(), SAID, scheme="DPoP")
+    assert bound.status_code == 401
+    async with desk.house.client() as client:
+        assert (await client.post("/register", json=SAID)).status_code == 401
+
+
+@pytest.mark.parametrize(("said", "code"), DENIED)
+async def test_what_a_configured_site_could_not_have_a_registered_one_has_not(
+    desk: Desk, said: dict[str, Any], code: str
+) -> None:
+    """(catalogue 150) The invitation is not used up by it."""
+    token = await desk.invited()
+    answer = await desk.send("POST", "/register", token, {**SAID, **said})
+    assert (answer.status_code, answer.json()["error"]) == (400, code), answer.text
+    assert answer.json()["error_description"]
+    assert (await desk.send("POST", "/register", token, SAID)).status_code == 201
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"text"', b"\xff"])
+async def test_what_is_no_json_object_registers_nothing(desk: Desk, body: bytes) -> None:
+    answer = await desk.send("POST", "/register", await desk.invited(), body)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client_metadata")
+
+
+async def test_a_form_registers_nothing(desk: Desk) -> None:
+    async with desk.house.client() as client:
+        headers = {"Authorization": f"Bearer {await desk.invited()}"}
+        answer = await client.post("/register", data={"redirect_uris": CALLBACK}, headers=headers)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+
+
+async def test_scopes_are_those_of_the_invitation(desk: Desk) -> None:
+    token = await desk.invited(scopes=frozenset(map(Scope, ("openid", "email"))))
+    told = (await desk.send("POST", "/register", token, SAID)).json()
+    assert told["scope"] == "email openid"
+
+
+async def test_a_site_reads_what_is_kept_of_it(desk: Desk) -> None:
+    """RFC 7592 §2.1; secrets were told once and are kept as digests."""
+    site = await desk.registered(policy_uri="https://library.test/privacy", invented="x")
+    answer = await desk.own(site)
+    assert answer.status_code == 200
+    assert answer.headers["cache-control"] == "no-store"
+    told = answer.json()
+    assert told["policy_uri"] == "https://library.test/privacy"
+    assert {"client_secret", "registration_access_token", "invented"}.isdisjoint(told)
+
+
+async def test_nobody_elses_token_opens_a_registration(desk: Desk) -> None:
+    """(catalogue 157) Nor a secret, an access token or an invitation; and it is not told which exist."""
+    one, other = await desk.registered(), await desk.registered()
+    tokens = await one.redeem(await shared(await member(desk.house), one))
+    wrong = (other.told["registration_access_token"], one.secret, tokens["access_token"], await desk.invited())
+    for token in wrong:
+        for method, body in (("GET", None), ("PUT", {**SAID, "client_id": one.name}), ("DELETE", None)):
+            refused = await desk.send(method, f"/register/{one.name}", token, body)
+            unknown = await desk.send(method, "/register/r-unknown", token, body)
+            assert refused.status_code in {401, 429}
+            if refused.status_code == 401 == unknown.status_code:
+                assert refused.json()["error"] == unknown.json()["error"] == "invalid_token"
+        desk.house.clock.move(minutes=2)
+    assert (await desk.own(one)).status_code == 200
+
+
+async def test_a_changed_registration_holds_at_once_and_wants_another_look(house: House, desk: Desk) -> None:
+    """RFC 7592 §2.2: what is not said again is gone, and both secrets are others."""
+    site = await desk.registered(policy_uri="https://library.test/privacy")
+    body = {**SAID, "client_id": site.name, "redirect_uris": ["https://library.test/new"]}
+    answer = await desk.own(site, "PUT", body)
+    assert answer.status_code == 200, answer.text
+    told = answer.json()
+    assert told["client_id"] == site.name
+    assert "policy_uri" not in told
+    assert told["client_secret"] != site.secret
+    assert (await desk.own(site)).status_code == 401
+    browser = await member(house)
+    old = await browser.go(site.request_url())
+    assert isinstance(old, Shown)
+    assert old.status == 400
+    new = Registered(house, site.name, "https://library.test/new", told=told)
+    arrival = await shared(browser, new)
+    site.verifiers.update(new.verifiers)
+    assert (await site.token(arrival)).status_code == 401
+    await new.redeem(arrival)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"client_id": "r-other"},
+        {"client_id": None},
+        {"registration_access_token": "x"},
+        {"registration_client_uri": "x"},
+        {"client_secret_expires_at": 0},
+        {"client_id_issued_at": 0},
+        {"client_secret": "another"},
+    ],
+)
+async def test_a_change_that_says_what_only_we_say_changes_nothing(desk: Desk, change: dict[str, Any]) -> None:
+    """RFC 7592 §2.2"""
+    site = await desk.registered()
+    answer = await desk.own(site, "PUT", {**SAID, "client_name": "Bank", "client_id": site.name, **change})
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+    assert (await desk.own(site)).json()["client_name"] == "Library"
+    body = {**SAID, "client_id": site.name, "client_secret": site.secret}
+    assert (await desk.own(site, "PUT", body)).status_code == 200
+
+
+async def test_a_site_that_leaves_takes_its_tokens_with_it(house: House, desk: Desk) -> None:
+    """RFC 7592 §2.3 (catalogue 90)"""
+    site = await desk.registered()
+    browser = await member(house)
+    tokens = await site.redeem(await shared(browser, site))
+    answer = await desk.own(site, "DELETE")
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert (await site.userinfo(tokens["access_token"])).status_code == 401
+    assert (await site.post("/introspect", {"token": tokens["access_token"]})).status_code == 401
+    shown = await browser.go(site.request_url())
+    assert isinstance(shown, Shown)
+    assert "We do not know the site" in shown.text
+    assert (await desk.own(site, "DELETE")).status_code == 401
+    sites = await browser.open("/me/sites")
+    assert "Library" not in sites.text
+
+
+async def test_pkce_is_required_of_who_registers(house: House, desk: Desk) -> None:
+    """(catalogue 21)"""
+    site = await desk.registered()
+    end = await (await member(house)).go(site.request_url(code_challenge=None, code_challenge_method=None))
+    assert isinstance(end, Arrival)
+    assert end.params["error"] == "invalid_request"
+
+
+async def test_one_process_knows_what_another_registered(house: House, desk: Desk) -> None:
+    """By looking where a request names it, and in the background for the rest."""
+    world, site = house.world, await desk.registered()
+    another = KnownSites(house.settings.clients, world.durable.registrations, world.clients._rules)
+    name = ClientId(site.name)
+    assert name not in another
+    assert await another.look(site.name) == world.clients[name]
+    assert name in another
+    assert list(another) == list(house.settings.clients)
+    background = KnownSites(house.settings.clients, world.durable.registrations, world.clients._rules)
+    await background.reload()
+    assert background[name] == world.clients[name]
+    await desk.own(site, "DELETE")
+    await background.reload()
+    assert name not in background
+    assert await another.look(site.name) is None
+
+
+@pytest.mark.parametrize("name", ["r-", "r-\x00", "r-ü", f"r-{'x' * 80}", ""])
+async def test_what_can_be_no_id_is_looked_up_nowhere(house: House, name: str) -> None:
+    assert await house.world.clients.look(name) is None
+
+
+async def test_where_registration_is_off_there_is_nothing(tmp_path: Path, sandboxes: Sandboxes) -> None:
+    """Neither an endpoint nor its address; and a site that registered before is not known."""
+    async with open_house(tmp_path, sandboxes) as house:
+        answer = await Desk(house).send("POST", "/register", "x", SAID)
+        assert answer.status_code == 404
+        async with house.client() as client:
+            told = (await client.get("/.well-known/openid-configuration")).json()
+        assert "registration_endpoint" not in told
+
+
+async def test_discovery_says_where(house: House) -> None:
+    async with house.client() as client:
+        told = (await client.get("/.well-known/openid-configuration")).json()
+    assert told["registration_endpoint"] == f"{ISSUER}/register"
