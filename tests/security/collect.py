@@ -20,7 +20,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 FILE: Final = Path(__file__).with_name("catalogue.toml")
-REQUIRED: Final = "1-14, 16-53, 55-152, 156, 161-168, 171-187, 189-195"
+REQUIRED: Final = "1-14, 16-53, 55-152, 156-157, 161-168, 171-187, 189-195"
 _NAMED: Final = re.compile(
     r"\b[Cc]atalogue\s+(\d+(?:\s*[-\N{EN DASH}]\s*\d+)?(?:\s*(?:,|and)\s*\d+(?:\s*[-\N{EN DASH}]\s*\d+)?)*)"
 )

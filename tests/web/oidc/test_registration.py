@@ -115,7 +115,7 @@ async def test_a_site_registers_and_signs_somebody_in(house: House, desk: Desk) 
 
 
 async def test_a_person_is_told_that_nobody_looked_at_it_yet(house: House, desk: Desk) -> None:
-    """(catalogue 133)"""
+    """Where the name is its own word, and its address is what to look at."""
     site = await desk.registered()
     browser = await member(house)
     shown = await browser.open(site.request_url())
@@ -141,7 +141,7 @@ async def test_a_site_without_an_invitation_is_refused(desk: Desk) -> None:
 async def test_what_a_configured_site_could_not_have_a_registered_one_has_not(
     desk: Desk, said: dict[str, Any], code: str
 ) -> None:
-    """(catalogue 150) The invitation is not used up by it."""
+    """The invitation is not used up by it."""
     token = await desk.invited()
     answer = await desk.send("POST", "/register", token, {**SAID, **said})
     assert (answer.status_code, answer.json()["error"]) == (400, code), answer.text
@@ -240,7 +240,7 @@ async def test_a_change_that_says_what_only_we_say_changes_nothing(desk: Desk, c
 
 
 async def test_a_site_that_leaves_takes_its_tokens_with_it(house: House, desk: Desk) -> None:
-    """RFC 7592 §2.3 (catalogue 90)"""
+    """RFC 7592 §2.3"""
     site = await desk.registered()
     browser = await member(house)
     tokens = await site.redeem(await shared(browser, site))
@@ -257,7 +257,7 @@ async def test_a_site_that_leaves_takes_its_tokens_with_it(house: House, desk: D
 
 
 async def test_pkce_is_required_of_who_registers(house: House, desk: Desk) -> None:
-    """(catalogue 21)"""
+    """Whatever else it registers (RFC 9700 §2.1.1)."""
     site = await desk.registered()
     end = await (await member(house)).go(site.request_url(code_challenge=None, code_challenge_method=None))
     assert isinstance(end, Arrival)
