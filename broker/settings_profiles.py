@@ -37,6 +37,7 @@ _SECURITY: Final = (
     Demand(option="request_uris", why="All its requests are pushed."),
     Demand(option="device_grant", values=(False,), why="A device's request is not pushed."),
     Demand(option="gitlab_endpoints", values=(False,), why="Such software pushes no requests."),
+    Demand(option="discourse_connect_secret", why="Such software pushes no requests and holds no key."),
     Demand(option="forward_auth", values=(False,), why="A proxy pushes no requests and holds no key."),
 )
 DEMANDS: Final[Mapping[Profile, tuple[Demand, ...]]] = {

@@ -383,6 +383,14 @@ class _Sites:
         secret = table["discourse_connect_secret"]
         if not secret:
             return
+        for option in ("par_required", "dpop", "request_object"):
+            if table[option] not in (False, "optional"):
+                self.draft.problem(
+                    (*key, option),
+                    "cannot be demanded of a site with discourse_connect_secret: such software neither pushes nor signs its "
+                    "requests that way, and would be let in without.",
+                    "Remove the one or the other, or give the forum a second id.",
+                )
         if not any(address.endswith(RETURN_PATH) for address in table["redirect_uris"]):
             self.draft.problem(
                 (*key, "redirect_uris"),

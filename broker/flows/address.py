@@ -182,16 +182,19 @@ class AddressFlow:
     async def _ways(self, account: Account, undo: Mapping[str, str]) -> tuple[Link | None, tuple[Link, ...]]:
         """Which way in comes with the address, and which go: whoever changed it may have added theirs (catalogue 117).
 
-        Codes let in by the address that came back, if they did before or do now; never by any other.
+        Codes let in by the address that came back if they did before. If they were turned on since, they do only where no
+        way in that is older than the change is left: else whoever reads the old mailbox would get a way they never had.
         """
         links = await self.durable.accounts.links(account.id)
         until_now, at = mail_link(links), datetime.fromisoformat(undo["at"])
         others = tuple(link for link in links if link != until_now)
-        receipt = undo.get("receipt") or (until_now.receipt if until_now is not None else None)
-        gone = ways_since(others, at, is_open=receipt is not None and self.codes_open)
+        receipt = undo.get("receipt")
+        if not receipt and until_now is not None and all(link.linked_at > at for link in others):
+            receipt = until_now.receipt
+        gone = ways_since(others, at, is_open=bool(receipt) and self.codes_open)
         if until_now is not None:
             gone = (*gone, until_now)
-        if receipt is None:
+        if not receipt:
             return None, gone
         return new_link(account.id, ReceiptId(receipt), self.entropy, self.clock.now()), gone
 

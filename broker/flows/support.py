@@ -23,12 +23,14 @@ class AccountSupport:
     trail: AuditTrail
 
     async def find(self, name: str) -> Account:
-        """By user name, by an address proved to be theirs, or by the account's id. Raises `NotFound`."""
+        """By the account's id, by user name, or by an address proved to be theirs. Raises `NotFound`.
+
+        The id comes first: most ids could be user names, and nobody may take somebody else's by taking that name.
+        """
         accounts = self.durable.accounts
-        found = await (
+        found = await accounts.load(AccountId(name)) or await (
             accounts.by_email(email_key(name)) if "@" in name else accounts.by_user_name(user_name_key(name))
         )
-        found = found or await self.durable.accounts.load(AccountId(name))
         if found is None:
             raise NotFound(detail="no such account")
         return found

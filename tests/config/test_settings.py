@@ -577,6 +577,23 @@ def test_a_forum_that_asks_by_discourse_connect_needs_its_address_and_a_long_sec
     assert {(problem.key, problem.severity) for problem in problems(tmp_path, {**ENVIRON, "SHORT": "x" * 32})} == warned
 
 
+@pytest.mark.parametrize(
+    "line", ["par_required = true", 'dpop = "required"', 'dpop = "nonce"', 'request_object = "required"']
+)
+def test_no_demand_is_walked_around_by_discourse_connect(tmp_path: Path, line: str) -> None:
+    lines = f'discourse_connect_secret = {{ env = "LONG" }}\njwks_uri = "https://forum.example.org/jwks"\n{line}'
+    write(tmp_path, sites=site_with(lines).replace("/callback", "/session/sso_login"))
+    found = [one for one in problems(tmp_path, {**ENVIRON, "LONG": "x" * 32}) if one.severity == "error"]
+    assert [one.key for one in found] == [f"forum.{line.split(maxsplit=1)[0]}"]
+
+
+@pytest.mark.parametrize("profile", ["fapi2", "fapi2-message-signing"])
+def test_no_profile_is_walked_around_by_discourse_connect(tmp_path: Path, profile: str) -> None:
+    write(tmp_path, sites=profiled('discourse_connect_secret = { env = "LONG" }', profile=profile))
+    found = [one for one in problems(tmp_path, {**ENVIRON, "LONG": "x" * 32}) if one.severity == "error"]
+    assert [one.key for one in found] == ["forum.discourse_connect_secret"]
+
+
 def test_a_site_at_gitlabs_addresses_needs_a_name_and_an_address(tmp_path: Path) -> None:
     """Such software fails without them; the admin is warned, and decides."""
     write(tmp_path, sites=site_with("gitlab_endpoints = true"))

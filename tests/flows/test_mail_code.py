@@ -402,6 +402,24 @@ async def test_taking_a_change_back_takes_the_codes_that_the_thief_turned_on(fro
     assert (await redeem(front, owner, await code_of(front))).started.session.account == session.account
 
 
+async def test_taking_a_change_back_gives_the_old_mailbox_no_way_that_it_never_had(front: Front) -> None:
+    """The owner moved to another address and turned codes on there: what is older than the move still opens the account
+    (catalogue 116, 118)."""
+    session = (await front.person("ana")).started.session
+    await front.account.change(session.account, EMAIL, "moved@mail.test")
+    account = await front.account.load(session.account)
+    held = replace(account.profile[EMAIL], verified=True)
+    await front.save(replace(account, profile={**account.profile, EMAIL: held}))
+    front.clock.move(timedelta(days=2))
+    again = (await front.back(await front.leave(FACEBOOK), "ana")).started.session
+    await front.mail_code.add(again, locale="en")
+    await change_back(front)
+    assert [one.provider for one in front.links] == [FACEBOOK]
+    front.clock.move(timedelta(seconds=1))
+    await ask(front)
+    assert (await kinds(front))[-1] == Letter.NO_SIGN_IN_CODE
+
+
 async def added(front: Front, session: Session, name: str = "thief") -> None:
     """Whoever is in the account adds a way of their own."""
     left = await front.leave(OPENID, TransactionPurpose.LINK, session)
