@@ -344,6 +344,12 @@ class LastLink(InteractionError):
     public = "This is your only way to sign in. Add another way first."
 
 
+class LastOwner(InteractionError):
+    code = "last_owner"
+    status = 409
+    public = "You are the only owner of this service. Give somebody else that role first."
+
+
 class FreshSignInRequired(InteractionError):
     code = "fresh_sign_in_required"
     status = 403

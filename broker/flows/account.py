@@ -23,12 +23,14 @@ from broker.domain.mail_code import mail_link
 from broker.domain.policy import FieldPolicy, Policies, Use, needs_agreement, notice_version
 from broker.domain.ports import Clock, Durable, Limits, UnitOfWork
 from broker.domain.session import Session, needs_fresh_sign_in
+from broker.domain.staff import change_problem
 from broker.domain.values import AccountId, ClaimName, ClientId, ProviderId, Sid
 from broker.errors import (
     Conflict,
     FormInvalid,
     FreshSignInRequired,
     LastLink,
+    LastOwner,
     NotFound,
     SignInRequired,
     TooManyAttempts,
@@ -282,9 +284,11 @@ class AccountFlow:
         """Erase the account: profile, links, tokens, pending work; end every session; tell every site.
 
         Records of decisions and disclosures stay, under an id that means nothing to anybody any more; that id and the
-        user name are never given to anyone again. Raises `FreshSignInRequired`.
+        user name are never given to anyone again. Raises `FreshSignInRequired`, and `LastOwner` for who alone runs the service.
         """
         self.check_fresh(session)
+        if change_problem(await self.durable.staff.all(), session.account, None) == "last_owner":
+            raise LastOwner(detail="the only owner closes their account")
         await self.erase(session.account, sid=session.sid)
 
     async def erase(

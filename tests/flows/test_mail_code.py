@@ -411,8 +411,9 @@ async def test_taking_a_change_back_gives_the_old_mailbox_no_way_that_it_never_h
     held = replace(account.profile[EMAIL], verified=True)
     await front.save(replace(account, profile={**account.profile, EMAIL: held}))
     front.clock.move(timedelta(days=2))
-    again = (await front.back(await front.leave(FACEBOOK), "ana")).started.session
-    await front.mail_code.add(again, locale="en")
+    again = await front.back(await front.leave(FACEBOOK), "ana")
+    assert isinstance(again, SignedIn)
+    await front.mail_code.add(again.started.session, locale="en")
     await change_back(front)
     assert [one.provider for one in front.links] == [FACEBOOK]
     front.clock.move(timedelta(seconds=1))

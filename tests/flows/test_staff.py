@@ -10,7 +10,7 @@ from tests.flows.front import Front
 from broker.domain.audit import Act, Action
 from broker.domain.staff import Role
 from broker.domain.values import AccountId
-from broker.errors import Conflict, FormInvalid, NotFound
+from broker.errors import Conflict, FormInvalid, LastOwner, NotFound
 from broker.flows.staff import StaffFlow
 
 ACT = Act(by="deploy", why="They help.")
@@ -81,8 +81,13 @@ async def test_an_account_that_is_gone_gets_no_role_and_keeps_none(front: Front)
     with pytest.raises(Conflict, match="account"):
         await staff.give(AccountId("nobody"), Role.OWNER, ACT)
     await staff.give(session.account, Role.OWNER, ACT)
+    with pytest.raises(LastOwner):
+        await front.account.close(session)
+    assert session.account in front.accounts
+    benn = (await front.person("benn")).started.session
+    await staff.give(benn.account, Role.OWNER, ACT)
     await front.account.close(session)
-    assert await front.durable.staff.all() == ()
+    assert [member.account for member in await front.durable.staff.all()] == [benn.account]
 
 
 async def test_an_entry_that_somebody_changed_is_named(front: Front) -> None:

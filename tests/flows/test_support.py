@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from tests.flows.front import Front
+from tests.flows.front import ACT, Front
 
 from broker.domain.claims import PREFERRED_USERNAME
 from broker.errors import NotFound
@@ -23,3 +23,13 @@ async def test_an_id_means_its_account_whoever_took_it_for_a_name() -> None:
     assert (await support.find(str(bo))).id == bo
     with pytest.raises(NotFound):
         await support.find("nobody")
+
+
+async def test_an_account_that_closed_meanwhile_is_not_held() -> None:
+    front = Front()
+    session = (await front.person("ana")).started.session
+    account = await front.account.load(session.account)
+    await front.account.close(session)
+    support = AccountSupport(durable=front.durable, sessions=front.sessions, trail=front.trail)
+    with pytest.raises(NotFound):
+        await support.hold(account, ACT)

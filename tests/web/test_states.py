@@ -317,6 +317,7 @@ def test_no_state_is_reached_by_nobody() -> None:
     others = {
         "way_missing",
         "last_link",
+        "last_owner",
         "account_exists",
         "posting_not_permitted",
         "form_invalid",

@@ -191,6 +191,14 @@ WORDS: Final[Mapping[str, _Words]] = {
         paragraphs=(N_("Add another way first, then you can remove this one. Nothing was changed."),),
         ways=("ways",),
     ),
+    "last_owner": _Words(
+        title=N_("Your account cannot be closed yet"),
+        paragraphs=(
+            N_("You are the only owner of this service: without you nobody could run it. Nothing was changed."),
+            N_("Make somebody else an owner first, with doorward admin add."),
+        ),
+        ways=("my_account",),
+    ),
     "fresh_sign_in_required": _Words(
         title=N_("Please sign in again first"),
         paragraphs=(
