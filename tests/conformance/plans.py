@@ -192,31 +192,13 @@ PLANS: Final[dict[str, tuple[str, ...]]] = {
 """Modules of each plan: of OpenID Connect with a dynamically registered client, 119 runs; of FAPI 2.0 with `plain_fapi`,
 `private_key_jwt`, `dpop` and `openid_connect`, and for Message Signing `signed_non_repudiation` and `jarm`, 126."""
 
-NO_REGISTRATION: Final = "needs dynamic registration"
-UNSIGNED: Final = "request objects that nobody signed are refused"
-OF_THE_MOMENT: Final = "needs dynamic registration of `request_uris`"
-
 MISSING: Final[dict[str, str]] = {
-    "oidcc-idtoken-rs256": NO_REGISTRATION,
     "oidcc-userinfo-rs256": "userinfo is JSON and never signed",
-    "oidcc-ensure-redirect-uri-in-authorization-request": NO_REGISTRATION,
-    "oidcc-redirect-uri-query-OK": NO_REGISTRATION,
-    "oidcc-redirect-uri-query-mismatch": NO_REGISTRATION,
-    "oidcc-redirect-uri-query-added": NO_REGISTRATION,
-    "oidcc-redirect-uri-regfrag": NO_REGISTRATION,
-    "oidcc-registration-logo-uri": NO_REGISTRATION,
-    "oidcc-registration-policy-uri": NO_REGISTRATION,
-    "oidcc-registration-tos-uri": NO_REGISTRATION,
-    "oidcc-registration-jwks-uri": NO_REGISTRATION,
-    "oidcc-registration-sector-uri": NO_REGISTRATION,
-    "oidcc-registration-sector-bad": NO_REGISTRATION,
-    "oidcc-server-rotate-keys": NO_REGISTRATION,
-    "oidcc-refresh-token-rp-key-rotation": NO_REGISTRATION,
-    "oidcc-request-uri-unsigned": UNSIGNED,
-    "oidcc-request-uri-signed-rs256": OF_THE_MOMENT,
-    "oidcc-ensure-client-assertion-with-iss-aud-succeeds": NO_REGISTRATION,
-    "oidcc-3rd_party-init-login": NO_REGISTRATION,
-    "oidcc-3rd_party-init-login-nohttps": NO_REGISTRATION,
+    "oidcc-registration-logo-uri": "pages load no picture from elsewhere",
+    "oidcc-registration-tos-uri": "pages link a site's privacy policy and not its terms",
+    "oidcc-request-uri-unsigned": "request objects that nobody signed are refused",
+    "oidcc-3rd_party-init-login": "no sign-in at a site is started from here",
+    "oidcc-3rd_party-init-login-nohttps": "no sign-in at a site is started from here",
 }
 """Modules without a test of their name, and why: what the module checks is not there, or not as the plan runs it."""
 

@@ -44,9 +44,14 @@ def shipped(name: str, sandboxes: Sandboxes) -> str:
 
 @asynccontextmanager
 async def conformance(
-    folder: Path, sandboxes: Sandboxes, authority: Authority, *, change: Callable[[str], str] = str
+    folder: Path,
+    sandboxes: Sandboxes,
+    authority: Authority,
+    *,
+    change: Callable[[str], str] = str,
+    broker: Callable[[str], str] = str,
 ) -> AsyncIterator[House]:
-    """A Doorward started from `config/conformance`; `change` puts keys into its sites."""
+    """A Doorward started from `config/conformance`; `change` puts keys into its sites, `broker` changes its own settings."""
     kept = folder / "config" / "secrets"
     kept.mkdir(parents=True, mode=0o700)
     texts = {f"{name}.secret": secret_of(name) for name in SITES}
@@ -56,7 +61,7 @@ async def conformance(
         (kept / name).touch(mode=0o600)
         (kept / name).write_text(text)
     doorward, providers, sites = (shipped(f"{part}.toml", sandboxes) for part in ("doorward", "providers", "sites"))
-    opening = open_house(folder, sandboxes, doorward=doorward, providers=providers, sites=change(sites))
+    opening = open_house(folder, sandboxes, doorward=broker(doorward), providers=providers, sites=change(sites))
     async with opening as house:
         yield house
 

@@ -1,0 +1,255 @@
+"""The modules of the Dynamic OP plan that need a client which registered itself, each as a test of the same name."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+from joserfc import jwt
+from joserfc.jwk import KeySet, RSAKey
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.routing import Route
+from tests.conformance.suite import CALLBACK, Signed, Suite, conformance
+from tests.support.house import ISSUER, House, Sandboxes, Shown
+from tests.support.sandbox import serve
+from tests.support.tls import Authority
+
+from broker.domain.claims import SCOPES
+
+OTHER: Final = "https://suite.club.example:8443/test/a/doorward/other"
+ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+
+@dataclass
+class Host:
+    """The suite's own web server: keys of a client, and the list of a sector."""
+
+    url: str = ""
+    keys: list[RSAKey] = field(default_factory=list)
+    listed: list[str] = field(default_factory=list)
+    request: str = ""
+    """A request object."""
+
+    def new_key(self) -> RSAKey:
+        """Instead of the one before, as a client that rotates does."""
+        self.keys = [RSAKey.generate_key(2048, {"kid": f"rp-{len(self.keys)}-{time.monotonic_ns()}", "use": "sig"})]
+        return self.keys[0]
+
+
+@contextmanager
+def hosting() -> Iterator[Host]:
+    host = Host()
+
+    async def jwks(_: Request) -> JSONResponse:
+        return JSONResponse({"keys": [key.as_dict(private=False) for key in host.keys]})
+
+    async def sector(_: Request) -> JSONResponse:
+        return JSONResponse(host.listed)
+
+    async def request_object(_: Request) -> PlainTextResponse:
+        return PlainTextResponse(host.request)
+
+    routes = [Route("/jwks", jwks), Route("/redirect_uris.json", sector), Route("/request.jwt", request_object)]
+    with serve(Starlette(routes=routes)) as url:
+        host.url = url
+        yield host
+
+
+@dataclass
+class Dynamic(Suite):
+    """A client that registered itself, with the secret or the key it has."""
+
+    secret: str = ""
+    key: RSAKey | None = None
+
+    async def token(self, form: dict[str, str]) -> httpx2.Response:
+        """By the method that was registered."""
+        headers = {}
+        if self.key is None:
+            headers["Authorization"] = "Basic " + base64.b64encode(f"{self.client}:{self.secret}".encode()).decode()
+        else:
+            form = {**form, "client_assertion_type": ASSERTION, "client_assertion": self.assertion(self.key)}
+        async with self.house.client() as client:
+            return await client.post(urlsplit(self.metadata["token_endpoint"]).path, data=form, headers=headers)
+
+    def assertion(self, key: RSAKey) -> str:
+        """To our issuer's address (OpenID Connect Core §9)."""
+        now = int(self.house.clock.now().timestamp())
+        claims = {"iss": self.client, "sub": self.client, "aud": ISSUER, "jti": str(time.monotonic_ns()), "iat": now}
+        return jwt.encode({"alg": "RS256", "kid": key.kid}, claims | {"exp": now + 60}, key, algorithms=["RS256"])
+
+
+@dataclass
+class Office:
+    """Where the modules' clients come from."""
+
+    house: House
+    host: Host
+    suite: Suite
+
+    async def answer(self, **said: Any) -> httpx2.Response:
+        """What registration says; the suite sends its initial access token with each."""
+        flow = self.house.world.registrations
+        assert flow is not None
+        token = await flow.invite(frozenset(SCOPES), uses=1, days=1, note="")
+        path = urlsplit(self.suite.metadata["registration_endpoint"]).path
+        body = {"client_name": "Suite", "redirect_uris": [CALLBACK], "response_types": ["code"]} | said
+        async with self.house.client() as client:
+            return await client.post(path, json=body, headers={"Authorization": f"Bearer {token.reveal()}"})
+
+    async def client(self, *, key: RSAKey | None = None, **said: Any) -> Dynamic:
+        answer = await self.answer(**said)
+        assert answer.status_code == 201, answer.text
+        told = answer.json()
+        browser, metadata = self.house.browser(), self.suite.metadata
+        secret = told.get("client_secret", "")
+        return Dynamic(self.house, "query", metadata, browser, told["client_id"], secret=secret, key=key)
+
+    async def keyed(self, **said: Any) -> Dynamic:
+        """One that proves itself with a key that it publishes."""
+        key, address = self.host.new_key(), f"{self.host.url}/jwks"
+        return await self.client(key=key, token_endpoint_auth_method="private_key_jwt", jwks_uri=address, **said)
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    with hosting() as opened:
+        yield opened
+
+
+@pytest.fixture
+async def office(tmp_path: Path, sandboxes: Sandboxes, authority: Authority, host: Host) -> AsyncIterator[Office]:
+    allowed = f'[egress."{urlsplit(host.url).netloc}"]\n\n'
+    async with conformance(
+        tmp_path, sandboxes, authority, broker=lambda text: text.replace("[egress.", f"{allowed}[egress.", 1)
+    ) as house:
+        yield Office(house, host, await Suite.begin(house, "query"))
+
+
+def assert_page(end: dict[str, str] | Shown) -> None:
+    """A page of ours, and no way on."""
+    assert isinstance(end, Shown), end
+    assert 400 <= end.status < 500
+    assert end.url.startswith(ISSUER)
+    assert {"location", "refresh"}.isdisjoint(end.response.headers)
+
+
+async def test_oidcc_idtoken_rs256(office: Office) -> None:
+    client = await office.client(id_token_signed_response_alg="RS256")
+    signed = await client.sign_in()
+    assert signed.header["alg"] == "RS256"
+
+
+async def test_oidcc_ensure_redirect_uri_in_authorization_request(office: Office) -> None:
+    client = await office.client(redirect_uris=[CALLBACK, OTHER])
+    assert_page(await client.authorize(client.request(redirect_uri=None)))
+
+
+async def test_oidcc_redirect_uri_query_ok(office: Office) -> None:
+    client = await office.client(redirect_uris=[f"{CALLBACK}?foo=bar"])
+    answer = await client.answered(redirect_uri=f"{CALLBACK}?foo=bar")
+    assert answer["foo"] == "bar"
+    assert answer["code"]
+
+
+async def test_oidcc_redirect_uri_query_mismatch(office: Office) -> None:
+    client = await office.client(redirect_uris=[f"{CALLBACK}?foo=bar"])
+    assert_page(await client.authorize(client.request(redirect_uri=f"{CALLBACK}?bar=foo")))
+
+
+async def test_oidcc_redirect_uri_query_added(office: Office) -> None:
+    client = await office.client()
+    assert_page(await client.authorize(client.request(redirect_uri=f"{CALLBACK}?foo=bar")))
+
+
+async def test_oidcc_redirect_uri_regfrag(office: Office) -> None:
+    answer = await office.answer(redirect_uris=[f"{CALLBACK}#foobar"])
+    assert answer.status_code == 400
+    assert answer.json()["error"] in {"invalid_redirect_uri", "invalid_client_metadata"}
+
+
+async def test_oidcc_registration_policy_uri(office: Office) -> None:
+    """A link to it stands where the person decides."""
+    policy = "https://suite.club.example:8443/test/a/doorward/policy"
+    client = await office.client(policy_uri=policy)
+    browser = client.browser
+    await browser.open(f"{client.metadata['authorization_endpoint']}?{httpx2.QueryParams(client.request())}")
+    await browser.choose("openid", "every-claim")
+    await browser.press("decision=continue")
+    await browser.press("decision=create", fill={"preferred_username": "evren"})
+    shown = browser.page
+    assert shown.path.endswith("/site")
+    assert f'href="{policy}"' in shown.response.text
+
+
+async def test_oidcc_registration_jwks_uri(office: Office) -> None:
+    signed = await (await office.keyed()).sign_in()
+    assert signed.access_token
+
+
+async def test_oidcc_registration_sector_uri(office: Office) -> None:
+    office.host.listed = [CALLBACK, OTHER]
+    answer = await office.answer(subject_type="pairwise", sector_identifier_uri=f"{office.host.url}/redirect_uris.json")
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["sector_identifier_uri"].endswith("/redirect_uris.json")
+
+
+async def test_oidcc_registration_sector_bad(office: Office) -> None:
+    office.host.listed = [OTHER]
+    answer = await office.answer(subject_type="pairwise", sector_identifier_uri=f"{office.host.url}/redirect_uris.json")
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client_metadata")
+
+
+async def test_oidcc_request_uri_signed_rs256(office: Office) -> None:
+    """What it left there counts, and not what stands beside it."""
+    address, key = f"{office.host.url}/request.jwt", office.host.new_key()
+    client = await office.client(request_uris=[address], jwks_uri=f"{office.host.url}/jwks")
+    params = client.request()
+    now = int(office.house.clock.now().timestamp())
+    claims = {**params, "iss": client.client, "aud": ISSUER, "iat": now, "nbf": now, "exp": now + 60}
+    header = {"alg": "RS256", "kid": key.kid, "typ": "oauth-authz-req+jwt"}
+    office.host.request = jwt.encode(header, claims, key, algorithms=["RS256"])
+    sent = {**params, "request_uri": address, "state": "beside", "nonce": "beside"}
+    answer = await client.authorize(sent)
+    assert isinstance(answer, dict), answer.text
+    assert answer["state"] == params["state"]
+    signed = await client.read(answer, await client.redeem(answer["code"]), params["nonce"])
+    assert await client.userinfo(signed)
+
+
+async def test_oidcc_server_rotate_keys(office: Office) -> None:
+    """What was there stays, and something is new; what was signed before is still good."""
+    client = await office.client()
+    before = await client.keys()
+    signed = await client.sign_in()
+    await office.house.opened.keys.rotate()
+    after = await client.keys()
+    assert {key.kid for key in before.keys} < {key.kid for key in after.keys}
+    read = jwt.decode(signed.tokens["id_token"], KeySet(list(after.keys)), algorithms=["RS256"])
+    assert read.claims["sub"] == signed.claims["sub"]
+
+
+async def test_oidcc_refresh_token_rp_key_rotation(office: Office) -> None:
+    client = await office.keyed(grant_types=["authorization_code", "refresh_token"])
+    signed = await client.sign_in(scope="openid offline_access", prompt="consent")
+    office.house.clock.move(minutes=2)
+    client.key = office.host.new_key()
+    answer = await client.token({"grant_type": "refresh_token", "refresh_token": signed.tokens["refresh_token"]})
+    assert answer.status_code == 200, answer.text
+    assert json.loads(answer.content)["access_token"] != signed.access_token
+
+
+async def test_oidcc_ensure_client_assertion_with_iss_aud_succeeds(office: Office) -> None:
+    signed = await (await office.keyed()).sign_in()
+    assert isinstance(signed, Signed)
