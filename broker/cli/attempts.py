@@ -138,6 +138,29 @@ def read_attempts(lines: Iterable[str], client: Client) -> Iterator[Attempt]:
             yield Attempt.of(said, *_words(said, client))
 
 
+class LogText:
+    """The lines of a log, and whether any of them was one that can be read here."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines = lines
+        self.is_other = False
+        """Whether there were lines, and none of them was JSON: lines for reading, or another program's."""
+
+    def __iter__(self) -> Iterator[str]:
+        seen = ours = 0
+        for line in self._lines:
+            seen += bool(line.strip())
+            ours += "{" in line
+            self.is_other = seen > 0 and not ours
+            yield line
+
+
+NO_LOG: Final = (
+    "None of these lines is JSON, so nothing in them can be told. Does the server write lines for reading? Then put "
+    'log_format = "json" under [broker], and look again at what it writes from then on.'
+)
+
+
 def said_in(lines: Iterable[str]) -> Iterator[Mapping[str, Any]]:
     """The lines that are ours, whatever a journal wrote before them."""
     for line in lines:

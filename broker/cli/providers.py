@@ -13,6 +13,7 @@ import click
 from broker.cli.common import (
     DONE,
     REFUSED,
+    UNREADABLE,
     config_option,
     environment,
     fail,
@@ -247,11 +248,15 @@ def attempts(name: str, log: TextIO | None, reference: str | None, last: int, co
     What is older is in its log: `journalctl -u doorward -o cat | doorward provider attempts facebook --log -`. Exit code 1
     if there is anything.
     """
+    from broker.cli.attempts import NO_LOG, LogText
     from broker.cli.provider_attempts import of_failures, read_attempts
 
     if log is not None:
         _preset(_read(config), name)
-        found = [one for one in read_attempts(log, name) if reference in {None, one.reference}][-last:]
+        text = LogText(log)
+        found = [one for one in read_attempts(text, name) if reference in {None, one.reference}][-last:]
+        if text.is_other:
+            fail(NO_LOG, code=UNREADABLE)
     else:
         settings = ready(config)
         provider_id = _preset(settings, name).id

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from broker.cli.common import DONE, REFUSED, config_option, environment, fail, folder_of, loaded, run
+from broker.cli.common import DONE, REFUSED, UNREADABLE, config_option, environment, fail, folder_of, loaded, run
 from broker.cli.findings import Finding, tell
 from broker.cli.lists import SECRET_BYTES, site
 
@@ -433,10 +433,12 @@ def attempts(name: str, log: TextIO, last: int, config: Path, *, as_json: bool) 
     Reads the server's own log: `journalctl -u doorward -o cat | doorward site attempts forum`. The log holds nothing of
     people, so neither does this. Exit code 1 if there is anything.
     """
-    from broker.cli.attempts import read_attempts
+    from broker.cli.attempts import NO_LOG, LogText, read_attempts
 
-    client = _found(_read(config), name)
-    rows = [attempt.row for attempt in read_attempts(log, client)][-last:]
+    client, text = _found(_read(config), name), LogText(log)
+    rows = [attempt.row for attempt in read_attempts(text, client)][-last:]
+    if text.is_other:
+        fail(NO_LOG, code=UNREADABLE)
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     elif not rows:

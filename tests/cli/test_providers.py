@@ -442,6 +442,9 @@ def test_attempts_are_told_in_words(config: Path) -> None:
     none = doorward("attempts", "idp", "--log", "-", config=config)
     assert (none.returncode, none.stdout.strip()) == (0, "The log tells of nothing that went wrong with idp.")
     assert doorward("attempts", "nobody", "--log", "-", config=config).returncode == 1
+    other = doorward("attempts", "idp", "--log", "-", config=config, said="12:00:01 problem  provider=idp\n")
+    assert (other.returncode, other.stdout) == (2, "")
+    assert 'log_format = "json"' in other.stderr
 
 
 def test_what_is_kept_is_told_in_words_without_the_log(config: Path) -> None:

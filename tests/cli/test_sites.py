@@ -394,6 +394,15 @@ def test_attempts_are_told_in_words(config: Path) -> None:
     assert (none.returncode, none.stdout.strip()) == (0, "The log tells of nothing that went wrong with forum.")
 
 
+def test_a_log_that_cannot_be_read_is_not_taken_for_a_good_one(config: Path) -> None:
+    """Lines for reading, as a development server writes them."""
+    done = doorward(
+        "attempts", "forum", config=config, said="12:00:01 problem  client=forum check=client secret wrong\n"
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert 'log_format = "json"' in done.stderr
+
+
 def test_every_kind_of_attempt_has_words(config: Path) -> None:
     client = load_settings(config, ENVIRON).clients["forum"]  # type: ignore[index]
     checks = [*WORDS, *(f"redirect_uri not registered: {kind} of 1" for kind in DIFFERENCES)]
