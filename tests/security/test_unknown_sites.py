@@ -12,13 +12,19 @@ from broker.settings_schema import SITE
 
 
 async def test_nobody_registers_a_site_by_asking(house: House) -> None:
-    """There is no registration endpoint, and a request cannot bring its own site along (catalogue 15, 136)."""
+    """Where the admin invites nobody there is no registration, and a request cannot bring its own site along
+    (catalogue 15, 136)."""
     async with house.client() as client:
         metadata = (await client.get("/.well-known/openid-configuration")).json()
     assert "registration_endpoint" not in metadata
     for method in ("GET", "POST", "PUT"):
-        for path in ("/register", "/registration", "/connect/register", "/clients"):
+        for path in ("/registration", "/connect/register", "/clients"):
             assert (await ask(house.app, Asked(method=method, path=path))).status == 404
+    async with house.client() as client:
+        said = {"redirect_uris": ["https://evil.test/"]}
+        assert (await client.post("/register", json=said)).status_code == 401
+        headers = {"Authorization": "Bearer invented"}
+        assert (await client.post("/register", json=said, headers=headers)).status_code == 404
     forum, browser = house.site("forum"), house.browser()
     arrived = await browser.go(forum.request_url(registration='{"redirect_uris":["https://evil.test/"]}'))
     assert isinstance(arrived, Arrival)

@@ -96,6 +96,7 @@ class Person:
     def check_accessibility(self, page: Page | None = None) -> None:
         """Raises AssertionError with what axe-core finds against WCAG 2.2 A and AA. Needs JavaScript switched on."""
         shown = page or self.page
+        shown.wait_for_load_state()  # without its style sheet every target is too small
         shown.evaluate(AXE.read_text(encoding="utf-8"))
         tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
         found = shown.evaluate(

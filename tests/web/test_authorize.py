@@ -628,7 +628,7 @@ async def test_a_site_that_is_disabled_meanwhile_is_over_everywhere(house: House
     stranger = house.browser()
     step = await stranger.open(forum.request_url())
     asked = await (await signed_in(house, await account_of(house, "ana"))).open(forum.request_url(prompt="consent"))
-    clients: dict[ClientId, Any] = house.world.clients  # type: ignore[assignment]
+    clients: dict[ClientId, Any] = house.settings.clients  # type: ignore[assignment]
     clients[ClientId("forum")] = replace(clients[ClientId("forum")], enabled=False)
     assert_page(await ask(house, forum.request_url(), ana))
     assert_page(await stranger.send("GET", step.url))
@@ -645,6 +645,6 @@ async def test_a_site_that_was_deleted_is_unknown(house: House, forum: Site) -> 
     """Catalogue 19."""
     ana = await member(house)
     pending = await connect(ana, forum)
-    del house.world.clients[ClientId("forum")]  # type: ignore[attr-defined]
+    del house.settings.clients[ClientId("forum")]  # type: ignore[attr-defined]
     assert_page(await ask(house, forum.request_url(), ana))
     assert (await forum.token(pending)).json()["error"] == "invalid_client"

@@ -38,7 +38,7 @@ async def ana(house: House) -> Browser:
 
 def change(house: House, **more: Any) -> None:
     """An admin changes the site while people use it."""
-    clients: dict[ClientId, Any] = house.world.clients  # type: ignore[assignment]
+    clients: dict[ClientId, Any] = house.settings.clients  # type: ignore[assignment]
     clients[FORUM] = replace(clients[FORUM], **more)
 
 
@@ -250,7 +250,7 @@ async def test_the_page_says_who_else_knows_the_person_by_this_number(
     house: House, ana: Browser, forum: Site, more: dict[str, Any], heading: str, words: str
 ) -> None:
     """And it is so: the subjects are compared."""
-    clients: dict[ClientId, Any] = house.world.clients  # type: ignore[assignment]
+    clients: dict[ClientId, Any] = house.settings.clients  # type: ignore[assignment]
     wiki = house.site("wiki")
     clients[ClientId("wiki")] = replace(clients[ClientId("wiki")], name="The Wiki")
     change(house, **more)

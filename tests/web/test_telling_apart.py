@@ -11,6 +11,7 @@ from tests.support.house import ISSUER, Arrival, House, Shown
 from tests.web.desk import account_of, member
 
 from broker.settings_schema import SITE
+from broker.web.guards import Guard
 from broker.web.routes import ROUTES
 
 
@@ -160,8 +161,9 @@ async def test_every_site_asks_the_first_time_and_shows_where_people_go(house: H
 
 
 def test_there_is_no_way_to_be_a_site_without_an_admin_and_none_to_skip_consent() -> None:
-    """No registration endpoint, and no setting of a site says that people need not be asked (catalogue 136)."""
-    assert not [route.path for route in ROUTES if "register" in route.path]
+    """Registering wants a token that an admin gave, and no setting of a site says that people need not be asked (catalogue 136)."""
+    guards = {route.guard for route in ROUTES if "register" in route.path}
+    assert guards == {Guard.BEARER}
     keys = {option.name for option in SITE}
     assert "redirect_uris" in keys
     for word in ("skip", "trusted", "first_party", "auto_consent", "implicit_consent"):
