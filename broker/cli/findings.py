@@ -23,7 +23,7 @@ MAX_WORDS: Final = 600
 """Characters of a line: what somebody else said of themselves may stand in it."""
 
 
-def _plain(words: str) -> str:
+def plain(words: str) -> str:
     """Words of others move no cursor and hide nothing."""
     shown = words if len(words) <= MAX_WORDS else f"{words[:MAX_WORDS]}…"
     return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in shown)
@@ -34,5 +34,5 @@ def tell(findings: Iterable[Finding]) -> NoReturn:
     is_wrong = False
     for finding in findings:
         is_wrong = is_wrong or finding.is_fine is False
-        click.echo(f"{ {True: 'fine ', False: 'WRONG', None: '-    '}[finding.is_fine] }  {_plain(finding.words)}")
+        click.echo(f"{ {True: 'fine ', False: 'WRONG', None: '-    '}[finding.is_fine] }  {plain(finding.words)}")
     raise SystemExit(REFUSED if is_wrong else DONE)

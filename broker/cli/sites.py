@@ -16,13 +16,14 @@ from urllib.parse import urlsplit
 import click
 
 from broker.cli.common import DONE, REFUSED, UNREADABLE, config_option, environment, fail, folder_of, loaded, run
-from broker.cli.findings import Finding, tell
+from broker.cli.findings import Finding, plain, tell
 from broker.cli.lists import SECRET_BYTES, site
 
 if TYPE_CHECKING:
     from broker.cli.guides import Guide, Values
     from broker.cli.rehearsal import Rehearsed
     from broker.domain.client import Client
+    from broker.domain.stream import Stream
     from broker.settings import Settings
 
 __all__ = ["site"]
@@ -459,6 +460,7 @@ def try_events(name: str, config: Path) -> None:
     """
     from broker.chance import SystemClock, SystemEntropy
     from broker.cli.common import open_durable, ready, run
+    from broker.domain.stream import StreamStatus
     from broker.flows.events import EventWriter
 
     settings = ready(config)
@@ -466,20 +468,30 @@ def try_events(name: str, config: Path) -> None:
     if not client.security_events:
         fail(f"The site {name} wants no security events: write security_events for it.")
 
-    async def write() -> None:
+    async def write() -> Stream:
         stores = await open_durable(settings)
         try:
-            writer = EventWriter(
-                durable=stores.durable, clients=settings.clients, clock=SystemClock(), entropy=SystemEntropy()
-            )
-            unit = stores.durable.unit()
-            writer.verify(unit, client)
-            await unit.commit()
+            stream = await stores.durable.streams.load(client.client_id)
+            if not stream.is_over:
+                writer = EventWriter(
+                    durable=stores.durable, clients=settings.clients, clock=SystemClock(), entropy=SystemEntropy()
+                )
+                unit = stores.durable.unit()
+                writer.verify(unit, client)
+                await unit.commit()
+            return stream
         finally:
             await stores.close()
 
-    run(write())
-    if client.security_events_uri is not None:
+    stream = run(write())
+    why = f" It says why: {plain(stream.reason)}" if stream.reason else ""
+    if stream.deleted:
+        fail(f"Nothing was sent: {name} ended its stream. It can begin it again (POST /events/stream).")
+    if stream.is_over:
+        fail(f"Nothing was sent: {name} switched its stream off. It can switch it on again (POST /events/status).{why}")
+    if stream.status is StreamStatus.PAUSED:
+        click.echo(f"{name} paused its stream: the event waits until it goes on, for a week at most.{why}")
+    elif client.security_events_uri is not None:
         click.echo(
             f"An event is on its way to {client.security_events_uri}. `doorward site untold` lists it if it fails."
         )

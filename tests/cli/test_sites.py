@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -19,7 +20,10 @@ from tests.config.folder import DOORWARD, ENVIRON, SECRET, SITES, write
 from tests.support.source import ROOT
 
 from broker.cli.attempts import WORDS, read_attempts
+from broker.cli.common import open_durable
 from broker.domain.client import DIFFERENCES
+from broker.domain.stream import Stream, StreamStatus
+from broker.domain.values import ClientId
 from broker.settings import load_settings
 
 
@@ -451,6 +455,43 @@ def test_an_event_about_nobody_waits_for_the_site(config: Path) -> None:
     assert "waits for forum at https://login.club.example/events" in told.stdout
     with_events(config, 'security_events_uri = "https://forum.example.org/events"')
     assert "is on its way to https://forum.example.org/events" in doorward("try-events", "forum", config=config).stdout
+
+
+async def stream_of(config: Path, stream: Stream | None = None) -> list[str]:
+    """Put the stream so, if there is one; the events that wait."""
+    settings = load_settings(config, ENVIRON)
+    stores = await open_durable(settings)
+    try:
+        if stream is not None:
+            await stores.durable.streams.put(stream)
+        return [one.payload["event"] for one in await stores.durable.outbox.pending("stream", "forum")]
+    finally:
+        await stores.close()
+
+
+@pytest.mark.parametrize("pushed", [False, True])
+def test_no_event_is_said_to_go_out_that_does_not(config: Path, pushed: bool) -> None:
+    """A stream that is off or ended gets none, one that is paused keeps it; the site's own words are shown as text."""
+    with_events(config, 'security_events = ["account-purged"]')
+    if pushed:
+        with_events(config, 'security_events_uri = "https://forum.example.org/events"')
+    assert doorward("try-events", "forum", config=config).returncode == 0
+    why = "Moving \x1b[31m house"
+    for stream, sentence in (
+        (Stream(client=ClientId("forum"), status=StreamStatus.DISABLED, reason=why), "forum switched its stream off"),
+        (Stream(client=ClientId("forum"), deleted=True), "forum ended its stream"),
+    ):
+        asyncio.run(stream_of(config, stream))
+        told = doorward("try-events", "forum", config=config)
+        assert (told.returncode, told.stdout) == (1, "")
+        assert f"Nothing was sent: {sentence}." in told.stderr
+        assert ("It says why: Moving \N{REPLACEMENT CHARACTER}[31m house" in told.stderr) is bool(stream.reason)
+        assert asyncio.run(stream_of(config)) == ["verification"]
+    asyncio.run(stream_of(config, Stream(client=ClientId("forum"), status=StreamStatus.PAUSED)))
+    told = doorward("try-events", "forum", config=config)
+    assert told.returncode == 0, told.stderr
+    assert told.stdout == "forum paused its stream: the event waits until it goes on, for a week at most.\n"
+    assert asyncio.run(stream_of(config)) == ["verification", "verification"]
 
 
 def test_a_site_of_devices_alone_is_rehearsed_by_a_device(config: Path) -> None:
