@@ -205,7 +205,7 @@ def _compose(
         clock=clock,
         entropy=entropy,
     )
-    event_writer = EventWriter(durable=durable, clients=sites, clock=clock, entropy=entropy)
+    event_writer = EventWriter(durable=durable, clients=sites, clock=clock, entropy=entropy, subject_key=subject_key)
     sessions = SessionFlow(
         durable=durable,
         sessions=memory.sessions,

@@ -239,6 +239,15 @@ class NoStreams(ProtocolError):
     redirectable = False
 
 
+class TooManySubjects(ProtocolError):
+    """A site that took out of its stream as many people as it may (SSF 1.0 §8.1.3.3)."""
+
+    code = "too_many_subjects"
+    status = 403
+    public = "This site took out as many people as it may. It can choose fewer kinds of events instead."
+    redirectable = False
+
+
 class TemporarilyUnavailable(ProtocolError):
     code = "temporarily_unavailable"
     status = 503

@@ -15,9 +15,9 @@ from broker.domain.letters import LETTER
 from broker.domain.ports import Clock, Delivery, Durable, Entropy, Signer
 from broker.domain.session import sid_for
 from broker.domain.stream import StreamStatus, is_wanted
-from broker.domain.values import AccountId, ClientId, Sid
+from broker.domain.values import AccountId, ClientId, Secret, Sid
 from broker.errors import BrokerError, StoreUnavailable
-from broker.flows.events import FETCHED_WITHIN, EventSigner
+from broker.flows.events import FETCHED_WITHIN, EventSigner, is_removed
 from broker.mail import NotSent
 
 RETRIES: Final = tuple(
@@ -130,19 +130,24 @@ class Deliverer:
             return
         stream, now = await self.durable.streams.load(client.client_id), self.clock.now()
         is_paused = stream.status is StreamStatus.PAUSED
-        if not is_wanted(delivery.payload["event"], client, stream):
+        if not is_wanted(delivery.payload["event"], client, stream) or await self._is_out(delivery, client):
             await outbox.done(delivery.id)
         elif client.security_events_uri is None or (is_paused and now >= delivery.created_at + FETCHED_WITHIN):
             await outbox.give_up(delivery.id, "not fetched in time" if not is_paused else "paused for too long")
         elif is_paused:
             await outbox.retry(delivery.id, now + LOOK_AGAIN, "paused by the site")
         else:
-            error = await self._push(delivery, client, client.security_events_uri)
+            proof = client.security_events_authorization or stream.proof
+            error = await self._push(delivery, client, client.security_events_uri, proof)
             await self._note(delivery, "security_event", "delivered", error, client=client.client_id)
 
-    async def _push(self, delivery: Delivery, client: Client, address: str) -> str:
+    async def _is_out(self, delivery: Delivery, client: Client) -> bool:
+        """Whether the site took the person out of its stream since this was written."""
+        account = delivery.payload.get("account", "")
+        return bool(account) and await is_removed(self.durable, AccountId(account), client, self.subject_key)
+
+    async def _push(self, delivery: Delivery, client: Client, address: str, proof: Secret | None) -> str:
         """What went wrong, in a word or two; nothing if the site has it: 202, and what some answer instead."""
-        proof = client.security_events_authorization
         headers = {"Content-Type": f"application/{EVENT_TOKEN_TYPE}", "Accept": "application/json"}
         if proof is not None:
             headers["Authorization"] = proof.reveal()

@@ -471,10 +471,14 @@ def try_events(name: str, config: Path) -> None:
     async def write() -> Stream:
         stores = await open_durable(settings)
         try:
-            stream = await stores.durable.streams.load(client.client_id)
+            stream: Stream = await stores.durable.streams.load(client.client_id)
             if not stream.is_over:
                 writer = EventWriter(
-                    durable=stores.durable, clients=settings.clients, clock=SystemClock(), entropy=SystemEntropy()
+                    durable=stores.durable,
+                    clients=settings.clients,
+                    clock=SystemClock(),
+                    entropy=SystemEntropy(),
+                    subject_key=stores.derive("subjects"),
                 )
                 unit = stores.durable.unit()
                 writer.verify(unit, client)

@@ -181,6 +181,10 @@ class UnitOfWork(Protocol):
         """Forget it; nothing if it is not there."""
         ...
 
+    def add_subject(self, client: ClientId, subject: str) -> None:
+        """As `Streams.add_subject`: nobody is kept out of a stream that they are in no more."""
+        ...
+
     def cancel_postings(
         self, account: AccountId, now: datetime, *, client: ClientId | None = None, provider: ProviderId | None = None
     ) -> None:
@@ -428,6 +432,20 @@ class Streams(Protocol):
     async def put(self, stream: Stream) -> None:
         """In the place of what was there."""
         ...
+
+    async def remove_subject(self, client: ClientId, subject: str, most: int) -> bool:
+        """Keep that this number is out of the site's stream; whether it is: not if `most` others are already."""
+        ...
+
+    async def add_subject(self, client: ClientId, subject: str) -> None:
+        """It is in again; nothing if it never was out."""
+        ...
+
+    async def add_everybody(self, client: ClientId) -> None:
+        """Nobody is out of this site's stream any more."""
+        ...
+
+    async def is_removed(self, client: ClientId, subject: str) -> bool: ...
 
 
 class SigningKeys(Protocol):

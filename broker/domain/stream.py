@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from broker.domain.client import Client
 from broker.domain.events import CHOICES, URIS, SecurityEvent
-from broker.domain.values import ClientId
+from broker.domain.values import ClientId, Secret
 
 
 class StreamStatus(StrEnum):
@@ -29,6 +29,8 @@ class Stream:
     """Addresses of event types; `None`: all that its admin lets it have."""
     description: str = ""
     deleted: bool = False
+    proof: Secret | None = None
+    """What the site wants to see as `Authorization`, where its admin named nothing."""
 
     @property
     def is_over(self) -> bool:

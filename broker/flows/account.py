@@ -246,6 +246,7 @@ class AccountFlow:
         self.ledger.withdraw(unit, newest, sid=session.sid, locale=locale, notice_version=self._notice())
         unit.cancel_postings(session.account, self.clock.now(), client=client_id)
         ended = await self._end_posting(unit, session.account, session.sid, client=client_id, locale=locale)
+        self.sessions.forget_at(unit, session.account, client_id)
         await self._end_grants(unit, session.account, client_id)
         await self._revoke(ended)
 
@@ -262,7 +263,7 @@ class AccountFlow:
     async def _end_grants(self, unit: UnitOfWork, account: AccountId, client_id: ClientId) -> None:
         grants = await self.durable.grants.of_account(account, client=client_id)
         unit.revoke_grants(account, self.clock.now(), client=client_id)
-        self.sessions.tell(unit, grants)
+        await self.sessions.tell(unit, grants)
         await unit.commit()
 
     # --- devices --------------------------------------------------------------------------------------
@@ -301,8 +302,9 @@ class AccountFlow:
         unit.cancel_postings(account, now)
         ended = await self._end_posting(unit, account, sid)
         unit.revoke_grants(account, now)
-        self.sessions.tell(unit, grants)
+        await self.sessions.tell(unit, grants)
         await self.sessions.tell_of(unit, SecurityEvent.ACCOUNT_PURGED, account)
+        await self.sessions.forget_everywhere(unit, account)
         if beside is not None:
             beside(unit)
         unit.erase_account(account, now)

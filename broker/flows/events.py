@@ -34,24 +34,50 @@ class EventWriter:
     clients: Mapping[ClientId, Client]
     clock: Clock
     entropy: Entropy
+    subject_key: bytes = field(repr=False)
 
     async def known_to(self, account: AccountId, event: SecurityEvent) -> tuple[ClientId, ...]:
-        """The sites that hear of this person: those connected now, and of an erasure all that ever got something."""
+        """The sites that hear of this person: those connected now, and of an erasure all that ever got something.
+
+        None that took them out of its stream (SSF 1.0 §8.1.3.3).
+        """
         if not any(client.security_events for client in self.clients.values()):
             return ()
         receipts = await self.durable.ledger.receipts(account, Purpose.SHARE_WITH_CLIENT)
         sites = dict.fromkeys(ClientId(one.counterparty) for one in receipts if not one.denied)
         left_too = event is SecurityEvent.ACCOUNT_PURGED  # what they kept is to go, too (GDPR art. 19)
         return tuple(
-            site
-            for site in sites
-            if left_too or standing(one for one in receipts if one.counterparty == site).receipt is not None
+            [
+                site
+                for site in sites
+                if (left_too or standing(one for one in receipts if one.counterparty == site).receipt is not None)
+                and not await self._is_removed(account, site, event)
+            ]
         )
 
-    def sessions_ended(self, unit: UnitOfWork, grants: Iterable[Grant]) -> None:
-        """One event per site and session."""
+    async def _is_removed(self, account: AccountId, site: ClientId, event: SecurityEvent) -> bool:
+        """Asked of those alone that would hear of it."""
+        client = self.clients.get(site)
+        if client is None or event not in client.security_events:
+            return False
+        return await is_removed(self.durable, account, client, self.subject_key)
+
+    async def sessions_ended(self, unit: UnitOfWork, grants: Iterable[Grant]) -> None:
+        """One event per site and session, but for people who are out of the site's stream."""
         for client_id, sid, account in sorted({(grant.client, grant.sid, grant.account) for grant in grants}):
-            self._write(unit, client_id, SecurityEvent.SESSION_REVOKED, account, session=sid)
+            if not await self._is_removed(account, client_id, SecurityEvent.SESSION_REVOKED):
+                self._write(unit, client_id, SecurityEvent.SESSION_REVOKED, account, session=sid)
+
+    def forget(self, unit: UnitOfWork, account: AccountId, sites: Iterable[ClientId]) -> None:
+        """These sites have nothing of this person any more: nothing is kept of whom they took out of their streams."""
+        for site in sites:
+            if (client := self.clients.get(site)) is not None:
+                unit.add_subject(site, tokens.subject_for(account, client, self.subject_key))
+
+    async def forget_everywhere(self, unit: UnitOfWork, account: AccountId) -> None:
+        """The same of every site that ever had something."""
+        receipts = await self.durable.ledger.receipts(account, Purpose.SHARE_WITH_CLIENT)
+        self.forget(unit, account, dict.fromkeys(ClientId(one.counterparty) for one in receipts))
 
     def happened(
         self, unit: UnitOfWork, event: SecurityEvent, account: AccountId, sites: Sequence[ClientId], **more: str
@@ -81,6 +107,12 @@ class EventWriter:
             created_at=now,
             due_at=now if client.security_events_uri is not None else now + FETCHED_WITHIN,
         )
+
+
+async def is_removed(durable: Durable, account: AccountId, client: Client, subject_key: bytes) -> bool:
+    """Whether a site took this person out of its stream."""
+    subject = tokens.subject_for(account, client, subject_key)
+    return await durable.streams.is_removed(client.client_id, subject)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +170,14 @@ class EventPolls:
         stream = await self.durable.streams.load(client.client_id)
         if stream.deleted or stream.status is not StreamStatus.ENABLED:
             return {}, False
-        left = [one for one in waiting.values() if is_wanted(one.payload["event"], client, stream)]
+        out: dict[str, bool] = {}
+        left = []
+        for one in waiting.values():
+            account = one.payload.get("account", "")
+            if account and account not in out:
+                out[account] = await is_removed(self.durable, AccountId(account), client, self.signer.subject_key)
+            if is_wanted(one.payload["event"], client, stream) and not out.get(account, False):
+                left.append(one)
         dropped = waiting.keys() - {one.id for one in left}
         for jti in dropped:
             await self.durable.outbox.done(jti)

@@ -158,7 +158,7 @@ class SessionFlow:
         unit = self.durable.unit()
         now = self.clock.now()
         unit.revoke_grants(session.account, now, sid=session.sid, keep_offline=keep_offline)
-        self.tell(unit, ours)
+        await self.tell(unit, ours)
         await unit.commit()
         return self._told(ours)
 
@@ -167,7 +167,7 @@ class SessionFlow:
         grants = await self.durable.grants.of_account(session.account, client=client)
         unit = self.durable.unit()
         unit.revoke_grants(session.account, self.clock.now(), client=client, sid=session.sid, keep_offline=True)
-        self.tell(unit, (grant for grant in grants if grant.sid == session.sid))
+        await self.tell(unit, (grant for grant in grants if grant.sid == session.sid))
         await unit.commit()
 
     async def sign_out_everywhere(self, account: AccountId, *, keep: Sid | None = None) -> None:
@@ -183,17 +183,17 @@ class SessionFlow:
         unit = self.durable.unit()
         for grant in others:
             unit.revoke_grant(grant.id, now)
-        self.tell(unit, others)
+        await self.tell(unit, others)
         await unit.commit()
 
-    def tell(self, unit: UnitOfWork, grants: Iterable[Grant]) -> None:
+    async def tell(self, unit: UnitOfWork, grants: Iterable[Grant]) -> None:
         """Queue one logout token and one event per site and session, in the unit of work that ends them (never on the request path).
 
         The account rides along so that the subject can be computed when it is sent: signing later keeps `exp` honest.
         """
         now, grants = self.clock.now(), tuple(grants)
         if self.events is not None:
-            self.events.sessions_ended(unit, grants)
+            await self.events.sessions_ended(unit, grants)
         for client_id, sid, account in sorted({(grant.client, grant.sid, grant.account) for grant in grants}):
             client = self.clients.get(client_id)
             if client is not None and client.backchannel_logout_uri is not None:
@@ -212,6 +212,16 @@ class SessionFlow:
         """Queue an event about an account for every site that may hear of it; see `EventWriter.happened`."""
         if self.events is not None:
             self.events.happened(unit, event, account, await self.events.known_to(account, event), **more)
+
+    def forget_at(self, unit: UnitOfWork, account: AccountId, client: ClientId) -> None:
+        """Drop whatever a site's stream keeps about somebody who left it; see `EventWriter.forget`."""
+        if self.events is not None:
+            self.events.forget(unit, account, (client,))
+
+    async def forget_everywhere(self, unit: UnitOfWork, account: AccountId) -> None:
+        """The same at every site, for an account that is erased."""
+        if self.events is not None:
+            await self.events.forget_everywhere(unit, account)
 
     def _told(self, grants: Iterable[Grant]) -> tuple[ToldSite, ...]:
         ids = sorted({grant.client for grant in grants})

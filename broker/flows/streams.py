@@ -14,7 +14,8 @@ from broker.domain.client import Client
 from broker.domain.events import MANAGE, POLL, PUSH, READ
 from broker.domain.ports import Durable, Limits
 from broker.domain.stream import Stream, StreamStatus, delivered, supported
-from broker.domain.values import ClientId
+from broker.domain.subject import named_subject
+from broker.domain.values import ClientId, Secret
 from broker.errors import (
     InsufficientScope,
     InvalidRequest,
@@ -22,6 +23,7 @@ from broker.errors import (
     NoStreams,
     StreamExists,
     TooManyAttempts,
+    TooManySubjects,
     UnknownStream,
 )
 from broker.flows.access import AccessTokens
@@ -35,6 +37,9 @@ MOST_HELD: Final = 100_000
 OTHER_WAY: Final = "Events go the way that the admin set up for this site, and no other."
 TRIES_PER_MINUTE: Final = 10
 """Verification events that one site may ask for."""
+MOST_REMOVED: Final = 10_000
+"""People that one site may take out of its stream."""
+LONGEST_PROOF: Final = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +101,7 @@ class EventStreams:
         """
         stream = await self._load(client, _text(said, "stream_id"))
         self._check_ours(client, stream, said)
-        before = replace(stream, requested=None, description="") if whole else stream
+        before = replace(stream, requested=None, description="", proof=None) if whole else stream
         after = self._changed(client, before, said)
         await self.durable.streams.put(after)
         return self._told(client, after)
@@ -105,6 +110,7 @@ class EventStreams:
         """End a stream, with all that waits (SSF 1.0 §8.1.1.5). Raises `UnknownStream`."""
         found = await self._load(client, stream)
         await self.durable.streams.put(Stream(client=found.client, deleted=True))
+        await self.durable.streams.add_everybody(found.client)
         await self._drop(client)
 
     async def status(self, client: Client, stream: str) -> Mapping[str, str]:
@@ -134,6 +140,37 @@ class EventStreams:
         unit = self.durable.unit()
         self.writer.verify(unit, client, state)
         await unit.commit()
+
+    async def add_subject(self, client: Client, said: Mapping[str, Any]) -> None:
+        """Hear of somebody again (SSF 1.0 §8.1.3.2). Whoever shares something with the site is in until it takes them out.
+
+        Whoever is named otherwise than our events name people is nobody here: the answer is the same, so that it says of
+        nobody whether they are known (§9.1). Raises `UnknownStream`, `InvalidRequest`.
+        """
+        await self._load(client, _text(said, "stream_id"))
+        if not isinstance(said.get("verified", True), bool):
+            raise InvalidRequest(detail="verified is neither true nor false")
+        subject = self._subject(said)
+        if subject is not None:
+            await self.durable.streams.add_subject(client.client_id, subject)
+
+    async def remove_subject(self, client: Client, said: Mapping[str, Any]) -> None:
+        """Hear of somebody no more, not even of what waits already (SSF 1.0 §8.1.3.3). Answered as in `add_subject`.
+
+        Raises `UnknownStream`, `InvalidRequest`, `TooManySubjects`.
+        """
+        await self._load(client, _text(said, "stream_id"))
+        subject = self._subject(said)
+        if subject is None:
+            return
+        if not await self.durable.streams.remove_subject(client.client_id, subject, MOST_REMOVED):
+            raise TooManySubjects(detail="as many as a stream may have")
+
+    def _subject(self, said: Mapping[str, Any]) -> str | None:
+        try:
+            return named_subject(said.get("subject"), self.issuer)
+        except ValueError as error:
+            raise InvalidRequest(detail="no such subject") from error
 
     async def _load(self, client: Client, stream: str) -> Stream:
         if client.security_events and stream == client.client_id:
@@ -176,18 +213,29 @@ class EventStreams:
     def _changed(self, client: Client, stream: Stream, said: Mapping[str, Any]) -> Stream:
         """A stream with what the site wants of it. Raises `InvalidRequest`."""
         if "delivery" in said:
-            self._check_way(client, said["delivery"])
+            stream = replace(stream, proof=self._proof(client, said["delivery"], stream.proof))
         if "events_requested" in said:
             stream = replace(stream, requested=_addresses(said["events_requested"]))
         return replace(stream, description=_text(said, "description", stream.description)[:LONGEST])
 
-    def _check_way(self, client: Client, said: object) -> None:
+    def _proof(self, client: Client, said: object, before: Secret | None) -> Secret | None:
+        """The header that the site wants to see where its events are pushed to, if its admin named none (SSF 1.0 §6.1.1).
+
+        Method and address have to be what the admin set. Raises `InvalidRequest`.
+        """
         method, address = self._way(client)
         if not isinstance(said, dict) or said.get("method") != method or said.get("endpoint_url", address) != address:
             raise InvalidRequest(detail="delivery is not what the admin set", public=OTHER_WAY)
-        proof = client.security_events_authorization
-        if "authorization_header" in said and (proof is None or said["authorization_header"] != proof.reveal()):
+        if "authorization_header" not in said:
+            return before
+        header, admins = said["authorization_header"], client.security_events_authorization
+        if method != PUSH or (admins is not None and header != admins.reveal()):
             raise InvalidRequest(detail="authorization_header is not what the admin set", public=OTHER_WAY)
+        if admins is not None:
+            return None
+        if not isinstance(header, str) or not 0 < len(header) <= LONGEST_PROOF or not _is_line(header):
+            raise InvalidRequest(detail="authorization_header is no line of printable ASCII")
+        return Secret(header)
 
     async def _drop(self, client: Client) -> None:
         """What waits is never told."""
@@ -219,6 +267,11 @@ def _addresses(said: object) -> tuple[str, ...]:
     if not isinstance(said, list) or len(said) > MOST_NAMED or not all(_is_address(one) for one in said):
         raise InvalidRequest(detail="events_requested is no list of addresses")
     return tuple(dict.fromkeys(said))
+
+
+def _is_line(value: str) -> bool:
+    """Whether it can stand in a header as it is (RFC 9110 §5.5)."""
+    return value.isascii() and value.isprintable() and value == value.strip()
 
 
 def _is_address(value: object) -> bool:

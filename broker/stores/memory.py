@@ -50,7 +50,7 @@ from broker.stores.memory_pictures import MemoryPictures
 from broker.stores.memory_registrations import MemoryRegistrations, RegistrationSteps
 from broker.stores.memory_removals import MemoryRemovals
 from broker.stores.memory_staff import MemoryAudit, MemoryStaff
-from broker.stores.memory_streams import MemoryStreams
+from broker.stores.memory_streams import MemoryStreams, StreamSteps
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -91,6 +91,7 @@ class Tables:
     audit: dict[int, AuditEntry] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
     streams: dict[ClientId, Stream] = field(default_factory=dict)
+    removed_subjects: dict[tuple[ClientId, str], None] = field(default_factory=dict)
 
     def copied(self) -> Tables:
         tables = copy(self)
@@ -141,7 +142,7 @@ def _email_key(account: Account) -> str | None:
     return email_key(email.value) if email is not None and email.verified else None
 
 
-class MemoryUnitOfWork(RegistrationSteps):
+class MemoryUnitOfWork(RegistrationSteps, StreamSteps):
     """`ports.UnitOfWork`."""
 
     def __init__(self, store: MemoryDurable) -> None:

@@ -83,6 +83,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("DELETE", "/events/stream", streams.delete_stream, Guard.PROTOCOL, "json"),
     Route("GET", "/events/status", streams.stream_status, Guard.PROTOCOL, "json"),
     Route("POST", "/events/status", streams.set_stream_status, Guard.PROTOCOL, "json"),
+    Route("POST", "/events/subjects/add", streams.add_subject, Guard.PROTOCOL, "json"),
+    Route("POST", "/events/subjects/remove", streams.remove_subject, Guard.PROTOCOL, "json"),
     Route("POST", "/events/verify", streams.verify_stream, Guard.PROTOCOL, "json"),
     Route("POST", "/revoke", tokens.revoke, Guard.CLIENT, "json", apps=True),
     Route("OPTIONS", "/revoke", cross_origin.preflight, Guard.PUBLIC, "json", apps=True),

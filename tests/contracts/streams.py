@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from tests.support import builders as make
 
 from broker.domain.ports import Durable
 from broker.domain.stream import Stream, StreamStatus
-from broker.domain.values import ClientId
+from broker.domain.values import ClientId, Secret
+from broker.errors import Conflict
 
 FORUM, WIKI = ClientId("forum"), ClientId("wiki")
+ANA, BEN = "number-of-ana", "number-of-ben"
 
 
 class StreamsContract:
@@ -22,7 +25,59 @@ class StreamsContract:
     ) -> None:
         await durable.streams.put(Stream(client=FORUM, deleted=True, requested=("urn:three",)))
         last = Stream(
-            client=FORUM, status=StreamStatus.PAUSED, reason="Wir ruhen.", requested=requested, description="Zürich"
+            client=FORUM,
+            status=StreamStatus.PAUSED,
+            reason="Wir ruhen.",
+            requested=requested,
+            description="Zürich",
+            proof=Secret("Bearer é"),
         )
         await durable.streams.put(last)
         assert await durable.streams.load(FORUM) == last
+
+    async def test_the_header_is_gone_with_the_next_that_has_none(self, durable: Durable) -> None:
+        await durable.streams.put(Stream(client=FORUM, proof=Secret("Bearer one")))
+        await durable.streams.put(Stream(client=FORUM))
+        assert await durable.streams.load(FORUM) == Stream(client=FORUM)
+
+    async def test_whoever_a_site_takes_out_is_out_of_its_stream_alone(self, durable: Durable) -> None:
+        assert await durable.streams.remove_subject(FORUM, ANA, 2)
+        assert await durable.streams.remove_subject(FORUM, ANA, 2)
+        out = [await durable.streams.is_removed(site, who) for site in (FORUM, WIKI) for who in (ANA, BEN)]
+        assert out == [True, False, False, False]
+        await durable.streams.add_subject(WIKI, ANA)
+        await durable.streams.add_subject(FORUM, BEN)
+        assert await durable.streams.is_removed(FORUM, ANA)
+        await durable.streams.add_subject(FORUM, ANA)
+        assert not await durable.streams.is_removed(FORUM, ANA)
+
+    async def test_no_more_are_out_than_the_limit_and_each_site_has_its_own(self, durable: Durable) -> None:
+        assert await durable.streams.remove_subject(FORUM, ANA, 1)
+        assert not await durable.streams.remove_subject(FORUM, BEN, 1)
+        assert await durable.streams.remove_subject(FORUM, ANA, 1), "it is out already"
+        assert not await durable.streams.is_removed(FORUM, BEN)
+        assert await durable.streams.remove_subject(WIKI, BEN, 1)
+
+    async def test_everybody_is_in_again_at_once(self, durable: Durable) -> None:
+        for site, who in ((FORUM, ANA), (FORUM, BEN), (WIKI, ANA)):
+            assert await durable.streams.remove_subject(site, who, 9)
+        await durable.streams.add_everybody(FORUM)
+        out = [await durable.streams.is_removed(site, who) for site in (FORUM, WIKI) for who in (ANA, BEN)]
+        assert out == [False, False, True, False]
+
+    async def test_a_unit_of_work_takes_somebody_in_again_or_does_nothing(self, durable: Durable) -> None:
+        """With whatever else it does."""
+        for who in (ANA, BEN):
+            assert await durable.streams.remove_subject(FORUM, who, 9)
+        unit = durable.unit()
+        unit.add_subject(FORUM, ANA)
+        unit.add_subject(WIKI, BEN)
+        assert await durable.streams.is_removed(FORUM, ANA)
+        await unit.commit()
+        assert [await durable.streams.is_removed(FORUM, who) for who in (ANA, BEN)] == [False, True]
+        unit = durable.unit()
+        unit.add_subject(FORUM, BEN)
+        unit.save_account(make.account(make.new_id("never-there"), profile={}))
+        with pytest.raises(Conflict):
+            await unit.commit()
+        assert await durable.streams.is_removed(FORUM, BEN)

@@ -170,7 +170,13 @@ class Front:
             clients=self.clients,
             clock=self.clock,
             entropy=self.entropy,
-            events=EventWriter(durable=self.durable, clients=self.clients, clock=self.clock, entropy=self.entropy),
+            events=EventWriter(
+                durable=self.durable,
+                clients=self.clients,
+                clock=self.clock,
+                entropy=self.entropy,
+                subject_key=b"s" * 32,
+            ),
         )
         self.letters = LetterWriter(clock=self.clock, entropy=self.entropy, is_on=True)
         self.address = AddressFlow(

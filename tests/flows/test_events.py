@@ -138,7 +138,8 @@ async def test_a_site_hears_of_what_it_wants_and_of_nothing_else(front: Front) -
 async def test_where_no_site_wants_any_nothing_is_looked_up(front: Front) -> None:
     session = await connected(front)
     front.clients[FORUM] = replace(front.clients[FORUM], security_events=frozenset())
-    writer = EventWriter(durable=front.durable, clients=front.clients, clock=front.clock, entropy=front.entropy)
+    writer = front.sessions.events
+    assert writer is not None
     assert await writer.known_to(session.account, SecurityEvent.ACCOUNT_PURGED) == ()
     await front.account.close(session)
     assert events(front) == []
@@ -162,7 +163,9 @@ def office() -> Office:
 
 
 def writer_of(op: Op) -> EventWriter:
-    return EventWriter(durable=op.durable, clients=op.clients, clock=op.clock, entropy=op.entropy)
+    return EventWriter(
+        durable=op.durable, clients=op.clients, clock=op.clock, entropy=op.entropy, subject_key=b"s" * 32
+    )
 
 
 async def write(op: Op, event: SecurityEvent, client: ClientId = FORUM, **more: str) -> None:

@@ -282,6 +282,8 @@ NAMES: Final[dict[str, tuple[str, ...]]] = {
     "/events": ("ack", "maxEvents", "setErrs", "returnImmediately", "client_id", "client_secret"),
     "/events/stream": ("stream_id", "delivery", "events_requested", "description"),
     "/events/status": ("stream_id", "status", "reason"),
+    "/events/subjects/add": ("stream_id", "subject", "verified"),
+    "/events/subjects/remove": ("stream_id", "subject"),
     "/events/verify": ("stream_id", "state"),
     "/oauth/authorize": ("client_id", "redirect_uri", "response_type", "scope", "state"),
     "/oauth/token": ("grant_type", "code", "redirect_uri", "client_id", "client_secret"),

@@ -29,7 +29,7 @@ from broker.domain.picture import Picture
 from broker.domain.posting import Message
 from broker.domain.staff import Member, Role
 from broker.domain.stream import Stream
-from broker.domain.values import IdentityKey
+from broker.domain.values import IdentityKey, Secret
 from broker.errors import Conflict, StoreUnavailable
 from broker.hashing import digest
 from broker.stores import Stores, WrongMasterKey, open_stores, rotate_data_keys
@@ -58,6 +58,8 @@ PLANTED = {
     "seen": "canary-replay-key",
     "subject at a site": "canary-pairwise-subject",
     "picture": "canary-bytes-of-a-picture",
+    "header of a site": "Bearer canary-of-a-stream",
+    "subject taken out": "canary-number-of-a-subject",
 }
 CANARIES = Canaries(PLANTED)
 
@@ -118,7 +120,8 @@ async def keep_everything(stores: Stores) -> Kept:
     unit.register(registration(), NOW)
     await unit.commit()
     await stores.durable.statuses.reserve(1)
-    await stores.durable.streams.put(Stream(client=FORUM))
+    await stores.durable.streams.put(Stream(client=FORUM, proof=Secret(PLANTED["header of a site"])))
+    assert await stores.durable.streams.remove_subject(FORUM, PLANTED["subject taken out"], 9)
     placed = make.grant(account.id, status=StatusPlace(list="list-1", index=5))
     ending = stores.durable.unit()
     ending.add_grant(placed)
@@ -235,6 +238,7 @@ def test_every_column_of_bytes_is_sealed_or_says_why_not() -> None:
         "accounts.email_key": "blind index",
         "links.identity_key": "blind index",
         "posting_subjects.mark": "blind index",
+        "removed_subjects.mark": "blind index",
         "delivery_marks.mark": "blind index",
         "replay_marks.id": "blind index",
         "rate_limits.id": "blind index",

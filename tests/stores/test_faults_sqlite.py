@@ -31,7 +31,7 @@ READINGS = frozenset(
         "ledger.receipts", "ledger.disclosures", "grants.load", "grants.with_account", "grants.of_account",
         "grants.load_family", "postings.load", "postings.recent", "vault.open", "vault.holds", "outbox.claim",
         "outbox.pending", "outbox.traces", "outbox.failing", "removals.load", "removals.waiting", "keys.all", "ping",
-        "staff.all", "staff.role", "streams.load", "audit.last", "audit.entries", "accounts.by_email",
+        "staff.all", "staff.role", "streams.load", "streams.is_removed", "audit.last", "audit.entries", "accounts.by_email",
         "failures.newest", "failures.load",
         "registrations.invitation", "registrations.load", "registrations.after",
     }

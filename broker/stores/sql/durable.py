@@ -93,7 +93,7 @@ class SqlDurable:
         self.registrations = SqlRegistrations(driver)
         self.pictures = SqlPictures(driver, ring)
         self.staff = SqlStaff(driver)
-        self.streams = SqlStreams(driver)
+        self.streams = SqlStreams(driver, ring)
         self.audit = SqlAudit(driver)
         self.failures = SqlFailures(driver)
 

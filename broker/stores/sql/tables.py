@@ -296,6 +296,15 @@ streams: Final = Table(
     _text("requested", nullable=True),  # addresses of event types, with a blank between; none: all
     _text("description"),
     Column("deleted", Boolean, nullable=False),
+    _bytes("proof", nullable=True),  # the header that the site wants to see, sealed
+)
+
+removed_subjects: Final = Table(
+    "removed_subjects",  # people that a site took out of its stream
+    metadata,
+    _bytes("mark", primary_key=True),  # blind index of site and number there
+    _text("client"),
+    Index(None, "client"),
 )
 
 staff: Final = Table(
@@ -392,6 +401,7 @@ SEALED: Final[tuple[tuple[Table, str, tuple[str, ...]], ...]] = (
     (accounts, "sealed", ("id",)),
     (links, "sealed", ("id", "account")),
     (pictures, "sealed", ("account", "id")),
+    (streams, "proof", ("client",)),
     (upstream_tokens, "sealed", ("account", "provider")),
     (postings, "sealed", ("id",)),
     (postings, "remote_id", ("id",)),

@@ -31,6 +31,7 @@ from broker.stores.sql import (
     registrations,
     removals,
     staff,
+    streams,
     tokens,
 )
 from broker.stores.sql.drivers import Driver
@@ -160,6 +161,9 @@ class SqlUnitOfWork:
 
     def drop_posting_subject(self, account: AccountId, client: ClientId) -> None:
         self._queue(postings.DROP_SUBJECT, {"p_account": account, "p_client": client})
+
+    def add_subject(self, client: ClientId, subject: str) -> None:
+        self._queue(streams.ADD, streams.subject_params(client, subject, self._ring))
 
     def move_posting(
         self,

@@ -31,6 +31,8 @@ async def about(call: Call) -> Response:
         "delivery_methods_supported": [PUSH, POLL],
         "configuration_endpoint": f"{issuer}/events/stream",
         "status_endpoint": f"{issuer}/events/status",
+        "add_subject_endpoint": f"{issuer}/events/subjects/add",
+        "remove_subject_endpoint": f"{issuer}/events/subjects/remove",
         "verification_endpoint": f"{issuer}/events/verify",
         "authorization_schemes": [{"spec_urn": OAUTH}, {"spec_urn": BASIC}],
         "default_subjects": "ALL",
@@ -81,6 +83,20 @@ async def set_stream_status(call: Call) -> Response:
     """SSF 1.0 §8.1.2.2."""
     client = await receiver(call, manages=True)
     return answer_json(await call.world.streams.set_status(client, await said(call)))
+
+
+async def add_subject(call: Call) -> Response:
+    """SSF 1.0 §8.1.3.2: the same answer for everybody, known or not."""
+    client = await receiver(call, manages=True)
+    await call.world.streams.add_subject(client, await said(call))
+    return Response(status_code=200, headers={"Cache-Control": "no-store"})
+
+
+async def remove_subject(call: Call) -> Response:
+    """SSF 1.0 §8.1.3.3, likewise."""
+    client = await receiver(call, manages=True)
+    await call.world.streams.remove_subject(client, await said(call))
+    return Response(status_code=204, headers={"Cache-Control": "no-store"})
 
 
 def _named(call: Call) -> str:

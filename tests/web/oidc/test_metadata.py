@@ -99,8 +99,10 @@ async def test_every_protocol_endpoint_is_listed(house: House) -> None:
         "/register",  # listed where sites may register
         "/register/{client}",  # each site is told its own
         "/events",  # sites that fetch events are told by the admin
-        "/events/stream",  # these three stand in the last one
+        "/events/stream",  # these five stand in the last one
         "/events/status",
+        "/events/subjects/add",
+        "/events/subjects/remove",
         "/events/verify",
         "/.well-known/ssf-configuration",
         "/oauth/token",  # where software looks for GitLab

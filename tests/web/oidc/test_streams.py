@@ -55,6 +55,8 @@ async def test_receivers_read_about_us(house: House) -> None:
         "delivery_methods_supported": ["urn:ietf:rfc:8935", "urn:ietf:rfc:8936"],
         "configuration_endpoint": f"{ISSUER}/events/stream",
         "status_endpoint": f"{ISSUER}/events/status",
+        "add_subject_endpoint": f"{ISSUER}/events/subjects/add",
+        "remove_subject_endpoint": f"{ISSUER}/events/subjects/remove",
         "verification_endpoint": f"{ISSUER}/events/verify",
         "authorization_schemes": [{"spec_urn": "urn:ietf:rfc:6749"}, {"spec_urn": "urn:ietf:rfc:7617"}],
         "default_subjects": "ALL",
@@ -177,3 +179,55 @@ async def test_a_token_that_only_reads_changes_no_stream(house: House, archive: 
         ]
         assert {answer.status_code for answer in answers} == {403}
         assert (await client.get(place)).status_code == 200
+
+
+async def test_a_site_takes_people_out_and_in_and_learns_nothing_of_them(house: House, archive: Site) -> None:
+    """SSF 1.0 §8.1.3.2, §8.1.3.3, §9.1: one answer for who is known, who is not, and who could never be."""
+    proof, people = await bearer(archive), {name: await member(house, name) for name in ("ana", "ben")}
+    known = {}
+    for name, browser in people.items():
+        claims = await archive.claims((await tokens_of(browser, archive))["access_token"])
+        known[name] = {"format": "iss_sub", "iss": ISSUER, "sub": claims["sub"]}
+    others = [
+        known["ana"] | {"sub": "A" * 43},
+        known["ana"] | {"sub": "x"},
+        {"format": "email", "email": "a@mail.test"},
+    ]
+    for what, expected, subjects in (
+        ("remove", 204, (*known.values(), *others)),
+        ("add", 200, (known["ben"], *others)),
+    ):
+        told = []
+        for subject in subjects:
+            asked = {"stream_id": "archive", "subject": subject}
+            answer = await ask(house, f"/events/subjects/{what}", proof, asked)
+            assert (answer.status_code, answer.content, answer.headers["cache-control"]) == (expected, b"", "no-store")
+            told.append(sorted(answer.headers.keys()))
+        assert all(names == told[0] for names in told)
+    for browser in people.values():
+        await browser.open("/me/close")
+        await browser.press("Close my account")
+    found = [(await read(house, token))[1]["sub_id"] for token in (await fetched(house, proof)).values()]
+    assert {subject.get("user", subject)["sub"] for subject in found} == {known["ben"]["sub"]}
+    assert len(found) == 2
+
+
+async def fetched(house: House, proof: dict[str, str]) -> dict[str, str]:
+    return dict((await ask(house, "/events", proof, {})).json()["sets"])
+
+
+@pytest.mark.parametrize("what", ["add", "remove"])
+async def test_who_may_only_read_takes_nobody_out(house: House, archive: Site, what: str) -> None:
+    """Nor does one without a token, or one that names no subject or another's stream."""
+    subject = {"format": "iss_sub", "iss": ISSUER, "sub": "A" * 43}
+    proof, asked = await bearer(archive), {"stream_id": "archive", "subject": subject}
+    for who, said, expected in (
+        ({}, asked, (401, "invalid_client")),
+        ({"Authorization": "Bearer nonsense"}, asked, (401, "invalid_token")),
+        (await bearer(archive, "ssf.read"), asked, (403, "insufficient_scope")),
+        (proof, asked | {"stream_id": "forum"}, (404, "unknown_stream")),
+        (proof, {"stream_id": "archive"}, (400, "invalid_request")),
+        (proof, asked | {"subject": {"format": "name"}}, (400, "invalid_request")),
+    ):
+        answer = await ask(house, f"/events/subjects/{what}", who, said)
+        assert (answer.status_code, answer.json()["error"]) == expected
