@@ -128,6 +128,23 @@ FAPI2: Final = tuple(
         "par-test-token-endpoint-url-as-audience-fails",
     )
 )
+SSF_CAEP: Final = (
+    "openid-ssf-transmitter-metadata",
+    "openid-ssf-stream-control-happy-path",
+    "openid-ssf-stream-control-error-create-stream-with-broken-input",
+    "openid-ssf-stream-control-error-create-stream-with-invalid-token",
+    "openid-ssf-stream-control-error-create-stream-with-duplicate-config",
+    "openid-ssf-stream-control-error-read-stream-with-invalid-token",
+    "openid-ssf-stream-control-error-read-unknown-stream",
+    "openid-ssf-stream-control-error-delete-stream-with-invalid-token",
+    "openid-ssf-stream-control-error-delete-unknown-stream",
+    "openid-ssf-transmitter-stream-verification-push",
+    "openid-ssf-transmitter-stream-verification-poll-only",
+    "openid-ssf-transmitter-stream-verification-poll-and-ack",
+    "openid-ssf-transmitter-stream-verification-ack-only",
+    "openid-ssf-transmitter-stream-verification-error-push-no-auth",
+)
+"""What both plans for transmitters of security events have."""
 PLANS: Final[dict[str, tuple[str, ...]]] = {
     "oidcc-basic-certification-test-plan": BASIC,
     "oidcc-config-certification-test-plan": ("oidcc-discovery-endpoint-verification",),
@@ -188,9 +205,21 @@ PLANS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "fapi2-security-profile-final-test-plan": FAPI2,
     "fapi2-message-signing-final-test-plan": (*FAPI2, *FAPI2_SIGNED),
+    "openid-ssf-transmitter-test-plan": (
+        *SSF_CAEP,
+        "openid-ssf-stream-control-error-update-stream-with-invalid-token",
+        "openid-ssf-stream-control-error-update-stream-with-invalid-body",
+        "openid-ssf-stream-control-error-update-unknown-stream",
+        "openid-ssf-stream-control-error-replace-stream-with-invalid-body",
+        "openid-ssf-stream-control-error-replace-stream-with-invalid-token",
+        "openid-ssf-stream-control-error-replace-unknown-stream",
+        "openid-ssf-stream-subject-control",
+    ),
+    "openid-ssf-transmitter-caep-test-plan": (*SSF_CAEP, "openid-ssf-transmitter-stream-caep-interop"),
 }
 """Modules of each plan: of OpenID Connect with a dynamically registered client, 119 runs; of FAPI 2.0 with `plain_fapi`,
-`private_key_jwt`, `dpop` and `openid_connect`, and for Message Signing `signed_non_repudiation` and `jarm`, 126."""
+`private_key_jwt`, `dpop` and `openid_connect`, and for Message Signing `signed_non_repudiation` and `jarm`, 126; of Shared Signals
+both ways of delivery together, 36."""
 
 MISSING: Final[dict[str, str]] = {
     "oidcc-userinfo-rs256": "userinfo is JSON and never signed",

@@ -28,6 +28,7 @@ PUBLIC: Final = "https://login.club.example"
 PROVIDER: Final = "127.0.0.1:8011"
 SITES: Final = (
     "conformance", "conformance-2", "conformance-post", "conformance-logout", "conformance-front", "conformance-back",
+    "conformance-events", "conformance-push",
 )  # fmt: skip
 CALLBACK: Final = "https://suite.club.example:8443/test/a/doorward/callback"
 
@@ -136,7 +137,7 @@ class Suite:
             self.steps.append(step)
             end = await self._click(step, end)
         assert self.mode == "query", "asked for a form, answered in the address"
-        assert end.url.partition("?")[0] == CALLBACK
+        assert end.url.partition("?")[0] == params.get("redirect_uri", CALLBACK)
         return end.params
 
     async def _click(self, step: str, page: Shown) -> Shown | Arrival:
