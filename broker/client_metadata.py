@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from broker.domain.browser_state import origin_of
 from broker.domain.claims import SCOPES
-from broker.domain.client import AuthMethod, Client, is_redirect_uri
+from broker.domain.client import AuthMethod, Client, SigningAlgorithm, is_redirect_uri
 from broker.domain.policy import FieldPolicy, Use
 from broker.domain.values import ClaimName, ClientId, Scope, Secret
 from broker.settings_reader import Reader
@@ -49,10 +49,11 @@ _ONLY: Final[Mapping[str, object]] = {
 }
 """Members that may say this or be absent: nothing else is done here (RFC 7591 §2)."""
 _NOT_DONE: Final = (
-    "userinfo_signed_response_alg", "userinfo_encrypted_response_alg", "id_token_encrypted_response_alg",
+    "userinfo_encrypted_response_alg", "id_token_encrypted_response_alg",
     "request_object_encryption_alg", "software_statement", "tls_client_certificate_bound_access_tokens",
 )  # fmt: skip
 """Members that would change how we answer; leaving them out unsaid would be a downgrade nobody notices."""
+USERINFO_SIGNED: Final = "userinfo_signed_response_alg"
 WHY: Final = {
     "en": "The site registered by itself and gave no reason.",
     "fr": "Le site s’est enregistré lui-même et n’a pas donné de raison.",
@@ -150,6 +151,8 @@ def _table(metadata: Mapping[str, Any], rules: Rules, *, has_secret: bool) -> di
         raise Refusal("invalid_client_metadata", "token_endpoint_auth_method cannot be client_secret_jwt")
     if not rules.pkce_required and metadata.get("token_endpoint_auth_method") != AuthMethod.NONE:
         table["pkce_required"] = False
+    if USERINFO_SIGNED in metadata:
+        table["userinfo_signed"] = _userinfo_signed(metadata)
     if "jwks" in metadata:
         table["jwks"] = _keys(metadata["jwks"])
     if has_secret:
@@ -157,9 +160,28 @@ def _table(metadata: Mapping[str, Any], rules: Rules, *, has_secret: bool) -> di
     return table
 
 
+def _userinfo_signed(metadata: Mapping[str, Any]) -> bool:
+    """A site's answers have one algorithm, which that of its ID tokens names (OpenID Connect Registration §2)."""
+    if metadata[USERINFO_SIGNED] != metadata.get("id_token_signed_response_alg", SigningAlgorithm.RS256):
+        words = f"{USERINFO_SIGNED} can only be what id_token_signed_response_alg is; without it userinfo is JSON"
+        raise Refusal("invalid_client_metadata", words)
+    return True
+
+
 def known_members(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Of what a site says, what means something here; the rest is not kept in mind (RFC 7591 §2)."""
-    known = {*_SAME, *_OTHER_NAMES, *_SWITCHES, *_ONLY, "jwks", "client_name", "client_uri", "scope", "grant_types"}
+    known = {
+        *_SAME,
+        *_OTHER_NAMES,
+        *_SWITCHES,
+        *_ONLY,
+        USERINFO_SIGNED,
+        "jwks",
+        "client_name",
+        "client_uri",
+        "scope",
+        "grant_types",
+    }
     return {name: value for name, value in metadata.items() if name in known}
 
 

@@ -299,6 +299,7 @@ SITE: Final = (
         "Scopes that its server may have for itself, with no person behind it (client credentials). Nothing: no such tokens.",
     ),
     _flag("claims_in_id_token", "Put the fields into the ID token too, for software that reads nothing else.", default=False),
+    _flag("userinfo_signed", "Answer at userinfo with a signed JWT instead of JSON, for software that wants one.", default=False),
     _flag("pkce_required", "Off is a downgrade, for old software that holds a secret.", default=True),
     _flag("par_required", "Take its requests only if its server pushed them before (PAR).", default=False),
     _texts("security_events", "Which security events it wants to hear of: session-revoked, credential-change, account-disabled, account-enabled, account-purged."),
@@ -333,7 +334,7 @@ SITE: Final = (
     ),
     _text("run_by", "Who runs the site."),
     _address("policy_uri", "Its privacy notice."),
-    _address("tos_uri", "Its terms."),
+    _address("tos_uri", "Its terms, linked beside its privacy notice."),
     _address("logo_uri", "Its logo."),
     _flag("enabled", "Off: nobody can sign in there.", default=True),
 )  # fmt: skip

@@ -511,7 +511,7 @@ def _origin(address: str) -> tuple[str, str]:
 _CALLED: Final = ("backchannel_logout_uri", "security_events_uri", "jwks_uri", "sector_identifier_uri")
 """Addresses of a site that we call ourselves."""
 _AS_GIVEN: Final = (
-    "name", "url", "redirect_uris", "post_logout_redirect_uris", "sector", "claims_in_id_token", "session_token",
+    "name", "url", "redirect_uris", "post_logout_redirect_uris", "sector", "claims_in_id_token", "userinfo_signed", "session_token",
     "pkce_required", "device_grant", "gitlab_endpoints", "forward_auth", "may_post", "run_by", "logo_uri", "policy_uri", "tos_uri", "enabled",
     "frontchannel_logout_session_required", "jwks", "strict_jwt", "par_required", "request_uris",
 )  # fmt: skip

@@ -131,6 +131,8 @@ class Client:
     service_scopes: frozenset[Scope] = frozenset()
     """What its server may do for itself, with no person behind it; nothing: it gets no such tokens."""
     claims_in_id_token: bool = False
+    userinfo_signed: bool = False
+    """Whether userinfo answers it with a signed JWT instead of JSON (OpenID Connect Core §5.3.2)."""
     session_token: bool = False
     """Answer with a signed session token beside the ID token, for the sign-in kit."""
     pkce_required: bool = True
@@ -202,9 +204,10 @@ class Client:
 
     @property
     def version(self) -> str:
-        """Changes when what a person recognised the site by changes: name, hosts, logo, policy (catalogue 133)."""
+        """Changes when what a person recognised the site by changes: name, hosts, logo, policy, terms (catalogue 133)."""
         hosts = sorted({urlsplit(uri).netloc for uri in self.redirect_uris})
-        return text_version(self.name, self.logo_uri, self.policy_uri, *hosts)
+        terms = (self.tos_uri,) if self.tos_uri else ()
+        return text_version(self.name, self.logo_uri, self.policy_uri, *terms, *hosts)
 
 
 OFFLINE: Final = AskedClaim(

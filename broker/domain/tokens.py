@@ -24,6 +24,8 @@ BACKCHANNEL_EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
 ID_TOKEN_TYPE: Final = "JWT"
 SESSION_TOKEN_TYPE: Final = "session+jwt"
 ACCESS_TOKEN_TYPE: Final = "at+jwt"
+USERINFO_TYPE: Final = "userinfo+jwt"
+"""A type of its own, so that nobody takes the answer for an ID token."""
 INTROSPECTION_TYPE: Final = "token-introspection+jwt"
 LOGOUT_TOKEN_TYPE: Final = "logout+jwt"
 RESPONSE_TYPE: Final = "oauth-authz-resp+jwt"
@@ -197,6 +199,11 @@ def half_hash(token: str) -> str:
 def userinfo(disclosure: Disclosure) -> Mapping[str, Any]:
     """The userinfo answer (OpenID Connect Core §5.3.2): the subject and what was released."""
     return {"sub": disclosure.subject, **{str(name): value for name, value in disclosure.claims.items()}}
+
+
+def userinfo_response(claims: Mapping[str, Any], *, issuer: str, client: ClientId) -> dict[str, Any]:
+    """The claims of a userinfo answer that is signed (OpenID Connect Core §5.3.2): whose word it is, and for whom."""
+    return {**claims, "iss": issuer, "aud": client}
 
 
 def introspection(disclosure: Disclosure, presented: AccessToken, *, issuer: str, token_type: str) -> dict[str, Any]:

@@ -288,6 +288,11 @@ class ExchangeFlow:
         )
         return self.signer.sign(claims, typ=tokens.INTROSPECTION_TYPE, algorithm=client.signing_algorithm)
 
+    def userinfo_signed(self, client: Client, claims: Mapping[str, Any]) -> str:
+        """What userinfo answers as a JWT for this client, signed as its tokens are (OpenID Connect Core §5.3.2)."""
+        told = tokens.userinfo_response(claims, issuer=self.issuer, client=client.client_id)
+        return self.signer.sign(told, typ=tokens.USERINFO_TYPE, algorithm=client.signing_algorithm)
+
     def _session(self, client: Client, token: str) -> AccessToken | None:
         """What a session token of this client says about itself, in the terms of an access token without scopes."""
         claims = self.signer.own(token, typ=tokens.SESSION_TOKEN_TYPE, now=self.clock.now())

@@ -93,6 +93,15 @@ def test_members_by_other_names_mean_what_our_options_mean() -> None:
 
 
 @pytest.mark.parametrize(
+    "said", [{}, {"id_token_signed_response_alg": "RS256"}, {"id_token_signed_response_alg": "ES256"}]
+)
+def test_userinfo_is_signed_for_a_site_that_says_so_and_as_its_tokens_are(said: dict[str, Any]) -> None:
+    algorithm = said.get("id_token_signed_response_alg", "RS256")
+    assert registered(userinfo_signed_response_alg=algorithm, **said).userinfo_signed
+    assert not registered(**said).userinfo_signed
+
+
+@pytest.mark.parametrize(
     "uris",
     [
         None,
@@ -154,7 +163,10 @@ def test_nothing_we_call_may_point_inside(name: str, address: str) -> None:
         {"token_endpoint_auth_method": "private_key_jwt"},
         {"token_endpoint_auth_method": ["none"]},
         {"id_token_signed_response_alg": "none"},
-        {"userinfo_signed_response_alg": "RS256"},
+        {"userinfo_signed_response_alg": "ES256"},
+        {"userinfo_signed_response_alg": "none"},
+        {"userinfo_signed_response_alg": "RS256", "id_token_signed_response_alg": "ES256"},
+        {"userinfo_encrypted_response_alg": "RSA-OAEP"},
         {"software_statement": "x"},
         {"subject_type": "none"},
         {"scope": ["openid"]},

@@ -222,9 +222,7 @@ PLANS: Final[dict[str, tuple[str, ...]]] = {
 both ways of delivery together, 36."""
 
 MISSING: Final[dict[str, str]] = {
-    "oidcc-userinfo-rs256": "userinfo is JSON and never signed",
     "oidcc-registration-logo-uri": "pages load no picture from elsewhere",
-    "oidcc-registration-tos-uri": "pages link a site's privacy policy and not its terms",
     "oidcc-request-uri-unsigned": "request objects that nobody signed are refused",
     "oidcc-3rd_party-init-login": "no sign-in at a site is started from here",
     "oidcc-3rd_party-init-login-nohttps": "no sign-in at a site is started from here",

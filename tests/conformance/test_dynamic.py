@@ -151,6 +151,21 @@ async def test_oidcc_idtoken_rs256(office: Office) -> None:
     assert signed.header["alg"] == "RS256"
 
 
+async def test_oidcc_userinfo_rs256(office: Office) -> None:
+    """A JWT of ours, for it alone, with the subject of its ID token; and no ID token."""
+    client = await office.client(userinfo_signed_response_alg="RS256")
+    signed = await client.sign_in()
+    async with client.house.client() as http:
+        answer = await http.get("/userinfo", headers={"Authorization": f"Bearer {signed.access_token}"})
+        keys = (await http.get("/jwks")).json()
+    assert answer.headers["content-type"].split(";")[0] == "application/jwt"
+    told = jwt.decode(answer.text, KeySet.import_key_set(keys), algorithms=["RS256"])
+    assert (told.claims["iss"], told.claims["aud"]) == (ISSUER, client.client)
+    assert told.claims["sub"] == signed.claims["sub"]
+    assert told.header["typ"] != signed.header["typ"]
+    assert client.house.world.signer.own(answer.text, typ=signed.header["typ"], now=client.house.clock.now()) is None
+
+
 async def test_oidcc_ensure_redirect_uri_in_authorization_request(office: Office) -> None:
     client = await office.client(redirect_uris=[CALLBACK, OTHER])
     assert_page(await client.authorize(client.request(redirect_uri=None)))
@@ -180,9 +195,17 @@ async def test_oidcc_redirect_uri_regfrag(office: Office) -> None:
 
 
 async def test_oidcc_registration_policy_uri(office: Office) -> None:
+    await assert_linked(office, "policy_uri")
+
+
+async def test_oidcc_registration_tos_uri(office: Office) -> None:
+    await assert_linked(office, "tos_uri")
+
+
+async def assert_linked(office: Office, member: str) -> None:
     """A link to it stands where the person decides."""
-    policy = "https://suite.club.example:8443/test/a/doorward/policy"
-    client = await office.client(policy_uri=policy)
+    address = f"https://suite.club.example:8443/test/a/doorward/{member}"
+    client = await office.client(**{member: address})
     browser = client.browser
     await browser.open(f"{client.metadata['authorization_endpoint']}?{httpx2.QueryParams(client.request())}")
     await browser.choose("openid", "every-claim")
@@ -190,7 +213,7 @@ async def test_oidcc_registration_policy_uri(office: Office) -> None:
     await browser.press("decision=create", fill={"preferred_username": "evren"})
     shown = browser.page
     assert shown.path.endswith("/site")
-    assert f'href="{policy}"' in shown.response.text
+    assert f'href="{address}"' in shown.response.text
 
 
 async def test_oidcc_registration_jwks_uri(office: Office) -> None:

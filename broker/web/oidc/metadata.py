@@ -57,6 +57,7 @@ def build_metadata(
         "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials", DEVICE_GRANT],
         "subject_types_supported": ["pairwise", "public"],
         "id_token_signing_alg_values_supported": ["RS256", "ES256"],
+        "userinfo_signing_alg_values_supported": ["RS256", "ES256"],
         "token_endpoint_auth_methods_supported": [str(method) for method in AuthMethod],
         "token_endpoint_auth_signing_alg_values_supported": _SIGNED_BY_SITES,
         "introspection_endpoint_auth_methods_supported": [str(m) for m in AuthMethod if m is not AuthMethod.NONE],

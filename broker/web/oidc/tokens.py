@@ -23,13 +23,20 @@ async def token(call: Call) -> Response:
 
 
 async def userinfo(call: Call) -> Response:
-    """The userinfo endpoint (OpenID Connect Core §5.3). A token of a key comes with a proof of it (RFC 9449 §7.1)."""
+    """The userinfo endpoint (OpenID Connect Core §5.3): JSON, or a JWT for a site that wants it signed.
+
+    A token of a key comes with a proof of it (RFC 9449 §7.1).
+    """
     token, shown = await shown_token(call)
 
     def remember(client: Client) -> None:
         call.client = client
 
-    return answer_json(await call.world.releaser.userinfo(token, shown, for_whom=remember))
+    claims = await call.world.releaser.userinfo(token, shown, for_whom=remember)
+    if call.client is not None and call.client.userinfo_signed:
+        signed = call.world.exchange.userinfo_signed(call.client, claims)
+        return Response(signed, headers={"Cache-Control": "no-store"}, media_type="application/jwt")
+    return answer_json(claims)
 
 
 async def shown_token(call: Call) -> tuple[str, Shown | None]:

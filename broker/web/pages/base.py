@@ -26,6 +26,7 @@ class SiteCard:
     logo_url: str = ""
     """An address of ours, or nothing: pages load nothing from anywhere else."""
     policy_url: str = ""
+    terms_url: str = ""
     is_first_time: bool = False
     is_unreviewed: bool = False
     """It registered by itself and nobody here has looked at it yet."""

@@ -51,6 +51,7 @@ def site_card(client: Client | None, *, first_time: bool = False) -> pages.SiteC
         url=client.url,
         run_by=client.run_by,
         policy_url=client.policy_uri,
+        terms_url=client.tos_uri,
         is_first_time=first_time,
         is_unreviewed=client.is_unreviewed,
     )

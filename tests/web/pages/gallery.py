@@ -28,6 +28,7 @@ PORTRAIT: Final = "data:image/png;base64," + base64.b64encode(portrait("ana", 64
 FORUM: Final = pages.SiteCard(
     name="Sailing Forum", host="forum.sailing.example", url="https://forum.sailing.example/", run_by="Sailing Club",
     is_first_time=True, policy_url="https://forum.sailing.example/privacy",
+    terms_url="https://forum.sailing.example/terms",
 )  # fmt: skip
 FACEBOOK: Final = pages.ProviderButton(
     id="facebook", label="Facebook (sandbox)", host="facebook.example", brand="facebook", is_sandbox=True,
