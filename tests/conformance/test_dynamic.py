@@ -205,7 +205,7 @@ async def test_oidcc_registration_tos_uri(office: Office) -> None:
 async def assert_linked(office: Office, member: str) -> None:
     """A link to it stands where the person decides."""
     address = f"https://suite.club.example:8443/test/a/doorward/{member}"
-    client = await office.client(**{member: address})
+    client = await office.client(key=None, **{member: address})
     browser = client.browser
     await browser.open(f"{client.metadata['authorization_endpoint']}?{httpx2.QueryParams(client.request())}")
     await browser.choose("openid", "every-claim")
