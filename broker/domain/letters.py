@@ -14,6 +14,8 @@ class Letter(StrEnum):
     """Is this address yours? Carries `code` and `token`."""
     ADDRESS_CHANGED = "address_changed"
     """To the address an account had until now. Carries `token`, which takes the change back."""
+    ADDRESS_TAKEN_BACK = "address_taken_back"
+    """To the address an account had until the change to it was taken back. Carries nothing."""
     WAY_ADDED = "way_added"
     """Carries `provider`."""
     WAY_REMOVED = "way_removed"

@@ -173,6 +173,9 @@ class AddressFlow:
             unit.cancel_postings(account.id, now, provider=link.provider)
         if gone:
             await self.sessions.tell_of(unit, SecurityEvent.CREDENTIAL_CHANGE, account.id, change="revoke")
+        held = account.profile.get(EMAIL)
+        if held is not None and email_key(held.value) != email_key(undo["old"]):
+            self.letters.tell(unit, account, Letter.ADDRESS_TAKEN_BACK)
         await self._save(unit, account, ProfileValue(value=undo["old"], source=Source.PERSON, verified=True))
         text = json.dumps([[start.isoformat(), end.isoformat()] for start, end in (*undone, (at, now))])
         place = _place(account.id, "undone")

@@ -95,6 +95,15 @@ WORDS: Final[Mapping[Letter, _Words]] = {
         link="/mail/changed?token=",
         link_text=N_("That was not me: take it back"),
     ),
+    Letter.ADDRESS_TAKEN_BACK: _Words(
+        subject=N_("Your address was taken off a %(brand)s account"),
+        before=(
+            N_("Somebody who reads the address that the account had before took the change to this one back. Everybody was signed out, and this address does not open the account any more."),
+            N_("If the account is yours and it was not you who took the change back, sign in another way soon, or ask us for help."),
+        ),
+        link="/sign-in",
+        link_text=N_("Sign in"),
+    ),
     Letter.WAY_ADDED: _Words(
         subject=N_("A way to sign in was added to your %(brand)s account"),
         before=(
