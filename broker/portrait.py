@@ -20,6 +20,8 @@ MAX_PIXELS: Final = 4096 * 4096
 MAX_BYTES: Final = 1024 * 1024
 MEMORY: Final = 512 * 1024 * 1024
 SECONDS: Final = 3
+MAX_SCANS: Final = 100
+"""Of a JPEG; real ones have some ten. Each goes over all of the picture again, and thousands fit into few bytes."""
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF")
 _QUALITY: Final = 88
 
@@ -28,12 +30,15 @@ def drawn(raw: bytes) -> bytes:
     """The picture as a JPEG of `SIDE` by `SIDE` with nothing beside its pixels: no EXIF, no comment, no profile.
 
     The first image of several; turned as its EXIF says; what is see-through becomes white. Raises what Pillow raises,
-    `ValueError` for too many pixels.
+    `ValueError` for too many pixels or scans.
     """
     with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
         width, height = image.size
         if not 0 < width * height <= MAX_PIXELS:
             msg = "too many pixels"
+            raise ValueError(msg)
+        if image.format == "JPEG" and raw.count(b"\xff\xda") > MAX_SCANS:
+            msg = "too many scans"
             raise ValueError(msg)
         image.draft("RGB", (2 * SIDE, 2 * SIDE))  # a JPEG is decoded no larger than it is of use
         image.load()

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from broker.domain.checks.authorization import NOT_REGISTERED
 from broker.domain.client import DIFFERENCES, Client
+from broker.domain.discourse import NOT_SIGNED
 
 LONGEST: Final = 4096
 """A line of the log is shorter than this."""
@@ -45,6 +46,10 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "client secret wrong": (
         "It sent another secret.",
         "Give it the one that client_secret names: doorward site check --secret-file compares.",
+    ),
+    NOT_SIGNED: (
+        "It asked by DiscourseConnect and signed with another secret.",
+        "Give its discourse_connect_secret the text of the file that ours names: doorward site check --secret-file compares.",
     ),
     "client disabled": ("It is switched off here.", "Write enabled = true."),
     "redirect_uri missing": ("It sent no redirect address.", "Set one in its software."),

@@ -115,7 +115,7 @@ def _site_row(client: Client) -> dict[str, str]:
     notes = {
         "off": not client.enabled,
         "not reviewed": client.is_unreviewed,
-        "no secret": client.is_public,
+        "no secret": client.is_public and client.discourse_connect_secret is None,
         "two secrets": len(client.secret_digests) > 1,
         "without PKCE": not client.pkce_required,
         "may post": client.may_post,

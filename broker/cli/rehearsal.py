@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from broker.app import open_world
 from broker.chance import SystemClock
@@ -22,6 +23,7 @@ from broker.domain.checks.dpop import Shown
 from broker.domain.checks.token import challenge_of
 from broker.domain.claims import ADDRESS, GIVEN, LABELS, LOCALE, PHONE, PICTURE, PREFERRED_USERNAME, normalise
 from broker.domain.client import Client, DpopUse, asked_claims
+from broker.domain.discourse import returns_to, signature
 from broker.domain.gate import scope_of
 from broker.domain.grant import JWT, AuthorizationRequest
 from broker.domain.picture import kept_as
@@ -60,14 +62,21 @@ EXAMPLE: Final[Mapping[ClaimName, str]] = {name: f"example {LABELS[name].lower()
 class Rehearsed:
     """What the site would get."""
 
-    redirect_uri: str
-    answer: Mapping[str, Any] = field(repr=False)
-    """The token endpoint's answer; empty for a site where nobody signs in by a browser."""
-    userinfo: Mapping[str, Any]
-    headers: Mapping[str, str]
-    """What a proxy would hand on; nothing for a site without one."""
     own: Mapping[str, Any] | None
     """What a token of the site's own is worth; nothing for a site that gets none."""
+    redirect_uri: str = ""
+    answer: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """The token endpoint's answer; empty for a site where nobody signs in by a browser."""
+    userinfo: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """What a proxy would hand on; nothing for a site without one."""
+    forum: Mapping[str, str] = field(default_factory=dict)
+    """What a forum that asks by DiscourseConnect is answered; nothing for a site that asks otherwise."""
+
+    @property
+    def is_sign_in(self) -> bool:
+        """Whether anybody was signed in."""
+        return bool(self.answer or self.forum)
 
     @property
     def id_token(self) -> Mapping[str, Any] | None:
@@ -113,7 +122,10 @@ class _Rehearsal:
     async def run(self) -> Rehearsed:
         client, world = self.client, self.world
         if not client.redirect_uris and not client.device_grant:
-            return Rehearsed(redirect_uri="", answer={}, userinfo={}, headers={}, own=await self._own())
+            return Rehearsed(own=await self._own())
+        return_to = returns_to(client)
+        if return_to is not None:
+            return Rehearsed(redirect_uri=return_to, forum=await self._forum(return_to), own=await self._own())
         verifier, redirect_uri = world.entropy.token(32), ""
         if client.redirect_uris:
             code, redirect_uri = await self._code(verifier)
@@ -127,8 +139,20 @@ class _Rehearsal:
         userinfo = await world.releaser.userinfo(str(answer["access_token"]), shown)
         headers = await self._headers(str(answer["access_token"])) if client.forward_auth else {}
         return Rehearsed(
-            redirect_uri=redirect_uri, answer=answer, userinfo=userinfo, headers=headers, own=await self._own()
+            own=await self._own(), redirect_uri=redirect_uri, answer=answer, userinfo=userinfo, headers=headers
         )
+
+    async def _forum(self, return_to: str) -> Mapping[str, str]:
+        """A forum's question, signed as it would be, and what the answer tells it."""
+        client, flow, secret = self.client, self.world.discourse, self.client.discourse_connect_secret
+        question = urlencode({"nonce": self.world.entropy.token(12), "return_sso_url": return_to})
+        sso = base64.b64encode(question.encode()).decode()
+        params = {"sso": sso, "sig": signature(sso, secret) if secret else ""}
+        answered = (await self._share(flow.begin(flow.forum(params), params))).params
+        _, asked = flow.asked_by(answered["state"])
+        end = urlsplit(await flow.finish(client, asked, answered))
+        told = dict(parse_qsl(end.query))
+        return dict(parse_qsl(base64.b64decode(told["sso"]).decode()))
 
     def _shown(self) -> Shown | None:
         """The key of a site that has to show one."""

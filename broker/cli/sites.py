@@ -154,6 +154,13 @@ def _events(client: Client) -> str:
     return f"{', '.join(sorted(client.security_events))}; {way}"
 
 
+def _proof(client: Client) -> str:
+    number = len(client.secret_digests)
+    if client.discourse_connect_secret is not None and not number:
+        return f"by DiscourseConnect, with the secret that both sign with; at /token {client.auth_method}"
+    return f"{client.auth_method}" + (f", {number} secret{'s' if number > 1 else ''}" if number else "")
+
+
 def _profile(client: Client) -> str:
     from broker.domain.client import Profile
 
@@ -168,7 +175,6 @@ def _facts(client: Client, settings: Settings) -> dict[str, str | list[str]]:
 
     issuer = settings.broker.public_url
     asks = [f"{ask.claim} ({'needed' if ask.needed else 'optional'}): {ask.why['en']}" for ask in client.asks]
-    number = len(client.secret_digests)
     return {
         "id": str(client.client_id),
         "name": client.name,
@@ -179,7 +185,7 @@ def _facts(client: Client, settings: Settings) -> dict[str, str | list[str]]:
         "after_signing_out": list(client.post_logout_redirect_uris) or "nothing registered",
         "back_channel": client.backchannel_logout_uri or "not told of sign-outs",
         "security_events": _events(client),
-        "proves_itself": f"{client.auth_method}" + (f", {number} secret{'s' if number > 1 else ''}" if number else ""),
+        "proves_itself": _proof(client),
         "profile": _profile(client),
         "PKCE": "required" if client.pkce_required else "not required: a downgrade",
         "asks_by_pushing": "always" if client.par_required else "as it likes",
@@ -274,7 +280,10 @@ def _sector(settings: Settings, client: Client, *, offline: bool) -> Iterator[Fi
 
 
 def _secret(client: Client, secret_file: Path | None) -> Finding:
-    if not client.secret_digests:
+    known = client.secret_digests
+    if client.discourse_connect_secret is not None:
+        known = (*known, hashlib.sha256(client.discourse_connect_secret.reveal().encode()).digest())
+    if not known:
         return Finding(None, f"The site has no secret: it proves itself by {client.auth_method}.")
     if secret_file is None:
         return Finding(
@@ -282,14 +291,13 @@ def _secret(client: Client, secret_file: Path | None) -> Finding:
         )
     text = secret_file.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
     digest = hashlib.sha256(text.encode()).digest()
-    matches = [hmac.compare_digest(digest, known) for known in client.secret_digests]
+    matches = [hmac.compare_digest(digest, one) for one in known]
     if any(matches):
         which = f" (number {matches.index(True) + 1} of {len(matches)})" if len(matches) > 1 else ""
         return Finding(True, f"The secret is right{which}.")
+    option = "client_secret" if client.secret_digests else "discourse_connect_secret"
     blank = " It has blanks around it." if text != text.strip() else ""
-    return Finding(
-        False, f"The secret is another than the one here.{blank} Give the site the one that client_secret names."
-    )
+    return Finding(False, f"The secret is another than the one here.{blank} Give the site the one that {option} names.")
 
 
 def _sign_in(settings: Settings, client: Client) -> Finding:
@@ -300,6 +308,9 @@ def _sign_in(settings: Settings, client: Client) -> Finding:
         got = run(rehearse(settings, client))
     except BrokerError as error:
         return Finding(False, f"A sign-in failed ({error.code}): {error.detail or error.public}.")
+    if got.forum:
+        names = ", ".join(name for name in got.forum if name not in {"nonce", "external_id"})
+        return Finding(True, f"A sign-in went through: by DiscourseConnect the forum got {names}.{_own(got)}")
     if not got.answer:
         return Finding(None, f"No sign-in was tried: nobody is sent back to this site.{_own(got)}")
     names = ", ".join(name for name in got.userinfo if name != "sub") or "nothing but the private number"
@@ -331,19 +342,20 @@ def preview(name: str, without: tuple[str, ...], config: Path, *, as_json: bool)
     except BrokerError as error:
         fail(f"The site would get nothing ({error.code}): {error.detail or error.public}.")
     parts: dict[str, Any] = {
-        "question": _question(client) if got.answer else None,
+        "question": _question(client) if got.is_sign_in else None,
         "id_token": got.id_token,
         "userinfo": got.userinfo or None,
         "access_token": got.access_token,
         "token_of_its_own": got.own,
         "session_token": got.session_token,
         "headers": got.headers or None,
+        "discourse_connect": got.forum or None,
     }
     parts = {part: content for part, content in parts.items() if content is not None}
     if as_json:
         click.echo(json.dumps(parts, indent=2, ensure_ascii=False))
         return
-    click.echo(f"Share these with {client.name}?\n" if got.answer else f"Nobody is sent back to {client.name}.")
+    click.echo(f"Share these with {client.name}?\n" if got.is_sign_in else f"Nobody is sent back to {client.name}.")
     for row in parts.pop("question", ()):
         click.echo(f"  {'needed     ' if row['needed'] else 'your choice'}  {row['field']}: {row['why']}")
     for part, content in parts.items():

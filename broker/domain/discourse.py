@@ -26,6 +26,8 @@ RETURN_PATH: Final = "/session/sso_login"
 """Where every forum wants its answer, behind its own address."""
 MIN_SECRET: Final = 32
 """Characters of a secret: a shorter one could be guessed from one signed answer."""
+NOT_SIGNED: Final = "signature of a forum"
+"""What the log says of a forum that signs with another secret."""
 MAX_LENGTH: Final = 4000
 """Characters of what a forum asks; it asks with some 200."""
 
@@ -52,21 +54,25 @@ def returns_to(client: Client) -> str | None:
     return next((one for one in client.redirect_uris if one.endswith(RETURN_PATH)), None)
 
 
-def read(params: Mapping[str, str], clients: Mapping[Any, Client]) -> tuple[Client, Asked]:
-    """Which forum asks, and for what. Raises `BadRequest` for anything that no forum of ours signed."""
-    sso, sig = params.get("sso", ""), params.get("sig", "")
-    said = _said(sso)
-    wanted = said.get("return_sso_url", "")
+def forum_of(params: Mapping[str, str], clients: Mapping[Any, Client]) -> Client:
+    """Which forum says that it asks: whether it did, `read` finds out. Raises `BadRequest` if it is none of ours."""
+    wanted = _said(params.get("sso", "")).get("return_sso_url", "")
     client = next((one for one in clients.values() if wanted and returns_to(one) == wanted), None)
-    secret = client.discourse_connect_secret if client is not None else None
-    if client is None or secret is None or not client.enabled:
+    if client is None or not client.enabled:
         raise BadRequest(detail="return_sso_url is no forum's")
-    if not hmac.compare_digest(signature(sso, secret).encode(), sig.encode("utf-8", "surrogatepass")):
-        raise BadRequest(detail="signature of a forum")
+    return client
+
+
+def read(params: Mapping[str, str], client: Client) -> Asked:
+    """What this forum asks. Raises `BadRequest` for anything that it did not sign."""
+    sso, sig = params.get("sso", ""), params.get("sig", "")
+    said, secret = _said(sso), client.discourse_connect_secret
+    if secret is None or not hmac.compare_digest(signature(sso, secret).encode(), sig.encode("utf-8", "surrogatepass")):
+        raise BadRequest(detail=NOT_SIGNED)
     nonce = said.get("nonce", "")
     if not nonce:
         raise BadRequest(detail="nonce of a forum missing")
-    return client, Asked(nonce=nonce, return_to=wanted, is_silent=said.get("prompt") == "none")
+    return Asked(nonce=nonce, return_to=said["return_sso_url"], is_silent=said.get("prompt") == "none")
 
 
 def _said(sso: str) -> dict[str, str]:

@@ -45,11 +45,15 @@ class DiscourseFlow:
         """Where the sign-in's answer comes to: an address of ours."""
         return f"{self.issuer}{ANSWER_PATH}"
 
-    def begin(self, params: Mapping[str, str]) -> tuple[Client, AuthorizationRequest]:
-        """The forum, and what its question means as an authorization request. Raises `BadRequest`."""
-        client, asked = discourse.read(params, self.clients)
+    def forum(self, params: Mapping[str, str]) -> Client:
+        """Which forum says that it asks. Raises `BadRequest`."""
+        return discourse.forum_of(params, self.clients)
+
+    def begin(self, client: Client, params: Mapping[str, str]) -> AuthorizationRequest:
+        """What its question means as an authorization request. Raises `BadRequest` if the forum did not sign it."""
+        asked = discourse.read(params, client)
         state = self.seal.seal_text(json.dumps([client.client_id, asked.nonce, asked.is_silent]), _STATE)
-        request = AuthorizationRequest(
+        return AuthorizationRequest(
             client_id=client.client_id,
             redirect_uri=self.redirect_uri,
             response_type="code",
@@ -59,7 +63,6 @@ class DiscourseFlow:
             code_challenge=challenge_of(self._verifier(state)),
             prompt=frozenset({"none"}) if asked.is_silent else frozenset(),
         )
-        return client, request
 
     def knows(self, client: Client, request: AuthorizationRequest) -> bool:
         """Whether this request is a forum's, and it may still ask so."""

@@ -13,8 +13,10 @@ from broker.web.forms import parse_pairs
 
 async def enter(call: Call) -> Response:
     """A forum asks who somebody is."""
-    client, request = call.world.discourse.begin(read_params(parse_pairs(call.request.url.query)))
-    call.client, call.answer_to = client, to_whom(request)
+    flow, params = call.world.discourse, read_params(parse_pairs(call.request.url.query))
+    call.client = client = flow.forum(params)
+    request = flow.begin(client, params)
+    call.answer_to = to_whom(request)
     return await settle(call, client, request)
 
 

@@ -324,6 +324,43 @@ def test_a_sign_in_that_cannot_be_is_wrong(config: Path) -> None:
     assert none.stderr.startswith("The site would get nothing (invalid_token)")
 
 
+DISCOURSE_SECRET = "s" * 40
+TALK = """
+[talk]
+name = "Talk"
+url = "https://talk.example.org/"
+redirect_uris = ["https://talk.example.org/session/sso_login"]
+auth_method = "none"
+discourse_connect_secret = {{ file = {secret!r} }}
+asks.name = {{ use = "needed", why.en = "Shown beside your posts." }}
+"""
+
+
+def test_a_forum_that_asks_in_its_own_way_is_tried_in_that_way(config: Path, tmp_path: Path) -> None:
+    """Its secret is the one that both sign with: it is compared, used in the trial, and shown nowhere (catalogue 152)."""
+    secret, other = tmp_path / "talk.secret", tmp_path / "other.secret"
+    for path, text in ((secret, DISCOURSE_SECRET), (other, "o" * 40)):
+        path.touch(mode=0o600)
+        path.write_text(text)
+    sites = config / "sites.toml"
+    sites.write_text(sites.read_text() + TALK.format(secret=str(secret)))
+    fine = doorward("check", "talk", "--offline", "--secret-file", str(secret), config=config)
+    assert fine.returncode == 0, fine.stdout
+    assert "The secret is right." in fine.stdout
+    assert "A sign-in went through: by DiscourseConnect the forum got " in fine.stdout
+    wrong = doorward("check", "talk", "--offline", "--secret-file", str(other), config=config)
+    assert wrong.returncode == 1
+    assert "Give the site the one that discourse_connect_secret names." in wrong.stdout
+    told = json.loads(doorward("preview", "talk", "--json", config=config).stdout)
+    assert set(told) == {"question", "discourse_connect"}
+    assert told["discourse_connect"]["name"] == "Ana Example"
+    shown = doorward("show", "talk", config=config).stdout
+    assert "by DiscourseConnect, with the secret that both sign with" in shown
+    assert DISCOURSE_SECRET not in fine.stdout + wrong.stdout + shown + json.dumps(told)
+    (row,) = [row for row in json.loads(doorward("list", "--json", config=config).stdout) if row["id"] == "talk"]
+    assert "no secret" not in row["notes"]
+
+
 # --- another secret -------------------------------------------------------------------------------------
 
 

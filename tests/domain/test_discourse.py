@@ -11,7 +11,7 @@ import pytest
 from tests.flows.op import site
 
 from broker.domain.client import Client
-from broker.domain.discourse import MAX_LENGTH, Asked, address, answered, failed, read, returns_to, signature
+from broker.domain.discourse import MAX_LENGTH, Asked, address, answered, failed, forum_of, read, returns_to, signature
 from broker.domain.values import ClientId, Secret
 from broker.errors import BadRequest
 
@@ -37,10 +37,11 @@ def question(said: Any = None, *, secret: Secret = SECRET, lines: int = 0) -> di
 
 
 def test_a_forum_is_known_by_its_address_and_its_secret() -> None:
-    assert read(question(), CLIENTS) == (TALK, ASKED)
-    assert read(question(lines=60), CLIENTS) == (TALK, ASKED)
+    for asked in (question(), question(lines=60)):
+        assert forum_of(asked, CLIENTS) == TALK
+        assert read(asked, TALK) == ASKED
     silent = question({"nonce": "n-1", "return_sso_url": RETURN, "prompt": "none"})
-    assert read(silent, CLIENTS)[1] == replace(ASKED, is_silent=True)
+    assert read(silent, TALK) == replace(ASKED, is_silent=True)
     assert (returns_to(TALK), returns_to(PLAIN)) == (RETURN, None)
 
 
@@ -69,13 +70,18 @@ def test_a_forum_is_known_by_its_address_and_its_secret() -> None:
 )
 def test_what_no_forum_of_ours_signed_is_refused(asked: dict[str, str]) -> None:
     with pytest.raises(BadRequest):
-        read(asked, CLIENTS)
+        read(asked, forum_of(asked, CLIENTS))
+
+
+def test_nothing_is_read_for_a_site_without_a_secret() -> None:
+    with pytest.raises(BadRequest):
+        read(question(), replace(TALK, discourse_connect_secret=None))
 
 
 def test_a_forum_that_is_off_is_not_answered() -> None:
     off: dict[Any, Client] = {TALK.client_id: replace(TALK, enabled=False)}
     with pytest.raises(BadRequest):
-        read(question(), off)
+        forum_of(question(), off)
 
 
 def test_a_forum_hears_who_it_is_in_its_own_words() -> None:

@@ -229,6 +229,23 @@ def test_the_bomb_is_one() -> None:
         portrait.drawn(BOMB)
 
 
+def scanned_over(scans: int) -> bytes:
+    """A progressive JPEG whose last scan stands there again and again."""
+    whole = encoded("JPEG", size=(4096, 4096), progressive=True)
+    last, end = whole.rindex(b"\xff\xda"), whole.rindex(b"\xff\xd9")
+    return whole[:last] + whole[last:end] * scans + whole[end:]
+
+
+def test_a_picture_that_is_drawn_over_and_over_is_refused() -> None:
+    """Thousands of scans in one megabyte would keep a drawing place for all of its seconds (catalogue 141)."""
+    assert portrait.drawn(scanned_over(20))
+    bomb = scanned_over(101)
+    started = time.monotonic()
+    with pytest.raises(ValueError, match="scans"):
+        portrait.drawn(bomb)
+    assert time.monotonic() - started < 1
+
+
 async def test_a_dead_or_silent_host_costs_seconds_and_no_more(rigged: Callable[..., Rig]) -> None:
     """(catalogue 140)"""
 

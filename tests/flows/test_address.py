@@ -284,8 +284,10 @@ async def test_the_old_address_is_told_and_can_take_the_change_back(front: Front
 async def test_the_address_that_goes_again_is_told_if_it_was_proved(front: Front) -> None:
     """An owner whose old mailbox somebody else reads hears of it; a letter to an unproved address could reach anybody."""
     session, _, letter = await changed(front)
+    front.clock.move(timedelta(minutes=1))
     await front.address.send(await front.account.load(session.account), session)
     await front.address.confirm(session, (await letters(front))[-1].payload["code"])
+    front.clock.move(timedelta(minutes=1))
     await front.address.undo_change(letter.payload["token"])
     told = (await letters(front))[-1]
     assert (told.payload["letter"], told.payload["to"]) == (Letter.ADDRESS_TAKEN_BACK, NEW)
@@ -302,6 +304,7 @@ async def test_nobody_is_told_of_an_address_that_was_not_proved(front: Front, to
 async def test_an_address_that_came_back_by_itself_is_not_told_that_it_goes(front: Front) -> None:
     session, old, letter = await changed(front)
     await front.account.change(session.account, EMAIL, old)
+    front.clock.move(timedelta(minutes=1))
     await front.address.send(await front.account.load(session.account), session)
     await front.address.confirm(session, (await letters(front))[-1].payload["code"])
     await front.address.undo_change(letter.payload["token"])

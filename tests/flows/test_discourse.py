@@ -15,7 +15,7 @@ from broker.domain.account import AccountStatus
 from broker.domain.claims import EMAIL, NAME, PREFERRED_USERNAME
 from broker.domain.client import AuthMethod, Client
 from broker.domain.disclosure import Via
-from broker.domain.grant import OFFLINE_ACCESS
+from broker.domain.grant import OFFLINE_ACCESS, AuthorizationRequest
 from broker.domain.session import Session
 from broker.domain.values import ClientId
 from broker.errors import BadRequest, NotLetIn, SignInExpired
@@ -48,13 +48,17 @@ class Forum(Op):
     def talk(self) -> Client:
         return self.clients[TALK]
 
+    def begin(self, params: dict[str, str]) -> tuple[Client, AuthorizationRequest]:
+        client = self.discourse.forum(params)
+        return client, self.discourse.begin(client, params)
+
     async def finish(self, params: dict[str, str]) -> str:
         client, asked = self.discourse.asked_by(params.get("state", ""))
         return await self.discourse.finish(client, asked, params)
 
     async def consent(self, session: Session) -> dict[str, str]:
         """What the browser brings to our own address, once the person shared everything."""
-        client, request = self.discourse.begin(question())
+        client, request = self.begin(question())
         assert self.discourse.knows(client, request)
         situation = await self.authorize.look(client, request, session)
         everything = frozenset(ask.claim for ask in situation.asked)
@@ -97,19 +101,19 @@ async def test_a_forum_hears_what_the_person_shares_and_it_is_recorded(op: Forum
 
 
 async def test_it_is_asked_for_nothing_while_the_person_is_away(op: Forum) -> None:
-    _, request = op.discourse.begin(question())
+    _, request = op.begin(question())
     assert OFFLINE_ACCESS in op.talk.scopes
     assert request.scopes == op.talk.scopes - {OFFLINE_ACCESS}
     assert request.prompt == frozenset()
-    assert op.discourse.begin(question(SILENT))[1].prompt == {"none"}
+    assert op.begin(question(SILENT))[1].prompt == {"none"}
     with pytest.raises(BadRequest):
-        op.discourse.begin({})
+        op.begin({})
 
 
 async def test_who_agreed_comes_in_at_once_and_each_time_is_recorded(op: Forum, ana: Session) -> None:
     await op.finish(await op.consent(ana))
     before = await op.durable.ledger.disclosures(ana.account)
-    client, request = op.discourse.begin(question())
+    client, request = op.begin(question())
     answer = await op.authorize.issue(await op.authorize.look(client, request, ana))
     assert told(await op.finish(answered(answer)))["username"] == "ana"
     assert len(await op.durable.ledger.disclosures(ana.account)) == len(before) + 1, "each sign-in, as everywhere"
@@ -140,8 +144,8 @@ async def test_a_code_of_another_question_is_refused(op: Forum, ana: Session) ->
 
 
 async def test_saying_no_is_said_here_and_in_silence_to_the_forum(op: Forum) -> None:
-    _, loud = op.discourse.begin(question())
-    _, silent = op.discourse.begin(question(SILENT))
+    _, loud = op.begin(question())
+    _, silent = op.begin(question(SILENT))
     assert loud.state is not None
     assert silent.state is not None
     params = {"state": loud.state, "iss": ISSUER}
@@ -156,7 +160,7 @@ async def test_saying_no_is_said_here_and_in_silence_to_the_forum(op: Forum) -> 
 @pytest.mark.parametrize("change", ["gone", "no secret", "other address"])
 async def test_a_forum_that_changed_meanwhile_is_not_answered(op: Forum, ana: Session, change: str) -> None:
     params = await op.consent(ana)
-    _, request = op.discourse.begin(question())
+    _, request = op.begin(question())
     if change == "gone":
         del op.clients[TALK]
     elif change == "no secret":

@@ -15,6 +15,8 @@ from tests.support.house import ISSUER, Arrival, House, Sandboxes, Shown, open_h
 from tests.web.desk import MORE_SITES, account_of, member, signed_in, wide_house
 
 from broker.cli import guides
+from broker.cli.attempts import read_attempts
+from broker.domain.values import ClientId
 
 SITE = "https://discourse-connect.test"
 SECRET = "forum-secret-0123456789abcdef0123456789"
@@ -119,6 +121,14 @@ async def test_a_question_that_was_changed_on_its_way_is_refused(house: House, f
     url = forum.question()
     shown = await (await member(house, "ana")).open(f"{url[:-1]}{'0' if url[-1] != '0' else '1'}")
     assert shown.status == 400
+
+
+async def test_what_the_log_says_of_another_secret_names_the_forum(house: House, forum: Discourse) -> None:
+    """So that its admin finds it among the forum's attempts."""
+    url = forum.question()
+    await house.browser().open(url[:-1] + ("0" if url[-1] != "0" else "1"))
+    (found,) = read_attempts(house.log.splitlines(), house.settings.clients[ClientId("talk")])
+    assert found.what == "It asked by DiscourseConnect and signed with another secret."
 
 
 async def test_an_address_of_ours_is_no_way_around_the_sites_own(house: House, forum: Discourse) -> None:
