@@ -539,10 +539,13 @@ def registration_rules(settings: Settings) -> Rules | None:
     """What holds for sites that register by themselves; `None`: they may not."""
     if settings.broker.registration == "off":
         return None
+    exceptions = settings.broker.egress
+    lent = frozenset(one.address.lower() for one in exceptions if one.registered_sites or settings.broker.development)
     return Rules(
         issuer=settings.broker.public_url,
         fields=settings.fields,
-        exempt=frozenset(one.address.lower() for one in settings.broker.egress),
+        exempt=lent,
+        closed=frozenset(one.address.lower() for one in exceptions) - lent,
         development=settings.broker.development,
         pkce_required=settings.broker.registration_pkce,
     )

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from broker.domain.account import is_unseen
 from broker.domain.browser_state import origin_of
 from broker.domain.claims import SCOPES
 from broker.domain.client import AuthMethod, Client, SigningAlgorithm, is_redirect_uri
@@ -35,6 +36,8 @@ _SAME: Final = (
     "logo_uri",
 )  # fmt: skip
 """Members whose name and meaning are those of our option."""
+_CALLED: Final = ("jwks_uri", "sector_identifier_uri", "backchannel_logout_uri", "request_uris")
+"""Members whose addresses we call."""
 _OTHER_NAMES: Final = {
     "token_endpoint_auth_method": "auth_method",
     "id_token_signed_response_alg": "signing_algorithm",
@@ -76,16 +79,24 @@ class Rules:
     fields: Mapping[ClaimName, FieldPolicy]
     exempt: frozenset[str]
     """Each `host:port` that may be called although it is no public https address."""
+    closed: frozenset[str] = frozenset()
+    """Each `host:port` that only what the admin configured may name."""
     scopes: frozenset[Scope] = frozenset(SCOPES)
     """The scopes that the initial access token may give away."""
     development: bool = False
     pkce_required: bool = True
     """Off: sites that prove who they are may do without."""
 
+    @property
+    def closed_names(self) -> frozenset[str]:
+        """The same as they stand in an https address, where port 443 is left out."""
+        return frozenset(one.removesuffix(":443") for one in self.closed)
+
 
 def read_metadata(metadata: Mapping[str, Any], client_id: ClientId, secret: Secret | None, rules: Rules) -> Client:
     """The site that this would be. `secret`: for methods that have one. Raises `Refusal`."""
     _check_bounds(metadata)
+    _check_places(metadata, rules)
     table = _table(metadata, rules, has_secret=secret is not None)
     draft = Draft(Path(), {_SECRET: secret.reveal()} if secret is not None else {})
     draft.tree = {"sites": {client_id: table}}
@@ -102,7 +113,35 @@ def read_metadata(metadata: Mapping[str, Any], client_id: ClientId, secret: Secr
         if problem.severity == "error" or "do not call it" in problem.what:
             code = "invalid_redirect_uri" if name == "redirect_uris" else "invalid_client_metadata"
             raise Refusal(code, f"{name} {problem.what}")
-    return found[client_id]
+    client = found[client_id]
+    # A number of its own even where a configured site is on the same host: sharing one is the admin's to say.
+    return replace(client, sector=f"registered {client.sector_identifier}")
+
+
+def place_of(metadata: Mapping[str, Any]) -> tuple[str, str]:
+    """Where a site is, of metadata that was taken: its host with the port, and the host its sector's list is on."""
+    return _place(metadata["redirect_uris"][0]), _place(metadata.get("sector_identifier_uri", ""))
+
+
+def _place(uri: str) -> str:
+    return urlsplit(uri).netloc.lower()
+
+
+def _check_places(metadata: Mapping[str, Any], rules: Rules) -> None:
+    """All of a site is at one host, which people are shown, and none of it at ours or where only the admin may point."""
+    places = {_place(uri) for uri in metadata["redirect_uris"]}
+    if len(places) > 1:
+        raise Refusal("invalid_redirect_uri", "redirect_uris are on several hosts; register a site for each")
+    if urlsplit(metadata["redirect_uris"][0]).hostname == urlsplit(rules.issuer).hostname and not rules.development:
+        raise Refusal("invalid_redirect_uri", "redirect_uris are on our own host")
+    after = metadata.get("post_logout_redirect_uris", ())
+    if not all(isinstance(uri, str) and is_redirect_uri(uri) and _place(uri) in places for uri in after):
+        raise Refusal("invalid_client_metadata", "post_logout_redirect_uris holds an address on another host")
+    for name in _CALLED:
+        given = metadata.get(name, ())
+        for uri in given if isinstance(given, list) else [given]:
+            if isinstance(uri, str) and _place(uri).removesuffix(":443") in rules.closed_names:
+                raise Refusal("invalid_client_metadata", f"{name} names an address that sites cannot name")
 
 
 def _check_bounds(metadata: Mapping[str, Any]) -> None:
@@ -204,6 +243,8 @@ def _name(metadata: Mapping[str, Any], home: str) -> object:
     name = metadata.get("client_name", urlsplit(home).netloc)
     if isinstance(name, str) and len(name) > NAME_MOST:
         raise Refusal("invalid_client_metadata", f"client_name is longer than {NAME_MOST} letters")
+    if isinstance(name, str) and not any(ch.isalnum() and not is_unseen(ch) for ch in name):
+        raise Refusal("invalid_client_metadata", "client_name holds no letter or digit that can be seen")
     return name
 
 

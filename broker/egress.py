@@ -29,6 +29,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from broker.domain.hosts import is_literal
 from broker.errors import UpstreamUnavailable
 
 TOTAL_SECONDS: Final = 5.0
@@ -137,13 +138,7 @@ def is_public(address: str) -> bool:
 
 
 def _is_host(host: str) -> bool:
-    return bool(_HOST.fullmatch(host)) or _is_literal(host)
-
-
-def _is_literal(host: str) -> bool:
-    """An address rather than a name, in any spelling that some resolver reads: `127.1`, `0x7f000001`, `2130706433`."""
-    last = host.rstrip(".").rpartition(".")[2]
-    return ":" in host or last.isdigit() or bool(re.fullmatch(r"0x[0-9a-f]*", last))
+    return bool(_HOST.fullmatch(host)) or is_literal(host)
 
 
 @dataclass(slots=True)
@@ -289,7 +284,7 @@ class Egress:
             raise EgressRefused(f"credentials {host}")
         if port != 443 and not exempt:
             raise EgressRefused(f"port {host}")
-        if _is_literal(host) and not exempt:
+        if is_literal(host) and not exempt:
             raise EgressRefused(f"literal {host}")
         return url, (host, port)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from broker.client_metadata import Refusal, Rules, needs_secret, read_metadata
+from broker.client_metadata import Refusal, Rules, known_members, needs_secret, place_of, read_metadata
 from broker.domain.client import Client
 from broker.domain.ports import Registrations
 from broker.domain.registration import PREFIX, Registration
@@ -39,6 +39,8 @@ class KnownSites(Mapping[ClientId, Client]):
         """`rules`: what holds for sites that register; `None`: none may, and none that did is known."""
         self._configured, self._registrations, self._rules = configured, registrations, rules
         self._registered: dict[ClientId, tuple[Registration, Client]] = {}
+        self._refused: dict[ClientId, Registration] = {}
+        """Those that would not be taken any more, so that nobody makes us read them again and again."""
 
     def __getitem__(self, client_id: ClientId) -> Client:
         configured = self._configured.get(client_id)
@@ -68,22 +70,28 @@ class KnownSites(Mapping[ClientId, Client]):
         """All that are registered. Raises `StoreUnavailable`; what was known stays known then."""
         if self._rules is None:
             return
-        last, found = ClientId(""), set[ClientId]()
+        last, found, before = ClientId(""), set[ClientId](), set(self._registered)
         while page := await self._registrations.after(last, PAGE):
             for kept in page:
                 self._take(kept.client_id, kept)
             found.update(kept.client_id for kept in page)
             last = page[-1].client_id
-        for gone in self._registered.keys() - found:
-            del self._registered[gone]
+        for gone in before - found:  # and none that registered meanwhile
+            self._registered.pop(gone, None)
 
     def _take(self, client_id: ClientId, kept: Registration | None) -> None:
         known = self._registered.get(client_id)
         if kept is not None and known is not None and known[0] == kept:
             return
-        client = self._read(kept) if kept is not None else None
-        if kept is None or client is None:
-            self._registered.pop(client_id, None)
+        if kept is not None and self._refused.get(client_id) == kept:
+            return
+        self._registered.pop(client_id, None)
+        self._refused.pop(client_id, None)
+        if kept is None:
+            return
+        client = self._read(kept)
+        if client is None:
+            self._refused[client_id] = kept
         else:
             self._registered[client_id] = (kept, client)
 
@@ -128,6 +136,14 @@ class RegistrationJudge:
         except Refusal as refusal:
             problem = InvalidRedirectURI if refusal.code == InvalidRedirectURI.code else InvalidClientMetadata
             raise problem(detail="metadata refused", public=refusal.words) from refusal
+
+    def kept(self, metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+        """See the port."""
+        return known_members(metadata)
+
+    def moves(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+        """See the port."""
+        return place_of(before) != place_of(after)
 
     async def look_around(self, client: Client) -> None:
         """See the port: the list of its sector has all its addresses (OpenID Connect Registration §5)."""

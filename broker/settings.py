@@ -55,6 +55,8 @@ class EgressException:
 
     address: str
     ca_file: Path | None = None
+    registered_sites: bool = False
+    """Whether sites that registered by themselves may name it as well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -467,7 +469,7 @@ class _Loader:
             ca_file = self.draft.path(table["ca_file"]) if table["ca_file"] else None
             if ca_file is not None and not ca_file.is_file():
                 self.draft.problem(("egress", address, "ca_file"), f"There is no file {ca_file}.", "Check the path.")
-            out.append(EgressException(address=address, ca_file=ca_file))
+            out.append(EgressException(address=address, ca_file=ca_file, registered_sites=table["registered_sites"]))
         return tuple(out)
 
     def _fields(self) -> dict[ClaimName, FieldPolicy]:

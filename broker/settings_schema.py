@@ -248,6 +248,7 @@ EGRESS: Final = (
         doc="Certificates to check its TLS against, instead of the system's.",
         default="",
     ),
+    _flag("registered_sites", "Whether sites that registered by themselves may name this address too.", default=False),
 )
 
 ASK: Final = (

@@ -27,6 +27,7 @@ from broker.domain.client import (
 from broker.domain.discourse import MIN_SECRET, RETURN_PATH
 from broker.domain.events import CHOICES, MANAGE, READ
 from broker.domain.gate import CALLBACK
+from broker.domain.hosts import is_inside
 from broker.domain.policy import FieldPolicy, Use
 from broker.domain.values import ClaimName, ClientId, Scope, Secret
 from broker.errors import UpstreamError
@@ -264,7 +265,7 @@ class _Sites:
             port = parts.port or (80 if parts.scheme == "http" else 443)
             if parts.scheme == "http" and not self.development and not is_loopback(parts.hostname):
                 continue  # refused already
-            inside = is_loopback(parts.hostname) or parts.scheme == "http" or port != 443
+            inside = is_inside(parts.hostname or "") or parts.scheme == "http" or port != 443
             host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
             if parts.hostname and inside and f"{host}:{port}" not in self.exempt:
                 self.draft.problem(

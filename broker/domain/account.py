@@ -182,7 +182,7 @@ def user_name_problem(name: str) -> str | None:
         return "too_long"
     if not all(ch in "._-" or unicodedata.category(ch) in {"Ll", "Lu", "Lo", "Lm", "Nd", "Mn", "Mc"} for ch in name):
         return "characters"
-    if any(first <= ch <= last for ch in name for first, last in _UNSEEN):
+    if any(map(is_unseen, name)):
         return "characters"
     if (unicodedata.category(name[0])[0] != "L" and not name[0].isdecimal()) or name[-1] in "._-":
         return "edges"
@@ -191,6 +191,11 @@ def user_name_problem(name: str) -> str | None:
     if name.casefold() in RESERVED_USER_NAMES or user_name_key(name) in _RESERVED_KEYS:
         return "reserved"
     return None
+
+
+def is_unseen(ch: str) -> bool:
+    """Whether a letter or mark shows nothing."""
+    return any(first <= ch <= last for first, last in _UNSEEN)
 
 
 def user_name_key(name: str) -> str:

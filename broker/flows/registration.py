@@ -12,12 +12,16 @@ from broker.domain.client import Client
 from broker.domain.ports import Clock, Durable, Entropy, Limits
 from broker.domain.registration import PREFIX, Invitation, Registration
 from broker.domain.values import ClientId, Scope, Secret
-from broker.errors import Conflict, InvalidToken, TooManyAttempts
+from broker.errors import Conflict, InvalidClientMetadata, InvalidToken, TooManyAttempts
 
 TOKEN_BYTES: Final = 32
 ID_BYTES: Final = 12
 REFUSALS_PER_MINUTE: Final = 10
 """Bad tokens of one address; a good one is never held up by them."""
+TRIES_PER_HOUR: Final = 200
+"""Of one invitation, whatever became of them."""
+CHANGES_PER_HOUR: Final = 60
+"""Of one site."""
 MOST_USES: Final = 100
 MOST_DAYS: Final = 90
 
@@ -29,6 +33,14 @@ class Judge(Protocol):
     def client(
         self, metadata: Mapping[str, Any], client_id: ClientId, secret: Secret | None, scopes: frozenset[Scope]
     ) -> Client: ...
+    def kept(self, metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What of it means something here."""
+        ...
+
+    def moves(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+        """Whether the site would be at another host, or in another sector, than it was."""
+        ...
+
     async def look_around(self, client: Client) -> None:
         """What cannot be judged without asking elsewhere; refusals as `client`."""
         ...
@@ -81,6 +93,7 @@ class Registrations:
         invitation = await self.durable.registrations.invitation(self.digest(token))
         if invitation is None or not invitation.uses_left or invitation.expires_at <= now:
             raise await self._refused(address, "initial access token")
+        await self._counted(invitation.id, TRIES_PER_HOUR)
         kept = Registration(
             client_id=ClientId(f"{PREFIX}{self.entropy.token(ID_BYTES)}"),
             invitation=invitation.id,
@@ -110,7 +123,11 @@ class Registrations:
         return isinstance(secret, str) and kept.secret_digest == self.digest(secret)
 
     async def change(self, kept: Registration, metadata: Mapping[str, Any], *, address: str) -> Answer:
-        """Everything anew (RFC 7592 §2.2), with other secrets; and nobody has looked at it yet. Errors as `register`."""
+        """Everything anew (RFC 7592 §2.2), with other secrets; and nobody has looked at it yet. Errors as `register`.
+
+        It stays where it is: elsewhere it would learn, by what it was granted here, by which number others know people.
+        """
+        await self._counted(kept.client_id, CHANGES_PER_HOUR)
         answer = await self._judged(replace(kept, reviewed_at=None), metadata)
         unit = self.durable.unit()
         unit.save_registration(answer.registration, shown=kept.token_digest)
@@ -142,6 +159,9 @@ class Registrations:
         secret = Secret(self.entropy.token(TOKEN_BYTES)) if self.judge.needs_secret(metadata) else None
         token = Secret(self.entropy.token(TOKEN_BYTES))
         client = self.judge.client(metadata, kept.client_id, secret, kept.scopes)
+        metadata = self.judge.kept(metadata)
+        if kept.metadata and self.judge.moves(json.loads(kept.metadata), metadata):
+            raise InvalidClientMetadata(detail="site moves", public="A site stays at its host; register one there")
         await self.judge.look_around(client)
         registration = replace(
             kept,
@@ -150,6 +170,12 @@ class Registrations:
             token_digest=self.digest(token.reveal()),
         )
         return Answer(registration=registration, client=client, metadata=metadata, secret=secret, token=token)
+
+    async def _counted(self, whose: str, limit: int) -> None:
+        """Judging costs us time, and calls to addresses of the site's choice. Raises `TooManyAttempts`."""
+        wait = await self.limits.hit(f"registering:{whose}", limit=limit, window=3600, now=self.clock.now())
+        if wait:
+            raise TooManyAttempts(wait, detail="registrations of one invitation or site")
 
     async def _refused(self, address: str, why: str) -> InvalidToken | TooManyAttempts:
         wait = await self.limits.hit(

@@ -76,6 +76,7 @@ def test_members_by_other_names_mean_what_our_options_mean() -> None:
         require_pushed_authorization_requests=True,
         dpop_bound_access_tokens=True,
         sector_identifier_uri="https://club.example.org/sites.json",
+        post_logout_redirect_uris=["https://forum.example.org/bye"],
         client_name="The Forum",
         client_uri="https://forum.example.org/home",
     )
@@ -86,7 +87,7 @@ def test_members_by_other_names_mean_what_our_options_mean() -> None:
         DpopUse.REQUIRED,
     )
     assert (site.sector_identifier, site.name, site.url) == (
-        "club.example.org",
+        "registered club.example.org",
         "The Forum",
         "https://forum.example.org/home",
     )
@@ -126,7 +127,47 @@ def test_an_address_that_nobody_may_be_sent_to_is_no_redirect_address(uris: obje
     assert refused(redirect_uris=uris).code == "invalid_redirect_uri"
 
 
-INSIDE = ("http://10.0.0.1/x", "https://127.0.0.1/x", "https://localhost/x", "https://db.example.org:5432/x")
+INSIDE = (
+    "http://10.0.0.1/x", "https://127.0.0.1/x", "https://localhost/x", "https://db.example.org:5432/x", "https://10.0.0.5/x",
+    "https://169.254.169.254/x", "https://[fd00::1]/x", "https://2130706433/x", "https://0x7f000001/x", "https://127.1/x",
+    "https://db/x", "https://db.local/x",
+)  # fmt: skip
+
+
+def test_all_of_it_is_at_the_one_host_that_people_are_shown() -> None:
+    """Else it could show the host of another and be answered at its own (catalogue 133); a list of a sector does not help."""
+    found = refused(
+        redirect_uris=[CALLBACK, "https://bank.example.org/x"],
+        sector_identifier_uri="https://forum.example.org/sites.json",
+        client_uri="https://bank.example.org/",
+    )
+    assert found.code == "invalid_redirect_uri"
+    assert "several hosts" in found.words
+
+
+def test_our_own_address_is_nobodys() -> None:
+    assert "our own host" in refused(redirect_uris=[f"{RULES.issuer}/me"]).words
+
+
+def test_people_have_another_number_there_than_at_a_configured_site_on_its_host() -> None:
+    """Whoever may put a page on a host is not the site that the admin meant (decision 11)."""
+    assert registered().sector_identifier == "registered forum.example.org"
+
+
+@pytest.mark.parametrize("name", ["jwks_uri", "sector_identifier_uri", "backchannel_logout_uri", "request_uris"])
+@pytest.mark.parametrize("closed", ["keys.example.org:443", "keys.example.org:8443"])
+def test_what_is_open_for_the_admins_own_addresses_is_closed_for_it(name: str, closed: str) -> None:
+    """An exception for one address lets nobody else point us there (catalogue 138)."""
+    address = f"https://{closed}/x".replace(":443/", "/")
+    said: dict[str, Any] = {name: [address] if name == "request_uris" else address}
+    if name == "request_uris":
+        said["jwks_uri"] = "https://forum.example.org/jwks"
+    if name == "jwks_uri":
+        said["token_endpoint_auth_method"] = "private_key_jwt"
+    with pytest.raises(Refusal) as caught:
+        registered(replace(RULES, closed=frozenset({closed})), **said)
+    assert caught.value.words == f"{name} names an address that sites cannot name"
+    assert registered(replace(RULES, exempt=frozenset({closed})), **said).client_id == SITE
 
 
 @pytest.mark.parametrize("name", ["jwks_uri", "sector_identifier_uri", "backchannel_logout_uri", "request_uris"])
@@ -153,6 +194,10 @@ def test_nothing_we_call_may_point_inside(name: str, address: str) -> None:
         {"client_name": "Fo\x00rum"},
         {"client_name": "Fo\u200brum"},
         {"client_name": ""},
+        {"client_name": "\u3164"},
+        {"client_name": "\u2800 !"},
+        {"post_logout_redirect_uris": ["https://bank.example.org/"]},
+        {"post_logout_redirect_uris": [1]},
         {"client_name": ["x"]},
         {"response_types": ["token"]},
         {"grant_types": ["authorization_code", "client_credentials"]},

@@ -130,7 +130,7 @@ def host() -> Iterator[Host]:
 
 @pytest.fixture
 async def office(tmp_path: Path, sandboxes: Sandboxes, authority: Authority, host: Host) -> AsyncIterator[Office]:
-    allowed = f'[egress."{urlsplit(host.url).netloc}"]\n\n'
+    allowed = f'[egress."{urlsplit(host.url).netloc}"]\nregistered_sites = true\n\n'
     async with conformance(
         tmp_path, sandboxes, authority, broker=lambda text: text.replace("[egress.", f"{allowed}[egress.", 1)
     ) as house:

@@ -41,6 +41,10 @@ def values(name: str) -> guides.Values:
     )
 
 
+OF_DISCOURSE = {"username": "preferred_username", "avatar_url": "picture"}
+"""Its names for what we tell, by ours."""
+
+
 @pytest.mark.parametrize("name", guides.names())
 async def test_a_guide_makes_a_site_that_works(name: str, tmp_path: Path) -> None:
     """Its block goes in without a word from the check but the downgrade it names, and a whole sign-in goes through."""

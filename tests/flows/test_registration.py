@@ -16,7 +16,7 @@ from broker.domain.client import AuthMethod, Client
 from broker.domain.registration import PREFIX
 from broker.domain.values import ClientId, Scope, Secret
 from broker.errors import Conflict, InvalidClientMetadata, InvalidToken, TooManyAttempts
-from broker.flows.registration import REFUSALS_PER_MINUTE, Answer, Registrations
+from broker.flows.registration import CHANGES_PER_HOUR, REFUSALS_PER_MINUTE, TRIES_PER_HOUR, Answer, Registrations
 from broker.stores.memory import MemoryBrowser, MemoryDurable
 
 OPENID = frozenset({Scope("openid")})
@@ -40,6 +40,12 @@ class Taking:
             auth_method=AuthMethod.NONE if secret is None else AuthMethod.BASIC,
             scopes=scopes,
         )
+
+    def kept(self, metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {name: value for name, value in metadata.items() if name != "invented"}
+
+    def moves(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+        return bool(before["redirect_uris"] != after["redirect_uris"])
 
     async def look_around(self, client: Client) -> None:
         if "https://elsewhere.example/cb" in client.redirect_uris:
@@ -167,6 +173,32 @@ async def test_a_change_gives_other_secrets_and_wants_another_look(rig: Rig) -> 
     with pytest.raises(InvalidToken, match="used meanwhile"):
         await rig.flow.change(first.registration, SAID, address="192.0.2.1")
     assert await rig.opened(first, second.token.reveal()) == second.registration
+
+
+async def test_a_site_stays_where_it_is(rig: Rig) -> None:
+    """What it was granted would tell it there by which number others know people (decision 11)."""
+    answer = await rig.register(await rig.invited(), invented="x" * 1000)
+    assert "invented" not in answer.registration.metadata
+    with pytest.raises(InvalidClientMetadata):
+        await rig.flow.change(answer.registration, {"redirect_uris": ["https://wiki.example.org/cb"]}, address="")
+    assert await rig.opened(answer, answer.token.reveal()) == answer.registration
+
+
+async def test_judging_is_not_done_without_end(rig: Rig) -> None:
+    """Refused tries use no invitation up, and each may have us call somewhere."""
+    token = await rig.invited(100)
+    for _ in range(TRIES_PER_HOUR):
+        with pytest.raises(InvalidClientMetadata):
+            await rig.register(token, redirect_uris=["https://elsewhere.example/cb"])
+    with pytest.raises(TooManyAttempts):
+        await rig.register(token)
+    assert (await rig.register(await rig.invited())).client.name == "Forum"
+    rig.clock.move(timedelta(hours=1))
+    kept = (await rig.register(token)).registration
+    for _ in range(CHANGES_PER_HOUR):
+        kept = (await rig.flow.change(kept, SAID, address="")).registration
+    with pytest.raises(TooManyAttempts):
+        await rig.flow.change(kept, SAID, address="")
 
 
 async def test_what_is_refused_elsewhere_uses_nothing_up(rig: Rig) -> None:

@@ -9,11 +9,11 @@ from typing import Any, Final
 import orjson
 from starlette.responses import Response
 
-from broker.client_metadata import known_members
 from broker.domain.client import Client
 from broker.domain.registration import Registration
-from broker.errors import InvalidClientMetadata, InvalidRequest, InvalidToken, NotFound
+from broker.errors import InvalidClientMetadata, InvalidRequest, InvalidToken, NotFound, UpstreamError
 from broker.flows.registration import Answer, Registrations
+from broker.strict_json import read_json
 from broker.web.call import Call, answer_json
 from broker.web.forms import read_body
 
@@ -88,12 +88,11 @@ async def _metadata(call: Call) -> dict[str, Any]:
     if call.request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise InvalidRequest(detail="content type is not JSON")
     try:
-        metadata = orjson.loads(await read_body(call.request))
-    except orjson.JSONDecodeError as error:
-        raise InvalidClientMetadata(detail="body is not JSON", public="The body is not JSON") from error
-    if not isinstance(metadata, dict):
-        raise InvalidClientMetadata(detail="body is not an object", public="The body is not a JSON object")
-    return metadata
+        return read_json(await read_body(call.request), "registration")
+    except UpstreamError as error:
+        raise InvalidClientMetadata(
+            detail=f"body {error.detail}", public="The body is no JSON object that we can read"
+        ) from error
 
 
 def _told(call: Call, answer: Answer) -> dict[str, Any]:
@@ -108,7 +107,7 @@ def _described(call: Call, kept: Registration, client: Client, metadata: Mapping
     """What holds for it, whatever it said (RFC 7591 §3.2.1)."""
     issuer = call.world.settings.broker.public_url
     return {
-        **known_members(metadata),
+        **metadata,
         "client_id": kept.client_id,
         "client_id_issued_at": int(kept.registered_at.timestamp()),
         "registration_client_uri": f"{issuer}/register/{kept.client_id}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +13,8 @@ import pytest
 from tests.support.house import ISSUER, Arrival, Browser, House, Sandboxes, Shown, Site, open_house
 from tests.web.desk import member
 
+from broker import registered_sites
+from broker.client_metadata import read_metadata
 from broker.domain.values import ClientId, Scope
 from broker.registered_sites import KnownSites
 
@@ -149,7 +151,10 @@ async def test_what_a_configured_site_could_not_have_a_registered_one_has_not(
     assert (await desk.send("POST", "/register", token, SAID)).status_code == 201
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"text"', b"\xff"])
+DEEP: Final = b'{"redirect_uris": ["https://library.test/cb"], "jwks": ' + b'{"x":' * 900 + b"1" + b"}" * 901
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"text"', b"\xff", b'{"scope": "a", "scope": "b"}', DEEP])
 async def test_what_is_no_json_object_registers_nothing(desk: Desk, body: bytes) -> None:
     answer = await desk.send("POST", "/register", await desk.invited(), body)
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client_metadata")
@@ -217,6 +222,25 @@ async def test_a_changed_registration_holds_at_once_and_wants_another_look(house
     await new.redeem(arrival)
 
 
+async def test_a_site_never_learns_by_which_number_another_knows_people(house: House, desk: Desk) -> None:
+    """It cannot move to the other's host with what it was granted at its own, and one number is not the other's (decision 11)."""
+    site, forum = await desk.registered(), house.site("forum")
+    browser = await member(house)
+    tokens = await site.redeem(await shared(browser, site))
+    before = (await site.claims(tokens["access_token"]))["sub"]
+    answer = await desk.own(
+        site, "PUT", {**SAID, "client_id": site.name, "redirect_uris": ["https://forum.test/other"]}
+    )
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client_metadata")
+    assert (await site.claims(tokens["access_token"]))["sub"] == before
+    there = await desk.registered(redirect_uris=["https://forum.test/~other/cb"])
+    known = (await there.claims((await there.redeem(await shared(browser, there)))["access_token"]))["sub"]
+    await browser.open(forum.request_url())
+    arrival = await browser.press("decision=share")
+    assert isinstance(arrival, Arrival)
+    assert known != (await forum.claims((await forum.redeem(arrival))["access_token"]))["sub"]
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -262,6 +286,47 @@ async def test_pkce_is_required_of_who_registers(house: House, desk: Desk) -> No
     end = await (await member(house)).go(site.request_url(code_challenge=None, code_challenge_method=None))
     assert isinstance(end, Arrival)
     assert end.params["error"] == "invalid_request"
+
+
+async def test_a_site_that_the_rules_no_longer_take_is_read_once(
+    house: House, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Strangers who name it again and again do not make us read it again and again."""
+    site = await desk.registered()
+    unit = house.world.durable.unit()
+    kept = await house.world.durable.registrations.load(ClientId(site.name))
+    assert kept is not None
+    unit.save_registration(replace(kept, metadata=kept.metadata.replace("https:", "ftp:")), shown=kept.token_digest)
+    await unit.commit()
+    reads: list[str] = []
+
+    def counted(metadata: Any, client_id: str, *rest: Any) -> Any:
+        reads.append(client_id)
+        return read_metadata(metadata, client_id, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(registered_sites, "read_metadata", counted)
+    for _ in range(3):
+        assert await house.world.clients.look(site.name) is None
+    assert len(reads) == 1
+
+
+async def test_a_site_that_registers_while_all_are_read_stays_known(
+    house: House, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, registrations = house.world.clients, house.world.durable.registrations
+    after, site = registrations.after, await desk.registered()
+
+    async def slow(last: ClientId, most: int) -> Any:
+        page = await after(last, most)
+        if not last:
+            late.append(await desk.registered())
+            page = tuple(one for one in page if one.client_id != late[0].name)
+        return page
+
+    late: list[Registered] = []
+    monkeypatch.setattr(type(registrations), "after", lambda _, last, most: slow(last, most))
+    await known.reload()
+    assert {site.name, late[0].name} <= {str(one.client_id) for one in known.registered()}
 
 
 async def test_one_process_knows_what_another_registered(house: House, desk: Desk) -> None:
