@@ -256,9 +256,9 @@ async def test_a_header_is_one_line(office: Office, streams: EventStreams, forum
 async def test_the_admins_header_stays(office: Office, streams: EventStreams, forum: Client) -> None:
     """Whatever the site had chosen before the admin named one."""
     await office.op.durable.streams.put(Stream(client=FORUM, proof=Secret("Bearer old")))
-    fine = {"method": "urn:ietf:rfc:8935", "authorization_header": "Bearer of-the-forum"}
-    await streams.update(forum, {"stream_id": FORUM, "delivery": fine}, whole=False)
-    assert (await office.op.durable.streams.load(FORUM)).proof is None
     await write(office.op, SecurityEvent.ACCOUNT_PURGED)
     await office.deliverer.once()
     assert office.sites.pushed[-1][2]["Authorization"] == "Bearer of-the-forum"
+    fine = {"method": "urn:ietf:rfc:8935", "authorization_header": "Bearer of-the-forum"}
+    await streams.update(forum, {"stream_id": FORUM, "delivery": fine}, whole=False)
+    assert (await office.op.durable.streams.load(FORUM)).proof is None
