@@ -607,6 +607,7 @@ def _face(preset: Preset) -> ProviderFace:
         host=preset.shown_host,
         privacy_policy_url=preset.privacy_policy_url,
         is_sandbox=preset.sandbox,
+        issuer=preset.issuer,
         speaks_openid2=preset.kind in NAMELESS,
     )
 

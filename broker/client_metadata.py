@@ -32,8 +32,8 @@ WITHOUT_SECRET: Final = ("none", "private_key_jwt")
 _SECRET: Final = "SECRET"
 _SAME: Final = (
     "redirect_uris", "post_logout_redirect_uris", "request_uris", "jwks_uri", "sector_identifier_uri",
-    "backchannel_logout_uri", "frontchannel_logout_uri", "frontchannel_logout_session_required", "policy_uri", "tos_uri",
-    "logo_uri",
+    "backchannel_logout_uri", "frontchannel_logout_uri", "frontchannel_logout_session_required", "initiate_login_uri", "policy_uri",
+    "tos_uri", "logo_uri",
 )  # fmt: skip
 """Members whose name and meaning are those of our option."""
 _CALLED: Final = ("jwks_uri", "sector_identifier_uri", "backchannel_logout_uri", "request_uris")

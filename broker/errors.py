@@ -429,6 +429,22 @@ class Forbidden(InteractionError):
     public = "This request did not come from our own page, so we did nothing."
 
 
+class UnknownIssuer(InteractionError):
+    """A link to sign in that names no provider of ours (OpenID Connect Core §4)."""
+
+    code = "unknown_issuer"
+    status = 404
+    public = "The link names a service that is no way to sign in here."
+
+
+class UnknownPlace(InteractionError):
+    """A link to sign in that leads on to somewhere else than to us or our sites."""
+
+    code = "unknown_place"
+    status = 404
+    public = "The link leads to a place that is not one of our sites."
+
+
 class NotFound(InteractionError):
     code = "not_found"
     status = 404

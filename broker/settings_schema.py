@@ -333,6 +333,10 @@ SITE: Final = (
         "Whether that address is called with the issuer and the session, so that a forged call ends nothing.",
         default=True,
     ),
+    _address(
+        "initiate_login_uri",
+        "Where people who open the site from My account are sent, so that it signs them in at once. Nothing: to its home page.",
+    ),
     _text("run_by", "Who runs the site."),
     _address("policy_uri", "Its privacy notice."),
     _address("tos_uri", "Its terms, linked beside its privacy notice."),

@@ -243,6 +243,7 @@ class _Sites:
             places += [((*key, name, str(number)), uri) for number, uri in enumerate(table[name])]
         for name in (
             "frontchannel_logout_uri",
+            "initiate_login_uri",
             "security_events_uri",
             "policy_uri",
             "tos_uri",
@@ -292,17 +293,16 @@ class _Sites:
             )
 
     def _frame(self, key: Key, table: dict[str, Any]) -> None:
-        """The site's own address, so that no page of ours frames anybody else (Front-Channel Logout 1.0 §2)."""
-        uri = table["frontchannel_logout_uri"]
-        if not uri:
-            return
+        """The site's own addresses, so that no page of ours frames anybody else (Front-Channel Logout 1.0 §2) or sends
+        people elsewhere (OpenID Connect Core §4)."""
         origins = {_origin(address) for address in table["redirect_uris"]}
-        if _origin(uri) not in origins:
-            self.draft.problem(
-                (*key, "frontchannel_logout_uri"),
-                "has another scheme, host or port than the site's redirect_uris.",
-                "Use an address of the site itself.",
-            )
+        for name in ("frontchannel_logout_uri", "initiate_login_uri"):
+            if table[name] and _origin(table[name]) not in origins:
+                self.draft.problem(
+                    (*key, name),
+                    "has another scheme, host or port than the site's redirect_uris.",
+                    "Use an address of the site itself.",
+                )
 
     def _gate(self, key: Key, table: dict[str, Any]) -> None:
         """What a site behind a proxy must have, so that everybody there has a name that is theirs for good."""
@@ -514,5 +514,5 @@ _CALLED: Final = ("backchannel_logout_uri", "security_events_uri", "jwks_uri", "
 _AS_GIVEN: Final = (
     "name", "url", "redirect_uris", "post_logout_redirect_uris", "sector", "claims_in_id_token", "userinfo_signed", "session_token",
     "pkce_required", "device_grant", "gitlab_endpoints", "forward_auth", "may_post", "run_by", "logo_uri", "policy_uri", "tos_uri", "enabled",
-    "frontchannel_logout_session_required", "jwks", "strict_jwt", "par_required", "request_uris",
+    "frontchannel_logout_session_required", "initiate_login_uri", "jwks", "strict_jwt", "par_required", "request_uris",
 )  # fmt: skip

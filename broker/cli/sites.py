@@ -184,6 +184,7 @@ def _facts(client: Client, settings: Settings) -> dict[str, str | list[str]]:
         "sector": client.sector_identifier if client.subject_type == "pairwise" else "none: numbers are public",
         "after_signing_out": list(client.post_logout_redirect_uris) or "nothing registered",
         "back_channel": client.backchannel_logout_uri or "not told of sign-outs",
+        "opened_at": client.initiate_login_uri or "its home page",
         "security_events": _events(client),
         "proves_itself": _proof(client),
         "profile": _profile(client),

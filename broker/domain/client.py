@@ -117,6 +117,8 @@ class Client:
     frontchannel_logout_uri: str | None = None
     frontchannel_logout_session_required: bool = True
     """Whether its address is called with the issuer and the session it knows."""
+    initiate_login_uri: str = ""
+    """Where somebody who opens the site from here is sent, so that it signs them in (OpenID Connect Core §4)."""
     subject_type: SubjectType = SubjectType.PAIRWISE
     sector: str = ""
     """Sites with one sector see one subject; empty means the host of the redirect addresses."""

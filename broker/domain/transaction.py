@@ -43,6 +43,10 @@ class SignInTransaction:
     locale: str = "en"
     code_to: str | None = field(default=None, repr=False)
     """The address that was typed for a code, so that the page can name it: in the browser's hands alone."""
+    hinted: ProviderId | None = None
+    """The provider that somebody was sent here to sign in with: offered first, and chosen by nobody but the person."""
+    login_hint: str | None = field(default=None, repr=False)
+    """Who that provider is to expect, as the link said: for its eyes only."""
     # sent upstream
     provider: ProviderId | None = None
     typed: str | None = field(default=None, repr=False)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Final
+from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from broker.domain.transaction import TransactionPurpose
+from broker.domain.opening import place_of
+from broker.domain.transaction import SignInTransaction, TransactionPurpose
 from broker.domain.values import ProviderId
 from broker.errors import (
     BadRequest,
@@ -17,6 +19,8 @@ from broker.errors import (
     ProviderOff,
     SignInCancelled,
     SignInFinished,
+    UnknownIssuer,
+    UnknownPlace,
     WrongBrowser,
 )
 from broker.flows.sign_in import AgeUnknown, Linked, NewPerson, PostingAllowed, SignedIn
@@ -43,6 +47,7 @@ from broker.web.steps import (
 from broker.web.trial import came_back
 
 MAX_TYPED: Final = 300
+_SENT_HERE: Final = "sent here"
 _STARTED_ELSEWHERE: Final = frozenset({TransactionPurpose.LINK, TransactionPurpose.POSTING, TransactionPurpose.TRIAL})
 """Their provider was chosen on a page of their own: there is no other to choose here."""
 
@@ -55,6 +60,56 @@ async def start(call: Call) -> Response:
         return see_other(target)
     carried = await hold(call, new_transaction(call, return_to=target))
     return with_transaction(call, see_other(step_url(carried.transaction, "sign-in")), carried)
+
+
+async def sent_here(call: Call) -> Response:
+    """A provider, or whoever made the link, sends somebody here to sign in with it (OpenID Connect Core §4).
+
+    Nothing happens until the person chooses: a link that signed them in could sign them in as somebody else. `iss` names one
+    of our providers and `target_link_uri` a page of ours or of a site of ours; else there is a page that says so.
+    """
+    pairs = parse_pairs(query_of(call, _SENT_HERE))
+    params = dict(pairs)
+    if len(params) != len(pairs):
+        raise BadRequest(detail="parameter repeated")
+    provider = await _of_issuer(call, params.get("iss", ""))
+    hint = params.get("login_hint", "")
+    transaction = replace(
+        new_transaction(call, return_to=_place_for(call, params.get("target_link_uri", ""))),
+        hinted=provider,
+        login_hint=hint if 0 < len(hint) <= MAX_TYPED and hint.isprintable() else None,
+    )
+    carried = await hold(call, transaction)
+    return with_transaction(call, see_other(step_url(transaction, "sign-in")), carried)
+
+
+async def sent_here_post(call: Call) -> Response:
+    """The same as a form, which comes without our cookies."""
+    return await as_get(call, _SENT_HERE, query=call.request.url.query)
+
+
+async def _of_issuer(call: Call, issuer: str) -> ProviderId:
+    """The provider that bears this name, if who asks may use it. Raises `UnknownIssuer`."""
+    for provider in (await call.sign_in()).providers:
+        if issuer and call.world.faces[provider].issuer == issuer:
+            return provider
+    raise UnknownIssuer(detail="no provider of that issuer")
+
+
+def _place_for(call: Call, target: str) -> str:
+    """The path of ours that leads to `target`; nothing: to My account. Raises `UnknownPlace`."""
+    if not target:
+        return "/me"
+    own = call.world.settings.broker.public_url
+    if target == own or target.startswith(f"{own}/"):
+        path = target.removeprefix(own) or "/"
+        if not is_local_path(path):
+            raise UnknownPlace(detail="no path of ours")
+        return path
+    place = place_of(target, call.world.clients.values())
+    if place is None or not is_local_path(place.path):
+        raise UnknownPlace(detail="of no site of ours")
+    return "/me/sites/open?" + urlencode({"site": place.client.client_id, "to": place.path})
 
 
 async def chooser(call: Call) -> Response:
@@ -136,7 +191,7 @@ async def depart(call: Call, carried: Carried, provider: ProviderId, *, ask_agai
         scopes=posting_scopes(call, sign_in, provider)
         if carried.transaction.purpose is TransactionPurpose.POSTING
         else None,
-        login_hint=request.login_hint if request else None,
+        login_hint=request.login_hint if request else _hint_for(carried.transaction, provider),
         typed=typed_address(call),
     )
     world.metrics.sign_in(provider, "start", "ok")
@@ -144,6 +199,10 @@ async def depart(call: Call, carried: Carried, provider: ProviderId, *, ask_agai
     if call.form.get("remember_provider") or carried.transaction.remember_provider:
         world.cookies.set_last_provider(response, provider)
     return with_transaction(call, response, leaving.carried)
+
+
+def _hint_for(transaction: SignInTransaction, provider: ProviderId) -> str | None:
+    return transaction.login_hint if transaction.hinted == provider else None
 
 
 async def callback(call: Call) -> Response:

@@ -181,6 +181,11 @@ def leave(call: Call, url: str, to: str) -> Response:
     """
     if call.request.method == "GET":
         return see_other(url)
+    return leave_by_page(call, url, to)
+
+
+def leave_by_page(call: Call, url: str, to: str) -> Response:
+    """The page that refreshes, also for a GET that may stand at the end of a form's redirects (decision 1)."""
     is_ours = url.startswith(f"{call.world.settings.broker.public_url}/")
     response = call.page(views.leaving(to, url, shows_host=not is_ours))
     response.headers["Refresh"] = f"0; url={url}"

@@ -81,6 +81,8 @@ class ProviderFace:
     host: str
     privacy_policy_url: str
     is_sandbox: bool
+    issuer: str = ""
+    """What it calls itself by; nothing: it has no such name."""
     speaks_openid2: bool = False
     """Whether it may look up where people come back to."""
 

@@ -224,8 +224,6 @@ both ways of delivery together, 36."""
 MISSING: Final[dict[str, str]] = {
     "oidcc-registration-logo-uri": "pages load no picture from elsewhere",
     "oidcc-request-uri-unsigned": "request objects that nobody signed are refused",
-    "oidcc-3rd_party-init-login": "no sign-in at a site is started from here",
-    "oidcc-3rd_party-init-login-nohttps": "no sign-in at a site is started from here",
 }
 """Modules without a test of their name, and why: what the module checks is not there, or not as the plan runs it."""
 

@@ -1,4 +1,6 @@
-"""The modules of the Dynamic OP plan that need a client which registered itself, each as a test of the same name."""
+"""The modules of the OP plans Dynamic and Third-party-initiated login that need a client which registered itself, each as
+a test of the same name.
+"""
 
 from __future__ import annotations
 
@@ -249,6 +251,22 @@ async def test_oidcc_request_uri_signed_rs256(office: Office) -> None:
     assert answer["state"] == params["state"]
     signed = await client.read(answer, await client.redeem(answer["code"]), params["nonce"])
     assert await client.userinfo(signed)
+
+
+async def test_oidcc_3rd_party_init_login(office: Office) -> None:
+    """It is registered, and told again to who asks at the registration's own address."""
+    address = "https://suite.club.example:8443/test/a/doorward/initiate_login"
+    told = (await office.answer(initiate_login_uri=address)).json()
+    assert told["initiate_login_uri"] == address
+    async with office.house.client() as client:
+        headers = {"Authorization": f"Bearer {told['registration_access_token']}"}
+        again = await client.get(urlsplit(told["registration_client_uri"]).path, headers=headers)
+    assert again.json()["initiate_login_uri"] == address
+
+
+async def test_oidcc_3rd_party_init_login_nohttps(office: Office) -> None:
+    answer = await office.answer(initiate_login_uri="http://suite.club.example:8443/test/a/doorward/initiate_login")
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client_metadata")
 
 
 async def test_oidcc_server_rotate_keys(office: Office) -> None:

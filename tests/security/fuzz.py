@@ -274,6 +274,8 @@ NAMES: Final[dict[str, tuple[str, ...]]] = {
     "/device/answer": ("state", "code", "error"),
     "/device/done": ("result",),
     "/discourse/sso": ("sso", "sig"),
+    "/sign-in/with": ("iss", "login_hint", "target_link_uri", "sealed"),
+    "/me/sites/open": ("site", "to"),
     "/discourse/answer": ("state", "code", "error", "iss"),
     "/token": (
         "grant_type", "code", "device_code", "redirect_uri", "code_verifier", "refresh_token", "client_id", "client_secret", "scope",

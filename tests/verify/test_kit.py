@@ -58,6 +58,21 @@ def test_several_tabs_can_sign_in_at_once(any_site: Any) -> None:
     assert browser.open(first).url.endswith("tab=1")
 
 
+def test_the_broker_may_name_the_page_that_a_person_wants(any_site: Any) -> None:
+    """OpenID Connect Core §4: with the start as `initiate_login_uri`. An address of anybody else's is none."""
+    browser, start = any_site.browser, f"{any_site.url}/_login/start?iss=https://login.example.org&target_link_uri="
+    assert browser.open(f"{start}{any_site.url}/who?tab=3").url.endswith("/who?tab=3")
+    for target in (
+        "https://evil.example/who",
+        f"{any_site.url}.evil.example/who",
+        f"{any_site.url}//evil.example/",
+        "/who",
+    ):
+        arrived = browser.open(start + target)
+        assert arrived.status == 200
+        assert arrived.url == f"{any_site.url}/", target
+
+
 def test_a_fifth_tab_drops_the_oldest(any_site: Any) -> None:
     browser = any_site.browser
     starts = [browser.open(any_site.url + "/_login/start", follow=False) for _ in range(6)]

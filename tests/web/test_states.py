@@ -104,6 +104,15 @@ async def unknown_site(house: House) -> Shown:
     return await house.browser().open(house.site("forum").request_url(client_id="nobody"))
 
 
+async def unknown_service(house: House) -> Shown:
+    return await house.browser().open("/sign-in/with?iss=https://id.elsewhere.test")
+
+
+async def unknown_place(house: House) -> Shown:
+    target = "https://forum.test.elsewhere.test/"
+    return await house.browser().open(f"/sign-in/with?iss={house.openid.url}&target_link_uri={target}")
+
+
 async def held(house: House) -> Shown:
     browser = house.browser()
     await browser.sign_up(user_name="ana")
@@ -222,6 +231,14 @@ STATES: list[State] = [
     (forged, 403, "We could not be sure this sign-in was yours", "Nothing was saved.", "Start again"),
     (misconfigured, 400, "Forum sent us here the wrong way", "Only its admins can fix this.", "Back to Forum"),
     (unknown_site, 400, "We do not know the site that sent you here", "Only its admins can fix this.", "Home page"),
+    (
+        unknown_service,
+        404,
+        "We do not know the service that sent you here",
+        "Nothing was changed.",
+        "Choose another way",
+    ),
+    (unknown_place, 404, "This link leads to a place that we do not know", "So we stopped.", "Home page"),
     (held, 403, "This account is on hold", "Write to us and give the reference below.", "Write to us"),
     (not_let_in, 403, "Forum did not let you in", "Nothing was shared.", "Back to Forum"),
     (letter_over, 410, "This link does not work any more", "Nothing was changed.", "My account"),
@@ -312,7 +329,7 @@ def test_no_state_is_reached_by_nobody() -> None:
         "upstream_invalid", "sign_in_cancelled", "wrong_browser", "site_misconfigured", "unknown_client", "account_held",
         "identity_taken", "letter_over", "fresh_sign_in_required", "sign_in_required", "forbidden", "not_found", "method_not_allowed",
         "bad_request", "too_large", "provider_off", "unavailable", "server_fault",
-        "upstream_needs_visit", "not_let_in", "trial_over",
+        "upstream_needs_visit", "not_let_in", "trial_over", "unknown_issuer", "unknown_place",
     }  # fmt: skip
     others = {
         "way_missing",

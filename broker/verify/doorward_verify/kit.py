@@ -5,6 +5,7 @@ otherwise to `identify`, whose `Visit` says who is there.
 
 ```
 /_login/start?next=/page   ->  the broker, with code + PKCE + state + nonce bound to a sealed cookie
+             (or target_link_uri, an address of this site: to be registered as initiate_login_uri)
 /_login/callback           <-  checks, redeems server to server, sets two cookies, back to /page
 /_login/logout (POST)      ->  clears them, goes to the broker's sign-out
 /_login/backchannel (POST) <-  the broker says a session has ended
@@ -190,9 +191,13 @@ class SignInKit:
 
     # ---- start ----------------------------------------------------------------------------------
 
+    def _path_of(self, target: str) -> str | None:
+        """The page that the broker says a person wants (OpenID Connect Core §4); of this site or none."""
+        return target.removeprefix(self.origin) if target.startswith(f"{self.origin}/") else None
+
     def _handle_start(self, request: Request, _body: bytes) -> Answer:
         query = read_form(request.query) or {}
-        next_path = self.next_of(query.get("next"))
+        next_path = self.next_of(query.get("next") or self._path_of(query.get("target_link_uri", "")))
         wanted_age = query.get("max_age", "")
         max_age = int(wanted_age) if wanted_age.isascii() and wanted_age.isdigit() and len(wanted_age) < 7 else None
         silent = query.get("silent") == "1"

@@ -170,6 +170,8 @@ class ConnectedSite:
     """Those of `shared` the site cannot do without: stopping one means it will ask before it lets you in again."""
     has_offline_access: bool = False
     is_gone: bool = False
+    open_url: str = ""
+    """Where it is opened by way of us, so that it signs the person in; nothing: it cannot be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -138,6 +138,19 @@ WORDS: Final[Mapping[str, _Words]] = {
         paragraphs=(N_("It may have been switched off. Your account is safe."),),
         ways=("another_way", "back_to_site"),
     ),
+    "unknown_issuer": _Words(
+        title=N_("We do not know the service that sent you here"),
+        paragraphs=(N_("It is not a way to sign in here. Nothing was changed."),),
+        ways=("another_way", "home"),
+    ),
+    "unknown_place": _Words(
+        title=N_("This link leads to a place that we do not know"),
+        paragraphs=(
+            N_("Whoever made it wants you to sign in here and to go on to somewhere that is not one of our sites."),
+            N_("So we stopped. Nothing was changed."),
+        ),
+        ways=("home", "my_account"),
+    ),
     "site_misconfigured": _Words(
         title=N_("%(site)s sent us here the wrong way"),
         paragraphs=(N_("Only its admins can fix this. Nothing was shared."),),

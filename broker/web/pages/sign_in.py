@@ -20,6 +20,8 @@ class Chooser(Page):
     """Those that begin with an address; each is a form of its own."""
     site: SiteCard | None = None
     """`None` when somebody came to us directly."""
+    sent_by: str = ""
+    """The label of the provider that a link sent the person here to sign in with: it is the first."""
     last_used: str = ""
     """Provider id from the signed cookie."""
     cancel_action: str = ""

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from broker.domain.account import Account
 from broker.domain.claims import EMAIL, PREFERRED_USERNAME
-from broker.domain.client import OFFLINE
+from broker.domain.client import OFFLINE, Client
 from broker.domain.consent import ConsentReceipt, Purpose
 from broker.domain.disclosure import DisclosureRow
 from broker.domain.mail_code import BY_MAIL, mail_link
@@ -174,9 +174,15 @@ async def sites(call: Call) -> pages.Sites:
                 shared=shared,
                 needed=tuple(claim for claim in shared if claim in needed),
                 has_offline_access=OFFLINE.claim in site.standing.granted,
+                open_url=_open_url(site.client),
             )
         )
     return pages.Sites(name=name_of(account), done=_done(call), sites=tuple(cards))
+
+
+def _open_url(client: Client) -> str:
+    is_opened = client.initiate_login_uri and client.enabled and not client.is_unreviewed
+    return "/me/sites/open?" + urlencode({"site": client.client_id}) if is_opened else ""
 
 
 async def history(call: Call) -> pages.History:

@@ -52,17 +52,18 @@ async def chooser(
         shown = tuple(provider for provider in shown if provider in own)
         has_codes = has_codes and BY_MAIL in own
     request = transaction.request
-    hinted = request.idp_hint if request else None
+    hinted = request.idp_hint if request else transaction.hinted
     if hinted in shown:
         shown = (ProviderId(hinted), *(provider for provider in shown if provider != hinted))
     last = world.cookies.last_provider(call.request) or ""
-    signed_in = await _offer_current(call, situation) if offers_current else ""
+    signed_in = await _offer_current(call, transaction, situation) if offers_current else ""
     return pages.Chooser(
         action=f"/f/{transaction.id}/sign-in",
         providers=tuple(provider_button(call, one) for one in shown if not takes_typed(call, one)),
         typed=tuple(typed_way(call, one, box) for one in shown if takes_typed(call, one)),
         site=site_card(situation.client if situation else None),
-        last_used=last if last in shown else "",
+        sent_by=provider_label(call, transaction.hinted) if transaction.hinted in shown else "",
+        last_used=last if last in shown and transaction.hinted in {None, last} else "",
         cancel_action=f"/f/{transaction.id}/cancel" if situation is not None else "",
         step_up=transaction.step_up or ("site" if step_up else ""),
         is_step_up=step_up,
@@ -104,8 +105,11 @@ async def _own_address(call: Call) -> str:
     return account.claims.get(EMAIL, "")
 
 
-async def _offer_current(call: Call, situation: Situation | None) -> str:
-    """Who is signed in, where going on as them would do: only when the site asked to choose an account, or make one."""
+async def _offer_current(call: Call, transaction: SignInTransaction, situation: Situation | None) -> str:
+    """Who is signed in, where going on as them would do: when the site asked to choose an account, or make one, and for
+    who was sent here by a link."""
+    if transaction.hinted is not None and call.session is not None:
+        return name_of(await call.world.account.load(call.session.account))
     if situation is None or call.session is None or CHOOSING.isdisjoint(situation.request.prompt):
         return ""
     return name_of(situation.account) if situation.account else ""

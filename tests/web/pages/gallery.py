@@ -144,6 +144,9 @@ def _sign_in() -> dict[str, Page]:
         "chooser-step-up-site": replace(chooser, is_step_up=True),
         "chooser-create": replace(chooser, makes_account=True),
         "chooser-signed-in": replace(chooser, signed_in_as="Ana Marković"),
+        "chooser-sent": replace(
+            chooser, site=None, cancel_action="", sent_by=OPENID.label, providers=(OPENID, FACEBOOK), signed_in_as="Ana Marković"
+        ),
         "age": age,
         "age-unknown": replace(age, unknown_at="Facebook", site=None, cancel_action=""),
         "age-error": replace(age, month_problem=True, year_problem=True, year="19"),
@@ -221,6 +224,7 @@ def _account() -> dict[str, Page]:
     site = pages.ConnectedSite(
         client="forum", name="Sailing Forum", host="forum.sailing.example", url="https://forum.sailing.example/", since=NOW,
         last_used_at=NOW, shared=("preferred_username", "email"), needed=("preferred_username",), has_offline_access=True,
+        open_url="/me/sites/open?site=forum",
     )  # fmt: skip
     history = pages.History(
         name=ana, claims=("email", "name"), sites=(("forum", "Sailing Forum"),),
@@ -436,7 +440,9 @@ def _nasty() -> dict[str, Page]:
             sent_to=NASTY,
             site=site,
         ),
-        "nasty-chooser": pages.Chooser(action=f"{F}/sign-in", providers=PROVIDERS, site=site, signed_in_as=NASTY),
+        "nasty-chooser": pages.Chooser(
+            action=f"{F}/sign-in", providers=PROVIDERS, site=site, signed_in_as=NASTY, sent_by=NASTY
+        ),
         "nasty-preview": pages.Preview(
             action=f"{F}/details",
             provider="Facebook",
