@@ -5,15 +5,31 @@ Over https, with a private authority named in the settings, and no switch that w
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import httpx2
 import pytest
+from tests.journeys.ear import Ear, listening
 from tests.providers.witness import CLIENT, HOST, REDIRECT, SECRET, Witness, running_witness
-from tests.support.house import DOORWARD_TOML, SECRETS, Arrival, Browser, House, Sandboxes, Shown, open_house
+from tests.support.house import (
+    DOORWARD_TOML,
+    SECRETS,
+    SITES_TOML,
+    Arrival,
+    Browser,
+    House,
+    Sandboxes,
+    Shown,
+    open_house,
+    peek,
+)
+from tests.support.sandbox import served_here
 from tests.support.tls import Authority
 
 from broker.chance import SystemClock, SystemEntropy
@@ -174,20 +190,32 @@ trusts_email = true
 """
 
 
-@pytest.fixture
-async def house(witness: Witness, tmp_path: Path, sandboxes: Sandboxes) -> AsyncIterator[House]:
-    doorward = DOORWARD_TOML.replace('mode = "development"', 'mode = "production"')
+@asynccontextmanager
+async def open_house_with(
+    witness: Witness, folder: Path, sandboxes: Sandboxes, *, ear: Ear | None = None
+) -> AsyncIterator[House]:
+    """As an admin would set it up; `ear`: what the forum hears of sign-outs."""
+    doorward = (ear.doorward if ear else DOORWARD_TOML).replace('mode = "development"', 'mode = "production"')
     for name in ("facebook_host", "openid_host"):
         doorward = doorward.replace(f'[egress."%({name})s"]\n', "")
     doorward += f'\n[egress."{HOST}:{witness.port}"]\nca_file = "{witness.authority.ca}"\n'
     providers = PROVIDERS % {"issuer": witness.issuer}
     environ = {"WITNESS_SECRET": SECRET, **SECRETS}
-    async with open_house(tmp_path, sandboxes, doorward=doorward, providers=providers, environ=environ) as opened:
+    sites = ear.sites if ear else SITES_TOML
+    async with open_house(
+        folder, sandboxes, doorward=doorward, providers=providers, sites=sites, environ=environ
+    ) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def house(witness: Witness, tmp_path: Path, sandboxes: Sandboxes) -> AsyncIterator[House]:
+    async with open_house_with(witness, tmp_path, sandboxes) as opened:
         yield opened
 
 
 async def through_the_witness(
-    house: House, witness: Witness, browser: Browser, name: str, **how: bool
+    house: House, witness: Witness, browser: Browser, name: str, **how: Any
 ) -> Shown | Arrival:
     """From the chooser to the provider and back, with its pages answered as this person."""
     away = await browser.press("provider=witness")
@@ -222,3 +250,49 @@ async def test_who_cancels_there_is_back_at_the_chooser_with_nothing_kept(house:
     assert isinstance(shown, Shown)
     assert shown.headings[0] == "You did not let Witness tell us who you are"
     assert await house.accounts() == 0
+
+
+# --- somebody signs out over there --------------------------------------------------------------------
+
+
+async def at_the_forum(house: House, witness: Witness, there: httpx2.AsyncClient) -> tuple[Browser, dict[str, Any]]:
+    """Zoe in one more browser, known to the forum; and what the forum got."""
+    forum, browser = house.site("forum"), house.browser()
+    await browser.open(forum.request_url())
+    end = await through_the_witness(house, witness, browser, "zoe", there=there)
+    if isinstance(end, Shown):
+        await browser.press("decision=continue")
+        await browser.press("decision=create", fill={"preferred_username": "zoe"})
+        end = await browser.press("decision=share", tick=["name"])
+    assert isinstance(end, Arrival)
+    return browser, await forum.redeem(end)
+
+
+async def is_signed_in(browser: Browser) -> bool:
+    return (await browser.open("/me")).path == "/me"
+
+
+async def test_who_signs_out_there_is_signed_out_here_and_at_the_sites(
+    witness: Witness, tmp_path: Path, sandboxes: Sandboxes
+) -> None:
+    """Its own logout token, sent by its own server over TLS: that browser and what was begun in it, and no other's."""
+    leaf = witness.authority.leaf("login.test")
+    with listening() as ear:
+        async with (
+            open_house_with(witness, tmp_path, sandboxes, ear=ear) as house,
+            served_here(house.app, port=witness.hook_port, certificate=leaf.certificate, key=leaf.key),
+            witness.browser() as phone,
+            witness.browser() as laptop,
+        ):
+            on_phone, phone_tokens = await at_the_forum(house, witness, phone)
+            on_laptop, laptop_tokens = await at_the_forum(house, witness, laptop)
+            await witness.sign_out(phone)
+            await asyncio.to_thread(witness.wait_for, "told")
+            assert not await is_signed_in(on_phone)
+            assert await is_signed_in(on_laptop)
+            forum = house.site("forum")
+            assert (await forum.userinfo(phone_tokens["access_token"])).status_code == 401
+            assert (await forum.userinfo(laptop_tokens["access_token"])).status_code == 200
+            (told,) = await ear.tokens(house, 1)
+            assert told["sid"] == peek(phone_tokens["id_token"])["sid"]
+            assert '"provider_sign_out"' in house.log

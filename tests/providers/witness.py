@@ -21,6 +21,7 @@ HOST: Final = "openid.test"
 CLIENT: Final = "doorward"
 SECRET: Final = "secret of the witness: with % odd + characters"
 REDIRECT: Final = f"{ISSUER}/callback/witness"
+LOGOUT: Final = f"{ISSUER}/hooks/witness/logout"
 SCRIPT: Final = Path(__file__).parents[1] / "node" / "provider.mjs"
 MOST_HOPS: Final = 12
 
@@ -30,6 +31,8 @@ class Witness:
     """The running provider."""
 
     port: int
+    hook_port: int
+    """Where whoever is to hear of sign-outs has to listen, over TLS."""
     authority: Authority
     process: subprocess.Popen[str]
 
@@ -50,28 +53,39 @@ class Witness:
         while (line := self.process.stdout.readline()) != f"{word}\n":
             assert line, f"oidc-provider ended before it said {word!r}"
 
-    async def sign_in(self, url: str, name: str, *, cancel: bool = False) -> str:
+    def browser(self) -> httpx2.AsyncClient:
+        """A browser that keeps its session there."""
+        return httpx2.AsyncClient(verify=self.authority.client_context(), timeout=20, follow_redirects=False)
+
+    async def sign_in(
+        self, url: str, name: str, *, cancel: bool = False, there: httpx2.AsyncClient | None = None
+    ) -> str:
         """A browser's way through its pages as this person; the address it sends the browser back to."""
-        context = self.authority.client_context()
-        async with httpx2.AsyncClient(verify=context, timeout=20, follow_redirects=False) as browser:
-            answer = await browser.get(url)
-            for _ in range(MOST_HOPS):
-                target = answer.headers.get("location")
-                if target is not None:
-                    target = urljoin(str(answer.url), target)
-                    if not target.startswith(f"{self.issuer}/"):
-                        return target
-                    answer = await browser.get(target)
-                    continue
-                assert answer.status_code == 200, answer.text[:500]
-                page = _Page()
-                page.feed(answer.text)
-                if cancel:
-                    answer = await browser.get(urljoin(str(answer.url), page.abort))
-                    continue
-                data = {**page.fields, **({"login": name, "password": "any"} if "login" in page.names else {})}
-                answer = await browser.post(urljoin(str(answer.url), page.action), data=data)
+        if there is None:
+            async with self.browser() as fresh:
+                return await self.sign_in(url, name, cancel=cancel, there=fresh)
+        answer = await there.get(url)
+        for _ in range(MOST_HOPS):
+            target = answer.headers.get("location")
+            if target is not None:
+                target = urljoin(str(answer.url), target)
+                if not target.startswith(f"{self.issuer}/"):
+                    return target
+                answer = await there.get(target)
+                continue
+            page = _Page.of(answer)
+            if cancel:
+                answer = await there.get(urljoin(str(answer.url), page.abort))
+                continue
+            data = {**page.fields, **({"login": name, "password": "any"} if "login" in page.names else {})}
+            answer = await there.post(urljoin(str(answer.url), page.action), data=data)
         raise AssertionError("redirects without end")
+
+    async def sign_out(self, browser: httpx2.AsyncClient) -> None:
+        """At the provider itself, by its own page; back once it has told whom it tells."""
+        page = _Page.of(await browser.get(f"{self.issuer}/session/end"))
+        answer = await browser.post(urljoin(self.issuer, page.action), data={**page.fields, "logout": "yes"})
+        assert answer.status_code == 303, answer.text[:500]
 
 
 class _Page(HTMLParser):
@@ -82,6 +96,13 @@ class _Page(HTMLParser):
         self.action, self.abort = "", ""
         self.fields: dict[str, str] = {}
         self.names: set[str] = set()
+
+    @classmethod
+    def of(cls, answer: httpx2.Response) -> _Page:
+        assert answer.status_code == 200, answer.text[:500]
+        page = cls()
+        page.feed(answer.text)
+        return page
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = {name: value or "" for name, value in attrs}
@@ -98,16 +119,17 @@ class _Page(HTMLParser):
 @contextmanager
 def running_witness(authority: Authority, **environment: Any) -> Iterator[Witness]:
     """Start it and wait until it answers; it ends when its standard input does."""
-    port, leaf = free_port(), authority.leaf(HOST)
+    port, hook_port, leaf = free_port(), free_port(), authority.leaf(HOST)
     command = [
         program("node"), str(SCRIPT), str(port), str(leaf.certificate), str(leaf.key), CLIENT, SECRET, REDIRECT,
+        LOGOUT, str(hook_port),
     ]  # fmt: skip
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        env={**os.environ, **environment},
+        env={**os.environ, **authority.environment(), **environment},
     )  # fmt: skip
     try:
-        witness = Witness(port, authority, process)
+        witness = Witness(port, hook_port, authority, process)
         witness.wait_for("ready")
         with names_on_loopback():
             yield witness

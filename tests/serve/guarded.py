@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx2
-import uvicorn
 from tests.serve.rig import LIMIT
 from tests.support.house import SITES_TOML, Browser, House, Sandboxes, Shown, open_house
+from tests.support.sandbox import served_here
 from tests.support.servers import free_port, program
 from tests.support.source import ROOT
 from tests.support.tls import Authority
@@ -234,28 +234,6 @@ class Guarded:
         return visitor
 
 
-class _InThisLoop(uvicorn.Server):
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-@asynccontextmanager
-async def _listening(app: Any) -> AsyncIterator[int]:
-    listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        app, log_level="error", access_log=False, proxy_headers=False, server_header=False, lifespan="off",
-        timeout_graceful_shutdown=1,
-    )  # fmt: skip
-    server = _InThisLoop(config)
-    task = asyncio.create_task(server.serve(sockets=[listener]))
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        server.should_exit = True
-        await task
-
-
 @asynccontextmanager
 async def guarded(folder: Path, sandboxes: Sandboxes, authority: Authority, recipe: Recipe) -> AsyncIterator[Guarded]:
     """Start all of it; the proxy ends with the test, however that ends."""
@@ -266,7 +244,7 @@ async def guarded(folder: Path, sandboxes: Sandboxes, authority: Authority, reci
     with behind() as site:
         async with (
             open_house(folder, sandboxes, sites=sites, change=trusted) as house,
-            _listening(house.app) as doorward,
+            served_here(house.app) as doorward,
         ):
             command = recipe(place, authority, https=https, doorward=doorward, site=site.port)
             own = {**os.environ, "HOME": str(place), "XDG_DATA_HOME": str(place), "XDG_CONFIG_HOME": str(place)}

@@ -2,6 +2,7 @@
 
 with serve(create_app([...])) as base_url: ...
 async with served(create_app([...]), certificate=cert, key=key) as base_url: ...
+async with served_here(app) as port: ...      in the test's own loop, for an application whose lifespan it runs
 """
 
 from __future__ import annotations
@@ -76,3 +77,35 @@ async def served(
         yield base
     finally:
         await asyncio.to_thread(manager.__exit__, None, None, None)
+
+
+class _InThisLoop(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def served_here(
+    app: ASGIApp, *, port: int = 0, certificate: Path | None = None, key: Path | None = None
+) -> AsyncIterator[int]:
+    """Serve an application that is running already; yields its port."""
+    listener = socket.create_server(("127.0.0.1", port))
+    config = uvicorn.Config(
+        app,
+        log_level="error",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        lifespan="off",
+        timeout_graceful_shutdown=1,
+        ssl_certfile=str(certificate) if certificate else None,
+        ssl_keyfile=str(key) if key else None,
+    )
+    server = _InThisLoop(config)
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        server.should_exit = True
+        await task
