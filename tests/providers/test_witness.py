@@ -84,7 +84,7 @@ def new_attempt(one: OpenIDConnect, **changes: Any) -> Attempt:
     return Attempt(**{**usual, **changes})
 
 
-async def come_back(witness: Witness, one: OpenIDConnect, attempt: Attempt, name: str, **how: bool) -> dict[str, str]:
+async def come_back(witness: Witness, one: OpenIDConnect, attempt: Attempt, name: str, **how: Any) -> dict[str, str]:
     address = await witness.sign_in(await one.authorization_url(attempt), name, **how)
     assert address.startswith(REDIRECT)
     return dict(parse_qsl(urlsplit(address).query, keep_blank_values=True))
