@@ -392,6 +392,11 @@ PROVIDER: Final = (
     _flag("trusts_phone", "OpenID Connect: whether its word that a phone number is verified counts.", default=False),
     _texts("acr_values", "Levels of authentication (acr) that its word counts for. Sites may ask for them; others are not passed on."),
     Option(name="secret_ends", kind=Kind.DATE, doc="The day the client secret runs out: 2027-03-01. doorward check warns 60 days before."),
+    _flag(
+        "frontchannel_logout",
+        "OpenID Connect: let its page tell us, in a frame, that somebody signed out there. For one that has no back-channel logout.",
+        default=False,
+    ),
     _flag("can_force_fresh", "Whether it checks the person anew when asked to.", default=True),
     _text("graph_version", "Facebook: the version of the Graph API.", "v26.0"),
     _address("privacy_policy_url", "Its privacy policy, linked beside the button."),

@@ -14,6 +14,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from broker.domain.browser_state import origin_of
 from broker.domain.claims import COMPANIONS, EMAIL, PHONE
 from broker.domain.ports import Clock
 from broker.domain.provider import (
@@ -173,6 +174,23 @@ class OpenIDConnect(Described):
             at=made,
             once=Once(key=f"{preset.issuer} {name}", until=made + OLDEST_LOGOUT + SKEW),
         )
+
+    @property
+    def framed_by(self) -> str:
+        """Whose pages may tell us of sign-outs in a frame."""
+        return origin_of(self._preset.issuer) if self._preset.frontchannel_logout else ""
+
+    def read_frame(self, params: Mapping[str, str]) -> str:
+        """Which session is over (OpenID Connect Front-Channel Logout 1.0 §2): both names, to the letter.
+
+        Raises `UpstreamInvalid("frame_iss")` and `UpstreamInvalid("frame_sid")`.
+        """
+        if params.get("iss") != self._preset.issuer:
+            raise UpstreamInvalid("frame_iss")
+        named = _session_of(self._preset.issuer, params)
+        if named is None:
+            raise UpstreamInvalid("frame_sid")
+        return named
 
     async def succeeds(self, former: IdentityKey, key: IdentityKey) -> bool:
         """Ask the OpenID 2.0 identifier itself who speaks for it now (OpenID 2.0 to Connect Migration §5).

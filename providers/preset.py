@@ -121,6 +121,8 @@ class Preset:
     """Authentication context classes that this provider's word counts for."""
     secret_ends: date | None = None
     """The day the secret runs out, as the operator wrote it down; nobody else says."""
+    frontchannel_logout: bool = False
+    """OpenID Connect: whether its pages may tell us in a frame that somebody signed out there."""
     can_force_fresh: bool = True
     """Whether it checks the person anew when asked to (decision 26)."""
     graph_version: str = "v26.0"
@@ -207,7 +209,9 @@ class _Reader:
             ("discovery", DISCOVERY),
         ):
             self._keep(out, key, self.choice(key, allowed))
-        for key in ("pkce", "nonce", "asks_claims", "trusts_email", "trusts_phone", "can_force_fresh", "sandbox"):
+        for key in (
+            "pkce", "nonce", "asks_claims", "trusts_email", "trusts_phone", "frontchannel_logout", "can_force_fresh", "sandbox",
+        ):  # fmt: skip
             self._keep(out, key, self.truth(key))
         self._keep(out, "order", self.number("order"))
         self._keep(out, "secret_ends", self.day("secret_ends"))

@@ -195,6 +195,8 @@ def _facts(preset: Preset, settings: Settings) -> dict[str, str | list[str]]:
     }
     for hook in HOOKS.get(preset.kind, ()):
         facts[f"{hook}_address"] = f"{issuer}/hooks/{preset.id}/{hook}"
+    if preset.frontchannel_logout:
+        facts["front_logout_address"] = f"{issuer}/hooks/{preset.id}/front-logout"
     if preset.issuer:
         facts["issuer"] = preset.issuer
     if preset.kind not in NAMELESS:

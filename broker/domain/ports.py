@@ -533,6 +533,10 @@ class Sessions(Protocol):
         """Live ones, newest first."""
         ...
 
+    async def of_upstream(self, upstream: str, now: datetime) -> tuple[Session, ...]:
+        """Live ones that began with this session of a provider (`Session.upstream`), newest first."""
+        ...
+
     async def end(self, sid: Sid) -> Session | None:
         """End it; the session as it was, or `None` if there was none."""
         ...

@@ -129,6 +129,20 @@ class TellsOfLogout(Protocol):
         ...
 
 
+@runtime_checkable
+class FramesLogout(Protocol):
+    """A provider whose own page calls us in a frame when somebody signs out there (OpenID Connect Front-Channel Logout 1.0)."""
+
+    @property
+    def framed_by(self) -> str:
+        """Whose pages may: an origin; nothing: nobody's, as nobody switched it on."""
+        ...
+
+    def read_frame(self, params: Mapping[str, str]) -> str:
+        """Which of its sessions is over, as `Identity.session` names it. Raises `UpstreamInvalid(check)`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identified:
     """The answer of `Provider.identify`."""

@@ -12,6 +12,7 @@ from broker.domain.ports import Clock, Durable, Replay
 from broker.domain.provider import SignedOut
 from broker.domain.removal import APART
 from broker.domain.session import Session
+from broker.domain.values import ProviderId
 from broker.flows.session import SessionFlow
 
 
@@ -32,6 +33,19 @@ class UpstreamLogout:
         latest = said.at + APART if is_news else said.at
         for session in await self.sessions.sessions.of_account(known[0].id, self.clock.now()):
             if session.created_at <= latest and _is_meant(session, said):
+                await self.sessions.sign_out(session)
+                ended += 1
+        return ended
+
+    async def take_frame(self, provider: ProviderId, named: str) -> int:
+        """End what began with this session of a provider; how many. Raises `StoreUnavailable`.
+
+        Nobody signed that word: knowing the session's name is all there is to it. So it ends what such a session began and
+        nothing that was begun in another way, and takes back nothing that sites have for good.
+        """
+        ended = 0
+        for session in await self.sessions.sessions.of_upstream(named, self.clock.now()):
+            if session.provider == provider:
                 await self.sessions.sign_out(session)
                 ended += 1
         return ended

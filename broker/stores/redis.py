@@ -35,7 +35,7 @@ CONNECTIONS: Final = 64
 PREFIX: Final = "dw:"
 
 # KEYS: the session by sid, by digest, the account's index; ARGV: digest, account, sealed, milliseconds, sid, prefix,
-# end in ms since 1970, now in ms, `save` or `touch`. The pointer by sid is `digest account`, or empty once the session
+# end in ms since 1970, now in ms, `save` or `touch`, and the index of the provider's session it began with, or empty. The pointer by sid is `digest account`, or empty once the session
 # has ended.
 _SAVE_SESSION: Final = """
 local before = redis.call('GET', KEYS[1])
@@ -52,6 +52,7 @@ redis.call('HSET', KEYS[2], 's', ARGV[5], 'v', ARGV[3])
 redis.call('PEXPIRE', KEYS[2], ARGV[4])
 redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', ARGV[8])
 redis.call('ZADD', KEYS[3], ARGV[7], ARGV[5])
+if ARGV[10] ~= '' then redis.call('SET', ARGV[10], ARGV[2], 'PX', ARGV[4]) end
 if redis.call('PTTL', KEYS[3]) < tonumber(ARGV[4]) then redis.call('PEXPIRE', KEYS[3], ARGV[4]) end
 return 1
 """
@@ -204,6 +205,7 @@ class RedisSessions:
             micros(until) // 1000,
             micros(self._redis.clock.now()) // 1000,
             how,
+            "" if session.upstream is None else self._upstream(session.upstream),
         )
         if saved == -1:
             raise Conflict("session")
@@ -218,6 +220,17 @@ class RedisSessions:
     async def of_account(self, account: AccountId, now: datetime) -> tuple[Session, ...]:
         found = await self._redis.script(_OF_ACCOUNT, [f"{PREFIX}a:{account}"], PREFIX)
         return tuple(session for session in await self._opened(found) if is_live(session, now))
+
+    async def of_upstream(self, upstream: str, now: datetime) -> tuple[Session, ...]:
+        """By way of the account: over there a session is one person's."""
+        account = await self._redis.ask("GET", self._upstream(upstream))
+        if account is None:
+            return ()
+        sessions = await self.of_account(AccountId(account.decode()), now)
+        return tuple(session for session in sessions if session.upstream == upstream)
+
+    def _upstream(self, upstream: str) -> str:
+        return f"{PREFIX}u:{self._redis.ring.blind('upstream_session', upstream).hex()}"
 
     async def end(self, sid: Sid) -> Session | None:
         ended = await self._opened(await self._redis.script(_END, [], PREFIX, sid, "", ""))

@@ -12,17 +12,23 @@ from typing import Final
 
 from starlette.responses import Response
 
-from broker.domain.provider import TellsOfLogout
+from broker.domain.checks.token import read_params
+from broker.domain.provider import FramesLogout, TellsOfLogout
 from broker.domain.removal import RemovalKind, SendsNotices, TellsOfRemoval
 from broker.domain.values import ProviderId
-from broker.errors import InvalidRequest, NotFound, UpstreamInvalid
+from broker.errors import InvalidRequest, NotFound, TooManyAttempts, UpstreamInvalid
 from broker.web import views
 from broker.web.call import Call, answer_json
-from broker.web.forms import read_body
+from broker.web.forms import parse_pairs, read_body
 from broker.web.guards import read_protocol_form
 
 MAX_NOTICE: Final = 16 * 1024
 """Bytes; real ones have one."""
+FRAMES_PER_MINUTE: Final = 60
+_SIGNED_OUT: Final = (
+    '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Signed out</title></head></html>'
+)
+"""In a frame that nobody sees."""
 
 
 async def deauthorize(call: Call) -> Response:
@@ -67,6 +73,28 @@ async def logout(call: Call) -> Response:
     ended = await call.world.upstream_logout.take(said)
     call.world.log.event("provider_sign_out", provider=id_, count=ended)
     return answer_json({})
+
+
+async def front_logout(call: Call) -> Response:
+    """The same from a frame of the provider's own page (OpenID Connect Front-Channel Logout 1.0 §2): no cookie comes along.
+
+    The answer is the same whether anybody was signed in or not. Raises `TooManyAttempts` for who tries many names.
+    """
+    id_, provider = _caller(call)
+    if not isinstance(provider, FramesLogout) or not provider.framed_by:
+        raise NotFound(detail="no provider that tells of sign-outs in frames")
+    world = call.world
+    wait = await world.limits.hit(f"frame:{call.address}", limit=FRAMES_PER_MINUTE, window=60, now=world.clock.now())
+    if wait:
+        raise TooManyAttempts(wait, detail="frames of providers")
+    params = read_params(parse_pairs(call.request.url.query))
+    with _refusing():
+        named = provider.read_frame(params)
+    ended = await world.upstream_logout.take_frame(id_, named)
+    world.log.event("provider_sign_out", provider=id_, count=ended)
+    response = Response(_SIGNED_OUT, media_type="text/html; charset=utf-8")
+    world.headers.framable(response, [provider.framed_by])
+    return response
 
 
 async def removal(call: Call) -> Response:

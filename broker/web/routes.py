@@ -181,6 +181,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", "/hooks/{provider}/deletion", hooks.deletion, Guard.PROTOCOL, "json"),
     Route("POST", "/hooks/{provider}/notice", hooks.notice, Guard.PROTOCOL, "json"),
     Route("POST", "/hooks/{provider}/logout", hooks.logout, Guard.PROTOCOL, "json"),
+    Route("GET", "/hooks/{provider}/front-logout", hooks.front_logout, Guard.PUBLIC, "json"),
     Route("GET", "/removal/{code}", hooks.removal, Guard.BROWSER),
     # posting
     Route("POST", "/posting/requests", posting.ask, Guard.PROTOCOL, "json"),

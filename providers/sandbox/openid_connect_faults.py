@@ -53,6 +53,7 @@ CLAIM_FAULTS: dict[str, tuple[str, _Change]] = {
     "sub-long": ("sub", lambda c, _: "s" * 256),
     "sub-control": ("sub", lambda c, _: "sand\nbox\x00"),
     "at-hash-wrong": ("at_hash", lambda c, _: "A" * 22),
+    "sid-named": ("sid", lambda c, _: "session-over-there"),  # allowed: Back-Channel Logout §2.1
     "auth-time-missing": ("auth_time", lambda c, _: _MISSING),
     "auth-time-old": ("auth_time", lambda c, _: c["iat"] - 86_400),
 }

@@ -35,7 +35,8 @@ def test_what_people_send_wants_a_form_of_ours() -> None:
 
 
 def test_no_page_changes_anything_by_being_opened() -> None:
-    """GET routes have names of things, not of deeds; what they may set is a language and a new sign-in."""
+    """GET routes have names of things, not of deeds; what they may set is a language and a new sign-in.
+    A provider's frame, which can send nothing else, is called what it tells of."""
     deeds = {"remove", "stop", "disconnect", "end", "off", "close_now", "undo", "create", "delete"}
     for route in ROUTES:
         if route.method == "GET":

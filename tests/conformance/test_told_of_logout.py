@@ -11,11 +11,21 @@ import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx2
 import pytest
 from tests.providers.rig import sign
-from tests.support.house import OPENID_CLIENT, OPENID_SECRET, Arrival, Browser, House, Sandboxes, open_house
+from tests.support.house import (
+    OPENID_CLIENT,
+    OPENID_SECRET,
+    PROVIDERS_TOML,
+    Arrival,
+    Browser,
+    House,
+    Sandboxes,
+    open_house,
+)
 
 EVENT = "http://schemas.openid.net/event/backchannel-logout"
 
@@ -120,4 +130,88 @@ async def test_only_providers_that_can_tell_have_such_an_address(house: House, b
     async with house.client() as client:
         assert (await client.get("/hooks/openid/logout")).status_code == 405
         assert (await client.post("/hooks/openid/logout")).status_code == 400
+    assert await is_signed_in(browser)
+
+
+# --- by a frame of the provider's own page (oidcc-client-front-channel-logout-rp-basic) ----------------------
+
+SID = "session-over-there"
+FRAMES = PROVIDERS_TOML + "frontchannel_logout = true\n"
+
+
+@pytest.fixture
+async def framed(tmp_path: Path, sandboxes: Sandboxes) -> AsyncIterator[House]:
+    async with open_house(tmp_path, sandboxes, providers=FRAMES) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def lucas(framed: House) -> Browser:
+    """In a session that the provider names."""
+    await framed.openid.order(fault={"name": "sid-named"})
+    browser = framed.browser()
+    arrived = await browser.sign_up(framed.site("forum"), provider="openid", persona="lucas", user_name="lucas")
+    assert isinstance(arrived, Arrival)
+    return browser
+
+
+async def frame(house: House, query: str | None = None, *, provider: str = "openid", **params: str) -> httpx2.Response:
+    """What the provider's page loads: in a frame of another site, so without any cookie of ours."""
+    named = {"iss": house.openid.url, "sid": SID, **params}
+    async with house.client(headers={"Sec-Fetch-Dest": "iframe", "Sec-Fetch-Site": "cross-site"}) as client:
+        return await client.get(f"/hooks/{provider}/front-logout?{urlencode(named) if query is None else query}")
+
+
+async def test_oidcc_client_test_rp_frontchannel_rpinitlogout(framed: House, lucas: Browser) -> None:
+    """Signed out there, signed out here and at the sites; what they have for good stays. (catalogue 104)"""
+    assert await is_signed_in(lucas)
+    answer = await frame(framed)
+    assert answer.status_code == 200
+    assert answer.headers["cache-control"] == "no-store"
+    policy = answer.headers["content-security-policy"]
+    assert policy.endswith(f"; frame-ancestors {framed.openid.url}")
+    assert "x-frame-options" not in answer.headers
+    assert "set-cookie" not in answer.headers
+    assert not await is_signed_in(lucas)
+    grants = await framed.world.durable.grants.of_account(await only_account(framed))
+    assert all(grant.revoked_at is not None or grant.outlives_session for grant in grants)
+    assert SID not in framed.log
+    assert (await frame(framed)).content == answer.content, "the same for who is not signed in"
+
+
+@pytest.mark.parametrize(
+    ("query", "check"),
+    [
+        ("", "frame_iss"), (f"sid={SID}", "frame_iss"), (f"iss=https://evil.test&sid={SID}", "frame_iss"),
+        (f"iss=%(iss)s/&sid={SID}", "frame_iss"), ("iss=%(iss)s", "frame_sid"), ("iss=%(iss)s&sid=", "frame_sid"),
+        ("iss=%(iss)s&sid=" + "x" * 256, "frame_sid"), (f"iss=%(iss)s&sid={SID}&sid={SID}", ""),
+    ],
+)  # fmt: skip
+async def test_a_frame_that_does_not_name_both_ends_nothing(
+    framed: House, lucas: Browser, query: str, check: str
+) -> None:
+    answer = await frame(framed, query % {"iss": framed.openid.url} if "%" in query else query)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+    assert f'"check":"{check}' in framed.log.replace(" ", "")
+    assert await is_signed_in(lucas)
+
+
+async def test_a_frame_that_names_another_session_ends_nothing(framed: House, lucas: Browser) -> None:
+    assert (await frame(framed, sid=f"{SID}1")).status_code == 200
+    assert await is_signed_in(lucas)
+
+
+async def test_who_tries_many_names_is_held_up(framed: House, lucas: Browser) -> None:
+    answers = [(await frame(framed, sid=f"guess-{number}")).status_code for number in range(61)]
+    assert answers == [200] * 60 + [429]
+    assert await is_signed_in(lucas)
+
+
+async def test_frames_tell_nothing_unless_the_admin_lets_them(house: House, browser: Browser, framed: House) -> None:
+    assert (await frame(house)).status_code == 404
+    for provider in ("facebook", "nobody"):
+        assert (await frame(framed, provider=provider)).status_code == 404
+    async with framed.client() as client:
+        assert (await client.post("/hooks/openid/front-logout")).status_code == 405
     assert await is_signed_in(browser)

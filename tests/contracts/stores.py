@@ -1351,6 +1351,24 @@ class SessionsContract:
             await memory.sessions.save(session)
         assert await memory.sessions.of_account(account, NOW) == (new, old)
 
+    async def test_sessions_are_found_by_the_one_they_began_with_elsewhere(self, memory: BrowserMemory) -> None:
+        """Only live ones, and by what they began with last."""
+        account, there = AccountId(make.new_id("account")), make.new_id("upstream")
+        old = make.session(
+            account, upstream=there, created_at=NOW - timedelta(hours=5), idle_expires_at=NOW + 5 * SECOND
+        )
+        new = make.session(account, upstream=there)
+        other = make.session(account, upstream=f"{there}x")
+        for session in (new, old, other, make.session(account)):
+            await memory.sessions.save(session)
+        assert await memory.sessions.of_upstream(there, NOW) == (new, old)
+        assert await memory.sessions.of_upstream(there, NOW + 5 * SECOND) == (new,)
+        await memory.sessions.save(replace(new, upstream=f"{there}y", secret_digest=b"a" * 32))
+        assert await memory.sessions.of_upstream(there, NOW) == (old,)
+        await memory.sessions.end(old.sid)
+        assert await memory.sessions.of_upstream(there, NOW) == ()
+        assert await memory.sessions.of_upstream(make.new_id("upstream"), NOW) == ()
+
     async def test_of_twenty_enders_one_gets_the_session(self, memory: BrowserMemory) -> None:
         session = make.session(AccountId(make.new_id("account")))
         await memory.sessions.save(session)

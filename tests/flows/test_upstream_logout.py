@@ -120,3 +120,17 @@ def test_what_is_kept_of_a_session_over_there_names_it_and_nothing_else() -> Non
     assert name == session_name("https://one.test", "s-1")
     assert name not in {session_name("https://two.test", "s-1"), session_name("https://one.test", "s-2")}
     assert "s-1" not in name
+
+
+async def test_a_frame_ends_what_began_with_the_session_it_names(desk: Desk) -> None:
+    """And what another provider calls the same, or nothing is known of, stays."""
+    ana, ben = await desk.person("ana"), await desk.person("ben")
+    named, again = await desk.another(ana, upstream=HERE), await desk.another(ana, upstream=HERE)
+    foreign = replace(await desk.another(ben, upstream=HERE), provider=OPENID)
+    await desk.front.sessions.sessions.save(foreign)
+    assert await desk.flow.take_frame(ana.provider, ELSEWHERE) == 0
+    assert await desk.flow.take_frame(ana.provider, HERE) == 2
+    assert await desk.live(ana) == {ana.sid}
+    assert {named.sid, again.sid}.isdisjoint(await desk.live(ana))
+    assert await desk.live(ben) == {ben.sid, foreign.sid}
+    assert await desk.flow.take_frame(ana.provider, HERE) == 0

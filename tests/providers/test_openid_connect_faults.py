@@ -40,6 +40,7 @@ CHECKS: dict[str, str] = {
     "iat-missing": "iat", "iat-future": "iat", "iat-old": "iat", "nbf-future": "nbf",
     "sub-missing": "sub", "sub-empty": "sub", "sub-number": "sub", "sub-long": "sub", "sub-control": "sub",
     "at-hash-wrong": "at_hash",
+    "sid-named": FINE,
     "auth-time-missing": FINE, "auth-time-old": FINE,
     "id-token-missing": "id_token", "id-token-not-text": "id_token",
     "alg-none": "alg", "alg-hs256-public-key": "alg", "alg-hs256-client-secret": "alg",

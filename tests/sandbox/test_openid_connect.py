@@ -298,6 +298,7 @@ async def test_end_session_goes_back_only_to_a_registered_address(rig: Rig) -> N
 
 # Fault → what the claim then is, given the honest claims.
 _CLAIM_EXPECTATIONS: dict[str, Any] = {
+    "sid-named": "session-over-there",
     "iss-wrong": "https://evil.test",
     "iss-prefix": BASE + ".evil.test",
     "iss-slash": BASE + "/",

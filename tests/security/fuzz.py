@@ -274,6 +274,7 @@ NAMES: Final[dict[str, tuple[str, ...]]] = {
     "/device/answer": ("state", "code", "error"),
     "/device/done": ("result",),
     "/discourse/sso": ("sso", "sig"),
+    "/hooks/{provider}/front-logout": ("iss", "sid"),
     "/sign-in/with": ("iss", "login_hint", "target_link_uri", "sealed"),
     "/me/sites/open": ("site", "to"),
     "/discourse/answer": ("state", "code", "error", "iss"),

@@ -101,6 +101,7 @@ def memory_probes(memory: BrowserMemory) -> Mapping[str, Probe]:
         "sessions.touch": lambda: memory.sessions.touch(session),
         "sessions.by_digest": lambda: memory.sessions.by_digest(b"none", NOW),
         "sessions.of_account": lambda: memory.sessions.of_account(NOBODY, NOW),
+        "sessions.of_upstream": lambda: memory.sessions.of_upstream("none", NOW),
         "sessions.end": lambda: memory.sessions.end(Sid("none")),
         "sessions.end_all": lambda: memory.sessions.end_all(NOBODY),
         "replay.first_time": lambda: memory.replay.first_time(make.new_id("state"), NOW + timedelta(minutes=1)),

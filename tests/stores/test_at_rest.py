@@ -244,6 +244,7 @@ def test_every_column_of_bytes_is_sealed_or_says_why_not() -> None:
         "rate_limits.id": "blind index",
         "codes.digest": "digest of a secret",
         "sessions.secret_digest": "digest of a secret",
+        "sessions.upstream": "blind index",
         "invitations.digest": "digest of a secret",
         "registrations.secret_digest": "digest of a secret",
         "registrations.token_digest": "digest of a secret",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, bindparam, case, delete, select, update
+from sqlalchemy import BigInteger, bindparam, case, delete, null, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from broker.domain.ports import Clock
@@ -58,7 +58,10 @@ _save_session = insert(sessions).values({column: parameter(column) for column in
 _SAVE_SESSION: Final = define(
     _save_session.on_conflict_do_update(
         index_elements=["id"],
-        set_={name: _save_session.excluded[name] for name in ("secret_digest", "live_until", "ended_at", "sealed")},
+        set_={
+            name: _save_session.excluded[name]
+            for name in ("secret_digest", "live_until", "ended_at", "upstream", "sealed")
+        },
         where=sessions.c.ended_at.is_(None),
     )
 )
@@ -83,6 +86,15 @@ _OF_ACCOUNT: Final = define(
     .where(sessions.c.account == bindparam("p_account"), sessions.c.ended_at.is_(None), sessions.c.live_until > NOW)
     .order_by(sessions.c.created_at.desc(), sessions.c.id.desc())
 )
+_OF_UPSTREAM: Final = define(
+    select(sessions.c.id, sessions.c.sealed)
+    .where(
+        sessions.c.upstream == parameter(sessions.c.upstream),
+        sessions.c.ended_at.is_(None),
+        sessions.c.live_until > NOW,
+    )
+    .order_by(sessions.c.created_at.desc(), sessions.c.id.desc())
+)
 _LOCK_ONE: Final = define(
     select(sessions.c.id, sessions.c.sealed)
     .where(sessions.c.id == parameter(sessions.c.id), sessions.c.ended_at.is_(None))
@@ -101,7 +113,7 @@ _LOCK_ALL: Final = define(
 _END: Final = define(
     update(sessions)
     .where(sessions.c.id == parameter(sessions.c.id))
-    .values(ended_at=NOW, sealed=parameter(sessions.c.sealed))
+    .values(ended_at=NOW, upstream=null(), sealed=parameter(sessions.c.sealed))
 )
 
 
@@ -113,8 +125,13 @@ def session_params(session: Session, ring: KeyRing) -> Params:
         "p_created_at": micros(session.created_at),
         "p_live_until": micros(min(session.idle_expires_at, session.expires_at)),
         "p_ended_at": micros_or_none(session.ended_at),
+        "p_upstream": None if session.upstream is None else _upstream_blind(ring, session.upstream),
         "p_sealed": ring.seal(encode(session), _place(session.sid)),
     }
+
+
+def _upstream_blind(ring: KeyRing, upstream: str) -> bytes:
+    return ring.blind("upstream_session", upstream)
 
 
 def _place(sid: str) -> str:
@@ -143,6 +160,11 @@ class SqlSessions:
 
     async def of_account(self, account: AccountId, now: datetime) -> tuple[Session, ...]:
         rows = await self._driver.read(_OF_ACCOUNT, {"p_account": account, "p_now": micros(now)})
+        return await self._ring.reading(lambda: tuple(self._open(*row) for row in rows))
+
+    async def of_upstream(self, upstream: str, now: datetime) -> tuple[Session, ...]:
+        params = {"p_upstream": _upstream_blind(self._ring, upstream), "p_now": micros(now)}
+        rows = await self._driver.read(_OF_UPSTREAM, params)
         return await self._ring.reading(lambda: tuple(self._open(*row) for row in rows))
 
     async def end(self, sid: Sid) -> Session | None:

@@ -379,6 +379,7 @@ sessions: Final = Table(
     _time("created_at"),
     _time("live_until", index=True),
     _time("ended_at", nullable=True),
+    _bytes("upstream", nullable=True, index=True),
     _bytes("sealed"),
     UniqueConstraint("secret_digest"),
 )

@@ -111,6 +111,7 @@ async def test_every_protocol_endpoint_is_listed(house: House) -> None:
         "/hooks/{provider}/deletion",
         "/hooks/{provider}/notice",
         "/hooks/{provider}/logout",
+        "/hooks/{provider}/front-logout",
     }
     assert answering - elsewhere <= listed
 
