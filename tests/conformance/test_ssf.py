@@ -93,7 +93,7 @@ class Receiver:
             self.about = found.json()
             assert self.method in self.about["delivery_methods_supported"]
             basic = base64.b64encode(f"{self.client}:{secret_of(self.client)}".encode()).decode()
-            form = {"grant_type": "client_credentials", "scope": "ssf.read ssf.manage"}
+            form = {"grant_type": "client_credentials", "scope": "ssf.read ssf.manage", "client_id": self.client}
             path = urlsplit(server["token_endpoint"]).path
             answer = await client.post(path, data=form, headers={"Authorization": f"Basic {basic}"})
         assert answer.status_code == 200, answer.text
