@@ -479,6 +479,7 @@ def _compose(
             durable=durable,
             limits=memory.limits,
             judge=RegistrationJudge(rules, egress),
+            trail=trail,
             digest=hashing.digest,
             clock=clock,
             entropy=entropy,

@@ -19,12 +19,18 @@ if TYPE_CHECKING:
     from broker.domain.audit import Act
     from broker.flows.support import AccountSupport
 
+NO_REASON: Final = "no reason given"
 _WHY: Final = "Why, for `doorward admin log`: it is kept for good. Nothing about anybody."
 
 
 def why_option(command: Command) -> Command:
     """`--why TEXT`, which there must be."""
     return click.option("--why", required=True, help=_WHY)(command)
+
+
+def may_say_why(command: Command) -> Command:
+    """`--why TEXT`, for what harms nobody."""
+    return click.option("--why", default=NO_REASON, help=_WHY)(command)
 
 
 def by_option(command: Command) -> Command:

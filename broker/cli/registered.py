@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from broker.cli.acting import opened_for
-from broker.cli.common import config_option, fail
+from broker.cli.acting import NO_REASON, acting, by_option, may_say_why, opened_for
+from broker.cli.common import config_option, fail, table
 
 if TYPE_CHECKING:
     from broker.app import Opened
     from broker.domain.client import Client
-    from broker.domain.registration import Registration
+    from broker.domain.registration import Invitation, Registration
     from broker.flows.registration import Registrations
 
 
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     "--scope", "scopes", multiple=True, help="What they may ask for; again for each. Nothing: every scope there is."
 )
 @click.option("--note", default="", help="Whom it is for, in your words. Nothing about people.")
+@by_option
 @config_option
-def invite(uses: int, days: int, scopes: tuple[str, ...], note: str, config: Path) -> None:
+def invite(uses: int, days: int, scopes: tuple[str, ...], note: str, by: str | None, config: Path) -> None:
     """Print an initial access token (RFC 7591), with which a site registers by itself.
 
     It is shown here and kept nowhere. What registers with it can ask people for fields, none of them as needed, and people
@@ -39,7 +41,8 @@ def invite(uses: int, days: int, scopes: tuple[str, ...], note: str, config: Pat
     allowed = frozenset(map(Scope, scopes)) | {Scope("openid")} if scopes else frozenset(SCOPES)
 
     async def work(opened: Opened) -> tuple[str, str]:
-        token = await _flow(opened).invite(allowed, uses=uses, days=days, note=note)
+        act = await acting(opened, note or NO_REASON, by)
+        token = await _flow(opened).invite(allowed, uses=uses, days=days, note=note, act=act)
         return token.reveal(), opened.world.settings.broker.public_url
 
     token, issuer = opened_for(config, work)
@@ -48,38 +51,132 @@ def invite(uses: int, days: int, scopes: tuple[str, ...], note: str, config: Pat
     )
 
 
+@click.command("invitations")
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def invitations(config: Path, *, as_json: bool) -> None:
+    """List the invitations with which sites can still register; never their tokens."""
+
+    async def work(opened: Opened) -> tuple[Invitation, ...]:
+        return await _flow(opened).invitations()
+
+    rows = [
+        {
+            "id": one.id,
+            "uses_left": str(one.uses_left),
+            "until": one.expires_at.isoformat(timespec="minutes"),
+            "scopes": " ".join(sorted(one.scopes)),
+            "note": one.note,
+        }
+        for one in opened_for(config, work)
+    ]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+    elif rows:
+        head = ("id", "uses left", "until", "scopes", "note")
+        click.echo(table(head, [tuple(row.values()) for row in rows]))
+    else:
+        click.echo("No invitation is good at present.")
+
+
+@click.command("uninvite")
+@click.argument("invitation")
+@may_say_why
+@by_option
+@config_option
+def uninvite(invitation: str, why: str, by: str | None, config: Path) -> None:
+    """Take an invitation back: no other site registers with it. Those that did stay; `doorward site remove` puts one out.
+
+    INVITATION is the id that `doorward site invitations` shows.
+    """
+    from broker.errors import NotFound
+
+    async def work(opened: Opened) -> bool:
+        flow = _flow(opened)
+        try:
+            await flow.uninvite(invitation, await acting(opened, why, by))
+        except NotFound:
+            return False
+        return True
+
+    if not opened_for(config, work):
+        fail(f"No invitation {invitation} is good at present. `doorward site invitations` shows those that are.")
+    click.echo("No site registers with it any more.")
+
+
 @click.command("review")
 @click.argument("name")
+@click.option("--seen", metavar="VERSION", help="What you looked at, as this command names it.")
+@may_say_why
+@by_option
 @config_option
-def review(name: str, config: Path) -> None:
-    """Say that somebody looked at a site that registered by itself: people are not warned of it any more.
+def review(name: str, seen: str | None, why: str, by: str | None, config: Path) -> None:
+    """Look at a site that registered by itself; with --seen, say that you did: people are not warned of it any more.
 
-    NAME is its id, which `doorward site list` shows. When the site changes what it registered, it has to be looked at anew.
+    NAME is its id, which `doorward site list` shows. What is shown has a version, which --seen takes: a site that changed
+    in between is not reviewed unseen. Whenever it changes what it registered, it has to be looked at anew.
     """
+    from broker.errors import Conflict
 
-    async def work(opened: Opened) -> tuple[bool, Client]:
+    async def work(opened: Opened) -> tuple[bool | None, Registration, Client]:
         kept, client = await _found(opened, name)
-        return await _flow(opened).reviewed(kept), client
+        if seen != kept.version:
+            return None, kept, client
+        try:
+            return await _flow(opened).reviewed(kept, await acting(opened, why, by)), kept, client
+        except Conflict:  # changed in this very moment
+            return None, *await _found(opened, name)
 
-    is_new, client = opened_for(config, work)
-    click.echo(f"{client.name} ({client.host}) {'is reviewed now' if is_new else 'was reviewed already'}.")
+    is_new, kept, client = opened_for(config, work)
+    if is_new is not None:
+        click.echo(f"{client.name} ({client.host}) {'is reviewed now' if is_new else 'was reviewed already'}.")
+        return
+    for label, value in _told(kept, client).items():
+        click.echo(f"{label:<22}{value}".rstrip())
+    command = f"doorward site review {name} --seen {kept.version}"
+    if seen is not None:
+        fail(f"The site is not what you saw: it changed. Look again, then: {command}")
+    click.echo(f"\nIf that is what it should be: {command}")
 
 
 @click.command("remove")
 @click.argument("name")
+@may_say_why
+@by_option
 @config_option
-def remove(name: str, config: Path) -> None:
+def remove(name: str, why: str, by: str | None, config: Path) -> None:
     """Put out a site that registered by itself: it can sign nobody in any more, and whatever it was granted ends.
 
-    A site of the configuration is taken out of its file instead.
+    The invitation that it came by ends too. A site of the configuration is taken out of its file instead.
     """
 
     async def work(opened: Opened) -> str:
         kept, client = await _found(opened, name)
-        await _flow(opened).remove(kept, address="")
+        await _flow(opened).put_out(kept, await acting(opened, why, by))
         return client.name
 
-    click.echo(f"{opened_for(config, work)} is gone, and nothing that it was granted is good any more.")
+    click.echo(
+        f"{opened_for(config, work)} is gone, nothing that it was granted is good any more, and nobody registers with its "
+        "invitation."
+    )
+
+
+def _told(kept: Registration, client: Client) -> dict[str, str]:
+    """What an admin looks at before they say that they did."""
+    return {
+        "name": client.name,
+        "home page": client.url,
+        "redirect addresses": " ".join(client.redirect_uris),
+        "after signing out": " ".join(client.post_logout_redirect_uris) or "nothing registered",
+        "we call": " ".join(filter(None, (client.jwks_uri, client.backchannel_logout_uri, *client.request_uris)))
+        or "nothing",
+        "privacy notice": client.policy_uri or "none",
+        "terms": client.tos_uri or "none",
+        "asks for": " ".join(str(ask.claim) for ask in client.asks) or "nothing but the private number",
+        "proves itself": str(client.auth_method),
+        "registered": kept.registered_at.isoformat(timespec="minutes"),
+        "version": kept.version,
+    }
 
 
 def registered_sites(config: Path) -> list[Client]:

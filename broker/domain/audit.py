@@ -25,6 +25,10 @@ class Action(StrEnum):
     ACCOUNT_RELEASED = "account_released"
     DELETION_APPROVED = "deletion_approved"
     DELETION_DISMISSED = "deletion_dismissed"
+    SITE_INVITED = "site_invited"
+    INVITATION_ENDED = "invitation_ended"
+    SITE_REVIEWED = "site_reviewed"
+    SITE_REMOVED = "site_removed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

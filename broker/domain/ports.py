@@ -212,6 +212,10 @@ class UnitOfWork(Protocol):
         ...
 
     def add_invitation(self, invitation: Invitation) -> None: ...
+    def drop_invitation(self, invitation: str) -> None:
+        """Nobody registers with it any more; nothing if there is none."""
+        ...
+
     def register(self, registration: Registration, now: datetime) -> None:
         """Use its invitation once, and keep it. `Conflict("invitation")` if that is used up or over, `Conflict("registration")`
         if there is a site of that id."""
@@ -346,6 +350,10 @@ class Registrations(Protocol):
     """Sites that registered by themselves, and the invitations for that."""
 
     async def invitation(self, digest: bytes) -> Invitation | None: ...
+    async def invitations(self, after: str, limit: int = 200) -> tuple[Invitation, ...]:
+        """By id, those that come after this one, good or over; the empty id comes before all."""
+        ...
+
     async def load(self, client: ClientId) -> Registration | None: ...
     async def after(self, client: ClientId, limit: int = 200) -> tuple[Registration, ...]:
         """By id, those that come after this one; the empty id comes before all."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from broker.domain.policy import text_version
 from broker.domain.values import ClientId, Scope
 
 PREFIX: Final = "r-"
@@ -43,3 +44,8 @@ class Registration:
     registered_at: datetime
     reviewed_at: datetime | None = None
     """When an admin looked at it; until then people are told that nobody did."""
+
+    @property
+    def version(self) -> str:
+        """Changes with whatever it says of itself: what an admin saw, they name by this."""
+        return text_version(self.metadata)

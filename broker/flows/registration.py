@@ -8,11 +8,14 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final, Protocol
 
+from broker.domain.audit import Act, Action
 from broker.domain.client import Client
-from broker.domain.ports import Clock, Durable, Entropy, Limits
+from broker.domain.ports import Clock, Durable, Entropy, Limits, UnitOfWork
 from broker.domain.registration import PREFIX, Invitation, Registration
 from broker.domain.values import ClientId, Scope, Secret
-from broker.errors import Conflict, InvalidClientMetadata, InvalidToken, TooManyAttempts
+from broker.errors import Conflict, InvalidClientMetadata, InvalidToken, NotFound, TooManyAttempts
+from broker.flows.anew import anew
+from broker.flows.audit import AuditTrail
 
 TOKEN_BYTES: Final = 32
 ID_BYTES: Final = 12
@@ -62,30 +65,50 @@ class Registrations:
     durable: Durable
     limits: Limits
     judge: Judge
+    trail: AuditTrail
     digest: Callable[[str], bytes]
     clock: Clock
     entropy: Entropy
 
-    async def invite(self, scopes: frozenset[Scope], *, uses: int, days: int, note: str) -> Secret:
+    async def invite(self, scopes: frozenset[Scope], *, uses: int, days: int, note: str, act: Act) -> Secret:
         """An initial access token for so many sites and days. It is told here and kept nowhere."""
         if not 0 < uses <= MOST_USES or not 0 < days <= MOST_DAYS:
             msg = f"1 to {MOST_USES} uses, 1 to {MOST_DAYS} days"
             raise ValueError(msg)
         token, now = self.entropy.token(TOKEN_BYTES), self.clock.now()
-        unit = self.durable.unit()
-        unit.add_invitation(
-            Invitation(
-                id=self.entropy.token(ID_BYTES),
-                digest=self.digest(token),
-                scopes=scopes,
-                uses_left=uses,
-                created_at=now,
-                expires_at=now + timedelta(days=days),
-                note=note,
-            )
+        invitation = Invitation(
+            id=self.entropy.token(ID_BYTES),
+            digest=self.digest(token),
+            scopes=scopes,
+            uses_left=uses,
+            created_at=now,
+            expires_at=now + timedelta(days=days),
+            note=note,
         )
-        await unit.commit()
+
+        def work(unit: UnitOfWork) -> None:
+            unit.add_invitation(invitation)
+
+        await self._noted(work, Action.SITE_INVITED, f"{invitation.id} {uses}", act)
         return Secret(token)
+
+    async def invitations(self) -> tuple[Invitation, ...]:
+        """Those that somebody can still register with, oldest first."""
+        now, last, good = self.clock.now(), "", list[Invitation]()
+        while page := await self.durable.registrations.invitations(last):
+            good += [one for one in page if one.uses_left and one.expires_at > now]
+            last = page[-1].id
+        return tuple(sorted(good, key=lambda one: one.created_at))
+
+    async def uninvite(self, id_: str, act: Act) -> None:
+        """Nobody registers with it any more; who did stays. Raises `NotFound`."""
+        if id_ not in {one.id for one in await self.invitations()}:
+            raise NotFound(detail="invitation")
+
+        def work(unit: UnitOfWork) -> None:
+            unit.drop_invitation(id_)
+
+        await self._noted(work, Action.INVITATION_ENDED, id_, act)
 
     async def register(self, token: str, metadata: Mapping[str, Any], *, address: str) -> Answer:
         """A new site. Raises `InvalidToken` for a token that is none, over or used up, and the judge's refusal."""
@@ -137,14 +160,25 @@ class Registrations:
             raise await self._refused(address, "registration access token used meanwhile") from None
         return answer
 
-    async def reviewed(self, kept: Registration) -> bool:
+    async def reviewed(self, kept: Registration, act: Act) -> bool:
         """Somebody looked at it as it is. Whether that is new; raises `Conflict` if it changed meanwhile."""
         if kept.reviewed_at is not None:
             return False
-        unit = self.durable.unit()
-        unit.save_registration(replace(kept, reviewed_at=self.clock.now()), shown=kept.token_digest)
-        await unit.commit()
+
+        def work(unit: UnitOfWork) -> None:
+            unit.save_registration(replace(kept, reviewed_at=self.clock.now()), shown=kept.token_digest)
+
+        await self._noted(work, Action.SITE_REVIEWED, f"{kept.client_id} {kept.version}", act)
         return True
+
+    async def put_out(self, kept: Registration, act: Act) -> None:
+        """As `remove`, by an admin: its invitation ends with it, else it would register again."""
+
+        def work(unit: UnitOfWork) -> None:
+            unit.drop_invitation(kept.invitation)
+            unit.remove_registration(kept.client_id, self.clock.now())
+
+        await self._noted(work, Action.SITE_REMOVED, kept.client_id, act)
 
     async def remove(self, kept: Registration, *, address: str) -> None:
         """The site goes, and whatever it was granted ends (RFC 7592 §2.3). Raises `InvalidToken` if it is gone already."""
@@ -170,6 +204,17 @@ class Registrations:
             token_digest=self.digest(token.reveal()),
         )
         return Answer(registration=registration, client=client, metadata=metadata, secret=secret, token=token)
+
+    async def _noted(self, work: Callable[[UnitOfWork], None], action: Action, subject: str, act: Act) -> None:
+        """What an admin does, and the entry that tells it."""
+
+        async def once() -> None:
+            unit = self.durable.unit()
+            work(unit)
+            await self.trail.noted(unit, action, subject, act)
+            await unit.commit()
+
+        await anew(once)
 
     async def _counted(self, whose: str, limit: int) -> None:
         """Judging costs us time, and calls to addresses of the site's choice. Raises `TooManyAttempts`."""

@@ -24,6 +24,10 @@ class RegistrationSteps:
         """See the port."""
         self._steps.append(lambda tables: tables.invitations.update({invitation.id: invitation}))
 
+    def drop_invitation(self, invitation: str) -> None:
+        """See the port."""
+        self._steps.append(lambda tables: tables.invitations.pop(invitation, None))
+
     def register(self, registration: Registration, now: datetime) -> None:
         """See the port."""
 
@@ -70,6 +74,10 @@ class MemoryRegistrations:
     async def invitation(self, digest: bytes) -> Invitation | None:
         found = self._store.open_tables().invitations.values()
         return next((one for one in found if one.digest == digest), None)
+
+    async def invitations(self, after: str, limit: int = 200) -> tuple[Invitation, ...]:
+        found = self._store.open_tables().invitations.values()
+        return tuple(sorted((one for one in found if one.id > after), key=lambda one: one.id)[:limit])
 
     async def load(self, client: ClientId) -> Registration | None:
         return self._store.open_tables().registrations.get(client)

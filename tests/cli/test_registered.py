@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from tests.cli.test_sites import doorward
 from tests.config.folder import DOORWARD, ENVIRON, write
 
 from broker.app import open_world
+from broker.domain.values import ClientId
+from broker.errors import InvalidToken
 from broker.settings import load_settings
 from broker.telemetry import Log, NoMetrics, Telemetry
 
@@ -40,9 +43,60 @@ def registered(config: Path, token: str, metadata: dict[str, Any]) -> str:
     return asyncio.run(work())
 
 
+def changed(config: Path, name: str, metadata: dict[str, Any]) -> None:
+    """What the site does by `PUT /register/…`."""
+
+    async def work() -> None:
+        telemetry = Telemetry(log=Log(sys.stderr.buffer), metrics=NoMetrics())
+        async with open_world(load_settings(config, ENVIRON), telemetry) as opened:
+            flow, kept = opened.world.registrations, await opened.world.durable.registrations.load(ClientId(name))
+            assert flow is not None
+            assert kept is not None
+            await flow.change(kept, metadata, address="192.0.2.1")
+
+    asyncio.run(work())
+
+
 def listed(config: Path) -> dict[str, str]:
     rows = json.loads(doorward("list", "--json", config=config).stdout)
     return {row["id"]: row["notes"] for row in rows}
+
+
+def version_of(config: Path, name: str) -> str:
+    shown = doorward("review", name, config=config).stdout
+    assert "redirect addresses    https://library.example.org/cb" in shown
+    found = re.search(r"--seen ([0-9a-f]{12})\n", shown)
+    assert found is not None
+    return found[1]
+
+
+def test_a_site_that_changed_is_not_reviewed_unseen(config: Path) -> None:
+    token = doorward("invite", config=config).stdout.splitlines()[0]
+    name = registered(config, token, SAID)
+    version = version_of(config, name)
+    changed(config, name, {**SAID, "client_name": "True Club Login"})
+    refused = doorward("review", name, "--seen", version, config=config)
+    assert refused.returncode == 1
+    assert "True Club Login" in refused.stdout
+    assert "it changed" in refused.stderr
+    assert listed(config)[name] == "not reviewed"
+    assert doorward("review", name, "--seen", version_of(config, name), config=config).returncode == 0
+    assert listed(config)[name] == ""
+
+
+def test_an_invitation_is_listed_and_taken_back(config: Path) -> None:
+    token = doorward("invite", "--uses", "3", "--note", "the library", config=config).stdout.splitlines()[0]
+    (row,) = json.loads(doorward("invitations", "--json", config=config).stdout)
+    assert (row["uses_left"], row["note"]) == ("3", "the library")
+    assert row["id"] in doorward("invitations", config=config).stdout
+    assert token not in json.dumps(row)
+    assert doorward("uninvite", row["id"], config=config).returncode == 0
+    assert doorward("invitations", config=config).stdout == "No invitation is good at present.\n"
+    again = doorward("uninvite", row["id"], config=config)
+    assert again.returncode == 1
+    assert "`doorward site invitations` shows those that are." in again.stderr
+    with pytest.raises(InvalidToken):
+        registered(config, token, SAID)
 
 
 def test_an_invited_site_is_listed_reviewed_and_put_out(config: Path) -> None:
@@ -50,9 +104,11 @@ def test_an_invited_site_is_listed_reviewed_and_put_out(config: Path) -> None:
     assert len(token) == 43
     name = registered(config, token, SAID)
     assert listed(config)[name] == "not reviewed"
-    shown = doorward("review", name, config=config)
+    version = version_of(config, name)
+    assert listed(config)[name] == "not reviewed"
+    shown = doorward("review", name, "--seen", version, "--why", "they asked", config=config)
     assert shown.stdout == "Library (library.example.org) is reviewed now.\n"
-    assert "was reviewed already" in doorward("review", name, config=config).stdout
+    assert "was reviewed already" in doorward("review", name, "--seen", version, config=config).stdout
     assert listed(config)[name] == ""
     assert doorward("remove", name, config=config).returncode == 0
     assert name not in listed(config)

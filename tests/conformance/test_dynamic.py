@@ -27,6 +27,7 @@ from tests.support.house import ISSUER, House, Sandboxes, Shown
 from tests.support.sandbox import serve
 from tests.support.tls import Authority
 
+from broker.domain.audit import Act
 from broker.domain.claims import SCOPES
 
 OTHER: Final = "https://suite.club.example:8443/test/a/doorward/other"
@@ -104,7 +105,7 @@ class Office:
         """What registration says; the suite sends its initial access token with each."""
         flow = self.house.world.registrations
         assert flow is not None
-        token = await flow.invite(frozenset(SCOPES), uses=1, days=1, note="")
+        token = await flow.invite(frozenset(SCOPES), uses=1, days=1, note="", act=Act(by="test", why="test"))
         path = urlsplit(self.suite.metadata["registration_endpoint"]).path
         body = {"client_name": "Suite", "redirect_uris": [CALLBACK], "response_types": ["code"]} | said
         async with self.house.client() as client:

@@ -82,6 +82,26 @@ class RegistrationsContract:
         assert {str(end) for end in ends if not isinstance(end, Registration)} == {"invitation"}
         assert len(await durable.registrations.after(NOBODY)) == 3
 
+    async def test_invitations_come_in_the_order_of_their_ids(self, durable: Durable) -> None:
+        first = await invite(durable, 1)
+        second = replace(invitation(2), id="i-2", digest=b"2" * 32)
+        unit = durable.unit()
+        unit.add_invitation(second)
+        await unit.commit()
+        assert await durable.registrations.invitations("") == (first, second)
+        assert await durable.registrations.invitations("", 1) == (first,)
+        assert await durable.registrations.invitations(first.id) == (second,)
+
+    async def test_an_invitation_that_was_taken_back_is_none(self, durable: Durable) -> None:
+        invited = await invite(durable, 2)
+        unit = durable.unit()
+        unit.drop_invitation(invited.id)
+        unit.drop_invitation("i-none")
+        await unit.commit()
+        assert await durable.registrations.invitation(invited.digest) is None
+        with pytest.raises(Conflict, match="invitation"):
+            await register(durable, registration())
+
     async def test_an_invitation_that_is_over_is_none(self, durable: Durable) -> None:
         await invite(durable)
         with pytest.raises(Conflict, match="invitation"):

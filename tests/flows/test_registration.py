@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,13 +13,16 @@ from tests.support.builders import FixedClock
 
 from broker import hashing
 from broker.chance import SystemEntropy
+from broker.domain.audit import Act, Action
 from broker.domain.client import AuthMethod, Client
 from broker.domain.registration import PREFIX
 from broker.domain.values import ClientId, Scope, Secret
-from broker.errors import Conflict, InvalidClientMetadata, InvalidToken, TooManyAttempts
+from broker.errors import Conflict, InvalidClientMetadata, InvalidToken, NotFound, TooManyAttempts
+from broker.flows.audit import AuditTrail
 from broker.flows.registration import CHANGES_PER_HOUR, REFUSALS_PER_MINUTE, TRIES_PER_HOUR, Answer, Registrations
 from broker.stores.memory import MemoryBrowser, MemoryDurable
 
+ACT = Act(by="admin", why="asked for")
 OPENID = frozenset({Scope("openid")})
 SAID: dict[str, Any] = {"redirect_uris": ["https://forum.example.org/cb"]}
 
@@ -60,13 +64,14 @@ class Rig:
             durable=self.durable,
             limits=MemoryBrowser(self.clock).limits,
             judge=Taking(),
+            trail=AuditTrail(durable=self.durable, clock=self.clock, key=b"k" * 32),
             digest=hashing.digest,
             clock=self.clock,
             entropy=SystemEntropy(),
         )
 
     async def invited(self, uses: int = 1) -> str:
-        return (await self.flow.invite(OPENID, uses=uses, days=1, note="")).reveal()
+        return (await self.flow.invite(OPENID, uses=uses, days=1, note="", act=ACT)).reveal()
 
     async def register(self, token: str, address: str = "192.0.2.1", **more: Any) -> Answer:
         return await self.flow.register(token, {**SAID, **more}, address=address)
@@ -221,14 +226,14 @@ async def test_a_site_leaves_once(rig: Rig) -> None:
 async def test_a_review_is_of_what_was_seen(rig: Rig) -> None:
     """Not of what the site made of itself meanwhile."""
     first = await rig.register(await rig.invited())
-    assert await rig.flow.reviewed(first.registration)
+    assert await rig.flow.reviewed(first.registration, ACT)
     kept = await rig.durable.registrations.load(first.registration.client_id)
     assert kept is not None
     assert kept.reviewed_at == rig.clock.now()
-    assert not await rig.flow.reviewed(kept)
+    assert not await rig.flow.reviewed(kept, ACT)
     await rig.flow.change(kept, SAID, address="192.0.2.1")
     with pytest.raises(Conflict):
-        await rig.flow.reviewed(first.registration)
+        await rig.flow.reviewed(first.registration, ACT)
 
 
 async def test_a_secret_is_told_from_others(rig: Rig) -> None:
@@ -241,4 +246,46 @@ async def test_a_secret_is_told_from_others(rig: Rig) -> None:
 @pytest.mark.parametrize(("uses", "days"), [(0, 1), (101, 1), (1, 0), (1, 91)])
 async def test_an_invitation_is_for_few_sites_and_not_for_long(rig: Rig, uses: int, days: int) -> None:
     with pytest.raises(ValueError, match="uses"):
-        await rig.flow.invite(OPENID, uses=uses, days=days, note="")
+        await rig.flow.invite(OPENID, uses=uses, days=days, note="", act=ACT)
+
+
+async def acts(rig: Rig) -> list[tuple[Action, str, str]]:
+    return [(entry.action, entry.subject, entry.by) async for entry in rig.flow.trail.entries()]
+
+
+async def test_an_invitation_is_seen_and_taken_back(rig: Rig) -> None:
+    token = await rig.invited(2)
+    rig.clock.move(timedelta(hours=1))
+    other = await rig.invited()
+    (first, second) = await rig.flow.invitations()
+    kept = (await rig.register(token)).registration
+    await rig.flow.uninvite(first.id, ACT)
+    assert [one.id for one in await rig.flow.invitations()] == [second.id]
+    with pytest.raises(InvalidToken):
+        await rig.register(token)
+    with pytest.raises(NotFound):
+        await rig.flow.uninvite(first.id, ACT)
+    assert await rig.durable.registrations.load(kept.client_id) == kept
+    assert (await acts(rig))[-1] == (Action.INVITATION_ENDED, first.id, "admin")
+    await rig.register(other)
+    assert await rig.flow.invitations() == ()
+    await rig.invited()
+    rig.clock.move(timedelta(days=1))
+    assert await rig.flow.invitations() == ()
+
+
+async def test_a_site_that_an_admin_puts_out_does_not_register_again(rig: Rig) -> None:
+    """Its invitation ends with it; what admins do is in the trail."""
+    token = await rig.invited(5)
+    kept = (await rig.register(token)).registration
+    await rig.flow.reviewed(kept, ACT)
+    kept = replace(kept, reviewed_at=rig.clock.now())
+    await rig.flow.put_out(kept, ACT)
+    assert await rig.durable.registrations.load(kept.client_id) is None
+    with pytest.raises(InvalidToken):
+        await rig.register(token)
+    assert [(action, subject) for action, subject, _ in await acts(rig)] == [
+        (Action.SITE_INVITED, f"{kept.invitation} 5"),
+        (Action.SITE_REVIEWED, f"{kept.client_id} {kept.version}"),
+        (Action.SITE_REMOVED, kept.client_id),
+    ]

@@ -62,6 +62,7 @@ def durable_probes(durable: Durable) -> Mapping[str, Probe]:
         "audit.entries": lambda: durable.audit.entries(0, 1),
         "accounts.by_email": lambda: durable.accounts.by_email("nobody@mail.example"),
         "registrations.invitation": lambda: durable.registrations.invitation(b"none"),
+        "registrations.invitations": lambda: durable.registrations.invitations("", 1),
         "registrations.load": lambda: durable.registrations.load(ClientId("none")),
         "registrations.after": lambda: durable.registrations.after(ClientId(""), 1),
         "removals.load": lambda: durable.removals.load("none"),

@@ -33,7 +33,7 @@ READINGS = frozenset(
         "outbox.pending", "outbox.traces", "outbox.failing", "removals.load", "removals.waiting", "keys.all", "ping",
         "staff.all", "staff.role", "streams.load", "streams.is_removed", "audit.last", "audit.entries", "accounts.by_email",
         "failures.newest", "failures.load",
-        "registrations.invitation", "registrations.load", "registrations.after",
+        "registrations.invitation", "registrations.invitations", "registrations.load", "registrations.after",
     }
 )  # fmt: skip
 """What a writer elsewhere never holds up. Claiming looks first, and there is nothing to claim."""

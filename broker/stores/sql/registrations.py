@@ -25,7 +25,11 @@ _AFTER: Final = define(
     .limit(_LIMIT)
 )
 _INVITED: Final = define(select(*invitations.columns).where(invitations.c.digest == parameter(invitations.c.digest)))
+_INVITATIONS: Final = define(
+    select(*invitations.columns).where(invitations.c.id > bindparam("p_after")).order_by(invitations.c.id).limit(_LIMIT)
+)
 INVITE: Final = define_insert(invitations)
+DROP_INVITATION: Final = define(delete(invitations).where(invitations.c.id == parameter(invitations.c.id)))
 # Counted down where it is checked: of two who come at once with the last use one gets it.
 USE: Final = define(
     update(invitations)
@@ -87,6 +91,19 @@ def _scopes(text: str) -> frozenset[Scope]:
     return frozenset(map(Scope, text.split()))
 
 
+def _read_invitation(row: Row) -> Invitation:
+    id_, digest, scopes, uses_left, created_at, expires_at, note = row
+    return Invitation(
+        id=id_,
+        digest=digest,
+        scopes=_scopes(scopes),
+        uses_left=uses_left,
+        created_at=moment(created_at),
+        expires_at=moment(expires_at),
+        note=note,
+    )
+
+
 def _read(row: Row) -> Registration:
     client, invitation, metadata, scopes, secret_digest, token_digest, registered_at, reviewed_at = row
     return Registration(
@@ -109,18 +126,10 @@ class SqlRegistrations:
 
     async def invitation(self, digest: bytes) -> Invitation | None:
         rows = await self._driver.read(_INVITED, {"p_digest": digest})
-        if not rows:
-            return None
-        id_, found, scopes, uses_left, created_at, expires_at, note = rows[0]
-        return Invitation(
-            id=id_,
-            digest=found,
-            scopes=_scopes(scopes),
-            uses_left=uses_left,
-            created_at=moment(created_at),
-            expires_at=moment(expires_at),
-            note=note,
-        )
+        return _read_invitation(rows[0]) if rows else None
+
+    async def invitations(self, after: str, limit: int = 200) -> tuple[Invitation, ...]:
+        return tuple(map(_read_invitation, await self._driver.read(_INVITATIONS, {"p_after": after, "p_limit": limit})))
 
     async def load(self, client: ClientId) -> Registration | None:
         rows = await self._driver.read(_LOAD, {"p_client": client})

@@ -218,6 +218,9 @@ class SqlUnitOfWork:
     def add_invitation(self, invitation: Invitation) -> None:
         self._queue(registrations.INVITE, registrations.invitation_params(invitation))
 
+    def drop_invitation(self, invitation: str) -> None:
+        self._queue(registrations.DROP_INVITATION, {"p_id": invitation})
+
     def register(self, registration: Registration, now: datetime) -> None:
         used = {"p_id": registration.invitation, "p_now": micros(now)}
         self._queue(registrations.USE, used, conflict="invitation")

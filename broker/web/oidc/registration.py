@@ -31,6 +31,7 @@ async def register(call: Call) -> Response:
     flow = _flow(call)
     answer = await flow.register(_token(call), await _metadata(call), address=call.address)
     await call.world.clients.look(answer.registration.client_id)
+    _note(call, answer.registration, "registered")
     return answer_json(_told(call, answer), HTTPStatus.CREATED)
 
 
@@ -55,6 +56,7 @@ async def replace_registration(call: Call) -> Response:
         raise InvalidRequest(detail="client_secret is not this site's")
     answer = await _flow(call).change(kept, metadata, address=call.address)
     await call.world.clients.look(kept.client_id)
+    _note(call, kept, "changed")
     return answer_json(_told(call, answer))
 
 
@@ -63,7 +65,13 @@ async def remove_registration(call: Call) -> Response:
     kept = await _opened(call)
     await _flow(call).remove(kept, address=call.address)
     await call.world.clients.look(kept.client_id)
+    _note(call, kept, "removed")
     return Response(status_code=HTTPStatus.NO_CONTENT, headers={"Cache-Control": "no-store"})
+
+
+def _note(call: Call, kept: Registration, outcome: str) -> None:
+    """The site's own doings, for the log; what admins do is in the audit trail."""
+    call.world.log.event("site_registration", client=kept.client_id, outcome=outcome)
 
 
 def _flow(call: Call) -> Registrations:

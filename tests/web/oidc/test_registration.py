@@ -15,6 +15,7 @@ from tests.web.desk import member
 
 from broker import registered_sites
 from broker.client_metadata import read_metadata
+from broker.domain.audit import Act
 from broker.domain.values import ClientId, Scope
 from broker.registered_sites import KnownSites
 
@@ -56,7 +57,7 @@ class Desk:
     async def invited(self, uses: int = 1, scopes: frozenset[Scope] = SCOPES) -> str:
         flow = self.house.world.registrations
         assert flow is not None
-        return (await flow.invite(scopes, uses=uses, days=1, note="")).reveal()
+        return (await flow.invite(scopes, uses=uses, days=1, note="", act=Act(by="test", why="test"))).reveal()
 
     async def send(
         self, method: str, path: str, token: str, body: Any = None, scheme: str = "Bearer"
@@ -261,6 +262,18 @@ async def test_a_change_that_says_what_only_we_say_changes_nothing(desk: Desk, c
     assert (await desk.own(site)).json()["client_name"] == "Library"
     body = {**SAID, "client_id": site.name, "client_secret": site.secret}
     assert (await desk.own(site, "PUT", body)).status_code == 200
+
+
+async def test_the_log_says_what_a_site_did_with_its_registration(house: House, desk: Desk) -> None:
+    site = await desk.registered()
+    answer = await desk.own(site, "PUT", {**SAID, "client_id": site.name})
+    site.told = answer.json()
+    await desk.own(site, "DELETE")
+    said = [json.loads(line) for line in house.log.splitlines() if '"site_registration"' in line]
+    assert [(line["client"], line["outcome"]) for line in said] == [
+        (site.name, outcome) for outcome in ("registered", "changed", "removed")
+    ]
+    assert "library.test" not in "".join(map(str, said))
 
 
 async def test_a_site_that_leaves_takes_its_tokens_with_it(house: House, desk: Desk) -> None:
