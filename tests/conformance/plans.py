@@ -228,6 +228,93 @@ MISSING: Final[dict[str, str]] = {
 """Modules without a test of their name, and why: what the module checks is not there, or not as the plan runs it."""
 
 
+CLIENT_BASIC: Final = tuple(
+    f"oidcc-client-test{name}"
+    for name in (
+        "",
+        "-invalid-iss",
+        "-missing-sub",
+        "-invalid-aud",
+        "-missing-iat",
+        "-kid-absent-single-jwks",
+        "-kid-absent-multiple-jwks",
+        "-idtoken-sig-rs256",
+        "-idtoken-sig-none",
+        "-invalid-sig-rs256",
+        "-userinfo-bearer-header",
+        "-userinfo-bearer-body",
+        "-userinfo-invalid-sub",
+        "-nonce-invalid",
+        "-scope-userinfo-claims",
+        "-client-secret-basic",
+    )
+)
+CLIENT_PLANS: Final[dict[str, tuple[str, ...]]] = {
+    "oidcc-client-basic-certification-test-plan": CLIENT_BASIC,
+    "oidcc-client-config-certification-test-plan": (
+        "oidcc-client-test-discovery-openid-config",
+        "oidcc-client-test-discovery-jwks-uri-keys",
+        "oidcc-client-test-discovery-issuer-mismatch",
+        "oidcc-client-test-discovery-sig-none",
+        "oidcc-client-test-signing-key-rotation-just-before-signing",
+        "oidcc-client-test-signing-key-rotation",
+    ),
+    "oidcc-client-formpost-basic-certification-test-plan": CLIENT_BASIC,
+    "oidcc-client-dynamic-certification-test-plan": (
+        "oidcc-client-test-discovery-webfinger-acct",
+        "oidcc-client-test-discovery-webfinger-url",
+        "oidcc-client-test-discovery-openid-config",
+        "oidcc-client-test-discovery-jwks-uri-keys",
+        "oidcc-client-test-discovery-issuer-mismatch",
+        "oidcc-client-test-dynamic-registration",
+        "oidcc-client-test-request-uri-signed-rs256",
+        "oidcc-client-test-request-uri-signed-none",
+        "oidcc-client-test-idtoken-sig-none",
+        "oidcc-client-test-signing-key-rotation-just-before-signing",
+        "oidcc-client-test-signing-key-rotation",
+        "oidcc-client-test-userinfo-signed",
+    ),
+    "oidcc-client-refreshtoken-test-plan": (
+        "oidcc-client-test-refresh-token",
+        "oidcc-client-test-refresh-token-invalid-issuer",
+        "oidcc-client-test-refresh-token-invalid-sub",
+    ),
+    "oidcc-client-rp-initiated-logout-rp-basic": (
+        "oidcc-client-test-rp-init-logout",
+        "oidcc-client-test-rp-init-logout-other-state",
+        "oidcc-client-test-rp-init-logout-no-state",
+    ),
+    "oidcc-client-back-channel-logout-rp-basic": tuple(
+        f"oidcc-client-test-rp-backchannel-rpinitlogout{name}"
+        for name in (
+            "", "-alg-none", "-wrong-alg", "-wrong-aud", "-wrong-iss", "-no-event", "-wrong-event", "-with-nonce",
+        )
+    ),
+    "oidcc-client-front-channel-logout-rp-basic": ("oidcc-client-test-rp-frontchannel-rpinitlogout",),
+    "oidcc-client-rp-session-management-rp-basic": ("oidcc-client-test-session-management",),
+    "oidcc-client-test-3rd-party-init-login-test-plan": ("oidcc-client-test-3rd-party-init-login",),
+}  # fmt: skip
+"""Modules of each plan for relying parties, 67 runs with `response_type = code`."""
+_NO_WEBFINGER: Final = "people choose a provider by its name, and type no address of their own there"
+_NO_REFRESH: Final = "no refresh token of a provider is ever used: at most it is revoked"
+_STAYS: Final = "who signs out here stays signed in at the provider, and the page says so"
+CLIENT_MISSING: Final[dict[str, str]] = {
+    "oidcc-client-test-discovery-webfinger-acct": _NO_WEBFINGER,
+    "oidcc-client-test-discovery-webfinger-url": _NO_WEBFINGER,
+    "oidcc-client-test-dynamic-registration": "an admin registers us at each provider",
+    "oidcc-client-test-request-uri-signed-rs256": "what we ask a provider stands in the address, and is not signed",
+    "oidcc-client-test-request-uri-signed-none": "what we ask a provider stands in the address, and is not signed",
+    "oidcc-client-test-userinfo-signed": "we ask for userinfo as JSON over TLS",
+    "oidcc-client-test-refresh-token": _NO_REFRESH,
+    "oidcc-client-test-refresh-token-invalid-issuer": _NO_REFRESH,
+    "oidcc-client-test-refresh-token-invalid-sub": _NO_REFRESH,
+    "oidcc-client-test-rp-init-logout": _STAYS,
+    "oidcc-client-test-rp-init-logout-other-state": _STAYS,
+    "oidcc-client-test-rp-init-logout-no-state": _STAYS,
+    "oidcc-client-test-session-management": "no page of ours holds a frame of a provider",
+}
+
+
 def function_of(module: str) -> str:
     """The function that does what this module does."""
     return f"test_{module.replace('-', '_').lower()}"
