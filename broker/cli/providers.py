@@ -68,12 +68,24 @@ class _Known(click.ParamType[str]):
 @click.option("--id", "name", help="Its id here, part of the redirect address. Nothing: the provider's name.")
 @click.option("--issuer", help="The provider's own address, where there are many of its kind.")
 @click.option("--client-id", default="", help="What it knows us as, if it has told already.")
+@click.option("--register", "registers", is_flag=True, help="Register us there by its interface, if it has one.")
+@click.option("--token-file", type=click.File(), help="With --register: the initial access token it wants; - reads it.")
 @config_option
-def add(which: str, name: str | None, issuer: str | None, client_id: str, config: Path) -> None:
+def add(
+    which: str,
+    name: str | None,
+    issuer: str | None,
+    client_id: str,
+    token_file: TextIO | None,
+    config: Path,
+    *,
+    registers: bool,
+) -> None:
     """Print what puts a provider in: what to enter there, a block for the configuration, and how to try it.
 
-    Nothing is written, and nobody is asked. PROVIDER is one of the guides in config/guides/providers. The block is in
-    state test: nobody sees the provider until you write on.
+    Nothing is written, and nobody is asked, unless you --register: then what the provider gives us is put into secrets/.
+    PROVIDER is one of the guides in config/guides/providers. The block is in state test: nobody sees the provider until
+    you write on.
     """
     from broker.cli import provider_guides
 
@@ -84,10 +96,44 @@ def add(which: str, name: str | None, issuer: str | None, client_id: str, config
     values = provider_guides.Values(
         issuer=settings.broker.public_url, id=name, upstream=(issuer or guide.upstream).rstrip("/")
     )
-    click.echo(
-        "\n\n".join(f"{number}. {step}" for number, step in enumerate(_steps(guide, values, client_id, config), 1))
-    )
+    if token_file is not None and not registers:
+        fail("--token-file is for --register.")
+    if registers:
+        steps = _registering(
+            guide, values, settings, config, token_file.read().strip() if token_file else "", client_id
+        )
+    else:
+        steps = _steps(guide, values, client_id, config)
+    click.echo("\n\n".join(f"{number}. {step}" for number, step in enumerate(steps, 1)))
     click.echo(f"\nWorth knowing:\n\n{values.filled(guide.knowing)}")
+
+
+def _registering(
+    guide: Guide, values: Values, settings: Settings, config: Path, token: str, client_id: str
+) -> list[str]:
+    from dataclasses import replace
+
+    from broker.cli.provider_registering import Kept, registered_at
+    from broker.domain.values import Secret
+
+    if guide.preset["kind"] != "openid_connect":
+        fail(f"{guide.provider} has no such interface. Leave --register out, and enter the values there yourself.")
+    if client_id:
+        fail("It knows us already, as --client-id says. Leave the one or the other out.")
+    kept = Kept(folder_of(config), values.id)
+    upstream = values.filled(str(guide.preset["issuer"]))
+    registered = run(registered_at(settings, upstream, values.id, Secret(token) if token else None, kept))
+    if registered.method != "client_secret_basic":
+        guide = replace(guide, preset={**guide.preset, "token_endpoint_auth_method": registered.method})
+    _, block, _, *rest = _steps(guide, values, registered.client_id, config)
+    done = [
+        f"{upstream} knows us now. Its secret is in {kept.secret}, readable by you alone: let the server's account read it."
+    ]
+    if registered.address:
+        done.append(
+            f"What changes or removes the registration there is in {kept.registration}: the server needs it not."
+        )
+    return [*done, block, *rest]
 
 
 def _steps(guide: Guide, values: Values, client_id: str, config: Path) -> list[str]:

@@ -301,7 +301,6 @@ _STAYS: Final = "who signs out here stays signed in at the provider, and the pag
 CLIENT_MISSING: Final[dict[str, str]] = {
     "oidcc-client-test-discovery-webfinger-acct": _NO_WEBFINGER,
     "oidcc-client-test-discovery-webfinger-url": _NO_WEBFINGER,
-    "oidcc-client-test-dynamic-registration": "an admin registers us at each provider",
     "oidcc-client-test-request-uri-signed-rs256": "what we ask a provider stands in the address, and is not signed",
     "oidcc-client-test-request-uri-signed-none": "what we ask a provider stands in the address, and is not signed",
     "oidcc-client-test-userinfo-signed": "we ask for userinfo as JSON over TLS",

@@ -60,7 +60,7 @@ const build = async () => {
     findAccount: (_, sub) => ({ accountId: sub, claims: () => person(sub) }),
     jwks: { keys: [await newKey("RS256")] },
     cookies: { keys: ["only for tests"] },
-    features: { devInteractions: { enabled: true }, revocation: { enabled: true }, backchannelLogout: { enabled: true } },
+    features: { devInteractions: { enabled: true }, revocation: { enabled: true }, backchannelLogout: { enabled: true }, registration: { enabled: true, initialAccessToken: "let-us-in" } },
     ttl: { AccessToken: 600, AuthorizationCode: 60, IdToken: 600, Interaction: 600, Grant: 600, Session: 600 },
   });
   provider.on("backchannel.success", () => process.stdout.write("told\n"));

@@ -1,0 +1,80 @@
+"""`doorward provider add … --register`: we register ourselves at the provider, and keep what it gives us in files."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from broker.cli.common import fail
+from broker.domain.values import Secret
+from broker.egress import Egress, Exemption
+from broker.errors import UpstreamError
+from broker.settings import Settings
+from providers._registration import Registered, about_us, register
+
+MODE: Final = 0o600
+_WHY: Final = {
+    "discovery_issuer": "It calls itself by another address. Open its /.well-known/openid-configuration and look for issuer.",
+    "registration_endpoint": "It lets nobody register by a program. Leave --register out, and enter the values there yourself.",
+    "registration_method": "It wants us to prove ourselves in a way that we do not know. Register there yourself.",
+    "registration_redirect_uris": "It registered other addresses than ours. Look at the registration there, and remove it.",
+}
+
+
+class Kept:
+    """Files for what the provider will give us, made before it is asked: what cannot be kept is not asked for."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.secret, self.registration = (folder / "secrets" / f"{name}.{end}" for end in ("secret", "registration"))
+
+    def make(self) -> None:
+        """Ends the program if they are there, or cannot be made."""
+        made: list[Path] = []
+        try:
+            self.secret.parent.mkdir(mode=0o700, exist_ok=True)
+            for path in (self.secret, self.registration):
+                os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE))
+                made.append(path)
+        except OSError as error:
+            for path in made:
+                path.unlink()
+            fail(f"{error.filename} cannot be made ({error.strerror}). Nobody was asked, and nothing was registered.")
+
+    def fill(self, registered: Registered) -> None:
+        """With what only we may know."""
+        self.secret.write_text(registered.secret.reveal(), encoding="ascii")
+        if registered.token is None:
+            self.registration.unlink()
+            return
+        told = {"registration_client_uri": registered.address, "registration_access_token": registered.token.reveal()}
+        self.registration.write_text(json.dumps(told, indent=2) + "\n", encoding="ascii")
+
+    def drop(self) -> None:
+        """Nothing came of it."""
+        for path in (self.secret, self.registration):
+            with suppress(FileNotFoundError):
+                path.unlink()
+
+
+async def registered_at(settings: Settings, upstream: str, name: str, token: Secret | None, kept: Kept) -> Registered:
+    """Register, and keep what comes. Ends the program with a sentence if nothing comes of it."""
+    egress = Egress(exemptions=[Exemption.parse(one.address, one.ca_file) for one in settings.broker.egress])
+    us = about_us(name=settings.broker.brand, issuer=settings.broker.public_url, provider=name)
+    kept.make()
+    try:
+        registered = await register(egress, upstream, us, token)
+        kept.fill(registered)
+    except UpstreamError as error:
+        kept.drop()
+        fail(
+            f"{upstream} did not register us ({error.code}: {error.detail}). {_WHY.get(error.detail.split(' ')[0], '')}".strip()
+        )
+    except BaseException:
+        kept.drop()
+        raise
+    finally:
+        await egress.aclose()
+    return registered

@@ -1,0 +1,116 @@
+"""We register ourselves at a provider that lets others do so (OpenID Connect Dynamic Client Registration 1.0, RFC 7591)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from broker.domain.values import Secret
+from broker.errors import UpstreamInvalid, UpstreamRejected, UpstreamUnavailable
+from providers._http import JSON, OK, SERVER_FAULT, TOO_MANY, UpstreamHTTP, UpstreamResponse, read_object, read_success
+from providers._oauth import safe_code
+from providers.preset import is_address
+
+CREATED: Final = 201
+METHODS: Final = ("client_secret_basic", "client_secret_post")
+"""How we may have to prove ourselves there; the first is asked for."""
+LONGEST: Final = 2048
+"""Characters of an id or a secret."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registered:
+    """What the provider answered (RFC 7591 §3.2.1)."""
+
+    client_id: str
+    secret: Secret
+    method: str
+    address: str = ""
+    """Where the registration is read, changed and removed (RFC 7592 §3); nothing: nowhere."""
+    token: Secret | None = None
+    """What that takes."""
+
+
+def about_us(*, name: str, issuer: str, provider: str) -> dict[str, Any]:
+    """What we say of ourselves. `issuer`: our own address; `provider`: its id here."""
+    return {
+        "application_type": "web",
+        "client_name": name,
+        "client_uri": issuer,
+        "policy_uri": f"{issuer}/privacy",
+        "redirect_uris": [f"{issuer}/callback/{provider}"],
+        "response_types": ["code"],
+        "grant_types": ["authorization_code"],
+        "token_endpoint_auth_method": METHODS[0],
+        "initiate_login_uri": f"{issuer}/sign-in/with",
+        "backchannel_logout_uri": f"{issuer}/hooks/{provider}/logout",
+        "backchannel_logout_session_required": True,
+    }
+
+
+async def register(http: UpstreamHTTP, upstream: str, metadata: Mapping[str, Any], token: Secret | None) -> Registered:
+    """Register at the provider of this issuer; `token`: its initial access token, where it wants one.
+
+    Raises `UpstreamInvalid`: `discovery_issuer` if it calls itself otherwise, `registration_endpoint` if it lets nobody
+    register, `registration…` for an answer that is none; `UpstreamRejected` with its code; `UpstreamUnavailable`.
+    """
+    where = upstream.removesuffix("/") + "/.well-known/openid-configuration"
+    told = read_success(await http.request("GET", where, headers=JSON), "discovery")
+    if told.get("issuer") != upstream:
+        raise UpstreamInvalid("discovery_issuer")
+    address = told.get("registration_endpoint")
+    if not _is_fit(address, upstream):
+        raise UpstreamInvalid("registration_endpoint")
+    headers = {**JSON, "Content-Type": "application/json"}
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token.reveal()}"
+    answer = await http.request("POST", str(address), headers=headers, body=json.dumps(dict(metadata)).encode())
+    return read_answer(answer, metadata, upstream)
+
+
+def read_answer(response: UpstreamResponse, metadata: Mapping[str, Any], upstream: str) -> Registered:
+    """The answer, if it is about us as we are (RFC 7591 §3.2.1: the provider may have registered something else)."""
+    if response.status >= SERVER_FAULT or response.status == TOO_MANY:
+        raise UpstreamUnavailable(f"status {response.status} registration")
+    if response.status not in {OK, CREATED}:
+        raise UpstreamRejected(f"registration {_code(response)}")
+    told = read_object(response, "registration")
+    method = told.get("token_endpoint_auth_method", METHODS[0])
+    if method not in METHODS:
+        raise UpstreamInvalid("registration_method")
+    if told.get("redirect_uris", metadata["redirect_uris"]) != metadata["redirect_uris"]:
+        raise UpstreamInvalid("registration_redirect_uris")
+    address, token = told.get("registration_client_uri"), told.get("registration_access_token")
+    manages = _is_fit(address, upstream) and _is_text(token)
+    return Registered(
+        client_id=_text(told, "client_id"),
+        secret=Secret(_text(told, "client_secret")),
+        method=str(method),
+        address=str(address) if manages else "",
+        token=Secret(str(token)) if manages else None,
+    )
+
+
+def _code(response: UpstreamResponse) -> str:
+    try:
+        return safe_code(read_object(response, "registration").get("error"))
+    except UpstreamInvalid:
+        return f"status {response.status}"
+
+
+def _text(told: Mapping[str, Any], name: str) -> str:
+    if not _is_text(told.get(name)):
+        raise UpstreamInvalid(f"registration_{name}")
+    return str(told[name])
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= LONGEST and value.isascii() and value.isprintable()
+
+
+def _is_fit(address: object, upstream: str) -> bool:
+    """Whether it is an address, and no weaker than the provider's own."""
+    is_one = isinstance(address, str) and is_address(address)
+    return is_one and (str(address).startswith("https://") or not upstream.startswith("https://"))
