@@ -27,6 +27,7 @@ from broker.domain.app_origins import AppOrigins
 from broker.domain.browser_state import BrowserStates
 from broker.domain.checks.dpop import Nonces
 from broker.domain.claims import PICTURE
+from broker.domain.passkey import Party
 from broker.domain.ports import Clock, Entropy
 from broker.domain.provider import Provider
 from broker.domain.staff import Circle
@@ -51,6 +52,7 @@ from broker.flows.keys import KeyFlow
 from broker.flows.ledger import LedgerWriter
 from broker.flows.letters import LetterWriter
 from broker.flows.mail_code import MailCodeFlow
+from broker.flows.passkey import PasskeyFlow
 from broker.flows.pictures import PictureFlow
 from broker.flows.posting import PostingGate
 from broker.flows.pushed import PushedRequests
@@ -69,6 +71,7 @@ from broker.flows.upstream_logout import UpstreamLogout
 from broker.handles import KeyedHandles
 from broker.mail import Mailer, MailServer
 from broker.outbox import Deliverer
+from broker.passkeys import PasskeyReader
 from broker.picture_addresses import SealedPictureAddresses
 from broker.pictures import FETCH_SECONDS, Pictures
 from broker.providers_health import ProviderHealth
@@ -304,6 +307,20 @@ def _compose(
         entropy=entropy,
         is_on=settings.mail.sign_in_codes,
     )
+    passkeys = PasskeyFlow(
+        durable=durable,
+        sign_in=sign_in,
+        replay=memory.replay,
+        seal=box.seal,
+        letters=letters,
+        ledger=ledger,
+        policies=settings.policies,
+        clock=clock,
+        entropy=entropy,
+        reader=PasskeyReader(),
+        party=Party(id=urlsplit(issuer).hostname or "", origin=issuer),
+        is_on=settings.broker.passkeys,
+    )
     newsletters = frozenset(newsletter.id for newsletter in settings.newsletters)
     releaser = Releaser(
         durable=durable,
@@ -435,6 +452,7 @@ def _compose(
         sign_in=sign_in,
         circles=circles,
         mail_code=mail_code,
+        passkeys=passkeys,
         trials=trials,
         sign_up=SignUpFlow(
             durable=durable,

@@ -417,6 +417,14 @@ class LetterOver(InteractionError):
     public = "This link does not work any more. Nothing was changed."
 
 
+class PasskeyRefused(InteractionError):
+    """One answer to whatever is wrong with a passkey, so that nothing tells which there are."""
+
+    code = "passkey_refused"
+    status = 403
+    public = "This passkey does not open an account here."
+
+
 class TrialOver(InteractionError):
     code = "trial_over"
     status = 410

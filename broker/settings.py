@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
@@ -88,6 +88,7 @@ class BrokerSettings:
     log_requests: bool = False
     status_lists: bool = True
     session_management: bool = False
+    passkeys: bool = False
     registration: str = "off"
     registration_pkce: bool = True
     session_idle: timedelta = timedelta(hours=24)
@@ -371,6 +372,12 @@ class _Loader:
                 "is longer than session_days.",
                 "A browser would never be signed out for idleness.",
             )
+        if values["passkeys"] and _is_number(urlsplit(values["public_url"] or "").hostname):
+            self.draft.problem(
+                ("broker", "passkeys"),
+                "needs a public_url with a name: browsers make no passkeys for a number.",
+                "Use a name, such as localhost to try things out, or remove passkeys.",
+            )
         if values["metrics_port"] == values["port"]:
             self.draft.problem(("broker", "metrics_port"), "is the port people use.", "Choose another.")
         if values["metrics_port"] and not is_loopback(values["metrics_host"]):
@@ -554,10 +561,19 @@ class _Loader:
                 self.draft.problem(key, what, fix, severity="warning")
 
 
+def _is_number(host: str | None) -> bool:
+    """Whether a host is a network address and no name."""
+    try:
+        ip_address(host or "")
+    except ValueError:
+        return False
+    return True
+
+
 _AS_GIVEN: Final = (
     "mode", "brand", "operator_name", "operator_contact", "host", "port", "workers", "trusted_proxies", "locales",
     "default_locale", "posting_enabled", "metrics_host", "log_level", "log_format", "log_requests", "stop_seconds", "drain_seconds",
-    "status_lists", "session_management", "registration", "registration_pkce",
+    "status_lists", "session_management", "passkeys", "registration", "registration_pkce",
 )  # fmt: skip
 __all__ = [
     "BrokerSettings", "EgressException", "Limits", "Newsletter", "ProviderTable", "Settings", "collect_problems",

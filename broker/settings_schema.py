@@ -151,6 +151,11 @@ BROKER: Final = (
         "Whether sites' pages may watch through a frame of ours, which has a cookie of its own, that somebody signed out.",
         default=False,
     ),
+    _flag(
+        "passkeys",
+        "Whether people may add passkeys to their accounts and sign in with them. They belong to the host of public_url: another one ends them all.",
+        default=False,
+    ),
     _choice(
         "registration",
         "Whether sites may register by themselves (RFC 7591): not at all, or with an invitation of yours (doorward site invite).",

@@ -200,6 +200,8 @@ def _way(link: Link) -> str:
     """A provider's id, or what stands in its place."""
     from broker.domain.mail_code import BY_MAIL
 
+    if link.passkey is not None:
+        return "passkey"
     return "code by e-mail" if link.provider == BY_MAIL else str(link.provider)
 
 

@@ -79,6 +79,21 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Passkey:
+    """What checks the signatures of a passkey, and what it said of itself when it was used last (WebAuthn §4, §6.1)."""
+
+    public_key: bytes = field(repr=False)
+    """As the authenticator gave it (COSE_Key)."""
+    owner: bytes = field(repr=False)
+    """The user handle that it was made for: random, one for all passkeys of an account."""
+    counter: int
+    can_be_copied: bool
+    """Backup eligibility; never changes."""
+    is_copied: bool
+    """Backup state: whether it is kept in more than one place."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
     """An identity an account is signed in to with. Unique on `key`."""
 
@@ -91,6 +106,8 @@ class Link:
     last_used_at: datetime
     hint: str | None = field(default=None, repr=False)
     """How the person knows this identity, shown to them alone."""
+    passkey: Passkey | None = None
+    """What stands in a provider's place, where the identity is a passkey."""
 
 
 def check_may_unlink(links: Sequence[Link], link_id: str) -> Link:

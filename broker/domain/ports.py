@@ -108,7 +108,7 @@ class UnitOfWork(Protocol):
 
     def touch_link(self, link_id: str, now: datetime) -> None: ...
     def rename_link(self, link: Link, former: IdentityKey) -> None:
-        """Let this link stand for another identity from now on, as it is given.
+        """Let this link stand for another identity from now on, or for the same one, as it is given.
 
         `Conflict("link")` if it does not stand for `former` by then, or if the new identity is somebody's.
         """

@@ -219,7 +219,7 @@ class MemoryUnitOfWork(RegistrationSteps, StreamSteps):
             standing = tables.links.get(link.id)
             if standing is None or (standing.account, standing.key) != (link.account, former):
                 raise Conflict("link")
-            if any(other.key == link.key for other in tables.links.values()):
+            if link.key != former and any(other.key == link.key for other in tables.links.values()):
                 raise Conflict("link")
             tables.links[link.id] = link
 

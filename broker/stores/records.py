@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
-from broker.domain.account import Account
+from broker.domain.account import Account, Passkey
 from broker.domain.consent import ConsentReceipt
 from broker.domain.grant import Grant
 from broker.domain.posting import Posting
@@ -34,6 +34,15 @@ def _decoder(what: str, kind: type[T]) -> Callable[[bytes], T]:
     return read
 
 
+class Sealed(NamedTuple):
+    """What a link's cell holds. Without a passkey it is as before there were any, so that an older program reads it."""
+
+    issuer: str
+    subject: str
+    hint: str | None
+    passkey: Passkey | None = None
+
+
 decode_account: Final = _decoder("account", Account)
 decode_receipt: Final = _decoder("receipt", ConsentReceipt)
 decode_grant: Final = _decoder("grant", Grant)
@@ -41,7 +50,7 @@ decode_posting: Final = _decoder("posting", Posting)
 decode_session: Final = _decoder("session", Session)
 decode_tokens: Final = _decoder("upstream tokens", UpstreamTokens)
 decode_texts: Final = _decoder("texts", dict[str, str])
-decode_identity: Final = _decoder("identity", tuple[str, str, str | None])
+decode_identity: Final = _decoder("identity", Sealed)
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)

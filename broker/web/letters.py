@@ -8,8 +8,10 @@ from typing import Final
 
 from broker.domain.letters import Letter
 from broker.domain.mail_code import BY_MAIL
+from broker.domain.passkey import BY_PASSKEY
+from broker.domain.values import ProviderId
 from broker.web.pages.base import Page
-from broker.web.pages.words import CODE_BY_MAIL, N_
+from broker.web.pages.words import CODE_BY_MAIL, N_, PASSKEY
 from broker.web.render import Renderer
 
 
@@ -174,11 +176,8 @@ class Letters:
         code = payload.get("code", "")
         provider = payload.get("provider", "")
         locale = payload["locale"]
-        label = (
-            self.renderer.plain(CODE_BY_MAIL, locale, {})
-            if provider == BY_MAIL
-            else self.labels.get(provider, provider)
-        )
+        own = {BY_MAIL: CODE_BY_MAIL, BY_PASSKEY: PASSKEY}.get(ProviderId(provider))
+        label = self.renderer.plain(own, locale, {}) if own is not None else self.labels.get(provider, provider)
         values = {
             "brand": self.brand,
             "code": _spaced(code),

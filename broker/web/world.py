@@ -24,6 +24,7 @@ from broker.flows.exchange import ExchangeFlow
 from broker.flows.gate import GateFlow
 from broker.flows.key_proofs import KeyProofs
 from broker.flows.mail_code import MailCodeFlow
+from broker.flows.passkey import PasskeyFlow
 from broker.flows.pictures import PictureFlow
 from broker.flows.posting import PostingGate
 from broker.flows.pushed import PushedRequests
@@ -118,6 +119,7 @@ class World:
     """Everybody's: knows no provider that only some may use."""
     circles: SignInCircles
     mail_code: MailCodeFlow
+    passkeys: PasskeyFlow
     trials: TrialFlow
     sign_up: SignUpFlow
     authorize: AuthorizeFlow

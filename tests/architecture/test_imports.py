@@ -28,6 +28,7 @@ BREACHES = {
     "joserfc lives in": ("broker/web/health.py", "import joserfc"),
     "itsdangerous lives in": ("broker/web/health.py", "import itsdangerous"),
     "The password API lives in": ("broker/web/health.py", "import passlib.context"),
+    "fido2 lives in": ("broker/web/health.py", "import fido2.webauthn"),
     "Pillow lives in": ("broker/pictures.py", "import PIL.Image"),
     "SQL lives in": ("broker/stores/vault.py", "import sqlite3"),
     "Redis lives in": ("broker/outbox.py", "import redis"),

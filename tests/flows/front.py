@@ -21,6 +21,7 @@ from broker.domain.audit import Act
 from broker.domain.claims import EMAIL, LOCALE, NAME, PICTURE, ZONEINFO
 from broker.domain.client import Client
 from broker.domain.grant import AuthorizationRequest, Grant
+from broker.domain.passkey import Party
 from broker.domain.policy import Audience, FieldPolicy, Policies, PolicyVersion, Use
 from broker.domain.posting import Posting
 from broker.domain.provider import Attempt, Identified, Identity, OfferedField, Once, UpstreamTokens
@@ -35,12 +36,14 @@ from broker.flows.events import EventWriter
 from broker.flows.ledger import LedgerWriter
 from broker.flows.letters import LetterWriter
 from broker.flows.mail_code import MailCodeFlow
+from broker.flows.passkey import PasskeyFlow
 from broker.flows.posting import PostingGate
 from broker.flows.removal import RemovalFlow
 from broker.flows.session import LOGOUT_TOKEN, SessionFlow
 from broker.flows.sign_in import Leaving, Outcome, SignedIn, SignInFlow
 from broker.flows.sign_up import SignUpFlow, SignUpForm
 from broker.flows.transactions import Carried, TransactionBox
+from broker.passkeys import PasskeyReader
 from broker.sealing import TransactionSeal
 from broker.stores.memory import MemoryBrowser, MemoryDurable
 
@@ -215,6 +218,20 @@ class Front:
             policies=self.policies,
             clock=self.clock,
             entropy=self.entropy,
+            is_on=True,
+        )
+        self.passkeys = PasskeyFlow(
+            durable=self.durable,
+            sign_in=self.sign_in,
+            replay=self.memory.replay,
+            seal=self.seal,
+            letters=self.letters,
+            ledger=self.ledger,
+            policies=self.policies,
+            clock=self.clock,
+            entropy=self.entropy,
+            reader=PasskeyReader(),
+            party=Party(id="login.test", origin="https://login.test"),
             is_on=True,
         )
         self.sign_up = SignUpFlow(

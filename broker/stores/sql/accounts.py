@@ -13,6 +13,7 @@ from broker.domain.claims import EMAIL, PREFERRED_USERNAME, email_key
 from broker.domain.consent import ConsentReceipt, Purpose
 from broker.domain.values import AccountId, IdentityKey, ProviderId, ReceiptId
 from broker.stores.records import (
+    Sealed,
     decode_account,
     decode_identity,
     decode_receipt,
@@ -193,10 +194,13 @@ def link_params(link: Link, ring: KeyRing) -> Params:
         "p_receipt": link.receipt,
         "p_linked_at": micros(link.linked_at),
         "p_last_used_at": micros(link.last_used_at),
-        "p_sealed": ring.seal(
-            encode((link.key.issuer, link.key.subject, link.hint)), _link_place(link.id, link.account)
-        ),
+        "p_sealed": ring.seal(encode(_identity(link)), _link_place(link.id, link.account)),
     }
+
+
+def _identity(link: Link) -> tuple[str | None, ...] | Sealed:
+    cell = Sealed(link.key.issuer, link.key.subject, link.hint, link.passkey)
+    return cell if link.passkey is not None else cell[:3]
 
 
 def renamed_params(link: Link, former: IdentityKey, ring: KeyRing) -> Params:
@@ -218,16 +222,17 @@ def open_account(sealed: bytes, version: int, account: str, ring: KeyRing) -> Ac
 
 def _open_link(row: Row, ring: KeyRing) -> Link:
     link_id, account, provider, receipt, linked_at, last_used_at, sealed = row
-    issuer, subject, hint = decode_identity(ring.open(sealed, _link_place(link_id, account)))
+    cell = decode_identity(ring.open(sealed, _link_place(link_id, account)))
     return Link(
         id=link_id,
         account=AccountId(account),
         provider=ProviderId(provider),
-        key=IdentityKey(issuer=issuer, subject=subject),
+        key=IdentityKey(issuer=cell.issuer, subject=cell.subject),
         receipt=ReceiptId(receipt),
         linked_at=moment(linked_at),
         last_used_at=moment(last_used_at),
-        hint=hint,
+        hint=cell.hint,
+        passkey=cell.passkey,
     )
 
 

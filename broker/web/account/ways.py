@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
+from broker.domain.passkey import BY_PASSKEY
 from broker.domain.transaction import TransactionPurpose
 from broker.domain.values import ProviderId
 from broker.errors import BadRequest, FormInvalid
+from broker.flows.passkey import ANSWER
 from broker.web import views
 from broker.web.call import Call, see_other
 from broker.web.sign_in import depart, note_failure, typed_address
@@ -45,5 +47,25 @@ async def add_codes(call: Call) -> Response:
 
 async def remove(call: Call) -> Response:
     """Remove one; the last one stays (catalogue 124)."""
-    await call.world.account.unlink(call.signed_in, call.form.get("link", ""))
-    return see_other("/me/ways?done=removed")
+    link = await call.world.account.unlink(call.signed_in, call.form.get("link", ""))
+    return see_other("/me/ways?done=removed" if link.passkey is None else "/me/ways?done=removed_passkey")
+
+
+async def passkey(call: Call) -> Response:
+    """Where a passkey is made: with a fresh sign-in (the route's guard), from which on there are minutes."""
+    return call.page(await views.add_passkey(call))
+
+
+async def add_passkey(call: Call) -> Response:
+    """What the browser made, under the name that was typed."""
+    name = call.form.get("name", "")
+    await limit_starts(call)
+    try:
+        await call.world.passkeys.add(
+            call.signed_in, call.form, name=name, user_agent=call.user_agent, locale=call.locale
+        )
+    except FormInvalid as problem:
+        note_failure(call, BY_PASSKEY, problem)
+        page = await views.add_passkey(call, typed=name, problem=problem.fields[ANSWER])
+        return call.page(page, problem.status)
+    return see_other("/me/ways?done=added")

@@ -5,6 +5,7 @@ from broker.web.pages.account import (
     AccountDetails,
     AccountField,
     AccountPage,
+    AddPasskey,
     CheckAddress,
     CloseAccount,
     ConnectedSite,
@@ -31,7 +32,16 @@ from broker.web.pages.account import (
     ToldSite,
     Ways,
 )
-from broker.web.pages.base import NewsletterTick, Page, PolicyRef, ProviderButton, Sentence, SiteCard, TypedWay
+from broker.web.pages.base import (
+    NewsletterTick,
+    Page,
+    PasskeyRow,
+    PolicyRef,
+    ProviderButton,
+    Sentence,
+    SiteCard,
+    TypedWay,
+)
 from broker.web.pages.device import DeviceCode, DeviceDone, DeviceQuestion
 from broker.web.pages.documents import (
     Accessibility,
@@ -72,6 +82,7 @@ __all__ = [
     "AccountDetails",
     "AccountField",
     "AccountPage",
+    "AddPasskey",
     "AgeQuestion",
     "AskedRow",
     "CheckAddress",
@@ -106,6 +117,7 @@ __all__ = [
     "NoticeSite",
     "Overview",
     "Page",
+    "PasskeyRow",
     "PastPost",
     "PolicyChange",
     "PolicyChanged",

@@ -131,6 +131,8 @@ class LinkedWay:
     is_this_session: bool = False
     is_by_mail: bool = False
     """Codes by e-mail, which no provider is behind."""
+    is_passkey: bool = False
+    """A passkey; the hint is what the person calls it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +154,33 @@ class Ways(AccountPage):
     codes_to: str = field(default="", repr=False)
     """The address that codes go to, or would."""
     codes_action: str = "/me/ways/codes"
+    passkeys: str = ""
+    """Passkeys: `can` or `full`; nothing: they let nobody in."""
+    passkey_url: str = "/me/ways/passkey"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddPasskey(AccountPage):
+    """Make a passkey: posts `name` and what the browser answers. Needs a script; says so where none runs."""
+
+    template: ClassVar[str] = "account/passkey.html"
+    tab: ClassVar[str] = "ways"
+    challenge: str = field(repr=False)
+    party: str
+    """The host that it is made for."""
+    owner: str = field(repr=False)
+    """The user handle."""
+    owner_name: str = field(repr=False)
+    """What the authenticator calls the account."""
+    owner_label: str = field(repr=False)
+    """What it calls the person."""
+    others: tuple[str, ...] = field(default=(), repr=False)
+    """Ids of the passkeys there are."""
+    typed: str = field(default="", repr=False)
+    """The passkey's name."""
+    problem: str = ""
+    """A code of `words.PASSKEY_PROBLEMS`."""
+    action: str = "/me/ways/passkey"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,6 +66,18 @@ class TypedWay:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PasskeyRow:
+    """Signing in with a passkey, for browsers that can: posts what the browser answers. Hidden until a script shows it."""
+
+    action: str
+    challenge: str = field(repr=False)
+    party: str
+    """The host that passkeys here are made for."""
+    problem: str = ""
+    """A code of `words.PASSKEY_PROBLEMS`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyRef:
     """A version of the terms or of the privacy notice."""
 

@@ -70,6 +70,7 @@ class Help(Page):
     providers: tuple[str, ...] = ()
     """Labels."""
     has_codes: bool = False
+    has_passkeys: bool = False
     """Whether a code by e-mail can be a way in."""
     operator: str = ""
     contact: str = ""

@@ -178,6 +178,14 @@ WORDS: Final[Mapping[str, _Words]] = {
         ),
         ways=("sign_in", "start_again"),
     ),
+    "passkey_refused": _Words(
+        title=N_("This passkey did not let you in"),
+        paragraphs=(
+            N_("It may have been removed from your account, or it is for another service. Your account is safe."),
+            N_("Try once more, with another passkey if your device offers one, or use another way to sign in."),
+        ),
+        ways=("try_again", "back_to_site"),
+    ),
     "letter_over": _Words(
         title=N_("This link does not work any more"),
         paragraphs=(

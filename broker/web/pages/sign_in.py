@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import ClassVar
 
-from broker.web.pages.base import NewsletterTick, Page, PolicyRef, ProviderButton, SiteCard, TypedWay
+from broker.web.pages.base import NewsletterTick, Page, PasskeyRow, PolicyRef, ProviderButton, SiteCard, TypedWay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,8 @@ class Chooser(Page):
     """A code of `words.NOTICES`: `kept_nothing`, `another`."""
     code_url: str = ""
     """Where to get a code by e-mail; nothing: that is no way in."""
+    passkey: PasskeyRow | None = None
+    """`None`: passkeys are no way in."""
     works_until: datetime | None = None
 
 

@@ -57,6 +57,16 @@ SIGN_IN_CODE_PROBLEMS: Final[Mapping[str, str]] = {
     "over": N_("This code does not work any more. Send another letter"),
 }
 
+PASSKEY: Final = N_("a passkey")
+"""What this way to sign in is called inside a sentence."""
+
+PASSKEY_PROBLEMS: Final[Mapping[str, str]] = {
+    "refused": N_("We could not use what your browser made. Try once more, or use another browser or device"),
+    "over": N_("This page waited for more than 10 minutes. Try once more"),
+    "there": N_("This passkey is in use already. Choose another device, or another place to keep it"),
+    "too_many": N_("You have 10 passkeys already. Remove one first"),
+}
+
 DEVICE_PROBLEMS: Final[Mapping[str, str]] = {
     "no_device_code": N_("Type the 8 letters that your device shows"),
     "unknown_device_code": N_("No device waits with this code. Look at it again, or let the device show a new one"),
@@ -72,6 +82,9 @@ DONE: Final[Mapping[str, str]] = {
     "saved": N_("Your changes are saved."),
     "added": N_("You can now sign in this way too."),
     "removed": N_("You can no longer sign in that way."),
+    "removed_passkey": N_(
+        "This passkey no longer signs you in. Your device may still list it; you can delete it there too."
+    ),
     "stopped": N_("Stopped. The site gets this no more. It keeps what it already has; ask it to delete that."),
     "disconnected": N_(
         "Disconnected. The site gets nothing more and was told. It keeps what it already has; ask it to delete that."

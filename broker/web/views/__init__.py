@@ -6,6 +6,7 @@ from broker.web.views.ending import ended, sign_out, signed_out
 from broker.web.views.letters import letter_link, letter_link_done, mailbox, undo_link, undo_link_done
 from broker.web.views.my_account import (
     account_details,
+    add_passkey,
     address,
     close,
     closed,
@@ -37,6 +38,7 @@ __all__ = [
     "TypedBox",
     "accessibility",
     "account_details",
+    "add_passkey",
     "address",
     "age",
     "chooser",

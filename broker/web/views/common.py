@@ -9,6 +9,7 @@ from broker.domain.account import Account
 from broker.domain.claims import NAME, PICTURE, PREFERRED_USERNAME, words_of
 from broker.domain.client import Client
 from broker.domain.mail_code import BY_MAIL
+from broker.domain.passkey import BY_PASSKEY
 from broker.domain.picture import picture_of
 from broker.domain.policy import PolicyVersion
 from broker.domain.provider import Finder
@@ -61,6 +62,8 @@ def provider_label(call: Call, provider: str | None) -> str:
     """A provider's name for people; its id if it is gone."""
     if provider == BY_MAIL:
         return call.world.renderer.plain(words.CODE_BY_MAIL, call.locale, {})
+    if provider == BY_PASSKEY:
+        return call.world.renderer.plain(words.PASSKEY, call.locale, {})
     face = call.world.faces.get(ProviderId(provider or ""))
     return face.label if face else (provider or "")
 

@@ -12,8 +12,9 @@ from broker.domain.client import OFFLINE, Client
 from broker.domain.consent import ConsentReceipt, Purpose
 from broker.domain.disclosure import DisclosureRow
 from broker.domain.mail_code import BY_MAIL, mail_link
+from broker.domain.passkey import AT_MOST, passkeys_of
 from broker.domain.policy import Use
-from broker.domain.session import needs_fresh_sign_in
+from broker.domain.session import device_in_words, needs_fresh_sign_in
 from broker.domain.values import ClaimName, ClientId
 from broker.flows.account import ConnectedSite
 from broker.web import pages
@@ -138,6 +139,7 @@ async def ways(call: Call, box: TypedBox | None = None) -> pages.Ways:
             last_used_at=link.last_used_at,
             is_this_session=link.key == session.key,
             is_by_mail=link.provider == BY_MAIL,
+            is_passkey=link.passkey is not None,
         )
         for link in links
     )
@@ -145,15 +147,37 @@ async def ways(call: Call, box: TypedBox | None = None) -> pages.Ways:
     codes = ""
     if world.mail_code.is_on and mail_link(links) is None:
         codes = "no_address" if email is None else "can" if email.verified else "unchecked"
+    is_fresh, passkeys = not needs_fresh_sign_in(session, world.clock.now()), ""
+    if world.passkeys.is_on:
+        passkeys = "can" if len(passkeys_of(links)) < AT_MOST else "full"
     return pages.Ways(
         name=name_of(account),
         done=_done(call),
         ways=linked,
         addable=tuple(provider_button(call, one) for one in shown if not takes_typed(call, one)),
         typed=tuple(typed_way(call, one, box) for one in shown if takes_typed(call, one)),
-        is_fresh=not needs_fresh_sign_in(session, world.clock.now()),
+        is_fresh=is_fresh,
         codes=codes,
         codes_to=email.value if email is not None else "",
+        passkeys=passkeys,
+        passkey_url="/me/ways/passkey" if is_fresh else "/sign-in/again?next=/me/ways/passkey&for=ways",
+    )
+
+
+async def add_passkey(call: Call, *, typed: str | None = None, problem: str = "") -> pages.AddPasskey:
+    """Where a passkey is made; the name proposed is the browser's. Raises `ProviderOff`, `FreshSignInRequired`."""
+    account, making = await _account(call), await call.world.passkeys.begin(call.signed_in)
+    user_name = account.profile.get(PREFERRED_USERNAME)
+    return pages.AddPasskey(
+        name=name_of(account),
+        challenge=making.challenge,
+        party=call.world.passkeys.party.id,
+        owner=making.owner,
+        owner_name=user_name.value if user_name else name_of(account),
+        owner_label=name_of(account),
+        others=making.others,
+        typed=typed if typed is not None else device_in_words(call.user_agent),
+        problem=problem or ("too_many" if making.is_full else ""),
     )
 
 

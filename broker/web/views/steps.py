@@ -10,6 +10,7 @@ from broker.domain.checks.authorization import CHOOSING
 from broker.domain.claims import EMAIL, LOCALE, PICTURE, PREFERRED_USERNAME, ZONEINFO, words_of
 from broker.domain.client import OFFLINE, SubjectType
 from broker.domain.mail_code import BY_MAIL
+from broker.domain.passkey import BY_PASSKEY
 from broker.domain.policy import in_force
 from broker.domain.sharing import FieldShare, FieldStatus
 from broker.domain.transaction import SignInTransaction, TransactionPurpose
@@ -41,16 +42,17 @@ async def chooser(
     *,
     offers_current: bool = True,
     box: TypedBox | None = None,
+    passkey_problem: str = "",
 ) -> pages.Chooser:
     """Every way to sign in; for a fresh sign-in only the person's own ways."""
     world = call.world
     shown = tuple((await call.sign_in()).providers)
     step_up = transaction.purpose is not TransactionPurpose.SIGN_IN
-    has_codes = world.mail_code.is_on
+    has_codes, has_passkeys = world.mail_code.is_on, world.passkeys.is_on
     if step_up and call.session is not None:
         own = {link.provider for link in await world.durable.accounts.links(call.session.account)}
         shown = tuple(provider for provider in shown if provider in own)
-        has_codes = has_codes and BY_MAIL in own
+        has_codes, has_passkeys = has_codes and BY_MAIL in own, has_passkeys and BY_PASSKEY in own
     request = transaction.request
     hinted = request.idp_hint if request else transaction.hinted
     if hinted in shown:
@@ -70,7 +72,17 @@ async def chooser(
         signed_in_as=signed_in,
         makes_account=request is not None and "create" in request.prompt,
         code_url=f"/f/{transaction.id}/code" if has_codes else "",
+        passkey=_passkey(call, transaction, passkey_problem) if has_passkeys else None,
         works_until=transaction.expires_at,
+    )
+
+
+def _passkey(call: Call, transaction: SignInTransaction, problem: str) -> pages.PasskeyRow:
+    return pages.PasskeyRow(
+        action=f"/f/{transaction.id}/passkey",
+        challenge=call.world.passkeys.challenge(transaction),
+        party=call.world.passkeys.party.id,
+        problem=problem,
     )
 
 

@@ -79,6 +79,7 @@ def help_page(call: Call) -> pages.Help:
     return pages.Help(
         providers=labels,
         has_codes=call.world.mail_code.is_on,
+        has_passkeys=call.world.passkeys.is_on,
         operator=broker.operator_name,
         contact=broker.operator_contact,
     )

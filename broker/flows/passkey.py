@@ -1,0 +1,291 @@
+"""Sign in with a passkey, for who made one in their account: a way in that no provider can take away.
+
+A challenge is a sealed text that says until when it is good; only what it was made for opens it, the sign-in of one
+browser or the session that adds a passkey, and it is good once. Nobody has to say who they are first, so that nothing
+tells which accounts there are; and whatever is wrong with an answer, whoever brings it hears the same.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+from broker.domain.account import Account, Link, Passkey
+from broker.domain.claims import clean_text
+from broker.domain.consent import Purpose
+from broker.domain.events import SecurityEvent
+from broker.domain.letters import Letter
+from broker.domain.passkey import (
+    AT_MOST,
+    BY_PASSKEY,
+    GOOD_FOR,
+    MAKE,
+    NAME_LENGTH,
+    OWNER_BYTES,
+    USE,
+    Ceremony,
+    Made,
+    Party,
+    Used,
+    ceremony_problem,
+    key_of,
+    methods,
+    new_link,
+    owner_of,
+    passkeys_of,
+    text_of,
+    use_problem,
+)
+from broker.domain.policy import Policies, notice_version
+from broker.domain.ports import Clock, Durable, Entropy, Replay
+from broker.domain.provider import Identified, Identity
+from broker.domain.session import Session, device_in_words, needs_fresh_sign_in
+from broker.domain.transaction import SignInTransaction, TransactionPurpose
+from broker.errors import (
+    Conflict,
+    FormInvalid,
+    FreshSignInRequired,
+    PasskeyRefused,
+    ProviderOff,
+    SignInRequired,
+    WayEnded,
+)
+from broker.flows.anew import anew
+from broker.flows.ledger import LedgerWriter
+from broker.flows.letters import LetterWriter
+from broker.flows.sign_in import LINK_TOUCH_EVERY, SignedIn, SignInFlow
+from broker.flows.transactions import Carried, Seal
+
+ANSWER: Final = "answer"
+"""Names what the browser brought, in `FormInvalid`."""
+
+
+class Reader(Protocol):
+    """Reads what browsers answer, and checks signatures; see `broker.passkeys`."""
+
+    def made(self, answer: Mapping[str, str]) -> Made | None: ...
+    def used(self, answer: Mapping[str, str]) -> Used | None: ...
+    def is_signed(self, used: Used, public_key: bytes) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Making:
+    """What a browser needs to make a passkey (WebAuthn §5.4)."""
+
+    challenge: str
+    owner: str
+    """The user handle, as base64url."""
+    others: tuple[str, ...]
+    """Ids of the passkeys there are: no authenticator gets a second one."""
+    is_full: bool
+    """Whether there are as many as there may be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PasskeyFlow:
+    durable: Durable
+    sign_in: SignInFlow
+    replay: Replay
+    seal: Seal
+    letters: LetterWriter
+    ledger: LedgerWriter
+    policies: Policies
+    clock: Clock
+    entropy: Entropy
+    reader: Reader
+    party: Party
+    is_on: bool
+    """Whether whoever runs this lets passkeys in."""
+
+    def check_on(self) -> None:
+        """Raises `ProviderOff` where passkeys let nobody in."""
+        if not self.is_on:
+            raise ProviderOff(detail="passkeys are off")
+
+    # --- adding one -----------------------------------------------------------------------------------
+
+    async def begin(self, session: Session) -> Making:
+        """What the page needs. Raises `ProviderOff`, `FreshSignInRequired`."""
+        self.check_on()
+        if needs_fresh_sign_in(session, self.clock.now()):
+            raise FreshSignInRequired(detail="to add a passkey")
+        links = await self.durable.accounts.links(session.account)
+        owner, ours = owner_of(links) or self.entropy.bytes(OWNER_BYTES), passkeys_of(links)
+        return Making(
+            challenge=self._challenge(_adding(session), text_of(owner)),
+            owner=text_of(owner),
+            others=tuple(link.key.subject for link in ours),
+            is_full=len(ours) >= AT_MOST,
+        )
+
+    async def add(
+        self, session: Session, answer: Mapping[str, str], *, name: str, user_agent: str, locale: str
+    ) -> Link:
+        """Let a passkey in that this session began to make, minutes ago and just after a fresh sign-in.
+
+        `name`: what the person calls it; nothing: their browser's name. Raises `ProviderOff`, `SignInRequired`, and
+        `FormInvalid` on `answer` (`refused`, `over`, `there`, `too_many`).
+        """
+        self.check_on()
+        made = self.reader.made(answer)
+        if made is None:
+            raise FormInvalid({ANSWER: "refused"}, detail="passkey: unreadable")
+        owner = await self._take(made.ceremony, _adding(session))
+        problem = ceremony_problem(made.ceremony, MAKE, self.party)
+        if problem is not None:
+            raise FormInvalid({ANSWER: "refused"}, detail=f"passkey: {problem}")
+        called = clean_text(name, limit=NAME_LENGTH) or device_in_words(user_agent)
+        link = await anew(lambda: self._add(session, made, called, base64.urlsafe_b64decode(owner + "=="), locale))
+        if await self.sign_in.sessions.sessions.by_digest(session.secret_digest, self.clock.now()) is None:
+            unit = (
+                self.durable.unit()
+            )  # signed out from elsewhere in this very moment: whoever did that wanted them out
+            unit.remove_link(session.account, link.id)
+            await unit.commit()
+            raise SignInRequired(detail="session ended while a passkey was added")
+        return link
+
+    async def _add(self, session: Session, made: Made, name: str, owner: bytes, locale: str) -> Link:
+        account = await self.durable.accounts.load(session.account)
+        if account is None:
+            raise SignInRequired(detail="account gone")
+        if len(passkeys_of(await self.durable.accounts.links(account.id))) >= AT_MOST:
+            raise FormInvalid({ANSWER: "too_many"})
+        now, unit = self.clock.now(), self.durable.unit()
+        receipt = self.ledger.receipt(
+            unit,
+            account=account.id,
+            purpose=Purpose.PREFILL_SIGN_UP,
+            counterparty=BY_PASSKEY,
+            shown=(),
+            accepted=(),
+            refused=(),
+            versions={},
+            notice_version=notice_version(self.policies, now.date()),
+            preview_digest="",
+            transaction="",
+            sid=session.sid,
+            locale=locale,
+        )
+        link = new_link(made, name, owner, account.id, receipt.id, self.entropy, now)
+        unit.save_account(account)  # so that of two at once one counts the other
+        unit.add_link(link)
+        self.letters.tell(unit, account, Letter.WAY_ADDED, {"provider": BY_PASSKEY})
+        await self.sign_in.sessions.tell_of(unit, SecurityEvent.CREDENTIAL_CHANGE, account.id, change="create")
+        try:
+            await unit.commit()
+        except Conflict as conflict:
+            if conflict.what != "link":
+                raise
+            raise FormInvalid({ANSWER: "there"}) from conflict
+        return link
+
+    # --- signing in -----------------------------------------------------------------------------------
+
+    def challenge(self, transaction: SignInTransaction) -> str:
+        """For the browser that carries this sign-in. Nothing is kept of it until it comes back."""
+        return self._challenge(_using(transaction), "")
+
+    async def enter(
+        self, carried: Carried, answer: Mapping[str, str], *, session: Session | None, user_agent: str
+    ) -> SignedIn:
+        """Whose passkey it is, signed in, or their sign-in made fresh.
+
+        Raises `ProviderOff`, `FormInvalid` on `answer` (`over`), `PasskeyRefused`, `AccountHeld`, `IdentityTaken`.
+        """
+        self.check_on()
+        transaction = carried.transaction
+        used = self.reader.used(answer)
+        if used is None:
+            raise PasskeyRefused(detail="passkey: unreadable")
+        try:
+            await self._take(used.ceremony, _using(transaction))
+        except FormInvalid as invalid:
+            if invalid.fields[ANSWER] == "over":
+                raise
+            raise PasskeyRefused(detail=invalid.detail) from invalid
+        problem = ceremony_problem(used.ceremony, USE, self.party)
+        if problem is not None:
+            raise PasskeyRefused(detail=f"passkey: {problem}")
+        known = await self.durable.accounts.by_identity(key_of(used.id))
+        passkey = known[1].passkey if known is not None else None
+        if known is None or passkey is None:
+            raise PasskeyRefused(detail="passkey: unknown")
+        if not self.reader.is_signed(used, passkey.public_key):
+            raise PasskeyRefused(detail="passkey: signature")
+        problem = use_problem(passkey, used)
+        if problem is not None:
+            raise PasskeyRefused(detail=f"passkey: {problem}")
+        account, link = known[0], await self._noted(known[1], passkey, used)
+        return await self._enter(transaction, account, link, passkey, session, user_agent)
+
+    async def _noted(self, link: Link, passkey: Passkey, used: Used) -> Link:
+        """With what the passkey said of itself this time; written where that is news, or people would see the difference."""
+        now, said = self.clock.now(), used.ceremony
+        seen = replace(passkey, counter=said.counter, is_copied=said.is_copied)
+        if seen == passkey and now - link.last_used_at <= LINK_TOUCH_EVERY:
+            return link
+        noted, unit = replace(link, passkey=seen, last_used_at=now), self.durable.unit()
+        unit.rename_link(noted, link.key)
+        try:
+            await unit.commit()
+        except Conflict as conflict:
+            raise PasskeyRefused(detail="passkey: removed meanwhile") from conflict
+        return noted
+
+    async def _enter(
+        self,
+        transaction: SignInTransaction,
+        account: Account,
+        link: Link,
+        passkey: Passkey,
+        session: Session | None,
+        user_agent: str,
+    ) -> SignedIn:
+        identity = Identity(
+            provider=BY_PASSKEY,
+            key=link.key,
+            claims={},
+            verified=frozenset(),
+            granted=frozenset(),
+            declined=frozenset(),
+            authenticated_at=self.clock.now(),
+            amr=methods(passkey),
+        )
+        if transaction.purpose is TransactionPurpose.FRESHEN:
+            identified = Identified(identity=identity, tokens=None)
+            return await self.sign_in.freshen(transaction, identified, session, user_agent)
+        try:
+            return await self.sign_in.admit(transaction, account, link, identity, session, user_agent)
+        except WayEnded as ended:
+            raise PasskeyRefused(detail="passkey: removed meanwhile") from ended
+
+    # --- challenges -----------------------------------------------------------------------------------
+
+    def _challenge(self, purpose: str, more: str) -> str:
+        until = self.clock.now() + GOOD_FOR
+        return self.seal.seal_text(f"{int(until.timestamp())}.{self.entropy.token(16)}.{more}", purpose)
+
+    async def _take(self, ceremony: Ceremony, purpose: str) -> str:
+        """What was sealed into the challenge; it is used up now. Raises `FormInvalid` on `answer` (`refused`, `over`)."""
+        text = self.seal.open_text(ceremony.challenge.decode("ascii", "replace"), purpose)
+        if text is None:
+            raise FormInvalid({ANSWER: "refused"}, detail="passkey: challenge of another browser, or none of ours")
+        seconds, once, more = text.split(".")
+        until = datetime.fromtimestamp(int(seconds), UTC)
+        if self.clock.now() >= until:
+            raise FormInvalid({ANSWER: "over"})
+        if not await self.replay.first_time(f"passkey:{once}", until):
+            raise FormInvalid({ANSWER: "refused"}, detail="passkey: challenge used before")
+        return more
+
+
+def _adding(session: Session) -> str:
+    return f"passkey added by {session.sid}"
+
+
+def _using(transaction: SignInTransaction) -> str:
+    return f"passkey used in {transaction.id}"
