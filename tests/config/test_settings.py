@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import tomllib
 from pathlib import Path
 
@@ -610,3 +611,20 @@ def test_codes_by_e_mail_need_somebody_who_carries_them(tmp_path: Path) -> None:
     assert load(write(tmp_path, doorward=served)).mail.sign_in_codes
     development = text.replace("[broker]\n", '[broker]\nmode = "development"\n')
     assert load(write(tmp_path, doorward=development)).mail.sign_in_codes
+
+
+def test_passkeys_belong_to_a_name(tmp_path: Path) -> None:
+    """Off unless switched on; browsers make none for a number."""
+    assert not load(write(tmp_path)).broker.passkeys
+    text = DOORWARD.replace("[broker]\n", "[broker]\npasskeys = true\n")
+    assert load(write(tmp_path, doorward=text)).broker.passkeys
+    address = text.replace("[broker]\n", '[broker]\nmode = "development"\n')
+    for url, is_fine in (
+        ("http://localhost:8000", True),
+        ("http://127.0.0.1:8000", False),
+        ("http://[::1]:8000", False),
+    ):
+        told = re.sub(r'public_url = "[^"]*"', f'public_url = "{url}"', address)
+        assert url in told
+        found = [one.key for one in problems(write(tmp_path, doorward=told)) if one.severity == "error"]
+        assert found == ([] if is_fine else ["broker.passkeys"])

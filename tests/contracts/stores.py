@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from broker.domain.account import Account, AccountStatus, Link, ProfileValue, user_name_key
+from broker.domain.account import Account, AccountStatus, Link, Passkey, ProfileValue, user_name_key
 from broker.domain.claims import EMAIL, NAME, PREFERRED_USERNAME, email_key
 from broker.domain.consent import Purpose
 from broker.domain.disclosure import Via
@@ -28,6 +28,7 @@ from broker.domain.grant import (
     Rotated,
     StatusPlace,
 )
+from broker.domain.passkey import BY_PASSKEY, key_of
 from broker.domain.ports import BrowserMemory, Durable, UnitOfWork
 from broker.domain.posting import Posting, PostState
 from broker.domain.status import KEEP
@@ -404,6 +405,29 @@ class AccountsContract:
             unit.rename_link(wrong, former)
             assert await conflict_of(unit.commit()) == "link"
         assert await durable.accounts.links(account.id) == (renamed,)
+
+    async def test_a_passkey_is_found_by_its_id_and_remembers_what_it_said_last(self, durable: Durable) -> None:
+        """Written over its own name; nothing of it comes back once it is removed."""
+        account, other = await kept_account(durable)
+        first = Passkey(public_key=b"\xa5\x00key", owner=b"\xffowner", counter=1, can_be_copied=True, is_copied=False)
+        link = make.link(account, provider=BY_PASSKEY, key=key_of(b"credential"), hint="My phone", passkey=first)
+        unit = durable.unit()
+        unit.add_link(link)
+        await unit.commit()
+        assert await durable.accounts.by_identity(key_of(b"credential")) == (account, link)
+        used = replace(link, passkey=replace(first, counter=9, is_copied=True), last_used_at=NOW)
+        unit = durable.unit()
+        unit.rename_link(used, link.key)
+        await unit.commit()
+        assert await durable.accounts.by_identity(link.key) == (account, used)
+        assert set(await durable.accounts.links(account.id)) == {other, used}
+        unit = durable.unit()
+        unit.remove_link(account.id, link.id)
+        await unit.commit()
+        unit = durable.unit()
+        unit.rename_link(used, link.key)
+        assert await conflict_of(unit.commit()) == "link"
+        assert await durable.accounts.by_identity(link.key) is None
 
     async def test_the_last_link_stays(self, durable: Durable) -> None:
         """catalogue 124"""

@@ -303,6 +303,7 @@ NAMES: Final[dict[str, tuple[str, ...]]] = {
     "/f/{id}/sign-in": ("provider", "use", "remember_provider", "age"),
     "/f/{id}/code": ("email", "other", "code"),
     "/f/{id}/code/check": ("code", "email"),
+    "/f/{id}/passkey": ("credential", "client_data", "authenticator_data", "signature", "user_handle"),
     "/f/{id}/details": ("decision", "use", "v-name", "v-email", "v-picture", "v-given_name", "v-zoneinfo", "v-sub", "v-role"),
     "/f/{id}/finish": (
         "decision", "preferred_username", "v-name", "v-email", "newsletter", "zoneinfo", "locale", "role", "account", "status",
@@ -314,6 +315,7 @@ NAMES: Final[dict[str, tuple[str, ...]]] = {
     "/me/details": ("v-name", "v-email", "v-preferred_username", "v-picture", "v-sub", "v-zoneinfo", "v-locale", "status"),
     "/me/ways/add": ("provider",),
     "/me/ways/remove": ("link",),
+    "/me/ways/passkey": ("name", "credential", "client_data", "attestation"),
     "/me/sites/stop": ("client", "claim"),
     "/me/sites/disconnect": ("client",),
     "/me/history": ("field", "site", "claim", "client", "from", "to", "page", "before"),

@@ -16,7 +16,7 @@ from typing import Final
 from tests.security.fuzz import Larder, Plan, check, leaks
 from tests.security.hostile import Dice
 from tests.security.raw import ask
-from tests.support.house import PROVIDERS_TOML, Sandboxes, open_house
+from tests.support.house import DOORWARD_TOML, PROVIDERS_TOML, Sandboxes, open_house
 from tests.support.watch import check_lines
 
 from broker.web.routes import ROUTES, Route
@@ -46,7 +46,12 @@ async def open_larder(
     await sandboxes.reset()
     providers = PROVIDERS_TOML + POSTING
     async with open_house(
-        folder, sandboxes, database_url=database_url, redis_url=redis_url, providers=providers
+        folder,
+        sandboxes,
+        database_url=database_url,
+        redis_url=redis_url,
+        providers=providers,
+        doorward=DOORWARD_TOML.replace("[broker]\n", "[broker]\npasskeys = true\n"),
     ) as house:
         larder = Larder(house)
         await larder.fill()

@@ -22,9 +22,10 @@ from tests.support.builders import FACEBOOK, FORUM, NOW, FixedClock
 from tests.support.canaries import Canaries
 from tests.support.servers import PostgresServer, RedisServer
 
-from broker.domain.account import Account, Link, ProfileValue, user_name_key
+from broker.domain.account import Account, Link, Passkey, ProfileValue, user_name_key
 from broker.domain.claims import EMAIL, NAME, PREFERRED_USERNAME
 from broker.domain.grant import StatusPlace
+from broker.domain.passkey import BY_PASSKEY, key_of
 from broker.domain.picture import Picture
 from broker.domain.posting import Message
 from broker.domain.staff import Member, Role
@@ -44,6 +45,9 @@ PLANTED = {
     "address": "canary-77@mail.canary.example",
     "subject": "canary-subject-1234567",
     "hint": "canary-hint-of-the-link",
+    "credential": "canary-credential-of-a-passkey",
+    "public key": "canary-public-key-of-a-passkey",
+    "user handle": "canary-user-handle",
     "access token": "canary-upstream-access-token",
     "refresh token": "canary-upstream-refresh-token",
     "post": "canary text of a post",
@@ -86,6 +90,13 @@ async def keep_everything(stores: Stores) -> Kept:
     account = make.account(profile=profile)
     key = IdentityKey(issuer="https://facebook.example", subject=PLANTED["subject"])
     link = make.link(account, key=key, hint=PLANTED["hint"])
+    passkey = Passkey(
+        public_key=PLANTED["public key"].encode(),
+        owner=PLANTED["user handle"].encode(),
+        counter=1,
+        can_be_copied=False,
+        is_copied=False,
+    )
     grant = make.grant(account.id)
     posting = make.posting(
         account.id,
@@ -97,6 +108,7 @@ async def keep_everything(stores: Stores) -> Kept:
     unit = stores.durable.unit()
     unit.add_account(account)
     unit.add_link(link)
+    unit.add_link(make.link(account, provider=BY_PASSKEY, key=key_of(PLANTED["credential"].encode()), passkey=passkey))
     unit.put_picture(account.id, Picture(id="canary", jpeg=PLANTED["picture"].encode()))
     unit.append_receipt(make.receipt(account.id))
     unit.append_disclosure(make.disclosure_row(grant))
@@ -481,7 +493,7 @@ async def test_rotation_seals_every_cell_again_while_servers_go_on(url: str, sto
 
     sealed = await rotate_data_keys(database_url=url, master_key=MASTER_KEY, clock=FixedClock())
 
-    assert sealed == len(SEALED)
+    assert sealed == len(SEALED) + 1, "one in each place, and a passkey beside the other link"
     found = await prefixes(url)
     assert len(found) == 1
     assert found != {old.encode()}

@@ -339,6 +339,7 @@ def test_no_state_is_reached_by_nobody() -> None:
         "posting_not_permitted",
         "form_invalid",
         "upstream_rejected",
+        "passkey_refused",
     }
     assert set(WORDS) == walked | others
 

@@ -13,7 +13,7 @@ from broker import paths
 from broker.web import pages
 from broker.web.pages import Page
 from broker.web.pages.problems import ALIASES, WORDS
-from broker.web.pages.words import DONE, FAILURES, LEFT_OUT, POST_STATES, PROBLEMS
+from broker.web.pages.words import DONE, FAILURES, LEFT_OUT, PASSKEY_PROBLEMS, POST_STATES, PROBLEMS
 from broker.web.render import Renderer
 from providers.sandbox.avatar import portrait
 
@@ -90,6 +90,7 @@ def _sign_in() -> dict[str, Page]:
     chooser = pages.Chooser(
         action=f"{F}/sign-in", providers=PROVIDERS, site=FORUM, cancel_action=f"{F}/cancel", works_until=LATER
     )
+    passkey = pages.PasskeyRow(action=f"{F}/passkey", challenge="challenge", party="login.example.org")
     code = pages.SignInCode(
         send_action=f"{F}/code", check_action=f"{F}/code/check", chooser_url=f"{F}/sign-in", other_url=f"{F}/code?other",
         site=FORUM, works_until=LATER,
@@ -130,6 +131,9 @@ def _sign_in() -> dict[str, Page]:
         "chooser-typed-error": replace(
             chooser, typed=(replace(TYPED, typed="ana@people.example", problem="identifier_bad"),)
         ),
+        "chooser-passkeys": replace(chooser, passkey=passkey, code_url=f"{F}/code"),
+        "chooser-passkeys-again": replace(chooser, passkey=replace(passkey, problem="over"), is_step_up=True, site=None),
+        "chooser-passkeys-only": replace(chooser, passkey=passkey, providers=()),
         "chooser-codes": replace(chooser, code_url=f"{F}/code"),
         "chooser-codes-only": replace(chooser, code_url=f"{F}/code", providers=(), is_step_up=True, site=None),
         "code": code,
@@ -218,6 +222,10 @@ def _account() -> dict[str, Page]:
     way = pages.LinkedWay(
         id="l1", provider="Facebook", brand="facebook", hint="ana@example.com", linked_at=NOW, last_used_at=NOW
     )
+    add_passkey = pages.AddPasskey(
+        name=ana, challenge="challenge", party="login.example.org", owner="b3duZXI", owner_name="ana",
+        owner_label="Ana Marković", others=("aWQx", "aWQy"), typed="Firefox on Linux",
+    )  # fmt: skip
     ways = pages.Ways(
         name=ana, ways=(way, replace(way, id="l2", provider="OpenID", brand="openid", is_this_session=True)), addable=(GOOGLE,)
     )  # fmt: skip
@@ -323,6 +331,12 @@ def _account() -> dict[str, Page]:
         "ways-codes-can": replace(ways, codes="can", codes_to="ana@example.com"),
         "ways-codes-unchecked": replace(ways, codes="unchecked", codes_to="ana@example.com", addable=()),
         "ways-codes-no-address": replace(ways, codes="no_address"),
+        "ways-passkeys": replace(
+            ways, ways=(*ways.ways, replace(way, id="l4", is_passkey=True, hint="My phone")), passkeys="can"
+        ),
+        "ways-passkeys-full": replace(ways, passkeys="full", addable=()),
+        "passkey": add_passkey,
+        **{f"passkey-{problem}": replace(add_passkey, problem=problem) for problem in PASSKEY_PROBLEMS},
         "ways-one": replace(ways, ways=(replace(way, hint=""),), is_fresh=True),
         "sites": pages.Sites(
             name=ana,
