@@ -50,15 +50,17 @@ class SoftKey:
         self.counter = 0
         self.id = hashlib.sha256(f"credential {next(_serial)}".encode()).digest()
         self.owner = b""
-        self.private: Any = {
+        makers: dict[int, Any] = {
             -7: lambda: ec.generate_private_key(ec.SECP256R1()),
             -8: ed25519.Ed25519PrivateKey.generate,
             -257: lambda: rsa.generate_private_key(65537, 2048),
-        }[algorithm]()
+        }
+        self.private: Any = makers[algorithm]()
 
     def public(self) -> CoseKey:
         kind: Any = {-7: ES256, -8: EdDSA, -257: RS256}[self.algorithm]
-        return kind.from_cryptography_key(self.private.public_key())
+        made: CoseKey = kind.from_cryptography_key(self.private.public_key())
+        return made
 
     def make(self, challenge: str, owner: str = "b3duZXI", **wrong: Any) -> dict[str, str]:
         """`wrong`: what an honest browser would do otherwise; see `_moment`, and `id` and `attestation`."""
@@ -82,11 +84,12 @@ class SoftKey:
         }
 
     def _sign(self, data: bytes) -> bytes:
-        if self.algorithm == -7:
-            return self.private.sign(data, ec.ECDSA(hashes.SHA256()))
-        if self.algorithm == -8:
-            return self.private.sign(data)
-        return self.private.sign(data, padding.PKCS1v15(), hashes.SHA256())
+        how: tuple[Any, ...] = {
+            -7: (ec.ECDSA(hashes.SHA256()),),
+            -8: (),
+            -257: (padding.PKCS1v15(), hashes.SHA256()),
+        }[self.algorithm]
+        return bytes(self.private.sign(data, *how))
 
     def _moment(
         self,

@@ -69,8 +69,9 @@ def test_every_template_compiles() -> None:
     _renderer().warm()
 
 
-def test_script_is_small_and_writes_no_markup() -> None:
-    body = next(body.decode() for name, (body, _) in _renderer().files.items() if name.startswith("app."))
+@pytest.mark.parametrize("script", ["app.", "passkey."])
+def test_script_is_small_and_writes_no_markup(script: str) -> None:
+    body = next(body.decode() for name, (body, _) in _renderer().files.items() if name.startswith(script))
     assert len(body) <= 4096
     for word in ("innerHTML", "eval", "localStorage", "document.cookie", "fetch(", "import("):
         assert word not in body or (word == "innerHTML" and body.count(word) == 1)  # named once, in the comment
