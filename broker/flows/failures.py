@@ -14,7 +14,7 @@ from broker.errors import StoreUnavailable
 
 PER: Final = timedelta(hours=1)
 EACH: Final = 60
-"""Of one reason at one provider in an hour, by each server process: anybody can open an old answer as often as they like."""
+"""Of one reason and check at one provider in an hour, by each server process: anybody can open an old answer as often as they like."""
 MOST_WAITING: Final = 1000
 """While the store is away."""
 
@@ -25,7 +25,7 @@ class FailureTrace:
     clock: Clock
     entropy: Entropy
     _waiting: list[Failure] = field(default_factory=list)
-    _counted: Counter[tuple[ProviderId, str]] = field(default_factory=Counter)
+    _counted: Counter[tuple[ProviderId, str, str]] = field(default_factory=Counter)
     _since: datetime | None = None
 
     def note(self, provider: ProviderId, *, step: str, reason: str, detail: str, reference: str) -> None:
@@ -34,8 +34,8 @@ class FailureTrace:
         if self._since is None or now - self._since >= PER:
             self._since = now
             self._counted.clear()
-        self._counted[provider, reason] += 1
-        if self._counted[provider, reason] > EACH or len(self._waiting) >= MOST_WAITING:
+        self._counted[provider, reason, detail] += 1
+        if self._counted[provider, reason, detail] > EACH or len(self._waiting) >= MOST_WAITING:
             return
         id_ = reference or self.entropy.token(12)
         self._waiting.append(Failure(id=id_, provider=provider, at=now, step=step, reason=reason, detail=detail))

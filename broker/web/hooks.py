@@ -16,7 +16,7 @@ from broker.domain.checks.token import read_params
 from broker.domain.provider import FramesLogout, TellsOfLogout
 from broker.domain.removal import RemovalKind, SendsNotices, TellsOfRemoval
 from broker.domain.values import ProviderId
-from broker.errors import InvalidRequest, NotFound, TooManyAttempts, UpstreamInvalid
+from broker.errors import BadRequest, InvalidRequest, NotFound, TooLarge, TooManyAttempts, UpstreamInvalid
 from broker.web import views
 from broker.web.call import Call, answer_json
 from broker.web.forms import parse_pairs, read_body
@@ -53,8 +53,8 @@ async def notice(call: Call) -> Response:
     id_, provider = _caller(call)
     if not isinstance(provider, SendsNotices):
         raise NotFound(detail="no provider that sends notices")
-    text = (await read_body(call.request, MAX_NOTICE)).decode("utf-8", "replace")
-    with _refusing():
+    with _refusing(call, id_):
+        text = (await read_body(call.request, MAX_NOTICE)).decode("utf-8", "replace")
         said = await provider.read_notice(text)
     if said is not None:
         await call.world.removals.take(id_, RemovalKind.APP_REMOVED, said)
@@ -67,8 +67,8 @@ async def logout(call: Call) -> Response:
     id_, provider = _caller(call)
     if not isinstance(provider, TellsOfLogout):
         raise NotFound(detail="no provider that tells of sign-outs")
-    form = await read_protocol_form(call)
-    with _refusing():
+    with _refusing(call, id_):
+        form = await read_protocol_form(call)
         said = await provider.read_logout(form.get("logout_token", ""))
     ended = await call.world.upstream_logout.take(said)
     call.world.log.event("provider_sign_out", provider=id_, count=ended)
@@ -88,7 +88,7 @@ async def front_logout(call: Call) -> Response:
     if wait:
         raise TooManyAttempts(wait, detail="frames of providers")
     params = read_params(parse_pairs(call.request.url.query))
-    with _refusing():
+    with _refusing(call, id_):
         named = provider.read_frame(params)
     ended = await world.upstream_logout.take_frame(id_, named)
     world.log.event("provider_sign_out", provider=id_, count=ended)
@@ -110,20 +110,27 @@ def _caller(call: Call) -> tuple[ProviderId, object]:
 
 
 @contextmanager
-def _refusing() -> Iterator[None]:
-    """What is not the provider's own word is refused, with the check that it did not pass in the log."""
+def _refusing(call: Call, provider: ProviderId) -> Iterator[None]:
+    """What is not the provider's own word is refused, with the check that it did not pass in the log.
+
+    Where the provider is not for everybody yet, the answer is that there is none: only itself may know better.
+    """
     try:
         yield
-    except UpstreamInvalid as error:
-        raise InvalidRequest(detail=error.check) from error
+    except (UpstreamInvalid, BadRequest, InvalidRequest, TooLarge) as error:
+        if provider not in call.world.circles.open_to(None).providers:
+            raise NotFound(detail="no proof of a provider that is not for everybody yet") from error
+        if isinstance(error, UpstreamInvalid):
+            raise InvalidRequest(detail=error.check) from error
+        raise
 
 
 async def _take(call: Call, kind: RemovalKind) -> str:
     id_, provider = _caller(call)
     if not isinstance(provider, TellsOfRemoval):
         raise NotFound(detail="no provider that tells of removals")
-    form = await read_protocol_form(call)
-    with _refusing():
+    with _refusing(call, id_):
+        form = await read_protocol_form(call)
         said = provider.read_removal(form)
     code = await call.world.removals.take(id_, kind, said)
     call.world.log.event("provider_removal", provider=id_, reason=kind.value)

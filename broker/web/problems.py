@@ -7,7 +7,7 @@ the error, the person gets a reference code, and the log gets the same code with
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from starlette.requests import ClientDisconnect
@@ -68,7 +68,7 @@ def answer_problem(call: Call, route: Route | None, error: Exception) -> Respons
     if route is not None and route.answers == "json":
         return _json(call, problem)
     if isinstance(problem, ProtocolError) and problem.redirectable and call.answer_to is not None:
-        return _redirect(call, problem)
+        return _redirect(call, problem) if _is_sent_on(call) else _page(call, problem, NOT_SENT_ON)
     return _page(call, problem)
 
 
@@ -121,6 +121,20 @@ def _challenge(call: Call, problem: ProtocolError) -> str:
     return f'{problem.challenge} realm="doorward"' if problem.challenge else ""
 
 
+NOT_SENT_ON: Final = "not_sent_on"
+
+
+def _is_sent_on(call: Call) -> bool:
+    """Whether the site hears of it by the browser: a link of ours alone leads nobody to a site that no admin looked at.
+
+    Whoever sends such links could otherwise use our address to lead people to theirs (RFC 9700 §4.11.2). In a frame the
+    address that people see is the site's own already.
+    """
+    if call.client is None or not call.client.is_unreviewed or call.request.method != "GET":
+        return True
+    return call.request.headers.get("sec-fetch-dest") == "iframe"
+
+
 def _redirect(call: Call, problem: ProtocolError) -> Response:
     if call.answer_to is None:
         msg = "nothing verified to redirect to"
@@ -130,11 +144,12 @@ def _redirect(call: Call, problem: ProtocolError) -> Response:
     return send(call, answer, call.client.name if call.client else "")
 
 
-def _page(call: Call, problem: BrokerError) -> Response:
+def _page(call: Call, problem: BrokerError, words: str = "") -> Response:
+    """`words`: the page to show instead of the problem's own."""
     world, now = call.world, call.world.clock.now()
     retry_at = now + timedelta(seconds=problem.retry_after) if isinstance(problem, TooManyAttempts) else None
     page = pages.error_page(
-        problem.code,
+        words or problem.code,
         reference=call.reference,
         at=now,
         provider=_provider(call, problem),

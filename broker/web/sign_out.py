@@ -56,7 +56,10 @@ async def end_session(call: Call) -> Response:
     request = await read_end_request(call, params)
     call.client = request.client
     if call.session is None:
-        if request.return_url is not None:
+        is_reviewed = request.client is not None and not request.client.is_unreviewed
+        if (
+            request.return_url is not None and is_reviewed
+        ):  # else our address would lead people anywhere (RFC 9700 §4.11.2)
             return see_other(request.return_url)
         return call.page(views.signed_out())
     return call.page(await views.sign_out(call, request, sealed))

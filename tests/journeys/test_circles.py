@@ -86,6 +86,24 @@ async def test_for_everybody_else_it_does_not_exist(early: House, signed_in: boo
     assert not [line for line in await early.openid.log() if line["path"].endswith(("/authorize", "/token"))]
 
 
+@pytest.mark.parametrize("what", ["logout", "deauthorize", "deletion", "notice"])
+async def test_what_only_the_provider_may_tell_us_is_answered_to_others_as_if_it_were_none(
+    early: House, what: str
+) -> None:
+    """A message without its proof tells nobody that there is such a provider, nor how it speaks (catalogue 52)."""
+    sent = (
+        {"data": {"logout_token": "x", "signed_request": "x"}},
+        {"content": b"x", "headers": {"Content-Type": "text/plain"}},
+        {"content": b"x=" + b"y" * 100_000, "headers": {"Content-Type": "application/x-www-form-urlencoded"}},
+    )
+    async with early.client() as client:
+        for body in sent:
+            answers = [await client.post(f"/hooks/{name}/{what}", **body) for name in ("openid", "nowhere")]
+            said = [(answer.status_code, {**answer.json(), "reference": ""}) for answer in answers]
+            assert said[0] == said[1]
+            assert said[0][0] == 404
+
+
 async def test_a_tester_sees_it_marked_adds_it_and_signs_in_again_by_it(early: House) -> None:
     browser = await member(early, Role.TESTER)
     ways = await browser.open("/me/ways")

@@ -336,6 +336,7 @@ def test_no_state_is_reached_by_nobody() -> None:
         "last_link",
         "last_owner",
         "account_exists",
+        "not_sent_on",
         "posting_not_permitted",
         "form_invalid",
         "upstream_rejected",

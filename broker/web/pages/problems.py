@@ -156,6 +156,18 @@ WORDS: Final[Mapping[str, _Words]] = {
         paragraphs=(N_("Only its admins can fix this. Nothing was shared."),),
         ways=("back_to_site", "home"),
     ),
+    "not_sent_on": _Words(
+        title=N_("%(site)s could not sign you in"),
+        paragraphs=(
+            N_(
+                "It asked for something that cannot be, or for somebody who is signed in here already. Nothing was shared."
+            ),
+            N_(
+                "Nobody here has looked at this site yet, so we do not send you back to it by ourselves. Look at its address before you go there."
+            ),
+        ),
+        ways=("back_to_site", "home"),
+    ),
     "unknown_client": _Words(
         title=N_("We do not know the site that sent you here"),
         paragraphs=(N_("Only its admins can fix this. Nothing was shared."),),

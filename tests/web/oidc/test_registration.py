@@ -75,6 +75,15 @@ class Desk:
         told = answer.json()
         return Registered(self.house, told["client_id"], told["redirect_uris"][0], told=told)
 
+    async def review(self, site: Registered) -> None:
+        flow, kept = (
+            self.house.world.registrations,
+            await self.house.world.durable.registrations.load(ClientId(site.name)),
+        )
+        assert flow is not None
+        assert kept is not None
+        await flow.reviewed(kept, Act(by="test", why="test"))
+
     async def own(self, site: Registered, method: str = "GET", body: Any = None) -> httpx2.Response:
         return await self.send(method, f"/register/{site.name}", site.told["registration_access_token"], body)
 
@@ -126,6 +135,32 @@ async def test_a_person_is_told_that_nobody_looked_at_it_yet(house: House, desk:
     assert "library.test" in shown.text
     forum = await (await member(house, "bo")).open(house.site("forum").request_url())
     assert "Nobody here has looked" not in forum.text
+
+
+REFUSED_AT_ONCE: Final[tuple[dict[str, str], ...]] = (
+    {"prompt": "none"}, {"response_type": "token"}, {"scope": "nonsense"}, {"code_challenge": ""},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("asked", REFUSED_AT_ONCE, ids=lambda asked: next(iter(asked)))
+async def test_a_link_of_ours_leads_nobody_to_a_site_that_no_admin_looked_at(
+    house: House, desk: Desk, asked: dict[str, str]
+) -> None:
+    """RFC 9700 §4.11.2; in a frame it hears the answer, and so does a site that was reviewed."""
+    site = await desk.registered(post_logout_redirect_uris=["https://library.test/bye"])
+    url = site.request_url(**asked)
+    leave = {"client_id": site.name, "post_logout_redirect_uri": "https://library.test/bye"}
+    async with house.client() as client:
+        page = await client.get(url)
+        assert page.status_code in {400, 401, 403}
+        assert "Library could not sign you in" in page.text
+        assert 'href="https://library.test/"' in page.text
+        framed = await client.get(url, headers={"Sec-Fetch-Dest": "iframe"})
+        assert framed.headers["location"].startswith(f"{CALLBACK}?error=")
+        assert (await client.get("/end-session", params=leave)).status_code == 200
+        await desk.review(site)
+        assert (await client.get(url)).headers["location"].startswith(f"{CALLBACK}?error=")
+        assert (await client.get("/end-session", params=leave)).headers["location"] == "https://library.test/bye"
 
 
 async def test_a_site_without_an_invitation_is_refused(desk: Desk) -> None:
@@ -296,6 +331,7 @@ async def test_a_site_that_leaves_takes_its_tokens_with_it(house: House, desk: D
 async def test_pkce_is_required_of_who_registers(house: House, desk: Desk) -> None:
     """Whatever else it registers (RFC 9700 §2.1.1)."""
     site = await desk.registered()
+    await desk.review(site)
     end = await (await member(house)).go(site.request_url(code_challenge=None, code_challenge_method=None))
     assert isinstance(end, Arrival)
     assert end.params["error"] == "invalid_request"
