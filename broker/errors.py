@@ -329,10 +329,12 @@ class CookiesOff(InteractionError):
     public = "Your browser is blocking our cookie."
 
 
-class AccountExists(InteractionError):
-    code = "account_exists"
+class NotThatAccount(InteractionError):
+    """Somebody was to show the account that has an address, and showed another one or none."""
+
+    code = "not_that_account"
     status = 409
-    public = "An account may already use this address. Sign in to it first, then add this way to sign in."
+    public = "That is not the account that uses this address. You were not signed in, and nothing was connected."
 
 
 class AccountHeld(InteractionError):

@@ -10,6 +10,7 @@ from typing import Final
 
 from broker.domain.age import AgeAnswer
 from broker.domain.grant import AuthorizationRequest
+from broker.domain.joining import Address, Joining
 from broker.domain.provider import Found, Identity, UpstreamTokens
 from broker.domain.sharing import SharingDecision
 from broker.domain.values import AccountId, ProviderId, Sid
@@ -82,6 +83,10 @@ class SignInTransaction:
     remember_provider: bool = False
     """Remember the way once it is taken: ticked before a page that came in between."""
     age: AgeAnswer = AgeAnswer.NONE
+    address: Address = Address.SETTLED
+    """Whether the person still has to say whose the address is that came."""
+    joining: Joining | None = field(default=None, repr=False)
+    """What waits to be added to the account that the person signs in to in this attempt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +99,8 @@ class Facts:
     """There is an account for that identity."""
     age_known: bool
     """Old enough to make an account, or nobody here asks."""
+    address_settled: bool
+    """No account has the address that came checked, or the person said whose it is."""
     preview_decided: bool
     policy_agreed: bool
     """The account agreed to the terms and privacy notice now in force."""
@@ -106,6 +113,7 @@ class Facts:
 class Step(StrEnum):
     AUTHENTICATE = "sign-in"
     AGE = "age"
+    ADDRESS = "known"
     PREVIEW = "details"
     SIGN_UP = "finish"
     AGREE = "policy"
@@ -119,6 +127,8 @@ def next_step(facts: Facts) -> Step:
         return Step.AUTHENTICATE
     if not facts.known and not facts.age_known:
         return Step.AGE
+    if not facts.known and not facts.address_settled:
+        return Step.ADDRESS
     if not facts.known:
         return Step.SIGN_UP if facts.preview_decided else Step.PREVIEW
     if not facts.policy_agreed:
@@ -131,6 +141,7 @@ def next_step(facts: Facts) -> Step:
 _WITHOUT_PAGES: Final[Mapping[Step, type[ProtocolError]]] = {
     Step.AUTHENTICATE: LoginRequired,
     Step.AGE: InteractionRequired,
+    Step.ADDRESS: InteractionRequired,
     Step.PREVIEW: InteractionRequired,
     Step.SIGN_UP: InteractionRequired,
     Step.AGREE: InteractionRequired,

@@ -24,6 +24,7 @@ from broker.domain.grant import (
     AuthorizationRequest,
     Grant,
 )
+from broker.domain.joining import Address
 from broker.domain.policy import Policies, needs_agreement, notice_version, text_version
 from broker.domain.ports import Clock, Durable, Entropy, Sessions, Signer, UnitOfWork
 from broker.domain.session import Session, is_live
@@ -133,10 +134,13 @@ class AuthorizeFlow:
         account = situation.account
         # Who came back from a provider in this attempt counts, and nobody who was signed in here before.
         is_new = transaction is not None and transaction.identity is not None
+        # Who is to show an account of theirs shows it now: an older session proves nothing of that.
+        joins = transaction is not None and transaction.joining is not None
         return Facts(
-            identified=is_new or self._is_identified(situation, transaction),
+            identified=is_new or (not joins and self._is_identified(situation, transaction)),
             known=account is not None and not is_new,
             age_known=age_known,
+            address_settled=transaction is None or transaction.address is not Address.ASKED,
             preview_decided=transaction is not None and transaction.decision is not None,
             policy_agreed=account is not None
             and not needs_agreement(account.agreed_notice, self.policies, self.clock.now().date()),

@@ -17,9 +17,10 @@ from typing import Final
 
 from broker.domain.account import Account, AccountStatus, Link
 from broker.domain.age import AgeAnswer, AgeRule
-from broker.domain.claims import PICTURE
+from broker.domain.claims import PICTURE, email_key
 from broker.domain.consent import Purpose
 from broker.domain.events import SecurityEvent
+from broker.domain.joining import Address, Joining, checked_address, is_meant, is_over
 from broker.domain.letters import Letter
 from broker.domain.picture import kept_as
 from broker.domain.policy import Policies, notice_version
@@ -41,6 +42,7 @@ from broker.errors import (
     AccountHeld,
     Conflict,
     IdentityTaken,
+    NotThatAccount,
     ProviderOff,
     SignInExpired,
     SignInFinished,
@@ -163,8 +165,10 @@ class SignInFlow:
         provider, transaction = self.provider(provider_id), carried.transaction
         found = await self._find(provider, transaction, typed, ask_again=ask_again)
         request = transaction.request
-        fresh = transaction.purpose is TransactionPurpose.FRESHEN or (
-            request is not None and ("login" in request.prompt or request.max_age is not None)
+        fresh = (
+            transaction.purpose is TransactionPurpose.FRESHEN
+            or transaction.joining is not None
+            or (request is not None and ("login" in request.prompt or request.max_age is not None))
         )
         state = f"{transaction.id}.{self.entropy.token(24)}"
         transaction = replace(
@@ -184,6 +188,7 @@ class SignInFlow:
             answered_at=None,
             tokens=None,
             decision=None,
+            address=Address.SETTLED,
         )
         attempt = self._attempt(transaction, provider, state, scopes=scopes, ask_again=ask_again, login_hint=login_hint)
         url = await provider.authorization_url(attempt)
@@ -291,6 +296,9 @@ class SignInFlow:
         if known is not None:
             with suppress(WayEnded):  # in this very moment: it is as unknown as any other now
                 return await self.admit(transaction, known[0], known[1], identity, session, user_agent)
+        if transaction.joining is not None:
+            await self.drop_upstream(identity.provider, identified.tokens)
+            raise NotThatAccount(detail="nobody known came back to show an account")
         if not self.knows_age(transaction):
             await self.drop_upstream(identity.provider, identified.tokens)
             unread = replace(transaction, age=AgeAnswer.UNKNOWN_PERSON, nonce=None, code_verifier=None)
@@ -298,7 +306,14 @@ class SignInFlow:
         # The state's digest stays: who comes back with the same answer again is known to have been here already.
         now = self.clock.now()
         stripped = replace(transaction, tokens=identified.tokens, answered_at=now, nonce=None, code_verifier=None)
-        return NewPerson(carried=await self.box.keep(await self._with_picture(stripped, identity)))
+        came = await self._with_picture(stripped, identity)
+        if await self.is_anothers(checked_address(identity, None)):
+            came = replace(came, address=Address.ASKED)
+        return NewPerson(carried=await self.box.keep(came))
+
+    async def is_anothers(self, address: str | None) -> bool:
+        """Whether an account has this address, checked. Only to be asked about one that somebody vouched for."""
+        return address is not None and await self.durable.accounts.by_email(email_key(address)) is not None
 
     async def _with_picture(self, transaction: SignInTransaction, identity: Identity) -> SignInTransaction:
         """With who it is, and with the picture itself instead of its address: fetched once, shown and decided on.
@@ -357,16 +372,26 @@ class SignInFlow:
     ) -> SignedIn:
         """Sign a known person in. What the provider sent about them is dropped unread; so are its tokens.
 
-        Raises `AccountHeld`, and `WayEnded` if this is no way to sign in to the account any more.
+        What waits to be added to their account is added, now that they showed both (catalogue 116).
+
+        Raises `AccountHeld`, and `WayEnded` if this is no way to sign in to the account any more; `NotThatAccount`,
+        `SignInExpired` and `IdentityTaken` where something waits that cannot be added, and then nobody is signed in.
         """
         if account.status is not AccountStatus.ACTIVE:
             raise AccountHeld(detail="account not active")
-        now = self.clock.now()
+        now, joining = self.clock.now(), transaction.joining
+        if joining is not None and is_over(joining, now):
+            raise SignInExpired(detail="the answer that was to be added is too old")
+        if joining is not None and not is_meant(joining, account):
+            raise NotThatAccount(detail="signed in to another account than the one that was shown")
         if now - link.last_used_at > LINK_TOUCH_EVERY:
             unit = self.durable.unit()
             unit.touch_link(link.id, now)
             await unit.commit()
         started = await self._start(transaction, account.id, identity, session, user_agent)
+        if joining is not None:
+            await self._join(transaction, joining, started.session)
+        is_told = joining is not None and transaction.return_to == "/me"
         done = replace(
             transaction,
             account=account.id,
@@ -375,8 +400,21 @@ class SignInFlow:
             tokens=None,
             nonce=None,
             code_verifier=None,
+            joining=None,
+            return_to="/me/ways?done=added" if is_told else transaction.return_to,
         )
         return SignedIn(transaction=done, started=started)
+
+    async def _join(self, transaction: SignInTransaction, joining: Joining, session: Session) -> None:
+        """Add what waited. A session that could not do it ends at once: it was for that."""
+        try:
+            await self._add_way(transaction, joining.identity, session)
+        except Conflict as conflict:
+            known = await self.durable.accounts.by_identity(joining.identity.key)
+            if known is not None and known[0].id == session.account:  # the same in another tab
+                return
+            await self.sessions.sign_out(session)
+            raise IdentityTaken(detail="what was to be added is linked elsewhere meanwhile") from conflict
 
     async def _start(
         self,
@@ -456,11 +494,17 @@ class SignInFlow:
         """Add a way to sign in. Nothing of what the provider sent is kept but the identity itself."""
         current = await self._same_session(transaction, session)
         self._check_recent(transaction)
-        identity, now = identified.identity, self.clock.now()
-        unit = self.durable.unit()
+        try:
+            return Linked(link=await self._add_way(transaction, identified.identity, current))
+        except Conflict as conflict:
+            raise IdentityTaken(detail="identity is linked already") from conflict
+
+    async def _add_way(self, transaction: SignInTransaction, identity: Identity, session: Session) -> Link:
+        """Link, receipt, letter and event in one. Raises `Conflict`; `SignInRequired` if the session ended meanwhile."""
+        now, unit = self.clock.now(), self.durable.unit()
         receipt = self.ledger.receipt(
             unit,
-            account=current.account,
+            account=session.account,
             purpose=Purpose.PREFILL_SIGN_UP,
             counterparty=identity.provider,
             shown=(),
@@ -470,13 +514,13 @@ class SignInFlow:
             notice_version=notice_version(self.policies, now.date()),
             preview_digest="",
             transaction=transaction.id,
-            sid=current.sid,
+            sid=session.sid,
             locale=transaction.locale,
         )
-        account = await self.durable.accounts.load(current.account)
+        account = await self.durable.accounts.load(session.account)
         link = Link(
             id=self.entropy.token(12),
-            account=current.account,
+            account=session.account,
             provider=identity.provider,
             key=identity.key,
             receipt=receipt.id,
@@ -487,19 +531,15 @@ class SignInFlow:
         unit.add_link(link)
         if account is not None and self.letters is not None:
             self.letters.tell(unit, account, Letter.WAY_ADDED, {"provider": identity.provider})
-        await self.sessions.tell_of(unit, SecurityEvent.CREDENTIAL_CHANGE, current.account, change="create")
-        try:
-            await unit.commit()
-        except Conflict as conflict:
-            raise IdentityTaken(detail="identity is linked already") from conflict
-        try:
-            await self._same_session(transaction, session)
-        except SignInRequired:  # signed out from elsewhere in this very moment: whoever did that wanted them out
+        await self.sessions.tell_of(unit, SecurityEvent.CREDENTIAL_CHANGE, session.account, change="create")
+        await unit.commit()
+        if await self.sessions.sessions.by_digest(session.secret_digest, self.clock.now()) is None:
+            # Signed out from elsewhere in this very moment: whoever did that wanted them out.
             unit = self.durable.unit()
-            unit.remove_link(current.account, link.id)
+            unit.remove_link(session.account, link.id)
             await unit.commit()
-            raise
-        return Linked(link=link)
+            raise SignInRequired(detail="session ended while a way to sign in was added")
+        return link
 
     async def _posting(
         self, transaction: SignInTransaction, identified: Identified, session: Session | None

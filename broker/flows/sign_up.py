@@ -17,6 +17,13 @@ from broker.domain.account import (
 )
 from broker.domain.claims import LOCALE, NAME, PICTURE, PREFERRED_USERNAME, ZONEINFO, clean_text, read_typed
 from broker.domain.consent import Purpose
+from broker.domain.joining import (
+    Address,
+    checked_address,
+    decided_without_address,
+    joining_of,
+    without_address,
+)
 from broker.domain.picture import Picture, picture_of
 from broker.domain.policy import FieldPolicy, Policies, notice_version
 from broker.domain.ports import Clock, Durable, Entropy
@@ -25,7 +32,7 @@ from broker.domain.session import Session
 from broker.domain.sharing import FieldShare, SharingDecision, decide, missing, preview, preview_digest
 from broker.domain.transaction import SignInTransaction
 from broker.domain.values import AccountId, ClaimName, ReceiptId
-from broker.errors import AccountExists, BadRequest, Conflict, FormInvalid, SignInExpired
+from broker.errors import BadRequest, Conflict, FormInvalid, SignInExpired
 from broker.flows.ledger import LedgerWriter
 from broker.flows.sign_in import SignedIn, SignInFlow
 from broker.flows.transactions import Carried, TransactionBox
@@ -40,6 +47,13 @@ class SignUpForm:
     newsletters: frozenset[str]
     zoneinfo: str = ""
     locale: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressTaken:
+    """Another account proved the address in the meantime: nothing was saved, and the person says whose it is."""
+
+    carried: Carried
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +135,49 @@ class SignUpFlow:
             age=transaction.age,
         )
 
+    # --- an address that an account has already -------------------------------------------------------
+
+    def address(self, transaction: SignInTransaction) -> str:
+        """The address that the person is asked about. Raises `SignInExpired` if there is none."""
+        address = checked_address(self._identity(transaction), transaction.decision)
+        if address is None or transaction.address is not Address.ASKED:
+            raise SignInExpired(detail="nothing to ask about an address")
+        return address
+
+    async def is_mine(self, carried: Carried) -> Carried:
+        """What came waits for the account that has the address; all of it but that is gone, tokens too."""
+        transaction = carried.transaction
+        joining = joining_of(
+            self._identity(transaction),
+            self.address(transaction),
+            transaction.answered_at or self.clock.now(),
+        )
+        waiting = replace(
+            transaction,
+            joining=joining,
+            address=Address.SETTLED,
+            identity=None,
+            picture=None,
+            picture_failed=False,
+            answered_at=None,
+            tokens=None,
+            decision=None,
+        )
+        return await self.box.keep(waiting, carried)
+
+    async def is_anothers(self, carried: Carried) -> Carried:
+        """The sign-up goes on as if that address had not been sent."""
+        transaction = carried.transaction
+        self.address(transaction)
+        identity, decision = self._identity(transaction), transaction.decision
+        without = replace(
+            transaction,
+            identity=without_address(identity),
+            decision=decided_without_address(decision) if decision is not None else None,
+            address=Address.ANOTHERS,
+        )
+        return await self.box.keep(without, carried)
+
     def to_ask(self, transaction: SignInTransaction) -> tuple[ClaimName, ...]:
         """Needed fields nothing was kept for; the user name is asked in any case."""
         decision = self._decision(transaction)
@@ -137,12 +194,15 @@ class SignUpFlow:
                 free.append(idea)
         return tuple(free)
 
-    async def create(self, carried: Carried, form: SignUpForm, *, session: Session | None, user_agent: str) -> SignedIn:
+    async def create(
+        self, carried: Carried, form: SignUpForm, *, session: Session | None, user_agent: str
+    ) -> SignedIn | AddressTaken:
         """Account, link and receipt in one unit of work; then the session.
 
         Raises `FormInvalid` per field (`missing`, `bad_value`, `taken` or a code of `user_name_problem`), and
         `ProviderOff` if the way that vouched for the person was switched off since. If the same identity was signed up
-        meanwhile, the person lands in that account: there is never a second (catalogue 176).
+        meanwhile, the person lands in that account: there is never a second (catalogue 176). If the address was proved
+        by another account meanwhile, nothing is saved.
         """
         transaction = carried.transaction
         identity, decision = self._identity(transaction), self._decision(transaction)
@@ -190,13 +250,16 @@ class SignUpFlow:
 
     async def _lost(
         self, conflict: Conflict, carried: Carried, identity: Identity, session: Session | None, user_agent: str
-    ) -> SignedIn:
+    ) -> SignedIn | AddressTaken:
         known = await self.durable.accounts.by_identity(identity.key)
         if known is not None:
             return await self._admit(carried, known[0], known[1], identity, session, user_agent)
         if conflict.what == "user_name":
             raise FormInvalid({PREFERRED_USERNAME: "taken"}) from conflict
-        raise AccountExists(detail=conflict.what) from conflict
+        if conflict.what == "email":
+            asked = replace(carried.transaction, address=Address.ASKED)
+            return AddressTaken(carried=await self.box.keep(asked, carried))
+        raise conflict
 
     async def _admit(
         self,

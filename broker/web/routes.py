@@ -124,6 +124,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", "/f/{id}/passkey", passkey.use, Guard.TRANSACTION),
     Route("GET", "/f/{id}/age", age.age, Guard.TRANSACTION),
     Route("POST", "/f/{id}/age", age.answer, Guard.TRANSACTION),
+    Route("GET", "/f/{id}/known", sign_up.known, Guard.TRANSACTION),
+    Route("POST", "/f/{id}/known", sign_up.decide_known, Guard.TRANSACTION),
     Route("GET", "/f/{id}/details", sign_up.details, Guard.TRANSACTION),
     Route("POST", "/f/{id}/details", sign_up.decide_details, Guard.TRANSACTION),
     Route("GET", "/f/{id}/picture", picture.sent, Guard.TRANSACTION),

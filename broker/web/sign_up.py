@@ -5,20 +5,49 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from broker.domain.claims import LOCALE, PREFERRED_USERNAME, ZONEINFO
+from broker.domain.joining import Address
 from broker.domain.values import ClaimName
 from broker.errors import BadRequest, FormInvalid, SignInExpired, SignInFinished
-from broker.flows.sign_up import SignUpForm
+from broker.flows.sign_up import AddressTaken, SignUpForm
+from broker.flows.transactions import Carried
 from broker.web import views
 from broker.web.call import Call
 from broker.web.sign_in import depart, signed_in
 from broker.web.steps import go_on, opened, situation_of, with_transaction, without_transaction
 
 
+async def known(call: Call) -> Response:
+    """An account already uses the address that came: whose is it?"""
+    carried = opened(call)
+    _check_open(call)
+    if not _is_asked(carried):
+        return await go_on(call, carried)
+    situation = await situation_of(call, carried.transaction)
+    return call.page(views.known(call, carried.transaction, situation))
+
+
+async def decide_known(call: Call) -> Response:
+    """Mine: show that account, too. Not mine: on to a new one, without that address."""
+    carried = opened(call)
+    if carried.transaction.joining is not None:  # a second click: what the first one decided stands (catalogue 177)
+        return await go_on(call, carried)
+    _check_open(call)
+    if not _is_asked(carried):
+        return await go_on(call, carried)
+    match call.form.get("whose"):
+        case "mine":
+            return await go_on(call, await call.world.sign_up.is_mine(carried))
+        case "other":
+            return await go_on(call, await call.world.sign_up.is_anothers(carried))
+        case _:
+            raise BadRequest(detail="no decision")
+
+
 async def details(call: Call) -> Response:
     """Each field the provider sent: keep it, change it, or have it thrown away."""
     carried = opened(call)
     _check_open(call)
-    if carried.transaction.decision is not None:
+    if carried.transaction.decision is not None or _is_asked(carried):
         return await go_on(call, carried)
     situation = await situation_of(call, carried.transaction)
     return call.page(views.preview(call, carried.transaction, situation))
@@ -29,6 +58,8 @@ async def decide_details(call: Call) -> Response:
     carried = opened(call)
     _check_open(call)
     transaction = carried.transaction
+    if _is_asked(carried):
+        return await go_on(call, carried)
     if transaction.decision is not None:  # a second click: what the first one decided stands (catalogue 177)
         return await go_on(call, carried)
     match call.form.get("decision"):
@@ -57,7 +88,7 @@ async def finish(call: Call) -> Response:
     """Only what is missing is asked."""
     carried = opened(call)
     _check_open(call)
-    if carried.transaction.decision is None:
+    if carried.transaction.decision is None or _is_asked(carried):
         return await go_on(call, carried)
     situation = await situation_of(call, carried.transaction)
     return call.page(await views.finish(call, carried.transaction, situation))
@@ -67,7 +98,7 @@ async def create(call: Call) -> Response:
     """Create my account."""
     carried = opened(call)
     _check_open(call)
-    if carried.transaction.decision is None:
+    if carried.transaction.decision is None or _is_asked(carried):
         return await go_on(call, carried)
     if call.form.get("decision") != "create":
         raise BadRequest(detail="no decision")
@@ -87,6 +118,9 @@ async def create(call: Call) -> Response:
         situation = await situation_of(call, carried.transaction)
         page = await views.finish(call, carried.transaction, situation, form=call.form, problems=problem.fields)
         return call.page(page, problem.status)
+    if isinstance(outcome, AddressTaken):
+        world.metrics.sign_in(str(carried.transaction.provider), "sign_up", "address_taken")
+        return await go_on(call, outcome.carried)
     world.metrics.sign_in(str(carried.transaction.provider), "sign_up", "created")
     return await signed_in(call, carried, outcome)
 
@@ -103,6 +137,11 @@ async def agree(call: Call) -> Response:
         raise BadRequest(detail="no decision")
     await call.world.account.agree(call.session.account)
     return await go_on(call, carried)
+
+
+def _is_asked(carried: Carried) -> bool:
+    """Whether the page about the address comes first."""
+    return carried.transaction.address is Address.ASKED
 
 
 def _check_open(call: Call) -> None:

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from broker.domain.client import Client, redirect_matches
 from broker.domain.device import ANSWER_PATH
 from broker.domain.grant import FORM_POST, AuthorizationRequest
+from broker.domain.joining import Address
 from broker.domain.transaction import Facts, SignInTransaction, Step, TransactionPurpose, next_step
 from broker.errors import SignInExpired, TooManyAttempts
 from broker.flows.answers import Answer, to_whom
@@ -121,6 +122,7 @@ async def facts_of(call: Call, transaction: SignInTransaction, situation: Situat
         identified=is_ours or transaction.identity is not None,
         known=is_ours,
         age_known=age_known,
+        address_settled=transaction.address is not Address.ASKED,
         preview_decided=transaction.decision is not None,
         policy_agreed=agreed,
         client_request=False,

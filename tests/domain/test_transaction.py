@@ -9,7 +9,9 @@ import pytest
 from broker.domain.transaction import Facts, Step, next_step, without_pages
 from broker.errors import ConsentRequired, InteractionRequired, LoginRequired
 
-NAMES = ("identified", "known", "age_known", "preview_decided", "policy_agreed", "client_request", "consented")
+NAMES = (
+    "identified", "known", "age_known", "address_settled", "preview_decided", "policy_agreed", "client_request", "consented",
+)  # fmt: skip
 EVERYTHING = [Facts(**dict(zip(NAMES, values, strict=True))) for values in product((False, True), repeat=len(NAMES))]
 
 
@@ -19,6 +21,7 @@ def expected(facts: Facts) -> Step:
     missing = [
         (Step.AUTHENTICATE, not facts.identified),
         (Step.AGE, new and not facts.age_known),
+        (Step.ADDRESS, new and not facts.address_settled),
         (Step.PREVIEW, new and not facts.preview_decided),
         (Step.SIGN_UP, new),
         (Step.AGREE, not facts.policy_agreed),
@@ -63,6 +66,7 @@ def test_knowing_more_never_sends_anybody_back() -> None:
     [
         (Step.AUTHENTICATE, LoginRequired),
         (Step.AGE, InteractionRequired),
+        (Step.ADDRESS, InteractionRequired),
         (Step.PREVIEW, InteractionRequired),
         (Step.SIGN_UP, InteractionRequired),
         (Step.AGREE, InteractionRequired),

@@ -338,7 +338,10 @@ class Front:
         decided = await self.sign_up.decide(
             await self.new_person(name, provider), ticked=frozenset({PICTURE}), edits={}
         )
-        return await self.sign_up.create(decided, self.form(name), session=None, user_agent=AGENT)
+        outcome = await self.sign_up.create(decided, self.form(name), session=None, user_agent=AGENT)
+        if not isinstance(outcome, SignedIn):
+            raise TypeError(outcome)
+        return outcome
 
     def form(self, user_name: str, **more: Any) -> SignUpForm:
         return SignUpForm(**({"user_name": user_name, "typed": {}, "newsletters": frozenset()} | more))

@@ -32,6 +32,7 @@ from broker.errors import (
     TooManyAttempts,
 )
 from broker.flows.account import RENAMES_PER_DAY, AccountFlow
+from broker.flows.sign_in import SignedIn
 from broker.flows.anew import TRIES
 
 
@@ -563,4 +564,5 @@ async def test_who_comes_back_after_closing_is_new(front: Front) -> None:
     carried = await front.new_person("ana")
     decided = await front.sign_up.decide(carried, ticked=frozenset(), edits={})
     again = await front.sign_up.create(decided, front.form("somebody"), session=None, user_agent=AGENT)
+    assert isinstance(again, SignedIn)
     assert again.started.session.account != session.account

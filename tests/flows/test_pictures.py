@@ -19,6 +19,7 @@ from broker.domain.session import Session
 from broker.domain.values import AccountId, ClientId
 from broker.errors import FormInvalid, NotFound
 from broker.flows.pictures import PictureFlow
+from broker.flows.sign_in import SignedIn
 from broker.flows.transactions import Carried
 
 DRAWN = b"drawn from https://pictures.test/ana"
@@ -32,6 +33,7 @@ def front() -> Front:
 async def account_of(front: Front, carried: Carried, *ticked: str) -> AccountId:
     decided = await front.sign_up.decide(carried, ticked=frozenset(map(type(PICTURE), ticked)), edits={})
     created = await front.sign_up.create(decided, front.form("ana"), session=None, user_agent=AGENT)
+    assert isinstance(created, SignedIn)
     return created.started.session.account
 
 
@@ -61,6 +63,7 @@ async def test_a_picture_that_is_not_ticked_is_gone_at_once(front: Front) -> Non
     assert decided.transaction.picture is None
     assert front.sign_up.picture(decided.transaction) is None
     created = await front.sign_up.create(decided, front.form("ana"), session=None, user_agent=AGENT)
+    assert isinstance(created, SignedIn)
     assert front.durable.tables.pictures == {}
     assert PICTURE not in front.accounts[created.started.session.account].profile
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,25 +107,6 @@ async def test_an_address_never_links(house: House, persona: str) -> None:
     assert await house.accounts() == 3
     links = house.world.durable.tables.links.values()  # type: ignore[attr-defined]
     assert len({link.account for link in links}) == len(links) == 3
-
-
-async def test_an_address_that_is_checked_for_one_account_is_not_for_a_second(house: House) -> None:
-    """The page says how to go on, links nothing, and names no account (catalogue 113)."""
-    await house.browser().sign_up(provider="openid", persona="ana", user_name="ana")
-    browser, people = house.browser(), house.openid.state.people
-    twin = replace(people["lucas"], email=people["ana"].email)
-    house.openid.state.people = {**people, "lucas": twin}
-    try:
-        await browser.open("/sign-in")
-        await browser.choose("openid", "lucas")
-        await browser.press("decision=continue")
-        refused = await browser.press("decision=create", fill={"preferred_username": "lucas"})
-    finally:
-        house.openid.state.people = people
-    assert isinstance(refused, Shown)
-    assert refused.status == 409
-    assert "An account may already use this e-mail address" in refused.headings
-    assert await house.accounts() == 1
 
 
 async def test_adding_a_way_needs_a_fresh_sign_in(house: House) -> None:

@@ -337,6 +337,7 @@ def test_no_state_is_reached_by_nobody() -> None:
         "last_owner",
         "account_exists",
         "not_sent_on",
+        "not_that_account",
         "posting_not_permitted",
         "form_invalid",
         "upstream_rejected",

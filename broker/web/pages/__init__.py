@@ -58,6 +58,7 @@ from broker.web.pages.documents import (
 from broker.web.pages.problems import Detail, ErrorPage, Way, error_page
 from broker.web.pages.sign_in import (
     AgeQuestion,
+    AlreadyKnown,
     AskedRow,
     Chooser,
     Finish,
@@ -84,6 +85,7 @@ __all__ = [
     "AccountPage",
     "AddPasskey",
     "AgeQuestion",
+    "AlreadyKnown",
     "AskedRow",
     "CheckAddress",
     "Chooser",

@@ -178,17 +178,13 @@ WORDS: Final[Mapping[str, _Words]] = {
         paragraphs=(N_("Write to us and give the reference below."),),
         ways=("contact", "back_to_site"),
     ),
-    "account_exists": _Words(
-        title=N_("An account may already use this e-mail address"),
+    "not_that_account": _Words(
+        title=N_("That is not the account that uses this address"),
         paragraphs=(
-            N_("Nothing was saved."),
-            N_(
-                "If it is yours, sign in to it the way you did before. "
-                "Then add this way under My account, Ways to sign in."
-            ),
-            N_("If it is not yours, start again and use another address."),
+            N_("You were not signed in, and nothing was connected."),
+            N_("Sign in to it the way you did before. If you cannot, start again and use another address."),
         ),
-        ways=("sign_in", "start_again"),
+        ways=("try_again", "start_again"),
     ),
     "passkey_refused": _Words(
         title=N_("This passkey did not let you in"),

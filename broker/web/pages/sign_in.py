@@ -39,6 +39,10 @@ class Chooser(Page):
     """Where to get a code by e-mail; nothing: that is no way in."""
     passkey: PasskeyRow | None = None
     """`None`: passkeys are no way in."""
+    connects: str = ""
+    """The label of the provider that is added to the account that is shown here; nothing: none is."""
+    connects_to: str = field(default="", repr=False)
+    """The address by which that account was found."""
     works_until: datetime | None = None
 
 
@@ -118,6 +122,25 @@ class PostBack(Page):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AlreadyKnown(Page):
+    """An account already uses the address that the provider vouches for. Posts `whose=mine|other`.
+
+    Says nothing of that account but this, and links nothing (decision 18).
+    """
+
+    template: ClassVar[str] = "sign_in/known.html"
+    action: str
+    provider: str
+    """The provider's label."""
+    address: str = field(repr=False)
+    has_codes: bool = False
+    """Whether a code by e-mail can be a way in."""
+    cancel_action: str = ""
+    site: SiteCard | None = None
+    works_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PreviewRow:
     """One field of the preview. Its tick is `use=<claim>`, its text box `v-<claim>`."""
 
@@ -143,6 +166,8 @@ class PreviewRow:
     """A code of `words.PROBLEMS`."""
     is_failed: bool = False
     """The provider named a picture that could not be fetched; everything else goes on."""
+    is_left_out: bool = False
+    """The person said that the address that came is somebody else's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from broker.domain.age import AgeAnswer
 from broker.domain.checks.authorization import CHOOSING
 from broker.domain.claims import EMAIL, LOCALE, PICTURE, PREFERRED_USERNAME, ZONEINFO, words_of
 from broker.domain.client import OFFLINE, SubjectType
+from broker.domain.joining import Address
 from broker.domain.mail_code import BY_MAIL
 from broker.domain.passkey import BY_PASSKEY
 from broker.domain.policy import in_force
@@ -58,15 +59,18 @@ async def chooser(
     if hinted in shown:
         shown = (ProviderId(hinted), *(provider for provider in shown if provider != hinted))
     last = world.cookies.last_provider(call.request) or ""
-    signed_in = await _offer_current(call, transaction, situation) if offers_current else ""
+    joining = transaction.joining
+    signed_in = await _offer_current(call, transaction, situation) if offers_current and joining is None else ""
     return pages.Chooser(
         action=f"/f/{transaction.id}/sign-in",
         providers=tuple(provider_button(call, one) for one in shown if not takes_typed(call, one)),
         typed=tuple(typed_way(call, one, box) for one in shown if takes_typed(call, one)),
         site=site_card(situation.client if situation else None),
-        sent_by=provider_label(call, transaction.hinted) if transaction.hinted in shown else "",
+        sent_by=provider_label(call, transaction.hinted) if transaction.hinted in shown and joining is None else "",
         last_used=last if last in shown and transaction.hinted in {None, last} else "",
-        cancel_action=f"/f/{transaction.id}/cancel" if situation is not None else "",
+        cancel_action=f"/f/{transaction.id}/cancel" if situation is not None or joining is not None else "",
+        connects=provider_label(call, joining.identity.provider) if joining is not None else "",
+        connects_to=joining.address if joining is not None else "",
         step_up=transaction.step_up or ("site" if step_up else ""),
         is_step_up=step_up,
         signed_in_as=signed_in,
@@ -98,6 +102,8 @@ async def sign_in_code(
     is_fresh = transaction.purpose is TransactionPurpose.FRESHEN and call.session is not None
     wants_other = typed is not None or "other" in call.request.query_params
     base = f"/f/{transaction.id}/code"
+    if typed is None and transaction.joining is not None:
+        typed = transaction.joining.address
     return pages.SignInCode(
         send_action=base,
         check_action=f"{base}/check",
@@ -169,6 +175,19 @@ def post_back(to: str, action: str, params: Mapping[str, str]) -> pages.PostBack
     return pages.PostBack(to=to, action=action, fields=tuple(params.items()), host=urlsplit(action).netloc)
 
 
+def known(call: Call, transaction: SignInTransaction, situation: Situation | None) -> pages.AlreadyKnown:
+    """An account already uses the address that came."""
+    return pages.AlreadyKnown(
+        action=f"/f/{transaction.id}/known",
+        provider=provider_label(call, transaction.provider),
+        address=call.world.sign_up.address(transaction),
+        has_codes=call.world.mail_code.is_on,
+        cancel_action=f"/f/{transaction.id}/cancel",
+        site=site_card(situation.client if situation else None),
+        works_until=transaction.expires_at,
+    )
+
+
 def preview(
     call: Call,
     transaction: SignInTransaction,
@@ -215,6 +234,7 @@ def _preview_row(
         typed=form.get(f"v-{share.claim}") if form is not None else None,
         problem=problems.get(share.claim, ""),
         is_failed=share.claim == PICTURE and transaction.picture_failed,
+        is_left_out=share.claim == EMAIL and transaction.address is Address.ANOTHERS,
     )
 
 

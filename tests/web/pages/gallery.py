@@ -112,6 +112,10 @@ def _sign_in() -> dict[str, Page]:
     share = pages.Share(
         action=f"{F}/site", site=FORUM, rows=SHARES, shown="0123abcd", signed_in_as="Ana Marković", works_until=LATER
     )
+    known = pages.AlreadyKnown(
+        action=f"{F}/known", provider="Facebook (sandbox)", address="ana@example.com", site=FORUM,
+        cancel_action=f"{F}/cancel", works_until=LATER,
+    )  # fmt: skip
     asked = pages.AskedRow(claim="email", purpose="So that we can reach you.", audience="admins")
     return {
         "chooser": chooser,
@@ -136,6 +140,11 @@ def _sign_in() -> dict[str, Page]:
         "chooser-passkeys-only": replace(chooser, passkey=passkey, providers=()),
         "chooser-codes": replace(chooser, code_url=f"{F}/code"),
         "chooser-codes-only": replace(chooser, code_url=f"{F}/code", providers=(), is_step_up=True, site=None),
+        "chooser-connects": replace(
+            chooser, connects="Facebook (sandbox)", connects_to="ana@example.com", code_url=f"{F}/code"
+        ),
+        "known": known,
+        "known-codes": replace(known, has_codes=True, site=None, provider=NASTY, address=NASTY),
         "code": code,
         "code-bad": replace(code, typed="ana", problem="bad_value", site=None),
         "code-missing": replace(code, problem="missing"),
@@ -166,6 +175,9 @@ def _sign_in() -> dict[str, Page]:
         "preview": preview,
         "preview-declined": replace(preview, rows=(ROWS[0], *DECLINED), can_ask_again=True),
         "preview-nothing": replace(preview, rows=(replace(ROWS[0], status="absent", value=""),), provider="Steam"),
+        "preview-left-out": replace(
+            preview, rows=(ROWS[0], replace(ROWS[1], status="absent", value="", is_left_out=True))
+        ),
         "preview-error": replace(
             preview,
             rows=(replace(ROWS[1], typed="ana@", problem="bad_value"), replace(ROWS[3], is_ticked=True, source="made")),
