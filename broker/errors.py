@@ -349,6 +349,13 @@ class IdentityTaken(InteractionError):
     public = "This way to sign in cannot be added because it is already in use."
 
 
+class NotYourWay(IdentityTaken):
+    """Signed in at the provider as somebody who opens another account, or none."""
+
+    code = "not_your_way"
+    public = "That is not one of your ways to sign in. Please use one of yours."
+
+
 class LastLink(InteractionError):
     code = "last_link"
     status = 409

@@ -25,6 +25,11 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "provider_off": ("Somebody came back after it was switched off.", "Nothing, unless it should be on."),
     "account_held": ("Somebody whose account is on hold came back.", "Nothing."),
     "identity_taken": ("Somebody tried to add a way that another account has.", "Nothing."),
+    "not_your_way": ("Somebody signed in again as somebody who has another account, or none.", "Nothing."),
+    "not_that_account": (
+        "Somebody whose address an account has already signed in to another account, or to none.",
+        "Nothing. If one person is stuck: they sign in the way they did before, or use another address.",
+    ),
 }
 """By the error code, where it is not the provider's answer that is wrong."""
 _EVENTS: Final = frozenset({"problem", "provider_state", "provider_tried"})

@@ -43,6 +43,7 @@ from broker.errors import (
     Conflict,
     IdentityTaken,
     NotThatAccount,
+    NotYourWay,
     ProviderOff,
     SignInExpired,
     SignInFinished,
@@ -483,10 +484,7 @@ class SignInFlow:
         current = await self._same_session(transaction, session)
         known = await self.durable.accounts.by_identity(identified.identity.key)
         if known is None or known[0].id != current.account:
-            raise IdentityTaken(
-                detail="fresh sign-in as another identity",
-                public="That is not one of your ways to sign in. Please use one of yours.",
-            )
+            raise NotYourWay(detail="fresh sign-in as another identity")
         started = await self._start(transaction, current.account, identified.identity, current, user_agent)
         return SignedIn(transaction=transaction, started=started, is_renewed=True)
 
@@ -549,7 +547,7 @@ class SignInFlow:
         self._check_recent(transaction)
         known = await self.durable.accounts.by_identity(identified.identity.key)
         if known is None or known[0].id != current.account:
-            raise IdentityTaken(detail="posting with an identity that is not linked here")
+            raise NotYourWay(detail="posting with an identity that is not linked here")
         return PostingAllowed(transaction=transaction, session=current, tokens=identified.tokens)
 
     async def _same_session(self, transaction: SignInTransaction, session: Session | None) -> Session:

@@ -304,6 +304,7 @@ NAMES: Final[dict[str, tuple[str, ...]]] = {
     "/f/{id}/code": ("email", "other", "code"),
     "/f/{id}/code/check": ("code", "email"),
     "/f/{id}/passkey": ("credential", "client_data", "authenticator_data", "signature", "user_handle"),
+    "/f/{id}/known": ("whose", "decision", "email"),
     "/f/{id}/details": ("decision", "use", "v-name", "v-email", "v-picture", "v-given_name", "v-zoneinfo", "v-sub", "v-role"),
     "/f/{id}/finish": (
         "decision", "preferred_username", "v-name", "v-email", "newsletter", "zoneinfo", "locale", "role", "account", "status",

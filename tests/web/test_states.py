@@ -147,6 +147,14 @@ async def identity_taken(house: House) -> Shown:
     return shown(await browser.agree_upstream(await browser.press("provider=openid")))
 
 
+async def not_your_way(house: House) -> Shown:
+    """A fresh sign-in, and at the provider as somebody else."""
+    browser = house.browser()
+    await browser.sign_up(user_name="ana")
+    await browser.open("/sign-in/again?next=/me&for=ways")
+    return shown(await browser.choose("facebook", "unverified-leaks"))
+
+
 async def fresh_needed(house: House) -> Shown:
     browser = await member(house, "ana")
     await browser.open("/me/close")
@@ -244,6 +252,7 @@ STATES: list[State] = [
     (letter_over, 410, "This link does not work any more", "Nothing was changed.", "My account"),
     (trial_over, 410, "This link to try a provider does not work any more", "Nothing was changed.", "Home page"),
     (identity_taken, 409, "This way to sign in cannot be added", "Nothing was changed.", "Ways to sign in"),
+    (not_your_way, 409, "That is not one of your ways to sign in", "Nothing was changed.", "Ways to sign in"),
     (fresh_needed, 403, "Please sign in again first", "Nothing was changed.", "Sign in again"),
     (signed_out, 401, "Please sign in to see this page", "You are not signed in", "Sign in"),
     (not_our_form, 403, "This request did not come from our own page", "we did nothing", "My account"),
@@ -329,13 +338,12 @@ def test_no_state_is_reached_by_nobody() -> None:
         "upstream_invalid", "sign_in_cancelled", "wrong_browser", "site_misconfigured", "unknown_client", "account_held",
         "identity_taken", "letter_over", "fresh_sign_in_required", "sign_in_required", "forbidden", "not_found", "method_not_allowed",
         "bad_request", "too_large", "provider_off", "unavailable", "server_fault",
-        "upstream_needs_visit", "not_let_in", "trial_over", "unknown_issuer", "unknown_place",
+        "upstream_needs_visit", "not_let_in", "trial_over", "unknown_issuer", "unknown_place", "not_your_way",
     }  # fmt: skip
     others = {
         "way_missing",
         "last_link",
         "last_owner",
-        "account_exists",
         "not_sent_on",
         "not_that_account",
         "posting_not_permitted",

@@ -212,8 +212,20 @@ WORDS: Final[Mapping[str, _Words]] = {
     ),
     "identity_taken": _Words(
         title=N_("This way to sign in cannot be added"),
-        paragraphs=(N_("It is already in use. Nothing was changed."),),
+        paragraphs=(
+            N_("It opens an account here already. Nothing was changed."),
+            N_(
+                "If that account is yours too, and you want this one to open: sign in to it that way, and remove the way "
+                "there. If it is its only way, add another one there first, or close that account. Then add it here."
+            ),
+            N_("Closing an account cannot be undone, and sites you used with it see somebody new."),
+        ),
         ways=("ways",),
+    ),
+    "not_your_way": _Words(
+        title=N_("That is not one of your ways to sign in"),
+        paragraphs=(N_("Nothing was changed. Please use one that is listed in your account."),),
+        ways=("try_again", "ways"),
     ),
     "last_link": _Words(
         title=N_("This is your only way to sign in"),
