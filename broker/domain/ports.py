@@ -229,6 +229,14 @@ class UnitOfWork(Protocol):
         """And revoke whatever it was granted. `Conflict("registration")` if there is none."""
         ...
 
+    def keep_document(self, document: Registration) -> None:
+        """What a site's document says now. If it says the same as before, whoever looked at it still did; a block stays."""
+        ...
+
+    def block_document(self, document: Registration, now: datetime) -> None:
+        """Shut the site out, known before or not, and revoke whatever it was granted."""
+        ...
+
     def enqueue(self, delivery: Delivery) -> None: ...
     async def commit(self) -> None:
         """Write everything queued. Raises `Conflict(what)` or `StoreUnavailable`; then nothing was written."""
@@ -347,7 +355,7 @@ class Postings(Protocol):
 
 
 class Registrations(Protocol):
-    """Sites that registered by themselves, and the invitations for that."""
+    """Sites that put themselves in, and the invitations for that."""
 
     async def invitation(self, digest: bytes) -> Invitation | None: ...
     async def invitations(self, after: str, limit: int = 200) -> tuple[Invitation, ...]:

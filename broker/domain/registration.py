@@ -1,4 +1,6 @@
-"""Sites that register by themselves (RFC 7591, RFC 7592): the invitation they need, and what is kept of them."""
+"""Sites that put themselves in: with an invitation (RFC 7591, RFC 7592), or by a document at the address that is their id
+(draft-ietf-oauth-client-id-metadata-document). What is kept of both is the same.
+"""
 
 from __future__ import annotations
 
@@ -30,20 +32,30 @@ class Invitation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registration:
-    """One site that registered. Its metadata is judged again each time it is read: rules that became stricter hold."""
+    """One site. Its metadata is judged again each time it is read: rules that became stricter hold."""
 
     client_id: ClientId
     invitation: str
+    """Empty for a site with a document."""
     metadata: str = field(repr=False)
     """What it said, as JSON."""
     scopes: frozenset[Scope]
     """What its invitation gave away."""
     secret_digest: bytes | None = field(default=None, repr=False)
     token_digest: bytes = field(repr=False)
-    """SHA-256 of the registration access token that is good now (RFC 7592 §3)."""
+    """SHA-256 of the registration access token that is good now (RFC 7592 §3); of a document, `domain.documents.mark`."""
     registered_at: datetime
     reviewed_at: datetime | None = None
     """When an admin looked at it; until then people are told that nobody did."""
+    fresh_until: datetime | None = None
+    """When its document is to be read again; `None`: it has none, it registered."""
+    blocked_at: datetime | None = None
+    """When an admin shut it out: only of a site with a document, which would come back otherwise."""
+
+    @property
+    def has_document(self) -> bool:
+        """Whether its id is the address of what it says."""
+        return self.fresh_until is not None
 
     @property
     def version(self) -> str:

@@ -59,10 +59,39 @@ class RegistrationSteps:
         def step(tables: Tables) -> None:
             if tables.registrations.pop(client, None) is None:
                 raise Conflict("registration")
-            for grant in [grant for grant in tables.grants.values() if grant.client == client]:
-                tables.revoke(grant, now)
+            _revoke_all(tables, client, now)
 
         self._steps.append(step)
+
+    def keep_document(self, document: Registration) -> None:
+        """See the port."""
+
+        def step(tables: Tables) -> None:
+            kept = tables.registrations.get(document.client_id)
+            is_same = kept is not None and kept.token_digest == document.token_digest
+            tables.registrations[document.client_id] = replace(
+                document,
+                registered_at=document.registered_at if kept is None else kept.registered_at,
+                reviewed_at=kept.reviewed_at if kept is not None and is_same else None,
+                blocked_at=None if kept is None else kept.blocked_at,
+            )
+
+        self._steps.append(step)
+
+    def block_document(self, document: Registration, now: datetime) -> None:
+        """See the port."""
+
+        def step(tables: Tables) -> None:
+            kept = tables.registrations.get(document.client_id, document)
+            tables.registrations[document.client_id] = replace(kept, blocked_at=now)
+            _revoke_all(tables, document.client_id, now)
+
+        self._steps.append(step)
+
+
+def _revoke_all(tables: Tables, client: ClientId, now: datetime) -> None:
+    for grant in [grant for grant in tables.grants.values() if grant.client == client]:
+        tables.revoke(grant, now)
 
 
 class MemoryRegistrations:

@@ -45,6 +45,16 @@ def registration(name: str = "r-1") -> Registration:
     )
 
 
+def document() -> Registration:
+    """A site whose id is the address of what it says."""
+    return replace(
+        registration("https://app.example.org/client"),
+        invitation="",
+        secret_digest=None,
+        fresh_until=NOW + timedelta(hours=1),
+    )
+
+
 async def invite(durable: Durable, uses: int = 1) -> Invitation:
     unit = durable.unit()
     unit.add_invitation(invitation(uses))
@@ -144,6 +154,50 @@ class RegistrationsContract:
                     await unit.commit()
         assert await durable.registrations.load(kept.client_id) is None
 
+    async def test_a_document_is_kept_as_it_says_now(self, durable: Durable) -> None:
+        """Read anew, it is fresh for longer; when it was first seen stays."""
+        first = document()
+        later = replace(first, fresh_until=NOW + timedelta(days=1), registered_at=NOW + timedelta(hours=2))
+        changed = replace(later, metadata="{}", token_digest=b"n" * 32)
+        for told, held in ((first, first), (later, replace(later, registered_at=NOW))):
+            await _keep(durable, told)
+            assert await durable.registrations.load(first.client_id) == held
+        await _keep(durable, changed)
+        assert await durable.registrations.after(NOBODY) == (replace(changed, registered_at=NOW),)
+
+    async def test_a_look_at_a_document_lasts_until_it_says_something_else(self, durable: Durable) -> None:
+        kept = document()
+        await _keep(durable, kept)
+        unit = durable.unit()
+        unit.save_registration(replace(kept, reviewed_at=NOW), shown=kept.token_digest)
+        await unit.commit()
+        await _keep(durable, kept)
+        same = await durable.registrations.load(kept.client_id)
+        assert same is not None
+        assert same.reviewed_at == NOW
+        await _keep(durable, replace(kept, token_digest=b"n" * 32))
+        other = await durable.registrations.load(kept.client_id)
+        assert other is not None
+        assert other.reviewed_at is None
+
+    async def test_a_blocked_site_stays_blocked_and_loses_what_it_was_granted(self, durable: Durable) -> None:
+        """Known before or not; and nothing of any other site ends."""
+        kept = document()
+        person, _ = await kept_account(durable)
+        own = await kept_grant(durable, person.id, client=kept.client_id)
+        other = await kept_grant(durable, person.id)
+        later = NOW + timedelta(minutes=1)
+        for moment in (NOW, later):
+            unit = durable.unit()
+            unit.block_document(kept, moment)
+            await unit.commit()
+            assert await durable.registrations.load(kept.client_id) == replace(kept, blocked_at=moment)
+        await _keep(durable, replace(kept, token_digest=b"n" * 32))
+        held = await durable.registrations.load(kept.client_id)
+        assert held is not None
+        assert held.blocked_at == later
+        assert [await durable.grants.load(grant.id) for grant in (own, other)] == [replace(own, revoked_at=NOW), other]
+
     async def test_what_a_removed_site_was_granted_ends_with_it(self, durable: Durable) -> None:
         """And nothing of any other site."""
         await invite(durable)
@@ -169,3 +223,9 @@ class RegistrationsContract:
         redeemed = [await durable.grants.consume_code(code.digest, NOW) for code in codes]
         assert [isinstance(end, Redeemed) for end in redeemed] == [False, True]
         assert await durable.statuses.ended(NOW - timedelta(seconds=1), NOW) == ((place, NOW),)
+
+
+async def _keep(durable: Durable, kept: Registration) -> None:
+    unit = durable.unit()
+    unit.keep_document(kept)
+    await unit.commit()

@@ -1,10 +1,10 @@
-"""Invitations and the sites that registered with them, in SQL. Nothing of it is about people; secrets are digests."""
+"""Invitations, and the sites that put themselves in, in SQL. Nothing of it is about people; secrets are digests."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Integer, bindparam, delete, select, update
+from sqlalchemy import BigInteger, Integer, bindparam, case, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from broker.domain.registration import Invitation, Registration
@@ -53,6 +53,24 @@ SAVE: Final = define(
     .values({column: parameter(column) for column in registrations.columns if column is not registrations.c.client})
     .returning(registrations.c.client)
 )
+_put = insert(registrations).inline().values({column: parameter(column) for column in registrations.columns})
+# A review is of what the document said then; the same words read anew are still looked at.
+KEEP: Final = define(
+    _put.on_conflict_do_update(
+        index_elements=["client"],
+        set_={
+            "metadata": _put.excluded.metadata,
+            "token_digest": _put.excluded.token_digest,
+            "fresh_until": _put.excluded.fresh_until,
+            "reviewed_at": case(
+                (registrations.c.token_digest == _put.excluded.token_digest, registrations.c.reviewed_at), else_=None
+            ),
+        },
+    )
+)
+BLOCK: Final = define(
+    _put.on_conflict_do_update(index_elements=["client"], set_={"blocked_at": _put.excluded.blocked_at})
+)
 REMOVE: Final = define(delete(registrations).where(_OF_SITE).returning(registrations.c.client))
 
 
@@ -80,6 +98,8 @@ def registration_params(registration: Registration) -> Params:
         "p_token_digest": registration.token_digest,
         "p_registered_at": micros(registration.registered_at),
         "p_reviewed_at": micros_or_none(registration.reviewed_at),
+        "p_fresh_until": micros_or_none(registration.fresh_until),
+        "p_blocked_at": micros_or_none(registration.blocked_at),
     }
 
 
@@ -105,7 +125,8 @@ def _read_invitation(row: Row) -> Invitation:
 
 
 def _read(row: Row) -> Registration:
-    client, invitation, metadata, scopes, secret_digest, token_digest, registered_at, reviewed_at = row
+    client, invitation, metadata, scopes, secret_digest, token_digest, *moments = row
+    registered_at, reviewed_at, fresh_until, blocked_at = moments
     return Registration(
         client_id=ClientId(client),
         invitation=invitation,
@@ -115,6 +136,8 @@ def _read(row: Row) -> Registration:
         token_digest=token_digest,
         registered_at=moment(registered_at),
         reviewed_at=moment_or_none(reviewed_at),
+        fresh_until=moment_or_none(fresh_until),
+        blocked_at=moment_or_none(blocked_at),
     )
 
 

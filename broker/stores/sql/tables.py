@@ -111,8 +111,8 @@ disclosures: Final = Table(
     Index(None, "account", "released_at"),
 )
 
-REGISTERED: Final = "substr(client, 1, 2) = 'r-'"
-"""What is true of the grants of sites that registered by themselves (`domain.registration.PREFIX`)."""
+REGISTERED: Final = "(substr(client, 1, 2) = 'r-' OR substr(client, 1, 8) = 'https://')"
+"""What is true of the grants of sites that put themselves in (`domain.registration.PREFIX`, `domain.documents.SCHEME`)."""
 grants: Final = Table(
     "grants",
     metadata,
@@ -277,6 +277,8 @@ registrations: Final = Table(
     _bytes("token_digest"),
     _time("registered_at"),
     _time("reviewed_at", nullable=True),
+    _time("fresh_until", nullable=True),  # of a site with a document
+    _time("blocked_at", nullable=True),
 )
 
 pictures: Final = Table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Literal
 
@@ -231,8 +232,19 @@ class SqlUnitOfWork:
         self._queue(registrations.SAVE, params, conflict="registration")
 
     def remove_registration(self, client: ClientId, now: datetime) -> None:
+        self._queue(registrations.REMOVE, {"p_client": client}, conflict="registration")
+        self._revoke_all_of(client, now)
+
+    def keep_document(self, document: Registration) -> None:
+        self._queue(registrations.KEEP, registrations.registration_params(document))
+
+    def block_document(self, document: Registration, now: datetime) -> None:
+        blocked = replace(document, blocked_at=now)
+        self._queue(registrations.BLOCK, registrations.registration_params(blocked))
+        self._revoke_all_of(document.client_id, now)
+
+    def _revoke_all_of(self, client: ClientId, now: datetime) -> None:
         params = {"p_client": client, "p_now": micros(now)}
-        self._queue(registrations.REMOVE, params, conflict="registration")
         self._queue(grants.REVOKE_GRANTS_OF_SITE, params)
         self._queue(grants.END_STATUSES_OF_SITE, params)
         self._queue(grants.REVOKE_FAMILIES_OF_SITE, params)
