@@ -113,7 +113,7 @@ class Exemption:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer: status, headers (names in lower case), and the whole body, which is at most `MAX_BODY` bytes."""
+    """An answer: status, headers (names in lower case), and the whole body, which is at most as large as was asked for."""
 
     status: int
     headers: Mapping[str, str]
@@ -215,9 +215,15 @@ class Egress:
         self._session: aiohttp.ClientSession | None = None
 
     async def request(
-        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes | None = None
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        most: int = MAX_BODY,
     ) -> Response:
-        """One request, one answer, whatever its status.
+        """One request, one answer, whatever its status. `most`: bytes of the answer's body that are read at all.
 
         Raises `EgressRefused` for what may not be asked and `EgressFailed` when no whole answer came in time.
         Both start their `detail` with a reason: `url`, `scheme`, `credentials`, `port`, `literal`, `address`, `busy`,
@@ -227,7 +233,7 @@ class Egress:
         host = self._admit(where)
         host.in_flight += 1
         try:
-            answer = await self._exchange(method, target, where, headers, body)
+            answer = await self._exchange(method, target, where, headers, body, most)
             host.failures = 0
             return answer
         except _BadAnswer as error:
@@ -318,13 +324,14 @@ class Egress:
         where: tuple[str, int],
         headers: Mapping[str, str] | None,
         body: bytes | None,
+        most: int,
     ) -> Response:
         session = self._session or self._open()
         tls: ssl.SSLContext | bool = self._context(where) if url.scheme == "https" else True
         sent = {"Accept-Encoding": "identity", **(headers or {})}
         try:
             async with session.request(method, url, headers=sent, data=body, ssl=tls, allow_redirects=False) as answer:
-                return await _read(answer)
+                return await _read(answer, most)
         except TimeoutError as error:
             reason = "connect" if isinstance(error, aiohttp.ConnectionTimeoutError) else "timeout"
             raise EgressFailed(f"{reason} {where[0]}") from None
@@ -376,18 +383,18 @@ class _BadAnswer(Exception):
     """The host answered, with something we do not read."""
 
 
-async def _read(answer: aiohttp.ClientResponse) -> Response:
+async def _read(answer: aiohttp.ClientResponse, most: int) -> Response:
     """The answer, as long as it is plain and small."""
     if answer.headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}:
         answer.close()
         raise _BadAnswer("encoding")
-    if (answer.content_length or 0) > MAX_BODY:
+    if (answer.content_length or 0) > most:
         answer.close()
         raise _BadAnswer("large")
     kept = bytearray()
     async for chunk in answer.content.iter_any():
         kept += chunk
-        if len(kept) > MAX_BODY:
+        if len(kept) > most:
             answer.close()
             raise _BadAnswer("large")
     headers: dict[str, str] = {}

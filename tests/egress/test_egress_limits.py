@@ -121,6 +121,20 @@ async def test_exactly_one_megabyte_is_still_read() -> None:
         await egress.aclose()
 
 
+async def test_who_wants_less_reads_less() -> None:
+    """(catalogue 140) Announced or not, one byte more is too much."""
+    silent = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + b"x" * 101
+    for said, is_fine in ((plain(b"x" * 100), True), (plain(b"x" * 101), False), (silent, False)):
+        async with speaking(said) as canary:
+            egress, url = client(canary, seconds=5), f"http://localhost:{canary.port}/"
+            if is_fine:
+                assert len((await egress.request("GET", url, most=100)).body) == 100
+            else:
+                with pytest.raises(EgressFailed, match="large"):
+                    await egress.request("GET", url, most=100)
+            await egress.aclose()
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "gzip, identity"])
 async def test_a_compressed_answer_is_refused_unread(encoding: str) -> None:
     """catalogue 140: we ask for none, so a bomb never meets a decompressor."""
