@@ -21,12 +21,14 @@ from starlette.types import ASGIApp
 import providers
 from broker import hashing, paths
 from broker.chance import SystemClock, SystemEntropy
+from broker.client_documents import ClientDocuments
 from broker.client_metadata import Rules
 from broker.client_tokens import SiteTokens, read_key_proof
 from broker.domain.app_origins import AppOrigins
 from broker.domain.browser_state import BrowserStates
 from broker.domain.checks.dpop import Nonces
 from broker.domain.claims import PICTURE
+from broker.domain.documents import DocumentRules
 from broker.domain.passkey import Party
 from broker.domain.ports import Clock, Entropy
 from broker.domain.provider import Provider
@@ -56,7 +58,7 @@ from broker.flows.passkey import PasskeyFlow
 from broker.flows.pictures import PictureFlow
 from broker.flows.posting import PostingGate
 from broker.flows.pushed import PushedRequests
-from broker.flows.registration import Registrations
+from broker.flows.registration import Registrations, Reviews
 from broker.flows.release import Releaser
 from broker.flows.removal import RemovalFlow
 from broker.flows.request_objects import RequestObjects
@@ -193,7 +195,8 @@ def _compose(
     log = TracedLog(telemetry.log, trace)
     durable, memory, issuer = stores.durable, stores.memory, settings.broker.public_url
     rules = registration_rules(settings)
-    sites = KnownSites(settings.clients, durable.registrations, rules)
+    documents = client_documents(settings, stores, egress, clock, log)
+    sites = KnownSites(settings.clients, durable.registrations, rules, documents)
     subject_key, sid_key = stores.derive("subjects"), stores.derive("sids")
     tables = {table.id: table.where for table in settings.providers}
     loaded = providers.load(load_presets(settings), Watched(egress), clock, locate=lambda id_, key: tables[id_](key))
@@ -423,6 +426,7 @@ def _compose(
             watches_sessions=states is not None,
             acr_values=tuple(sorted({acr for preset in loaded.presets.values() for acr in preset.acr_values})),
             registers=rules is not None,
+            reads_documents=documents is not None,
         ),
         clients=sites,
         app_origins=AppOrigins.of(settings.clients.values()),
@@ -479,6 +483,7 @@ def _compose(
             pushed=pushed,
             statuses=statuses if settings.broker.status_lists else None,
             states=states,
+            keep_site=sites.keep,
         ),
         pushed=pushed,
         devices=devices,
@@ -497,7 +502,7 @@ def _compose(
             durable=durable,
             limits=memory.limits,
             judge=RegistrationJudge(rules, egress),
-            trail=trail,
+            reviews=Reviews(durable=durable, trail=trail, clock=clock),
             digest=hashing.digest,
             clock=clock,
             entropy=entropy,
@@ -556,10 +561,45 @@ def _circles(loaded: providers.LoadedProviders) -> dict[ProviderId, Circle]:
 
 def registration_rules(settings: Settings) -> Rules | None:
     """What holds for sites that register by themselves; `None`: they may not."""
-    if settings.broker.registration == "off":
+    return None if settings.broker.registration == "off" else _rules(settings)
+
+
+def client_documents(
+    settings: Settings, stores: Stores, egress: Egress, clock: Clock, log: TracedLog
+) -> ClientDocuments | None:
+    """Reads what sites say of themselves at the address that is their id; `None`: none of them is known here."""
+    if settings.broker.client_documents == "off":
         return None
+    whose = document_rules(settings)
+    return ClientDocuments(
+        http=egress,
+        whose=whose,
+        rules=_rules(settings, listed=whose.hosts),
+        limits=stores.memory.limits,
+        clock=clock,
+        unit=stores.durable.unit,
+        report=lambda host, outcome: log.event("client_document", host=host, outcome=outcome),
+    )
+
+
+def document_rules(settings: Settings) -> DocumentRules:
+    """Whose documents may be read."""
+    return DocumentRules(
+        issuer=settings.broker.public_url,
+        hosts=frozenset(settings.broker.client_document_hosts),
+        closed=_rules(settings).closed_names,
+        only_listed=settings.broker.client_documents == "listed",
+    )
+
+
+def _rules(settings: Settings, *, listed: frozenset[str] = frozenset()) -> Rules:
+    """`listed`: hosts of which the admin said that documents lie there, so that they may be called there, too."""
     exceptions = settings.broker.egress
-    lent = frozenset(one.address.lower() for one in exceptions if one.registered_sites or settings.broker.development)
+    lent = frozenset(
+        one.address.lower()
+        for one in exceptions
+        if one.registered_sites or settings.broker.development or one.address.lower().removesuffix(":443") in listed
+    )
     return Rules(
         issuer=settings.broker.public_url,
         fields=settings.fields,

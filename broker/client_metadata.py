@@ -1,4 +1,4 @@
-"""What a site says of itself when it registers (RFC 7591 §2), judged by the very rules that hold for configured sites.
+"""What a site says of itself when it registers (RFC 7591 §2), or in a document at the address that is its id, judged by the very rules that hold for configured sites.
 
 The members are written as the table an admin would have written, and read by the same reader. A registered site gets less:
 nothing of it may point inside, it asks for no field as needed, and no member leads to a file or a variable of ours.
@@ -57,6 +57,14 @@ _NOT_DONE: Final = (
 )  # fmt: skip
 """Members that would change how we answer; leaving them out unsaid would be a downgrade nobody notices."""
 USERINFO_SIGNED: Final = "userinfo_signed_response_alg"
+_OF_ITS_ORIGIN: Final = (
+    "redirect_uris", "post_logout_redirect_uris", "request_uris", "jwks_uri", "backchannel_logout_uri",
+    "frontchannel_logout_uri", "client_uri",
+)  # fmt: skip
+"""Members of a document that lead people or us somewhere: nowhere else than where the document itself lies."""
+_NOT_IN_DOCUMENTS: Final = ("client_secret", "client_secret_expires_at", "sector_identifier_uri")
+_DOCUMENT: Final = ClientId("document")
+"""What the site is called while it is read: an id that is an address is none of `sites.toml`."""
 WHY: Final = {
     "en": "The site registered by itself and gave no reason.",
     "fr": "Le site s’est enregistré lui-même et n’a pas donné de raison.",
@@ -69,6 +77,9 @@ class Refusal(Exception):
 
     code: str
     words: str
+
+    def __str__(self) -> str:
+        return self.words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +153,32 @@ def _check_places(metadata: Mapping[str, Any], rules: Rules) -> None:
         for uri in given if isinstance(given, list) else [given]:
             if isinstance(uri, str) and _place(uri).removesuffix(":443") in rules.closed_names:
                 raise Refusal("invalid_client_metadata", f"{name} names an address that sites cannot name")
+
+
+def read_document(document: Mapping[str, Any], client_id: ClientId, rules: Rules) -> Client:
+    """The site that the document at `client_id` describes. Raises `Refusal`.
+
+    Stricter than a registration, as nobody was invited: the document names itself and holds no secret (§4, §4.1),
+    everything in it that leads somewhere leads to its own origin (§8.1 leaves that to us), PKCE is required, and people have
+    a number of their own there even if other documents lie on the same host.
+    """
+    if document.get("client_id") != client_id:
+        raise Refusal("invalid_client_metadata", "client_id is not the address of the document")
+    for name in _NOT_IN_DOCUMENTS:
+        if name in document:
+            raise Refusal("invalid_client_metadata", f"{name} has no place in a document")
+    method = document.get("token_endpoint_auth_method", "none")
+    if method not in WITHOUT_SECRET:
+        raise Refusal("invalid_client_metadata", "token_endpoint_auth_method is none or private_key_jwt")
+    for name in _OF_ITS_ORIGIN:
+        given = document.get(name, [])
+        for uri in given if isinstance(given, list) else [given]:
+            if not isinstance(uri, str) or not is_redirect_uri(uri) or origin_of(uri) != origin_of(client_id):
+                code = "invalid_redirect_uri" if name == "redirect_uris" else "invalid_client_metadata"
+                raise Refusal(code, f"{name} leads elsewhere than to {origin_of(client_id)}")
+    said = {**document, "token_endpoint_auth_method": method}
+    client = read_metadata(said, _DOCUMENT, None, replace(rules, pkce_required=True))
+    return replace(client, client_id=client_id, sector=str(client_id))
 
 
 def _check_bounds(metadata: Mapping[str, Any]) -> None:

@@ -24,6 +24,8 @@ from broker.verification import Fetched, FixedKeys, KeySet, KeySource, Verificat
 
 MAX_TOKEN: Final = 16 * 1024
 MAX_PROOF: Final = 4096
+SITES_MOST: Final = 1000
+"""Whose keys are remembered: sites with documents come without being asked."""
 _OK: Final = 200
 
 
@@ -55,6 +57,8 @@ class SiteTokens:
         known = self._keys.get(client.client_id)
         if known is not None and known[0] == registered:
             return known[1]
+        while len(self._keys) >= SITES_MOST:
+            del self._keys[next(iter(self._keys))]
         keys = self._source(client)
         self._keys[client.client_id] = (registered, keys)
         return keys

@@ -276,6 +276,15 @@ class UnknownClient(ProtocolError):
     redirectable = False
 
 
+class ClientDocumentUnread(UnknownClient):
+    """The site's id is the address of a document that says what it is, and there is none that we take."""
+
+    code = "client_document_unread"
+    public = (
+        "What the site says of itself could not be read at the address that is its client_id, or is not taken here."
+    )
+
+
 # --- heard by a person --------------------------------------------------------------------------------
 
 

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from broker.chance import SystemEntropy
 from broker.domain.age import AgeRule
 from broker.domain.client import Client
+from broker.domain.documents import SCHEME, host_of, is_document_id
 from broker.domain.policy import Audience, FieldPolicy, Policies, PolicyVersion, Use
 from broker.domain.registration import PREFIX
 from broker.domain.values import ClaimName, ClientId, ProviderId, Secret
@@ -91,6 +92,8 @@ class BrokerSettings:
     passkeys: bool = False
     registration: str = "off"
     registration_pkce: bool = True
+    client_documents: str = "off"
+    client_document_hosts: tuple[str, ...] = ()
     session_idle: timedelta = timedelta(hours=24)
     session_lifetime: timedelta = timedelta(days=14)
     stop_seconds: int = 30
@@ -385,6 +388,7 @@ class _Loader:
                 ("broker", "metrics_host"), "Whoever reaches this address reads the numbers.", "Let only Prometheus reach it.",
                 severity="warning",
             )  # fmt: skip
+        self._documents(values)
         for number, network in enumerate(values["trusted_proxies"]):
             if network.prefixlen == 0:
                 self.draft.problem(
@@ -404,6 +408,24 @@ class _Loader:
                 self.draft.problem(
                     ("broker", name), "is missing in the privacy notice.", f'Write {name} = "…".', severity="warning"
                 )
+
+    def _documents(self, values: Mapping[str, Any]) -> None:
+        """Hosts as ids of sites have them, for ids are compared letter by letter."""
+        at, hosts = ("broker", "client_document_hosts"), values["client_document_hosts"]
+        for number, host in enumerate(hosts):
+            if not is_document_id(f"{SCHEME}{host}/x") or host_of(f"{SCHEME}{host}/x") != host:
+                self.draft.problem(
+                    (*at, str(number)),
+                    "is no host.",
+                    'Write it as in the address: "app.example.org", in small letters.',
+                )
+        if values["client_documents"] == "listed" and not hosts:
+            self.draft.problem(at, "is empty, so no document is read.", 'Write client_document_hosts = ["…"].')
+        if values["client_documents"] == "off" and hosts:
+            self.draft.problem(
+                at, "is of no use while client_documents is off.", 'Write client_documents = "listed", or remove it.',
+                severity="warning",
+            )  # fmt: skip
 
     def _master_key(self, given: Secret | None, data_dir: Path, *, development: bool) -> Secret:
         key = ("broker", "master_key")
@@ -574,6 +596,7 @@ _AS_GIVEN: Final = (
     "mode", "brand", "operator_name", "operator_contact", "host", "port", "workers", "trusted_proxies", "locales",
     "default_locale", "posting_enabled", "metrics_host", "log_level", "log_format", "log_requests", "stop_seconds", "drain_seconds",
     "status_lists", "session_management", "passkeys", "registration", "registration_pkce",
+    "client_documents", "client_document_hosts",
 )  # fmt: skip
 __all__ = [
     "BrokerSettings", "EgressException", "Limits", "Newsletter", "ProviderTable", "Settings", "collect_problems",

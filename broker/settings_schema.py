@@ -166,6 +166,12 @@ BROKER: Final = (
         "Whether sites that register have to use PKCE. Off is a downgrade, for software that cannot and for conformance suites.",
         default=True,
     ),
+    _choice(
+        "client_documents",
+        "Whether a site may come by itself, its client_id the address of a document about it: no, from hosts you list, or from any.",
+        ("off", "listed", "any"), "off",
+    ),
+    _texts("client_document_hosts", "Hosts of such sites: app.example.org, with a port if it is not 443.", ()),
     _number("session_idle_hours", "Hours without a visit after which a browser is signed out.", 24, 1, 720),
     _number("session_days", "Days after which a browser is signed out in any case.", 14, 1, 90),
     _number("stop_seconds", "Seconds that running requests get to finish when the server stops.", 30, 1, 600),

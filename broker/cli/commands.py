@@ -26,7 +26,7 @@ from broker.cli.common import (
 )
 from broker.cli.keys import keys, migrate
 from broker.cli.providers import provider
-from broker.cli.registered import invitations, invite, remove, review, uninvite
+from broker.cli.registered import block, invitations, invite, remove, review, unblock, uninvite
 from broker.cli.sites import site
 
 
@@ -145,7 +145,7 @@ def demo() -> None:
     )
 
 
-for of_site in (invite, invitations, uninvite, review, remove):
+for of_site in (invite, invitations, uninvite, review, remove, block, unblock):
     site.add_command(of_site)
 for command in (account, admin, keys, migrate, provider, site):
     main.add_command(command)

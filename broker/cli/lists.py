@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from broker.cli.common import DONE, REFUSED, config_option, fail, folder_of, loaded, open_durable, ready, run, table
-from broker.cli.registered import registered_sites
+from broker.cli.registered import blocked_sites, registered_sites
 
 if TYPE_CHECKING:
     from broker.domain.client import Client
@@ -60,11 +60,14 @@ def site() -> None:
 def list_sites(config: Path, *, as_json: bool) -> None:
     """List the sites: where they are, what they ask for, and what is weaker there than it could be.
 
-    Sites that registered by themselves come last.
+    Sites that put themselves in come last, and after them those that are shut out.
     """
     settings = loaded(config)
-    clients = [*settings.clients.values(), *(registered_sites(config) if settings.broker.registration != "off" else ())]
-    rows = [_site_row(client) for client in clients]
+    is_open = settings.broker.registration != "off" or settings.broker.client_documents != "off"
+    rows = [
+        _site_row(client) for client in (*settings.clients.values(), *(registered_sites(config) if is_open else ()))
+    ]
+    rows += [_blocked_row(client) for client in (blocked_sites(config) if is_open else ())]
     _show(rows, ("id", "name", "home page", "asks for", "notes"), "There is no site in sites.toml.", as_json=as_json)
 
 
@@ -128,6 +131,10 @@ def _site_row(client: Client) -> dict[str, str]:
         "asks": asks,
         "notes": ", ".join(note for note, holds in notes.items() if holds),
     }
+
+
+def _blocked_row(client_id: str) -> dict[str, str]:
+    return {"id": client_id, "name": "", "url": "", "asks": "", "notes": "shut out"}
 
 
 @site.command("secret")

@@ -1,4 +1,4 @@
-"""Sites that register by themselves: invite them, look at them, put them out."""
+"""Sites that put themselves in: invite them, look at them, put them out, shut them out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from broker.app import Opened
     from broker.domain.client import Client
     from broker.domain.registration import Invitation, Registration
-    from broker.flows.registration import Registrations
+    from broker.domain.values import ClientId
+    from broker.flows.registration import Registrations, Reviews
 
 
 @click.command("invite")
@@ -111,10 +112,10 @@ def uninvite(invitation: str, why: str, by: str | None, config: Path) -> None:
 @by_option
 @config_option
 def review(name: str, seen: str | None, why: str, by: str | None, config: Path) -> None:
-    """Look at a site that registered by itself; with --seen, say that you did: people are not warned of it any more.
+    """Look at a site that put itself in; with --seen, say that you did: people are not warned of it any more.
 
     NAME is its id, which `doorward site list` shows. What is shown has a version, which --seen takes: a site that changed
-    in between is not reviewed unseen. Whenever it changes what it registered, it has to be looked at anew.
+    in between is not reviewed unseen. Whenever it changes what it says, it has to be looked at anew.
     """
     from broker.errors import Conflict
 
@@ -123,7 +124,7 @@ def review(name: str, seen: str | None, why: str, by: str | None, config: Path) 
         if seen != kept.version:
             return None, kept, client
         try:
-            return await _flow(opened).reviewed(kept, await acting(opened, why, by)), kept, client
+            return await _reviews(opened).reviewed(kept, await acting(opened, why, by)), kept, client
         except Conflict:  # changed in this very moment
             return None, *await _found(opened, name)
 
@@ -152,7 +153,9 @@ def remove(name: str, why: str, by: str | None, config: Path) -> None:
 
     async def work(opened: Opened) -> str:
         kept, client = await _found(opened, name)
-        await _flow(opened).put_out(kept, await acting(opened, why, by))
+        if kept.has_document:
+            fail(f"It would come back with its next visitor. Shut it out instead: doorward site block {name}")
+        await _reviews(opened).put_out(kept, await acting(opened, why, by))
         return client.name
 
     click.echo(
@@ -179,8 +182,54 @@ def _told(kept: Registration, client: Client) -> dict[str, str]:
     }
 
 
+@click.command("block")
+@click.argument("address")
+@may_say_why
+@by_option
+@config_option
+def block(address: str, why: str, by: str | None, config: Path) -> None:
+    """Shut out a site whose id is the address of a document: nobody can sign in there, and whatever it was granted ends.
+
+    ADDRESS is that id. It need not have been here before. `doorward site unblock` lets it in again.
+    """
+
+    async def work(opened: Opened) -> None:
+        await _reviews(opened).block(_document_id(address), await acting(opened, why, by))
+
+    opened_for(config, work)
+    click.echo(f"{address} is shut out, and nothing that it was granted is good any more.")
+
+
+@click.command("unblock")
+@click.argument("address")
+@may_say_why
+@by_option
+@config_option
+def unblock(address: str, why: str, by: str | None, config: Path) -> None:
+    """Let a site in again that was shut out.
+
+    Nothing of what it was granted before comes back; who agreed to share something there is not asked again.
+    """
+
+    async def work(opened: Opened) -> bool:
+        return await _reviews(opened).unblock(_document_id(address), await acting(opened, why, by))
+
+    if not opened_for(config, work):
+        fail(f"{address} is not shut out. `doorward site list` shows those that are.")
+    click.echo(f"{address} may come again.")
+
+
+def blocked_sites(config: Path) -> list[str]:
+    """The ids of all that are shut out."""
+
+    async def work(opened: Opened) -> list[str]:
+        return [str(name) for name in await _reviews(opened).blocked()]
+
+    return opened_for(config, work)
+
+
 def registered_sites(config: Path) -> list[Client]:
-    """All that registered by themselves, as they are now."""
+    """All that put themselves in and are used, as they are now."""
 
     async def work(opened: Opened) -> list[Client]:
         return list(opened.world.clients.registered())
@@ -195,14 +244,28 @@ def _flow(opened: Opened) -> Registrations:
     return flow
 
 
+def _reviews(opened: Opened) -> Reviews:
+    from broker.flows.registration import Reviews
+
+    return Reviews(durable=opened.world.durable, trail=opened.trail, clock=opened.world.clock)
+
+
+def _document_id(address: str) -> ClientId:
+    from broker.domain.documents import is_document_id
+    from broker.domain.values import ClientId
+
+    if not is_document_id(address):
+        fail(f"{address} is no address of a document. Write it as the site does: https://app.example.org/client.json")
+    return ClientId(address)
+
+
 async def _found(opened: Opened, name: str) -> tuple[Registration, Client]:
     from broker.domain.values import ClientId
 
-    _flow(opened)
-    client = await opened.world.clients.look(name)
+    client = opened.world.clients.get(ClientId(name)) if "://" in name else await opened.world.clients.look(name)
     kept = await opened.world.durable.registrations.load(ClientId(name))
     if kept is None or client is None:
-        fail(f"No site {name} registered by itself. `doorward site list` shows those that did.")
+        fail(f"No site {name} put itself in. `doorward site list` shows those that did.")
     return kept, client
 
 

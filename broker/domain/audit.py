@@ -29,6 +29,8 @@ class Action(StrEnum):
     INVITATION_ENDED = "invitation_ended"
     SITE_REVIEWED = "site_reviewed"
     SITE_REMOVED = "site_removed"
+    SITE_BLOCKED = "site_blocked"
+    SITE_UNBLOCKED = "site_unblocked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -207,9 +207,16 @@ class Client:
     @property
     def version(self) -> str:
         """Changes when what a person recognised the site by changes: name, hosts, logo, policy, terms (catalogue 133)."""
-        hosts = sorted({urlsplit(uri).netloc for uri in self.redirect_uris})
+        where = {urlsplit(uri).netloc for uri in self.redirect_uris}
+        if self.introduces_itself:
+            where = {*self.redirect_uris}  # nobody but the site itself sees to them
         terms = (self.tos_uri,) if self.tos_uri else ()
-        return text_version(self.name, self.logo_uri, self.policy_uri, *terms, *hosts)
+        return text_version(self.name, self.logo_uri, self.policy_uri, *terms, *sorted(where))
+
+    @property
+    def introduces_itself(self) -> bool:
+        """Whether its id is the address of a document in which it says what it is (`domain.documents`)."""
+        return self.client_id.startswith("https://")
 
 
 OFFLINE: Final = AskedClaim(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
 
@@ -108,6 +108,8 @@ class AuthorizeFlow:
     pushed: PushedRequests
     statuses: StatusLists | None = None
     """Where tokens that a site checks by itself are said to have ended; `None`: nowhere."""
+    keep_site: Callable[[ClientId, UnitOfWork], None] = lambda _client, _unit: None
+    """Writes down what is known of the site with what it is given, for sites that nobody put in."""
     states: BrowserStates | None = None
     """What a site's page may watch of the session; `None`: nothing."""
 
@@ -253,6 +255,7 @@ class AuthorizeFlow:
             not_in_userinfo=request.claims.not_in_userinfo(claims, claims_of(request.scopes), values),
         )
         secret = f"dwc_{self.entropy.token(32)}"
+        self.keep_site(grant.client, unit)
         unit.add_grant(grant)
         unit.add_code(
             AuthorizationCode(

@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 
 from broker.domain.audit import Act, Action
 from broker.domain.client import Client
+from broker.domain.documents import mark
 from broker.domain.ports import Clock, Durable, Entropy, Limits, UnitOfWork
 from broker.domain.registration import PREFIX, Invitation, Registration
 from broker.domain.values import ClientId, Scope, Secret
@@ -61,11 +62,89 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reviews:
+    """What an admin decides about sites that put themselves in."""
+
+    durable: Durable
+    trail: AuditTrail
+    clock: Clock
+
+    async def reviewed(self, kept: Registration, act: Act) -> bool:
+        """Somebody looked at it as it is. Whether that is new; raises `Conflict` if it changed meanwhile."""
+        if kept.reviewed_at is not None:
+            return False
+
+        def work(unit: UnitOfWork) -> None:
+            unit.save_registration(replace(kept, reviewed_at=self.clock.now()), shown=kept.token_digest)
+
+        await self.noted(work, Action.SITE_REVIEWED, f"{kept.client_id} {kept.version}", act)
+        return True
+
+    async def put_out(self, kept: Registration, act: Act) -> None:
+        """A site that registered goes, and its invitation ends with it, else it would register again."""
+
+        def work(unit: UnitOfWork) -> None:
+            unit.drop_invitation(kept.invitation)
+            unit.remove_registration(kept.client_id, self.clock.now())
+
+        await self.noted(work, Action.SITE_REMOVED, kept.client_id, act)
+
+    async def block(self, client_id: ClientId, act: Act) -> None:
+        """The site whose document is at that address is known here no more, and whatever it was granted ends."""
+        now, nothing = self.clock.now(), "{}"
+        unknown = Registration(
+            client_id=client_id,
+            invitation="",
+            metadata=nothing,
+            scopes=frozenset(),
+            token_digest=mark(nothing),
+            registered_at=now,
+            fresh_until=now,
+        )
+
+        def work(unit: UnitOfWork) -> None:
+            unit.block_document(unknown, now)
+
+        await self.noted(work, Action.SITE_BLOCKED, client_id, act)
+
+    async def unblock(self, client_id: ClientId, act: Act) -> bool:
+        """It may come again, and has nothing of what it was granted. Whether it was blocked."""
+        kept = await self.durable.registrations.load(client_id)
+        if kept is None or kept.blocked_at is None:
+            return False
+
+        def work(unit: UnitOfWork) -> None:
+            unit.remove_registration(client_id, self.clock.now())
+
+        await self.noted(work, Action.SITE_UNBLOCKED, client_id, act)
+        return True
+
+    async def blocked(self) -> tuple[ClientId, ...]:
+        """Who is, by id."""
+        last, found = ClientId(""), list[ClientId]()
+        while page := await self.durable.registrations.after(last):
+            found += [kept.client_id for kept in page if kept.blocked_at is not None]
+            last = page[-1].client_id
+        return tuple(found)
+
+    async def noted(self, work: Callable[[UnitOfWork], None], action: Action, subject: str, act: Act) -> None:
+        """What an admin does, and the entry that tells it."""
+
+        async def once() -> None:
+            unit = self.durable.unit()
+            work(unit)
+            await self.trail.noted(unit, action, subject, act)
+            await unit.commit()
+
+        await anew(once)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Registrations:
     durable: Durable
     limits: Limits
     judge: Judge
-    trail: AuditTrail
+    reviews: Reviews
     digest: Callable[[str], bytes]
     clock: Clock
     entropy: Entropy
@@ -89,7 +168,7 @@ class Registrations:
         def work(unit: UnitOfWork) -> None:
             unit.add_invitation(invitation)
 
-        await self._noted(work, Action.SITE_INVITED, f"{invitation.id} {uses}", act)
+        await self.reviews.noted(work, Action.SITE_INVITED, f"{invitation.id} {uses}", act)
         return Secret(token)
 
     async def invitations(self) -> tuple[Invitation, ...]:
@@ -108,7 +187,7 @@ class Registrations:
         def work(unit: UnitOfWork) -> None:
             unit.drop_invitation(id_)
 
-        await self._noted(work, Action.INVITATION_ENDED, id_, act)
+        await self.reviews.noted(work, Action.INVITATION_ENDED, id_, act)
 
     async def register(self, token: str, metadata: Mapping[str, Any], *, address: str) -> Answer:
         """A new site. Raises `InvalidToken` for a token that is none, over or used up, and the judge's refusal."""
@@ -137,7 +216,7 @@ class Registrations:
     async def opened(self, client_id: str, token: str, *, address: str) -> Registration:
         """The registration that this token is for. One refusal for every reason (RFC 7592 §2.1): nobody learns which exist."""
         kept = await self.durable.registrations.load(ClientId(client_id))
-        if kept is None or kept.token_digest != self.digest(token):
+        if kept is None or kept.has_document or kept.token_digest != self.digest(token):
             raise await self._refused(address, "registration access token")
         return kept
 
@@ -159,26 +238,6 @@ class Registrations:
         except Conflict:
             raise await self._refused(address, "registration access token used meanwhile") from None
         return answer
-
-    async def reviewed(self, kept: Registration, act: Act) -> bool:
-        """Somebody looked at it as it is. Whether that is new; raises `Conflict` if it changed meanwhile."""
-        if kept.reviewed_at is not None:
-            return False
-
-        def work(unit: UnitOfWork) -> None:
-            unit.save_registration(replace(kept, reviewed_at=self.clock.now()), shown=kept.token_digest)
-
-        await self._noted(work, Action.SITE_REVIEWED, f"{kept.client_id} {kept.version}", act)
-        return True
-
-    async def put_out(self, kept: Registration, act: Act) -> None:
-        """As `remove`, by an admin: its invitation ends with it, else it would register again."""
-
-        def work(unit: UnitOfWork) -> None:
-            unit.drop_invitation(kept.invitation)
-            unit.remove_registration(kept.client_id, self.clock.now())
-
-        await self._noted(work, Action.SITE_REMOVED, kept.client_id, act)
 
     async def remove(self, kept: Registration, *, address: str) -> None:
         """The site goes, and whatever it was granted ends (RFC 7592 §2.3). Raises `InvalidToken` if it is gone already."""
@@ -204,17 +263,6 @@ class Registrations:
             token_digest=self.digest(token.reveal()),
         )
         return Answer(registration=registration, client=client, metadata=metadata, secret=secret, token=token)
-
-    async def _noted(self, work: Callable[[UnitOfWork], None], action: Action, subject: str, act: Act) -> None:
-        """What an admin does, and the entry that tells it."""
-
-        async def once() -> None:
-            unit = self.durable.unit()
-            work(unit)
-            await self.trail.noted(unit, action, subject, act)
-            await unit.commit()
-
-        await anew(once)
 
     async def _counted(self, whose: str, limit: int) -> None:
         """Judging costs us time, and calls to addresses of the site's choice. Raises `TooManyAttempts`."""

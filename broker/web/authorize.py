@@ -20,6 +20,7 @@ from broker.domain.checks.request_object import check_signed, is_signed
 from broker.domain.client import Client, redirect_matches
 from broker.domain.grant import AuthorizationRequest
 from broker.domain.transaction import Step, next_step, without_pages
+from broker.errors import ClientDocumentUnread
 from broker.flows.answers import AnswerTo
 from broker.flows.pushed import PREFIX
 from broker.web.call import Call, see_other
@@ -34,7 +35,9 @@ async def authorize(call: Call) -> Response:
     """Answer at once if everything is settled; else start a sign-in transaction at its first step."""
     world = call.world
     params: Params = read_params(parse_pairs(query_of(call, SEALED)))
-    await world.clients.look(params.get("client_id", ""))
+    named = params.get("client_id", "")
+    if await world.clients.look(named, visitor=call.address, begins=True) is None and world.clients.is_document(named):
+        raise ClientDocumentUnread(detail="client document")
     client = find_client(params, world.clients)
     call.client, pushed, has_signed = client, None, is_signed(params)
     if params.get("request_uri", "").startswith(PREFIX):

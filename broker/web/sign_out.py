@@ -125,7 +125,7 @@ async def read_end_request(call: Call, params: Mapping[str, str]) -> EndRequest:
     named = ClientId(params.get("client_id") or str((claims or {}).get("aud", "")))
     if claims is not None and claims.get("aud") != named:
         raise InvalidRedirectURI(detail="client_id differs from the hint's")
-    client = call.client = await call.world.clients.look(named)
+    client = call.client = await call.world.clients.look(named, visitor=call.address)
     address = params.get("post_logout_redirect_uri")
     return_url = None
     if address is not None:

@@ -14,6 +14,8 @@ from tests.cli.test_sites import doorward
 from tests.config.folder import DOORWARD, ENVIRON, write
 
 from broker.app import open_world
+from broker.domain.documents import mark
+from broker.domain.registration import Registration
 from broker.domain.values import ClientId
 from broker.errors import InvalidToken
 from broker.settings import load_settings
@@ -114,7 +116,7 @@ def test_an_invited_site_is_listed_reviewed_and_put_out(config: Path) -> None:
     assert name not in listed(config)
     gone = doorward("remove", name, config=config)
     assert gone.returncode == 1
-    assert f"No site {name} registered by itself." in gone.stderr
+    assert f"No site {name} put itself in." in gone.stderr
 
 
 def test_an_invitation_says_what_it_is_good_for(config: Path) -> None:
@@ -126,6 +128,71 @@ def test_an_invitation_says_what_it_is_good_for(config: Path) -> None:
     unknown = doorward("invite", "--scope", "emails", config=config)
     assert unknown.returncode == 1
     assert "There is no scope emails." in unknown.stderr
+
+
+@pytest.fixture
+def open_to_documents(tmp_path: Path) -> Path:
+    folder = tmp_path / "config"
+    folder.mkdir()
+    lines = f'[broker]\nclient_documents = "any"\ndata_dir = "{tmp_path / "data"}"\n'
+    return write(folder, doorward=DOORWARD.replace("[broker]\n", lines))
+
+
+def used(config: Path, name: str) -> None:
+    """Somebody shared something with the site of this document."""
+    text = json.dumps({"client_id": name, "client_name": "App", "redirect_uris": [f"{name}/cb"]})
+
+    async def work() -> None:
+        telemetry = Telemetry(log=Log(sys.stderr.buffer), metrics=NoMetrics())
+        async with open_world(load_settings(config, ENVIRON), telemetry) as opened:
+            now = opened.world.clock.now()
+            unit = opened.world.durable.unit()
+            unit.keep_document(
+                Registration(
+                    client_id=ClientId(name),
+                    invitation="",
+                    metadata=text,
+                    scopes=frozenset(),
+                    token_digest=mark(text),
+                    registered_at=now,
+                    fresh_until=now,
+                )
+            )
+            await unit.commit()
+
+    asyncio.run(work())
+
+
+def test_a_site_with_a_document_is_listed_reviewed_and_shut_out(open_to_documents: Path) -> None:
+    """Nobody is asked for it: what is kept is what is looked at."""
+    config, name = open_to_documents, "https://app.example.org/client"
+    assert listed(config) == {"forum": ""}
+    used(config, name)
+    assert "not reviewed" in listed(config)[name]
+    shown = doorward("review", name, config=config).stdout
+    version = shown.split()[-1]
+    assert (
+        doorward("review", name, "--seen", version, config=config).stdout == "App (app.example.org) is reviewed now.\n"
+    )
+    assert "not reviewed" not in listed(config)[name]
+    refused = doorward("remove", name, config=config)
+    assert refused.returncode == 1
+    assert f"doorward site block {name}" in refused.stderr
+    assert "is shut out" in doorward("block", name, config=config).stdout
+    assert listed(config)[name] == "shut out"
+    assert doorward("unblock", name, config=config).returncode == 0
+    assert name not in listed(config)
+    assert doorward("unblock", name, config=config).returncode == 1
+
+
+def test_a_site_is_shut_out_before_it_came(open_to_documents: Path) -> None:
+    other = "https://evil.example.org/client"
+    assert doorward("block", other, config=open_to_documents).returncode == 0
+    assert listed(open_to_documents)[other] == "shut out"
+    for name in ("forum", "http://evil.example.org/client", "https://evil.example.org"):
+        refused = doorward("block", name, config=open_to_documents)
+        assert refused.returncode == 1
+        assert "is no address of a document" in refused.stderr
 
 
 def test_nobody_is_invited_where_no_site_may_register(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from broker.client_metadata import Refusal, Rules, needs_secret, read_metadata
+from broker.client_metadata import Refusal, Rules, needs_secret, read_document, read_metadata
 from broker.domain.client import AuthMethod, Client, DpopUse, SubjectType
 from broker.domain.policy import Audience, FieldPolicy, Use
 from broker.domain.values import ClaimName, ClientId, Scope, Secret
@@ -237,3 +237,91 @@ def test_no_member_reaches_what_only_an_admin_decides() -> None:
         "client_secret": {"file": "/etc/passwd"}, "asks": {"name": {"use": "needed", "why": "x"}}, "profile": "fapi2",
     }  # fmt: skip
     assert registered(**bold) == registered()
+
+
+DOCUMENT = ClientId("https://app.example.org/client")
+OWN = "https://app.example.org"
+
+
+def described(rules: Rules = RULES, **changes: Any) -> Client:
+    """The site of a document that is good but for the changes; `None` leaves a member out."""
+    said = {"client_id": DOCUMENT, "client_name": "App", "redirect_uris": [f"{OWN}/cb"], **changes}
+    return read_document({name: value for name, value in said.items() if value is not None}, DOCUMENT, rules)
+
+
+def test_a_site_of_a_document_has_no_secret_and_its_own_numbers_for_people() -> None:
+    """draft-ietf-oauth-client-id-metadata-document §4.1: and PKCE, whatever registered sites are spared."""
+    site = described(replace(RULES, pkce_required=False))
+    assert (site.client_id, site.name, site.url, site.host) == (DOCUMENT, "App", f"{OWN}/", "app.example.org")
+    assert (site.auth_method, site.secret_digests) == (AuthMethod.NONE, ())
+    assert (site.subject_type, site.sector_identifier) == (SubjectType.PAIRWISE, DOCUMENT)
+    assert site.pkce_required
+    assert site.introduces_itself
+    assert not registered().introduces_itself
+    signing = described(
+        replace(RULES, pkce_required=False), token_endpoint_auth_method="private_key_jwt", jwks_uri=f"{OWN}/k"
+    )
+    assert (signing.auth_method, signing.jwks_uri) == (AuthMethod.PRIVATE_KEY_JWT, f"{OWN}/k")
+    assert signing.pkce_required
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"client_id": None}, "client_id"),
+        ({"client_id": f"{DOCUMENT}/"}, "client_id"),
+        ({"client_id": [DOCUMENT]}, "client_id"),
+        ({"client_secret": "s" * 43}, "client_secret"),
+        ({"client_secret_expires_at": 0}, "client_secret_expires_at"),
+        ({"sector_identifier_uri": f"{OWN}/sector"}, "sector_identifier_uri"),
+        ({"token_endpoint_auth_method": "client_secret_basic"}, "token_endpoint_auth_method"),
+        ({"token_endpoint_auth_method": "client_secret_post"}, "token_endpoint_auth_method"),
+        ({"token_endpoint_auth_method": "tls_client_auth"}, "token_endpoint_auth_method"),
+        ({"token_endpoint_auth_method": ["none"]}, "token_endpoint_auth_method"),
+        ({"jwks": {"keys": [{"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA", "d": "AA"}]}}, "jwks"),
+        ({"software_statement": "e30.e30."}, "software_statement"),
+        ({"subject_type": "public"}, "subject_type"),
+    ],
+)
+def test_a_document_says_who_it_is_and_holds_nothing_secret(changes: dict[str, Any], word: str) -> None:
+    with pytest.raises(Refusal, match=word) as caught:
+        described(**changes)
+    assert caught.value.code == "invalid_client_metadata"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://evil.example/cb", "https://app.example.org:8443/cb", "http://app.example.org/cb", "http://127.0.0.1/cb",
+        "https://sub.app.example.org/cb", "https://app.example.org.evil.example/cb", "https://app.example.org@evil.example/cb",
+        "com.example.app:/cb", "", 7, ["https://app.example.org/cb"],
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "redirect_uris", "post_logout_redirect_uris", "request_uris", "jwks_uri", "backchannel_logout_uri",
+        "frontchannel_logout_uri", "client_uri",
+    ],
+)  # fmt: skip
+def test_nothing_in_a_document_leads_elsewhere_than_to_where_it_lies(name: str, uri: object) -> None:
+    """Or somebody's document would sign people in to another's site (§8.1)."""
+    if name != "redirect_uris" and isinstance(uri, list):
+        uri = 7
+    with pytest.raises(Refusal) as caught:
+        described(RULES, **{name: [f"{OWN}/cb", uri] if name.endswith("uris") else uri})
+    assert caught.value.code == ("invalid_redirect_uri" if name == "redirect_uris" else "invalid_client_metadata")
+    assert name in str(caught.value)
+    assert "evil" not in str(caught.value)
+
+
+def test_nothing_a_document_has_us_call_may_point_inside() -> None:
+    """(catalogue 138) A host of ours that the admin did not except is called by nobody's word."""
+    inside = ClientId("https://localhost/client")
+    said = {
+        "client_id": inside,
+        "redirect_uris": ["https://localhost/cb"],
+        "backchannel_logout_uri": "https://localhost/out",
+    }
+    with pytest.raises(Refusal, match="backchannel_logout_uri"):
+        read_document(said, inside, RULES)

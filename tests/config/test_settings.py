@@ -145,6 +145,32 @@ def test_production_without_a_proxy_or_an_operator_is_warned_about(tmp_path: Pat
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        "App.example.org", "app.example.org:443", "app.example.org/client", "https://app.example.org", "app.example.org.",
+        "me@app.example.org", "app.example.org?", "app example.org", "*.example.org", "app.example.org:", "app.example.org#x",
+    ],
+)  # fmt: skip
+def test_a_host_of_documents_is_written_as_ids_have_it(tmp_path: Path, host: str) -> None:
+    """Ids are compared letter by letter: any other spelling would let nobody in, and nobody would know why."""
+    lines = f'client_documents = "listed"\nclient_document_hosts = ["ok.example.org:8443", "{host}"]'
+    found = only_problem(write(tmp_path, doorward=broker_with(lines)))
+    assert (found.key, found.severity) == ("broker.client_document_hosts.1", "error")
+
+
+def test_documents_of_listed_hosts_need_a_list_and_a_list_needs_them(tmp_path: Path) -> None:
+    found = only_problem(write(tmp_path, doorward=broker_with('client_documents = "listed"')))
+    assert (found.key, found.severity) == ("broker.client_document_hosts", "error")
+    listed = 'client_document_hosts = ["app.example.org"]'
+    found = only_problem(write(tmp_path, doorward=broker_with(listed)))
+    assert (found.key, found.severity) == ("broker.client_document_hosts", "warning")
+    for mode in ("listed", "any"):
+        write(tmp_path, doorward=broker_with(f'client_documents = "{mode}"\n{listed}'))
+        assert not problems(tmp_path)
+    assert load(tmp_path).broker.client_document_hosts == ("app.example.org",)
+
+
 def test_development_on_a_public_address_is_warned_about(tmp_path: Path) -> None:
     assert only_problem(write(tmp_path, doorward=broker_with('mode = "development"'))).key == "broker.mode"
 

@@ -15,11 +15,18 @@ from broker import hashing
 from broker.chance import SystemEntropy
 from broker.domain.audit import Act, Action
 from broker.domain.client import AuthMethod, Client
-from broker.domain.registration import PREFIX
+from broker.domain.registration import PREFIX, Registration
 from broker.domain.values import ClientId, Scope, Secret
 from broker.errors import Conflict, InvalidClientMetadata, InvalidToken, NotFound, TooManyAttempts
 from broker.flows.audit import AuditTrail
-from broker.flows.registration import CHANGES_PER_HOUR, REFUSALS_PER_MINUTE, TRIES_PER_HOUR, Answer, Registrations
+from broker.flows.registration import (
+    CHANGES_PER_HOUR,
+    REFUSALS_PER_MINUTE,
+    TRIES_PER_HOUR,
+    Answer,
+    Registrations,
+    Reviews,
+)
 from broker.stores.memory import MemoryBrowser, MemoryDurable
 
 ACT = Act(by="admin", why="asked for")
@@ -60,11 +67,13 @@ class Rig:
     def __init__(self) -> None:
         self.clock = FixedClock()
         self.durable = MemoryDurable(self.clock)
+        trail = AuditTrail(durable=self.durable, clock=self.clock, key=b"k" * 32)
+        self.reviews = Reviews(durable=self.durable, trail=trail, clock=self.clock)
         self.flow = Registrations(
             durable=self.durable,
             limits=MemoryBrowser(self.clock).limits,
             judge=Taking(),
-            trail=AuditTrail(durable=self.durable, clock=self.clock, key=b"k" * 32),
+            reviews=self.reviews,
             digest=hashing.digest,
             clock=self.clock,
             entropy=SystemEntropy(),
@@ -226,14 +235,52 @@ async def test_a_site_leaves_once(rig: Rig) -> None:
 async def test_a_review_is_of_what_was_seen(rig: Rig) -> None:
     """Not of what the site made of itself meanwhile."""
     first = await rig.register(await rig.invited())
-    assert await rig.flow.reviewed(first.registration, ACT)
+    assert await rig.reviews.reviewed(first.registration, ACT)
     kept = await rig.durable.registrations.load(first.registration.client_id)
     assert kept is not None
     assert kept.reviewed_at == rig.clock.now()
-    assert not await rig.flow.reviewed(kept, ACT)
+    assert not await rig.reviews.reviewed(kept, ACT)
     await rig.flow.change(kept, SAID, address="192.0.2.1")
     with pytest.raises(Conflict):
-        await rig.flow.reviewed(first.registration, ACT)
+        await rig.reviews.reviewed(first.registration, ACT)
+
+
+async def test_a_site_is_shut_out_whether_known_or_not_and_let_in_again(rig: Rig) -> None:
+    """A site that registered is none of them."""
+    await rig.register(await rig.invited())
+    names = [ClientId("https://app.example.org/client"), ClientId("https://zoo.example.org/client")]
+    for name in names:
+        await rig.reviews.block(name, ACT)
+    assert await rig.reviews.blocked() == tuple(names)
+    assert await rig.reviews.unblock(names[0], ACT)
+    assert await rig.reviews.blocked() == (names[1],)
+    assert not await rig.reviews.unblock(names[0], ACT)
+
+
+async def test_a_site_that_is_not_shut_out_is_not_let_in(rig: Rig) -> None:
+    """Nor does it lose what is kept of it."""
+    answer = await rig.register(await rig.invited())
+    assert not await rig.reviews.unblock(answer.registration.client_id, ACT)
+    assert await rig.durable.registrations.load(answer.registration.client_id) is not None
+
+
+async def test_what_a_document_says_is_no_token(rig: Rig) -> None:
+    """It is public, so it opens no registration."""
+    name = ClientId("https://app.example.org/client")
+    unit = rig.durable.unit()
+    kept = Registration(
+        client_id=name,
+        invitation="",
+        metadata="{}",
+        scopes=OPENID,
+        token_digest=hashing.digest("a token of somebody's"),
+        registered_at=rig.clock.now(),
+        fresh_until=rig.clock.now(),
+    )
+    unit.keep_document(kept)
+    await unit.commit()
+    with pytest.raises(InvalidToken):
+        await rig.flow.opened(name, "a token of somebody's", address="192.0.2.1")
 
 
 async def test_a_secret_is_told_from_others(rig: Rig) -> None:
@@ -250,7 +297,7 @@ async def test_an_invitation_is_for_few_sites_and_not_for_long(rig: Rig, uses: i
 
 
 async def acts(rig: Rig) -> list[tuple[Action, str, str]]:
-    return [(entry.action, entry.subject, entry.by) async for entry in rig.flow.trail.entries()]
+    return [(entry.action, entry.subject, entry.by) async for entry in rig.reviews.trail.entries()]
 
 
 async def test_an_invitation_is_seen_and_taken_back(rig: Rig) -> None:
@@ -278,9 +325,9 @@ async def test_a_site_that_an_admin_puts_out_does_not_register_again(rig: Rig) -
     """Its invitation ends with it; what admins do is in the trail."""
     token = await rig.invited(5)
     kept = (await rig.register(token)).registration
-    await rig.flow.reviewed(kept, ACT)
+    await rig.reviews.reviewed(kept, ACT)
     kept = replace(kept, reviewed_at=rig.clock.now())
-    await rig.flow.put_out(kept, ACT)
+    await rig.reviews.put_out(kept, ACT)
     assert await rig.durable.registrations.load(kept.client_id) is None
     with pytest.raises(InvalidToken):
         await rig.register(token)

@@ -43,6 +43,9 @@ CLAIMS: Final = (
     "sub",
 )
 PROVIDERS: Final = ("facebook", "openid", "gone")
+DOCUMENT_HOST: Final = "localhost:1"
+DOCUMENT: Final = f"https://{DOCUMENT_HOST}/client"
+"""A site that introduces itself, at an address that is refused before anybody is asked."""
 
 
 @dataclass
@@ -532,7 +535,7 @@ class Plan:
         verifiers = [verifier for _, verifier in held.codes]
         tokens = list(held.tokens.values())
         found: dict[str, Sequence[str]] = {
-            "client_id": SITES, "client": SITES, "redirect_uri": REDIRECTS, "response_type": ("code",),
+            "client_id": (*SITES, DOCUMENT), "client": (*SITES, DOCUMENT), "redirect_uri": REDIRECTS, "response_type": ("code",),
             "scope": ("openid", "openid profile email", "openid offline_access"), "state": held.states or ("s",), "nonce": ("n-1",),
             "code_challenge": ("E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",), "code_challenge_method": ("S256", "plain"),
             "prompt": ("none", "login", "consent", "select_account"), "max_age": ("0", "10", "100000"),

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from tests.security.fuzz import Larder, Plan, check, leaks
+from tests.security.fuzz import DOCUMENT_HOST, Larder, Plan, check, leaks
 from tests.security.hostile import Dice
 from tests.security.raw import ask
 from tests.support.house import DOORWARD_TOML, PROVIDERS_TOML, Sandboxes, open_house
@@ -52,6 +52,7 @@ async def open_larder(
         redis_url=redis_url,
         providers=providers,
         doorward=DOORWARD_TOML.replace("[broker]\n", "[broker]\npasskeys = true\n"),
+        change={"client_documents": "listed", "client_document_hosts": (DOCUMENT_HOST,)},
     ) as house:
         larder = Larder(house)
         await larder.fill()

@@ -37,6 +37,7 @@ def build_metadata(
     watches_sessions: bool = False,
     acr_values: tuple[str, ...] = (),
     registers: bool = False,
+    reads_documents: bool = False,
 ) -> bytes:
     """The discovery document. Only what is there is in it."""
     document: dict[str, Any] = {
@@ -93,6 +94,8 @@ def build_metadata(
         document["acr_values_supported"] = list(acr_values)
     if registers:
         document["registration_endpoint"] = f"{issuer}/register"
+    if reads_documents:
+        document["client_id_metadata_document_supported"] = True
     if watches_sessions:
         document["check_session_iframe"] = f"{issuer}/session/check"
     return orjson.dumps(document)

@@ -29,7 +29,9 @@ class SiteCard:
     terms_url: str = ""
     is_first_time: bool = False
     is_unreviewed: bool = False
-    """It registered by itself and nobody here has looked at it yet."""
+    """It put itself in and nobody here has looked at it yet."""
+    introduces_itself: bool = False
+    """It says what it is at its own address, so that its host is what it is known by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

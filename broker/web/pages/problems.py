@@ -173,6 +173,14 @@ WORDS: Final[Mapping[str, _Words]] = {
         paragraphs=(N_("Only its admins can fix this. Nothing was shared."),),
         ways=("home",),
     ),
+    "client_document_unread": _Words(
+        title=N_("We could not read what the site that sent you here says of itself"),
+        paragraphs=(
+            N_("It introduces itself at its own address. There is nothing there now, or nothing we can take."),
+            N_("Try again in a few minutes. If it stays like this, only its admins can fix it. Nothing was shared."),
+        ),
+        ways=("home",),
+    ),
     "account_held": _Words(
         title=N_("This account is on hold"),
         paragraphs=(N_("Write to us and give the reference below."),),

@@ -55,6 +55,7 @@ def site_card(client: Client | None, *, first_time: bool = False) -> pages.SiteC
         terms_url=client.tos_uri,
         is_first_time=first_time,
         is_unreviewed=client.is_unreviewed,
+        introduces_itself=client.introduces_itself,
     )
 
 

@@ -193,6 +193,7 @@ def _sign_in() -> dict[str, Page]:
         ),
         "share": share,
         "share-unreviewed": replace(share, site=replace(share.site, is_unreviewed=True)),
+        "share-document": replace(share, site=replace(share.site, is_unreviewed=True, introduces_itself=True)),
         "share-one-number": replace(share, same_number_at=("Sailing Wiki", "Sailing Shop")),
         "share-public-number": replace(share, has_private_number=False),
         "share-more": replace(
