@@ -82,7 +82,7 @@ class Desk:
         )
         assert flow is not None
         assert kept is not None
-        await flow.reviewed(kept, Act(by="test", why="test"))
+        await flow.reviews.reviewed(kept, Act(by="test", why="test"))
 
     async def own(self, site: Registered, method: str = "GET", body: Any = None) -> httpx2.Response:
         return await self.send(method, f"/register/{site.name}", site.told["registration_access_token"], body)
