@@ -163,7 +163,7 @@ WORDS: Final[Mapping[str, _Words]] = {
                 "It asked for something that cannot be, or for somebody who is signed in here already. Nothing was shared."
             ),
             N_(
-                "Nobody here has looked at this site yet, so we do not send you back to it by ourselves. Look at its address before you go there."
+                "Nobody here has looked at this site yet, so we do not send you back to it by ourselves. Its address is %(host)s. Look at it before you go there."
             ),
         ),
         ways=("back_to_site", "home"),
@@ -389,6 +389,7 @@ def error_page(
     values: tuple[tuple[str, str | int | datetime], ...] = (
         ("provider", provider or _PROVIDER),
         ("site", site.name if site else _SITE),
+        ("host", site.host if site else ""),
         ("minutes", minutes),
         ("time", retry_at or at),
     )

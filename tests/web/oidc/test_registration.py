@@ -155,6 +155,7 @@ async def test_a_link_of_ours_leads_nobody_to_a_site_that_no_admin_looked_at(
         assert page.status_code in {400, 401, 403}
         assert "Library could not sign you in" in page.text
         assert 'href="https://library.test/"' in page.text
+        assert "Its address is <bdi>library.test</bdi>" in page.text
         framed = await client.get(url, headers={"Sec-Fetch-Dest": "iframe"})
         assert framed.headers["location"].startswith(f"{CALLBACK}?error=")
         assert (await client.get("/end-session", params=leave)).status_code == 200
