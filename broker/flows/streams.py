@@ -118,16 +118,28 @@ class EventStreams:
         return _status(await self._load(client, stream))
 
     async def set_status(self, client: Client, said: Mapping[str, Any]) -> Mapping[str, str]:
-        """Pause a stream, end its telling, or go on (SSF 1.0 §8.1.2.2). Raises `UnknownStream`, `InvalidRequest`."""
+        """Pause a stream, end its telling, or go on (SSF 1.0 §8.1.2.2).
+
+        Raises `UnknownStream`, `InvalidRequest`, `TooManyAttempts`.
+        """
         before = await self._load(client, _text(said, "stream_id"))
         status = _text(said, "status")
         if status not in set(StreamStatus):
             raise InvalidRequest(detail="no such status")
+        now = self.writer.clock.now()
+        if wait := await self.limits.hit(
+            f"stream status:{client.client_id}", limit=TRIES_PER_MINUTE, window=60, now=now
+        ):
+            raise TooManyAttempts(wait, detail="changes of a stream's status")
         after = replace(before, status=StreamStatus(status), reason=_text(said, "reason", "")[:LONGEST])
         await self.durable.streams.put(after)
         if before.is_over or after.is_over:
             await self._drop(client)
-        elif after.status is StreamStatus.ENABLED and client.security_events_uri is not None:
+        elif (
+            before.status is StreamStatus.PAUSED
+            and after.status is StreamStatus.ENABLED
+            and client.security_events_uri is not None
+        ):
             await self._go_on(client)
         return _status(after)
 

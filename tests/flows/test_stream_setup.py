@@ -15,9 +15,9 @@ from tests.flows.test_streams import streams_of
 from broker.domain.client import Client
 from broker.domain.events import CHOICES, POLL, PUSH, URIS, SecurityEvent
 from broker.domain.values import ClientId
-from broker.errors import InvalidRequest, NoStreams, StreamExists, UnknownStream
+from broker.errors import InvalidRequest, NoStreams, StreamExists, TooManyAttempts, UnknownStream
 from broker.flows.events import FETCHED_WITHIN, EventPolls
-from broker.flows.streams import EventStreams
+from broker.flows.streams import TRIES_PER_MINUTE, EventStreams
 
 __all__ = ["office"]
 PURGED, DISABLED = URIS[SecurityEvent.ACCOUNT_PURGED], URIS[SecurityEvent.ACCOUNT_DISABLED]
@@ -212,6 +212,23 @@ async def test_nothing_is_pushed_while_a_stream_is_paused_and_all_of_it_afterwar
     await streams.set_status(forum, {"stream_id": "forum", "status": "enabled"})
     await office.deliverer.once()
     assert (len(office.sites.pushed), await waits(office, FORUM)) == (1, [])
+
+
+async def test_saying_again_that_a_stream_goes_on_hurries_nothing(
+    office: Office, streams: EventStreams, forum: Client
+) -> None:
+    """What waits after a push that failed keeps its time and its tries; and nobody says it without end."""
+    await write(office.op, SecurityEvent.ACCOUNT_PURGED)
+    ((before, _),) = await office.op.durable.outbox.traces("stream", FORUM)
+    later = office.op.clock.now() + timedelta(hours=1)
+    await office.op.durable.outbox.retry(before.id, later, "status 500")
+    on = {"stream_id": "forum", "status": "enabled"}
+    for _ in range(TRIES_PER_MINUTE):
+        await streams.set_status(forum, on)
+    ((after, _),) = await office.op.durable.outbox.traces("stream", FORUM)
+    assert (after.due_at, after.attempts) == (later, before.attempts + 1)
+    with pytest.raises(TooManyAttempts):
+        await streams.set_status(forum, on)
 
 
 async def test_nothing_is_pushed_that_happens_while_a_stream_is_off(
