@@ -345,6 +345,7 @@ def _compose(
     statuses = StatusLists(
         statuses=durable.statuses, signer=key_box, clock=clock, issuer=issuer, key=stores.derive("statuses")
     )
+    trail = AuditTrail(durable=durable, clock=clock, key=stores.derive("audit"))
     account = AccountFlow(
         durable=durable,
         sessions=sessions,
@@ -354,11 +355,11 @@ def _compose(
         policies=settings.policies,
         newsletters=newsletters,
         limits=memory.limits,
+        trail=trail,
         clock=clock,
         posting=posting,
         address=address,
     )
-    trail = AuditTrail(durable=durable, clock=clock, key=stores.derive("audit"))
     states = BrowserStates(key=stores.derive("browser states")) if settings.broker.session_management else None
     locales = tuple(settings.broker.locales)
     claims = frozenset(str(ask.claim) for client in settings.clients.values() for ask in client.asks)

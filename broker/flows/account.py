@@ -14,6 +14,7 @@ from broker.domain.account import (
     check_may_unlink,
     user_name_problem,
 )
+from broker.domain.audit import Act, Action
 from broker.domain.claims import EMAIL, PICTURE, PREFERRED_USERNAME, read_typed, words_of
 from broker.domain.client import Client
 from broker.domain.consent import ConsentReceipt, Purpose, Standing, standing
@@ -37,6 +38,7 @@ from broker.errors import (
 )
 from broker.flows.address import AddressFlow
 from broker.flows.anew import anew
+from broker.flows.audit import AuditTrail
 from broker.flows.ledger import LedgerWriter
 from broker.flows.posting import Ended, PostingGate
 from broker.flows.session import SessionFlow
@@ -69,6 +71,7 @@ class AccountFlow:
     policies: Policies
     newsletters: frozenset[str]
     limits: Limits
+    trail: AuditTrail
     clock: Clock
     address: AddressFlow | None = None
     """Tells an address that an account does not use it any more; `None` where nobody is written to."""
@@ -288,9 +291,19 @@ class AccountFlow:
         user name are never given to anyone again. Raises `FreshSignInRequired`, and `LastOwner` for who alone runs the service.
         """
         self.check_fresh(session)
-        if change_problem(await self.durable.staff.all(), session.account, None) == "last_owner":
+        await anew(lambda: self._close(session.account, session.sid))
+
+    async def _close(self, account: AccountId, sid: Sid) -> None:
+        role = await self.durable.staff.role(account)
+        if role is None:
+            await self.erase(account, sid=sid)
+            return
+        # The entry comes before the look at who there is: of two owners who close at once, one is overtaken and looks again.
+        act = Act(by=f"{account} ({role})", why="closed their account")
+        beside = await self.trail.prepared(Action.ROLE_TAKEN, f"{account} {role}", act)
+        if change_problem(await self.durable.staff.all(), account, None) == "last_owner":
             raise LastOwner(detail="the only owner closes their account")
-        await self.erase(session.account, sid=session.sid)
+        await self.erase(account, sid=sid, beside=beside)
 
     async def erase(
         self, account: AccountId, *, sid: Sid | None = None, beside: Callable[[UnitOfWork], None] | None = None

@@ -27,13 +27,15 @@ class StaffFlow:
         return await anew(lambda: self._give(account, role, act))
 
     async def _give(self, account: AccountId, role: Role, act: Act) -> bool:
+        # The entry comes before the look at who there is: of two who change roles at once, one is overtaken and looks again.
+        note = await self.trail.prepared(Action.ROLE_GIVEN, f"{account} {role}", act)
         staff = await self.durable.staff.all()
         if any(member.account == account and member.role is role for member in staff):
             return False
         _check(staff, account, role)
         unit = self.durable.unit()
         unit.put_member(Member(account=account, role=role, since=self.clock.now()))
-        await self.trail.noted(unit, Action.ROLE_GIVEN, f"{account} {role}", act)
+        note(unit)
         await unit.commit()
         return True
 
@@ -42,16 +44,16 @@ class StaffFlow:
         return await anew(lambda: self._take(account, act))
 
     async def _take(self, account: AccountId, act: Act) -> Role:
-        staff = await self.durable.staff.all()
-        member = next((one for one in staff if one.account == account), None)
-        if member is None:
+        role = await self.durable.staff.role(account)
+        if role is None:
             raise NotFound(detail="no role")
-        _check(staff, account, None)
+        note = await self.trail.prepared(Action.ROLE_TAKEN, f"{account} {role}", act)
+        _check(await self.durable.staff.all(), account, None)
         unit = self.durable.unit()
         unit.drop_member(account)
-        await self.trail.noted(unit, Action.ROLE_TAKEN, f"{account} {member.role}", act)
+        note(unit)
         await unit.commit()
-        return member.role
+        return role
 
 
 def _check(staff: tuple[Member, ...], account: AccountId, role: Role | None) -> None:

@@ -259,6 +259,7 @@ class Front:
             posts_per_hour=10,
             revoke=self.sign_in.drop_upstream,
         )
+        self.trail = AuditTrail(durable=self.durable, clock=self.clock, key=b"a" * 32)
         self.account = AccountFlow(
             durable=self.durable,
             sessions=self.sessions,
@@ -271,8 +272,8 @@ class Front:
             clock=self.clock,
             posting=self.gate,
             address=self.address,
+            trail=self.trail,
         )
-        self.trail = AuditTrail(durable=self.durable, clock=self.clock, key=b"a" * 32)
         self.removals = RemovalFlow(
             durable=self.durable,
             sessions=self.sessions,

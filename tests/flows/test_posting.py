@@ -43,6 +43,7 @@ from broker.errors import (
     WayMissing,
 )
 from broker.flows.account import AccountFlow
+from broker.flows.audit import AuditTrail
 from broker.flows.ledger import LedgerWriter
 from broker.flows.posting import Asked, PostingGate, Sent, is_of_site
 from broker.flows.session import SessionFlow
@@ -115,6 +116,7 @@ class Room:
             newsletters=frozenset(),
             limits=memory.limits,
             clock=self.clock,
+            trail=AuditTrail(durable=self.durable, clock=self.clock, key=b"a" * 32),
             posting=self.gate,
         )
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from tests.flows.front import Front
 
 from broker.domain.audit import Act, Action
+from broker.domain.ports import UnitOfWork
 from broker.domain.staff import Role
 from broker.domain.values import AccountId
 from broker.errors import Conflict, FormInvalid, LastOwner, NotFound
+from broker.flows.audit import AuditTrail
 from broker.flows.staff import StaffFlow
 
 ACT = Act(by="deploy", why="They help.")
@@ -88,6 +91,48 @@ async def test_an_account_that_is_gone_gets_no_role_and_keeps_none(front: Front)
     await staff.give(benn.account, Role.OWNER, ACT)
     await front.account.close(session)
     assert [member.account for member in await front.durable.staff.all()] == [benn.account]
+    told = [entry async for entry in front.trail.entries()][-1]
+    assert (told.action, told.subject) == (Action.ROLE_TAKEN, f"{session.account} owner")
+    assert (told.by, told.why) == (f"{session.account} (owner)", "closed their account")
+
+
+async def test_of_two_owners_who_close_their_accounts_one_stays(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other's account goes just after this one had a look, and before anything was written."""
+    anna, benn = [(await front.person(name)).started.session for name in ("anna", "benn")]
+    staff, prepared = staff_of(front), AuditTrail.prepared
+    for one in (anna, benn):
+        await staff.give(one.account, Role.OWNER, ACT)
+
+    async def overtaken(trail: AuditTrail, action: Action, subject: str, act: Act) -> Callable[[UnitOfWork], None]:
+        note = await prepared(trail, action, subject, act)
+        if benn.account in front.accounts and subject.startswith(anna.account):
+            await front.account.close(benn)
+        return note
+
+    monkeypatch.setattr(AuditTrail, "prepared", overtaken)
+    with pytest.raises(LastOwner):
+        await front.account.close(anna)
+    assert [member.account for member in await front.durable.staff.all()] == [anna.account]
+    assert anna.account in front.accounts
+
+
+async def test_of_two_owners_who_take_roles_at_once_one_stays(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As above, by commands."""
+    anna, benn = await person(front, "anna"), await person(front, "benn")
+    staff, prepared = staff_of(front), AuditTrail.prepared
+    for one in (anna, benn):
+        await staff.give(one, Role.OWNER, ACT)
+
+    async def overtaken(trail: AuditTrail, action: Action, subject: str, act: Act) -> Callable[[UnitOfWork], None]:
+        note = await prepared(trail, action, subject, act)
+        if subject.startswith(anna) and await front.durable.staff.role(benn) is not None:
+            await staff.take(benn, ACT)
+        return note
+
+    monkeypatch.setattr(AuditTrail, "prepared", overtaken)
+    with pytest.raises(FormInvalid):
+        await staff.take(anna, ACT)
+    assert [member.account for member in await front.durable.staff.all()] == [anna]
 
 
 async def test_an_entry_that_somebody_changed_is_named(front: Front) -> None:
