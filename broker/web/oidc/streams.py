@@ -8,8 +8,8 @@ import orjson
 from starlette.responses import Response
 
 from broker.domain.client import Client
-from broker.domain.events import POLL, PUSH
-from broker.errors import InvalidRequest
+from broker.domain.events import MANAGE, POLL, PUSH, READ
+from broker.errors import InsufficientScope, InvalidRequest
 from broker.web.call import Call, answer_json
 from broker.web.forms import Form, read_body
 from broker.web.guards import authenticate, bearer
@@ -125,7 +125,10 @@ async def receiver(call: Call, *, manages: bool = False) -> Client:
     `manages`: whether reading is not enough. Raises `InvalidClient`, `InvalidToken`, `InsufficientScope`.
     """
     if call.request.headers.get("authorization", "").partition(" ")[0].lower() not in {"bearer", "dpop"}:
-        return await authenticate(call, Form([]))
+        client = await authenticate(call, Form([]))
+        if manages and client.service_scopes & {READ, MANAGE} == {READ}:  # its secret does no more than its tokens may
+            raise InsufficientScope(detail="the site may only read its stream")
+        return client
     await bearer(call)
     token, shown = await shown_token(call)
     call.client = await call.world.streams.holder(token, shown, manages=manages)

@@ -86,6 +86,19 @@ async def test_its_id_and_secret_do_as_well(house: House, archive: Site) -> None
     assert (await ask(house, "/events/verify", archive.auth, {"stream_id": "archive"})).status_code == 204
 
 
+async def test_the_secret_of_a_site_does_no_more_than_its_tokens_may(tmp_path: Path, sandboxes: Sandboxes) -> None:
+    """Where the admin lets it read and no more, its id and secret do not end its stream."""
+    sites = SITES.replace('"ssf.read", "ssf.manage"', '"ssf.read"')
+    environ = {"OLD_SECRET": site_secret("old"), "ARCHIVE_SECRET": site_secret("archive")}
+    async with wide_house(tmp_path, sandboxes, sites=sites, environ=environ) as house, house.client() as client:
+        archive = Site(house=house, name="archive", redirect_uri="https://archive.test/callback")
+        asked: Any = {"headers": archive.auth, "params": {"stream_id": archive.name}}
+        assert (await client.get("/events/stream", **asked)).status_code == 200
+        refused = await client.delete("/events/stream", **asked)
+        assert (refused.status_code, refused.json()["error"]) == (403, "insufficient_scope")
+        assert (await client.get("/events/stream", **asked)).status_code == 200
+
+
 async def test_a_token_that_only_reads_verifies_nothing(house: House, archive: Site) -> None:
     proof = await bearer(archive, "ssf.read")
     assert (await ask(house, "/events", proof, {})).status_code == 200
