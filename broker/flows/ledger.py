@@ -11,6 +11,7 @@ from typing import Final
 from broker.domain.consent import ConsentReceipt, Purpose
 from broker.domain.disclosure import Disclosure, row
 from broker.domain.ports import Clock, Entropy, UnitOfWork
+from broker.domain.session import Session
 from broker.domain.values import AccountId, ClaimName, ReceiptId, Scope, Sid
 
 _REMEMBERED: Final = 50_000
@@ -70,6 +71,26 @@ class LedgerWriter:
         )
         unit.append_receipt(receipt)
         return receipt
+
+    def way_turned_on(
+        self, unit: UnitOfWork, session: Session, way: str, *, notice_version: str, locale: str
+    ) -> ConsentReceipt:
+        """Queue that somebody turned a way to sign in of ours on: it tells us nothing about them, so no field is in it."""
+        return self.receipt(
+            unit,
+            account=session.account,
+            purpose=Purpose.PREFILL_SIGN_UP,
+            counterparty=way,
+            shown=(),
+            accepted=(),
+            refused=(),
+            versions={},
+            notice_version=notice_version,
+            preview_digest="",
+            transaction="",
+            sid=session.sid,
+            locale=locale,
+        )
 
     def withdraw(
         self, unit: UnitOfWork, receipt: ConsentReceipt, *, sid: Sid | None, locale: str, notice_version: str

@@ -17,7 +17,6 @@ from typing import Final
 
 from broker.domain.account import Account, Link
 from broker.domain.claims import EMAIL, email_key, read_typed
-from broker.domain.consent import Purpose
 from broker.domain.events import SecurityEvent
 from broker.domain.letters import Letter
 from broker.domain.mail_code import (
@@ -102,21 +101,8 @@ class MailCodeFlow:
         if standing is not None:
             return standing
         now, unit = self.clock.now(), self.durable.unit()
-        receipt = self.ledger.receipt(
-            unit,
-            account=account.id,
-            purpose=Purpose.PREFILL_SIGN_UP,
-            counterparty=BY_MAIL,
-            shown=(),
-            accepted=(),
-            refused=(),
-            versions={},
-            notice_version=notice_version(self.policies, now.date()),
-            preview_digest="",
-            transaction="",
-            sid=session.sid,
-            locale=locale,
-        )
+        notice = notice_version(self.policies, now.date())
+        receipt = self.ledger.way_turned_on(unit, session, BY_MAIL, notice_version=notice, locale=locale)
         link = new_link(account.id, receipt.id, self.entropy, now)
         unit.save_account(account)  # so that it fails if the address is changed in this very moment
         unit.add_link(link)

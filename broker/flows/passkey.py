@@ -15,7 +15,6 @@ from typing import Final, Protocol
 
 from broker.domain.account import Account, Link, Passkey
 from broker.domain.claims import clean_text
-from broker.domain.consent import Purpose
 from broker.domain.events import SecurityEvent
 from broker.domain.letters import Letter
 from broker.domain.passkey import (
@@ -155,21 +154,8 @@ class PasskeyFlow:
         if len(passkeys_of(await self.durable.accounts.links(account.id))) >= AT_MOST:
             raise FormInvalid({ANSWER: "too_many"})
         now, unit = self.clock.now(), self.durable.unit()
-        receipt = self.ledger.receipt(
-            unit,
-            account=account.id,
-            purpose=Purpose.PREFILL_SIGN_UP,
-            counterparty=BY_PASSKEY,
-            shown=(),
-            accepted=(),
-            refused=(),
-            versions={},
-            notice_version=notice_version(self.policies, now.date()),
-            preview_digest="",
-            transaction="",
-            sid=session.sid,
-            locale=locale,
-        )
+        notice = notice_version(self.policies, now.date())
+        receipt = self.ledger.way_turned_on(unit, session, BY_PASSKEY, notice_version=notice, locale=locale)
         link = new_link(made, name, owner, account.id, receipt.id, self.entropy, now)
         unit.save_account(account)  # so that of two at once one counts the other
         unit.add_link(link)
