@@ -14,6 +14,7 @@ from tests.flows.op import FORUM, ISSUER, KIT, WIKI, Op
 
 from broker.domain.client import AccessTokenFormat, SigningAlgorithm
 from broker.domain.session import Session
+from broker.domain.tokens import ID_TOKEN_TYPE, USERINFO_TYPE
 from broker.domain.values import ClientId
 from broker.errors import InvalidGrant, InvalidToken
 
@@ -79,6 +80,16 @@ async def test_it_is_signed_as_the_site_has_its_tokens(op: Op, ana: Session) -> 
     token = (await op.tokens(ana))["access_token"]
     assert part(token, 0)["alg"] == "ES256"
     assert set(await op.releaser.userinfo(token)) > {"sub", "email"}
+
+
+async def test_a_signed_answer_says_whose_word_it_is_and_for_whom(op: Op, ana: Session) -> None:
+    """OpenID Connect Core §5.3.2; and it is no ID token of ours."""
+    client = op.clients[FORUM]
+    claims = await op.releaser.userinfo((await op.tokens(ana))["access_token"])
+    signed = op.exchange.userinfo_signed(client, claims)
+    told = op.box.own(signed, typ=USERINFO_TYPE, now=op.clock.now())
+    assert told == {**claims, "iss": op.exchange.issuer, "aud": FORUM}
+    assert op.box.own(signed, typ=ID_TOKEN_TYPE, now=op.clock.now()) is None
 
 
 async def test_it_is_good_at_userinfo_and_introspection(op: Op, ana: Session) -> None:
