@@ -73,9 +73,10 @@ class LedgerWriter:
         return receipt
 
     def way_turned_on(
-        self, unit: UnitOfWork, session: Session, way: str, *, notice_version: str, locale: str
+        self, unit: UnitOfWork, session: Session, way: str, *, notice_version: str, locale: str, transaction: str = ""
     ) -> ConsentReceipt:
-        """Queue that somebody turned a way to sign in of ours on: it tells us nothing about them, so no field is in it."""
+        """Queue that somebody added a way to sign in to their account: nothing of what it may tell us is taken, so no field
+        is in it."""
         return self.receipt(
             unit,
             account=session.account,
@@ -87,7 +88,7 @@ class LedgerWriter:
             versions={},
             notice_version=notice_version,
             preview_digest="",
-            transaction="",
+            transaction=transaction,
             sid=session.sid,
             locale=locale,
         )

@@ -18,7 +18,6 @@ from typing import Final
 from broker.domain.account import Account, AccountStatus, Link
 from broker.domain.age import AgeAnswer, AgeRule
 from broker.domain.claims import PICTURE, email_key
-from broker.domain.consent import Purpose
 from broker.domain.events import SecurityEvent
 from broker.domain.joining import Address, Joining, checked_address, is_meant, is_over
 from broker.domain.letters import Letter
@@ -500,20 +499,13 @@ class SignInFlow:
     async def _add_way(self, transaction: SignInTransaction, identity: Identity, session: Session) -> Link:
         """Link, receipt, letter and event in one. Raises `Conflict`; `SignInRequired` if the session ended meanwhile."""
         now, unit = self.clock.now(), self.durable.unit()
-        receipt = self.ledger.receipt(
+        receipt = self.ledger.way_turned_on(
             unit,
-            account=session.account,
-            purpose=Purpose.PREFILL_SIGN_UP,
-            counterparty=identity.provider,
-            shown=(),
-            accepted=(),
-            refused=(),
-            versions={},
+            session,
+            identity.provider,
             notice_version=notice_version(self.policies, now.date()),
-            preview_digest="",
-            transaction=transaction.id,
-            sid=session.sid,
             locale=transaction.locale,
+            transaction=transaction.id,
         )
         account = await self.durable.accounts.load(session.account)
         link = Link(

@@ -70,8 +70,9 @@ class Help(Page):
     providers: tuple[str, ...] = ()
     """Labels."""
     has_codes: bool = False
-    has_passkeys: bool = False
     """Whether a code by e-mail can be a way in."""
+    has_passkeys: bool = False
+    """Whether a passkey can."""
     operator: str = ""
     contact: str = ""
 
