@@ -390,6 +390,12 @@ PROVIDER: Final = (
         ("client_secret_basic", "client_secret_post", "none"), "client_secret_basic",
     ),
     _texts("algorithms", "Signatures that are accepted.", ("RS256", "ES256")),
+    Option(
+        name="userinfo_signed_response_alg",
+        kind=Kind.CHOICE,
+        choices=("RS256", "ES256", "PS256", "RS384", "RS512", "ES384", "PS384", "PS512", "Ed25519"),
+        doc="OpenID Connect: what its userinfo has to be signed with. Nothing: need not be, and whatever is signed is checked.",
+    ),
     _texts("trusted_audiences", "Audiences of ID tokens that are accepted beside our own."),
     _flag("nonce", "OpenID Connect: whether its ID tokens repeat our nonce. Off is a downgrade, for one that forgets it.", default=True),
     Option(name="pkce", kind=Kind.FLAG, doc="Whether PKCE is used. Nothing: as the kind of provider has it."),

@@ -90,6 +90,11 @@ def read_object(response: UpstreamResponse, check: str) -> dict[str, Any]:
     return read_json(response.body, check)
 
 
+def is_jwt(response: UpstreamResponse) -> bool:
+    """Whether the answer calls itself a JWT (RFC 7519 §10.3.1)."""
+    return _media_type(response)[0] == "application/jwt"
+
+
 def read_list(response: UpstreamResponse, check: str) -> list[Any]:
     """The JSON array of a 200 answer; see `read_success`."""
     if response.status != OK:
@@ -99,12 +104,16 @@ def read_list(response: UpstreamResponse, check: str) -> list[Any]:
 
 
 def _check_type(response: UpstreamResponse, check: str) -> None:
-    kind, _, parameters = response.headers.get("content-type", "").partition(";")
-    kind, parameters = kind.strip().lower(), parameters.replace(" ", "").replace('"', "").lower()
+    kind, parameters = _media_type(response)
     if kind not in _JSON_TYPES and not kind.endswith("+json"):
         raise UpstreamInvalid(check, "content type")
     if "charset=" in parameters and "charset=utf-8" not in parameters and "charset=utf8" not in parameters:
         raise UpstreamInvalid(check, "charset")
+
+
+def _media_type(response: UpstreamResponse) -> tuple[str, str]:
+    kind, _, parameters = response.headers.get("content-type", "").partition(";")
+    return kind.strip().lower(), parameters.replace(" ", "").replace('"', "").lower()
 
 
 def read_success(response: UpstreamResponse, check: str) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from broker.verification import Cached, verified
 from providers._claims import SCOPE_OF, hint, is_true, offers_of, read_claims, scopes_for
 from providers._described import Described
 from providers._findings import Findings
-from providers._http import JSON, Unnamed, UpstreamHTTP, UpstreamResponse, read_success
+from providers._http import JSON, OK, Unnamed, UpstreamHTTP, UpstreamResponse, is_jwt, read_success
 from providers._id_token import FRESH, SKEW, Expected, VerifiedClaims, read_subject, read_time, verify_id_token
 from providers._keys import METADATA_FRESH, IssuerKeys
 from providers._oauth import (
@@ -61,6 +61,7 @@ MAX_SID: Final = 255
 MAX_JTI: Final = 255
 _LOGOUT_TYPES: Final = frozenset({"logout+jwt", "application/logout+jwt", "jwt", "application/jwt"})
 """Many providers still write the old one, or none (Back-Channel Logout §2.4)."""
+_USERINFO_TYPES: Final = frozenset({"jwt", "application/jwt"})
 MAX_REPLY: Final = 64 * 1024
 """Bytes of a userinfo answer. Authlib and most clients set no bound; a person's details fit many times over."""
 
@@ -262,16 +263,40 @@ class OpenIDConnect(Described):
         wanted = (offer.claim for offer in self._offers if offer.scope in tokens.scopes)
         if metadata.userinfo is None or all(claim in claims.claims for claim in wanted):
             return {}
-        headers = {**JSON, "Authorization": f"Bearer {tokens.access_token}"}
+        accept = {"Accept": "application/jwt"} if self._preset.userinfo_signed_response_alg else JSON
+        headers = {**accept, "Authorization": f"Bearer {tokens.access_token}"}
         response = await self._http.request("GET", metadata.userinfo, headers=headers)
         if len(response.body) > MAX_REPLY:
             raise UpstreamInvalid("userinfo_size")
-        found = read_success(response, "userinfo")
+        found = await self._read_userinfo(response, claims.issuer)
         if "error" in found and "sub" not in found:  # some say so with status 200
             raise UpstreamRejected(f"userinfo {safe_code(found['error'])}")
         if found.get("sub") != claims.subject:
             raise UpstreamInvalid("userinfo_sub")
         return found
+
+    async def _read_userinfo(self, response: UpstreamResponse, issuer: str) -> Mapping[str, Any]:
+        """What the answer says. One that is signed counts only if the provider signed it, for us (OpenID Connect Core §5.3.2).
+
+        Both names are wanted: without them it may be what the same provider once signed for somebody else.
+        """
+        wanted = self._preset.userinfo_signed_response_alg
+        if response.status != OK or not (wanted or is_jwt(response)):
+            return read_success(response, "userinfo")
+        if not is_jwt(response):
+            raise UpstreamInvalid("userinfo_unsigned")
+        text = response.body.decode("ascii", "replace").strip()
+        allowed = (wanted,) if wanted else self._preset.algorithms
+        _, claims = await verified(text, self._keys, algorithms=allowed, types=_USERINFO_TYPES, check="userinfo")
+        if claims.get("iss") != issuer:
+            raise UpstreamInvalid("userinfo_iss")
+        audience = claims.get("aud")
+        if self._preset.client_id not in (audience if isinstance(audience, list) else [audience]):
+            raise UpstreamInvalid("userinfo_aud")
+        over = read_time(claims, "exp", needed=False)
+        if over is not None and self._clock.now() >= over + SKEW:
+            raise UpstreamInvalid("userinfo_exp")
+        return claims
 
     async def _jwks_address(self) -> str:
         return (await self._where()).jwks
@@ -372,6 +397,11 @@ def read_metadata(preset: Preset, raw: Mapping[str, Any]) -> Metadata:
     modes = raw.get("response_modes_supported")
     if preset.response_mode and isinstance(modes, list) and preset.response_mode not in modes:
         raise UpstreamInvalid("discovery_response_modes")
+    signed = raw.get("userinfo_signing_alg_values_supported")
+    if preset.userinfo_signed_response_alg and preset.userinfo_signed_response_alg not in (
+        signed if isinstance(signed, list) else [preset.userinfo_signed_response_alg]
+    ):
+        raise UpstreamInvalid("discovery_userinfo_alg")
     return Metadata(
         authorization=_needed(preset, raw, "authorization", "authorization_endpoint"),
         token=_needed(preset, raw, "token", "token_endpoint"),

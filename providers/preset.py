@@ -107,6 +107,8 @@ class Preset:
     """Addresses that replace the provider's own, by name (`authorization`, `token`, …)."""
     token_endpoint_auth_method: str = "client_secret_basic"
     algorithms: tuple[str, ...] = DEFAULT_ALGORITHMS
+    userinfo_signed_response_alg: str | None = None
+    """OpenID Connect: what its userinfo must be signed with; `None`: signed answers and others are taken."""
     trusted_audiences: tuple[str, ...] = ()
     """Audiences of ID tokens accepted beside our own."""
     pkce: bool | None = None
@@ -206,6 +208,7 @@ class _Reader:
             ("token_endpoint_auth_method", AUTH_METHODS),
             ("state", STATES),
             ("response_mode", RESPONSE_MODES),
+            ("userinfo_signed_response_alg", ALGORITHMS),
             ("discovery", DISCOVERY),
         ):
             self._keep(out, key, self.choice(key, allowed))

@@ -31,7 +31,8 @@ _BY_CHECK: Final[Mapping[str, str]] = {
     "discovery_pkce": "pkce", "discovery_response_modes": "response_mode", "discovery_response_types": "no_code_flow",
     "auth_time": "not_fresh", "replayed": "replayed", "sub": "no_subject", "me_id": "no_subject", "token_user": "no_subject",
     "userinfo_sub": "no_subject", "id_token": "no_id_token", "is_valid": "not_confirmed", "signed": "not_confirmed",
-    "claimed_id": "not_theirs",
+    "claimed_id": "not_theirs", "userinfo_iss": "issuer", "userinfo_aud": "audience", "userinfo_exp": "clock",
+    "userinfo_unsigned": "unsigned", "discovery_userinfo_alg": "unsigned",
 }  # fmt: skip
 """By the check that an answer did not pass."""
 _SECRET: Final = frozenset({"invalid_client", "unauthorized_client", "incorrect_client_credentials", "access_denied"})
@@ -230,7 +231,7 @@ def answers_of(exchanges: Iterable[Exchange], params: Mapping[str, str] | None =
 
 def _answers_of(exchange: Exchange) -> Iterator[Answer]:
     place = f"{exchange.host}{exchange.path}"
-    said = _json(exchange.body)
+    said = _said(exchange)
     if said is None:
         if exchange.body and exchange.status is not None:
             yield Answer(place=place, names=(), text=_not_json(exchange))
@@ -244,10 +245,21 @@ def _answers_of(exchange: Exchange) -> Iterator[Answer]:
             yield Answer(place="id_token", names=tuple(token), text=_laid_out(token))
 
 
+def _said(exchange: Exchange) -> Any:
+    """The answer, whether it is JSON or signed (OpenID Connect Core §5.3.2)."""
+    if _media_type(exchange) == "application/jwt":
+        return _claims_in(exchange.body.decode("ascii", "replace").strip())
+    return _json(exchange.body)
+
+
+def _media_type(exchange: Exchange) -> str:
+    return exchange.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
 def _not_json(exchange: Exchange) -> str:
     """A page may say what is wrong. Anything else may be a token in a form of its own: only OpenID 2.0's yes or no is shown."""
     text = exchange.body.decode("utf-8", "replace")
-    kind = exchange.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = _media_type(exchange)
     if exchange.method == "GET" and kind in _PAGES:
         return text
     lines = [line for line in text.splitlines() if line in {"is_valid:true", "is_valid:false"}]
@@ -346,7 +358,7 @@ def is_disbelieved(identity: Identity, exchanges: Iterable[Exchange]) -> bool:
     if EMAIL not in identity.claims or EMAIL in identity.verified:
         return False
     for exchange in exchanges:
-        said = _json(exchange.body)
+        said = _said(exchange)
         told = said if isinstance(said, dict) else {}
         for part in (told, _claims_in(told.get("id_token")) or {}):
             if part.get(EMAIL_VERIFIED) in (True, "true"):

@@ -87,6 +87,8 @@ ANSWER_FAULTS = {
     "discovery-pkce-unsaid": "the metadata do not name PKCE methods (allowed)",
     "userinfo-other-sub": "userinfo is about somebody else",
     "userinfo-no-sub": "userinfo has no sub",
+    "userinfo-signed": "userinfo is a JWT that names the client (allowed)",
+    "userinfo-signed-wrong-key": "userinfo is a JWT that somebody else signed under the name of the sandbox's key",
     "jwks-flapping": "the key set answers 200 and 500 in turn",
     "jwks-junk": "the key set has keys nobody can read beside the right one (allowed)",
     "jwks-empty": "the key set is empty",

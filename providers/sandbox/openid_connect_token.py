@@ -23,7 +23,7 @@ from providers.sandbox.openid_connect_state import (
     Sandbox,
     Token,
 )
-from providers.sandbox.signing import Json, SigningKey, challenge_matches, half_hash
+from providers.sandbox.signing import Json, SigningKey, challenge_matches, half_hash, sign_rs256
 
 _NO_STORE = {"cache-control": "no-store"}
 
@@ -232,6 +232,12 @@ async def userinfo(request: Request) -> Response:
         claims["sub"] = "sandbox-somebody-else"
     if sandbox.faults.has("userinfo-no-sub"):
         del claims["sub"]
+    is_spoiled = sandbox.faults.has("userinfo-signed-wrong-key")
+    if is_spoiled or sandbox.faults.has("userinfo-signed"):  # OpenID Connect Core §5.3.2
+        claims |= {"iss": web.base_url(request, sandbox.fixed_issuer), "aud": found.client_id}
+        key = sandbox.signing_key()
+        text = sign_rs256(claims, SigningKey.generate() if is_spoiled else key, kid=key.kid)
+        return Response(text, headers=_NO_STORE, media_type="application/jwt")
     return JSONResponse(claims, headers=_NO_STORE)
 
 

@@ -303,7 +303,6 @@ CLIENT_MISSING: Final[dict[str, str]] = {
     "oidcc-client-test-discovery-webfinger-url": _NO_WEBFINGER,
     "oidcc-client-test-request-uri-signed-rs256": "what we ask a provider stands in the address, and is not signed",
     "oidcc-client-test-request-uri-signed-none": "what we ask a provider stands in the address, and is not signed",
-    "oidcc-client-test-userinfo-signed": "we ask for userinfo as JSON over TLS",
     "oidcc-client-test-refresh-token": _NO_REFRESH,
     "oidcc-client-test-refresh-token-invalid-issuer": _NO_REFRESH,
     "oidcc-client-test-refresh-token-invalid-sub": _NO_REFRESH,

@@ -227,6 +227,28 @@ async def test_oidcc_client_test_signing_key_rotation(start: Start) -> None:
         await let_in(house)
 
 
+# --- Dynamic (oidcc-client-dynamic-certification-test-plan), what is not above ----------------------------------
+
+
+SIGNED = PROVIDERS_TOML + 'userinfo_signed_response_alg = "RS256"\n'
+
+
+async def test_oidcc_client_test_userinfo_signed(tmp_path: Path, sandboxes: Sandboxes) -> None:
+    """Asked for and taken where we are registered so; whatever somebody else signed, or nobody, lets nobody in."""
+    async with open_house(tmp_path, sandboxes, providers=SIGNED) as house:
+        await house.openid.order(fault={"name": "userinfo-signed"})
+        (asked,) = [line for line in await let_in(house) if line["path"] == "/userinfo"]
+        assert (asked["method"], asked["auth"]) == ("GET", "bearer")
+        await house.openid.order(faults=[])
+        await refused(house, "userinfo-signed-wrong-key", check="signature", may_ask="/userinfo")
+        await house.openid.order(faults=[{"name": "userinfo-other-sub"}])
+        await refused(house, "userinfo-signed", check="userinfo_sub", may_ask="/userinfo")
+        await house.openid.order(faults=[{"name": "userinfo-no-sub"}])
+        shown = await come_in(house)
+        assert shown.status >= 400
+        assert '"check":"userinfo_unsigned' in house.log.replace(" ", "")
+
+
 # --- the answer as a form -------------------------------------------------------------------------------------
 
 

@@ -271,6 +271,18 @@ def test_an_answer_in_another_form_is_shown_by_its_length(form: bytes, method: s
     assert told.text == f"(text/plain, {len(form)} bytes, not JSON)"
 
 
+def test_a_signed_answer_is_shown_like_any_other() -> None:
+    """Userinfo may be a JWT (OpenID Connect Core §5.3.2); one that cannot be read is not shown."""
+    kind = {"content-type": "application/jwt"}
+    said = exchange(token({"sub": "s-1", "email": "ana@people.test", "email_verified": True}).encode(), headers=kind)
+    (told,) = answers_of([said])
+    assert told.names == ("sub", "email", "email_verified")
+    assert "ana@people.test" in told.text
+    assert is_disbelieved(identity("ana", verified=frozenset()), [said])
+    (told,) = answers_of([exchange(b"not.a.token", headers=kind)])
+    assert told.text == "(application/jwt, 11 bytes, not JSON)"
+
+
 def test_a_yes_or_no_of_openid_2_is_shown() -> None:
     (told,) = answers_of([exchange(b"ns:x\nis_valid:false\naccess:at-secret-1", method="POST")])
     assert told.text == "is_valid:false\n(no type, 38 bytes, not JSON)"

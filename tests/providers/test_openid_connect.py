@@ -38,9 +38,11 @@ from tests.providers.rig import (
     ScriptedHTTP,
     StandingClock,
     attempt,
+    ec_key,
     id_claims,
     json_answer,
     preset,
+    rsa_key,
     sign,
     token_answer,
     upstream,
@@ -407,6 +409,74 @@ async def test_a_bad_userinfo_answer_ends_the_sign_in(answer: Answer | Exception
     http = upstream(token=token_answer(sign(id_claims(name=None))), userinfo=answer)
     with pytest.raises(kind):
         await provider(http).identify(attempt(), CALLBACK)
+
+
+def signed_userinfo(alg: str = "RS256", **changes: Any) -> Answer:
+    """What Ana's userinfo says, signed by `ISSUER` for us; a change to `None` leaves a claim out."""
+    said = {"iss": ISSUER, "aud": CLIENT_ID, "sub": SUBJECT, "name": "Ana Marković", **changes}
+    claims = {name: value for name, value in said.items() if value is not None}
+    key, kid = (ec_key(), "ec-1") if alg == "ES256" else (rsa_key(), "rsa-1")
+    text = sign(claims, key, alg=alg, header={"kid": kid})
+    return Answer(200, {"content-type": "application/jwt; charset=utf-8"}, text.encode())
+
+
+async def told_by(userinfo: Answer, **options: Any) -> tuple[str, str]:
+    """The name that comes of an ID token without one, and what kind of answer was asked for."""
+    http = upstream(token=token_answer(sign(id_claims(name=None))), userinfo=userinfo)
+    found = await provider(http, **options).identify(attempt(), CALLBACK)
+    return found.identity.claims[NAME], http.only("/userinfo").headers["Accept"]
+
+
+async def test_a_signed_userinfo_answer_is_taken_from_who_signs_it_by_itself() -> None:
+    """OpenID Connect Core §5.3.2: the provider may sign without being asked."""
+    assert await told_by(signed_userinfo()) == ("Ana Marković", "application/json")
+    assert await told_by(signed_userinfo(aud=["other", CLIENT_ID])) == ("Ana Marković", "application/json")
+
+
+async def test_userinfo_is_asked_for_signed_where_that_is_registered() -> None:
+    wanted = {"userinfo_signed_response_alg": "ES256"}
+    assert await told_by(signed_userinfo("ES256"), **wanted) == ("Ana Marković", "application/jwt")
+    with pytest.raises(UpstreamInvalid, match="alg"):
+        await told_by(signed_userinfo("RS256"), **wanted)
+    with pytest.raises(UpstreamInvalid, match="userinfo_unsigned"):
+        await told_by(json_answer({"sub": SUBJECT, "name": "Ana Marković"}), **wanted)
+    with pytest.raises(UpstreamRejected, match="401"):
+        await told_by(json_answer({"error": "invalid_token"}, 401), **wanted)
+
+
+@pytest.mark.parametrize(
+    ("changes", "check"),
+    [
+        ({"iss": "https://evil.example"}, "userinfo_iss"), ({"iss": None}, "userinfo_iss"),
+        ({"aud": "somebody-else"}, "userinfo_aud"), ({"aud": None}, "userinfo_aud"), ({"aud": []}, "userinfo_aud"),
+        ({"sub": "somebody-else"}, "userinfo_sub"), ({"sub": None}, "userinfo_sub"),
+        ({"exp": int(NOW.timestamp()) - 61}, "userinfo_exp"), ({"exp": "soon"}, "exp"),
+    ],
+)  # fmt: skip
+async def test_a_signed_userinfo_answer_counts_only_if_it_is_this_providers_for_us(
+    changes: dict[str, Any], check: str
+) -> None:
+    """What the same provider signed for another site, or about another person, is no word to us (catalogue 47)."""
+    with pytest.raises(UpstreamInvalid) as caught:
+        await told_by(signed_userinfo(**changes))
+    assert caught.value.check == check
+
+
+@pytest.mark.parametrize(
+    "text", ["a.b.c", "é.é.é", "", sign(id_claims(), b"", alg="none"), sign(id_claims(), b"secret", alg="HS256")]
+)
+async def test_userinfo_that_nobody_signed_is_no_signed_userinfo(text: str) -> None:
+    with pytest.raises(UpstreamInvalid):
+        await told_by(Answer(200, {"content-type": "application/jwt"}, text.encode()))
+
+
+async def test_a_provider_that_cannot_sign_userinfo_so_is_not_used_for_it() -> None:
+    """Its metadata say so before anybody is sent there; saying nothing is allowed (Discovery §3)."""
+    found = json_answer({**DISCOVERY, "userinfo_signing_alg_values_supported": ["RS256"]})
+    await provider(upstream(discovery=found), userinfo_signed_response_alg="RS256").check()
+    with pytest.raises(UpstreamInvalid, match="discovery_userinfo_alg"):
+        await provider(upstream(discovery=found), userinfo_signed_response_alg="ES256").check()
+    await provider(userinfo_signed_response_alg="ES256").check()
 
 
 @pytest.mark.parametrize(

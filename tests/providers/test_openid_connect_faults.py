@@ -54,6 +54,7 @@ CHECKS: dict[str, str] = {
     "discovery-issuer-case": "discovery_issuer", "discovery-no-token-endpoint": "discovery_token",
     "discovery-no-jwks": "discovery_jwks", "discovery-pkce-unsaid": FINE,
     "userinfo-other-sub": "userinfo_sub", "userinfo-no-sub": "userinfo_sub",
+    "userinfo-signed": FINE, "userinfo-signed-wrong-key": "signature",
     "jwks-flapping": FINE, "jwks-junk": FINE, "jwks-empty": "jwks", "jwks-other-key": "kid",
 }  # fmt: skip
 """Fault -> the check that catches it, `fine` where it is allowed, or what the provider's refusal is called."""

@@ -248,6 +248,10 @@ FAILURES: Final[Mapping[str, tuple[str, str]]] = {
         N_("It says that it does not do PKCE with S256."),
         N_("Write pkce = false if it cannot be switched on there."),
     ),
+    "unsigned": (
+        N_("It does not sign its userinfo in the way that userinfo_signed_response_alg says."),
+        N_("Switch it on for us there, or remove userinfo_signed_response_alg."),
+    ),
     "response_mode": (N_("It does not answer in the way that response_mode says."), N_("Remove response_mode.")),
     "secret": (
         N_("It does not know us by this client secret. The secret is wrong, or it has run out."),
