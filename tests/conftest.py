@@ -4,6 +4,7 @@ from __future__ import annotations
 
 pytest_plugins = (
     "tests.support.strict",
+    "tests.support.thrift",
     "tests.support.servers",
     "tests.support.tls",
     "tests.support.chromium",
