@@ -114,6 +114,10 @@ class UnitOfWork(Protocol):
         """
         ...
 
+    def use_link(self, link: Link, seen: datetime) -> None:
+        """Keep what this link says of itself now. `Conflict("stale")` unless it is there and was last used at `seen`."""
+        ...
+
     def remove_link(self, account: AccountId, link_id: str) -> None:
         """`Conflict("last_link")` if it is the account's only one by then; nothing if it is gone already."""
         ...

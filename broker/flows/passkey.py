@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from broker.domain.account import Account, Link, Passkey
@@ -58,6 +58,8 @@ from broker.flows.letters import LetterWriter
 from broker.flows.sign_in import LINK_TOUCH_EVERY, SignedIn, SignInFlow
 from broker.flows.transactions import Carried, Seal
 
+TICK: Final = timedelta(microseconds=1)
+"""What moments are kept by."""
 ANSWER: Final = "answer"
 """Names what the browser brought, in `FormInvalid`."""
 
@@ -196,6 +198,11 @@ class PasskeyFlow:
         problem = ceremony_problem(used.ceremony, USE, self.party)
         if problem is not None:
             raise PasskeyRefused(detail=f"passkey: {problem}")
+        account, link, passkey = await anew(lambda: self._judge(used))
+        return await self._enter(transaction, account, link, passkey, session, user_agent)
+
+    async def _judge(self, used: Used) -> tuple[Account, Link, Passkey]:
+        """Whose passkey it is, if it is one. Raises `PasskeyRefused`; `Conflict` if it was used or removed meanwhile."""
         known = await self.durable.accounts.by_identity(key_of(used.id))
         passkey = known[1].passkey if known is not None else None
         if known is None or passkey is None:
@@ -205,21 +212,21 @@ class PasskeyFlow:
         problem = use_problem(passkey, used)
         if problem is not None:
             raise PasskeyRefused(detail=f"passkey: {problem}")
-        account, link = known[0], await self._noted(known[1], passkey, used)
-        return await self._enter(transaction, account, link, passkey, session, user_agent)
+        return known[0], await self._noted(known[1], passkey, used), passkey
 
     async def _noted(self, link: Link, passkey: Passkey, used: Used) -> Link:
-        """With what the passkey said of itself this time; written where that is news, or people would see the difference."""
+        """With what the passkey said of itself this time; written where that is news, or people would see the difference.
+
+        Over what was judged and nothing else: of two uses at once the second is judged by the first one's count (§7.2
+        step 22). So the moment differs from the one before even where the clock does not.
+        """
         now, said = self.clock.now(), used.ceremony
         seen = replace(passkey, counter=said.counter, is_copied=said.is_copied)
         if seen == passkey and now - link.last_used_at <= LINK_TOUCH_EVERY:
             return link
-        noted, unit = replace(link, passkey=seen, last_used_at=now), self.durable.unit()
-        unit.rename_link(noted, link.key)
-        try:
-            await unit.commit()
-        except Conflict as conflict:
-            raise PasskeyRefused(detail="passkey: removed meanwhile") from conflict
+        noted, unit = replace(link, passkey=seen, last_used_at=max(now, link.last_used_at + TICK)), self.durable.unit()
+        unit.use_link(noted, link.last_used_at)
+        await unit.commit()
         return noted
 
     async def _enter(

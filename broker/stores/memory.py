@@ -225,6 +225,15 @@ class MemoryUnitOfWork(RegistrationSteps, StreamSteps):
 
         self._steps.append(step)
 
+    def use_link(self, link: Link, seen: datetime) -> None:
+        def step(tables: Tables) -> None:
+            standing = tables.links.get(link.id)
+            if standing is None or (standing.account, standing.last_used_at) != (link.account, seen):
+                raise Conflict("stale")
+            tables.links[link.id] = link
+
+        self._steps.append(step)
+
     def remove_link(self, account: AccountId, link_id: str) -> None:
         def step(tables: Tables) -> None:
             link = tables.links.get(link_id)

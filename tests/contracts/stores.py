@@ -417,16 +417,20 @@ class AccountsContract:
         assert await durable.accounts.by_identity(key_of(b"credential")) == (account, link)
         used = replace(link, passkey=replace(first, counter=9, is_copied=True), last_used_at=NOW)
         unit = durable.unit()
-        unit.rename_link(used, link.key)
+        unit.use_link(used, link.last_used_at)
         await unit.commit()
         assert await durable.accounts.by_identity(link.key) == (account, used)
+        for late, seen in ((used, link.last_used_at), (replace(used, account=make.account().id), NOW)):
+            unit = durable.unit()
+            unit.use_link(replace(late, last_used_at=NOW + timedelta(hours=1)), seen)
+            assert await conflict_of(unit.commit()) == "stale"
         assert set(await durable.accounts.links(account.id)) == {other, used}
         unit = durable.unit()
         unit.remove_link(account.id, link.id)
         await unit.commit()
         unit = durable.unit()
-        unit.rename_link(used, link.key)
-        assert await conflict_of(unit.commit()) == "link"
+        unit.use_link(used, NOW)
+        assert await conflict_of(unit.commit()) == "stale"
         assert await durable.accounts.by_identity(link.key) is None
 
     async def test_the_last_link_stays(self, durable: Durable) -> None:

@@ -329,9 +329,45 @@ async def test_a_passkey_that_is_removed_in_this_very_moment_lets_nobody_in(fron
     session = await member(front, key)
     store: Any = Removed(front, 1)
     front.passkeys = replace(front.passkeys, durable=store, sign_in=replace(front.sign_in, durable=store))
-    assert await refused(enter(front, key)) == "removed meanwhile"
+    assert await refused(enter(front, key)) == ("unknown" if counts else "removed meanwhile")
     live = await front.memory.sessions.of_account(session.account, front.clock.now())
     assert [one.sid for one in live] == [session.sid]
+
+
+class Raced:
+    """A store in which two look at a passkey before either writes what it said."""
+
+    def __init__(self, front: Front) -> None:
+        self.front, self.both, self.looks = front, asyncio.Event(), 0
+        self.accounts = self
+
+    async def by_identity(self, key: Any) -> Any:
+        found = await self.front.durable.accounts.by_identity(key)
+        self.looks += 1
+        if self.looks == 2:
+            self.both.set()
+        await self.both.wait()
+        return found
+
+    def unit(self) -> Any:
+        return self.front.durable.unit()
+
+
+@pytest.mark.parametrize(("counters", "entered"), [((7, 7), 1), ((8, 7), 2)])
+async def test_of_two_uses_at_once_the_later_is_judged_by_the_earlier(
+    front: Front, counters: tuple[int, int], entered: int
+) -> None:
+    """A copy of the key that is used in the very moment of the key itself is found out (WebAuthn §7.2 step 22)."""
+    key = SoftKey()
+    await member(front, key)
+    store: Any = Raced(front)
+    front.passkeys = replace(front.passkeys, durable=store)
+    both = await asyncio.gather(*(enter(front, key, counter=one) for one in counters), return_exceptions=True)
+    assert [type(one).__name__ for one in both].count("SignedIn") == entered
+    assert [one.detail for one in both if isinstance(one, PasskeyRefused)] == ["passkey: counter"] * (2 - entered)
+    passkey = kept(front).passkey
+    assert passkey is not None
+    assert passkey.counter == max(counters)
 
 
 # --- a fresh sign-in -------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Select, bindparam, delete, literal_column, null, select, union_all, update
@@ -135,6 +136,17 @@ RENAME_LINK: Final = define(
     )
     .returning(links.c.id)
 )
+# Over what was loaded: of two uses at once one is judged by what the other left.
+USE_LINK: Final = define(
+    update(links)
+    .where(
+        links.c.id == parameter(links.c.id),
+        links.c.account == parameter(links.c.account),
+        links.c.last_used_at == parameter(links.c.last_used_at, "p_seen"),
+    )
+    .values({column: parameter(column) for column in (links.c.last_used_at, links.c.sealed)})
+    .returning(links.c.id)
+)
 _OTHER: Final = links.alias("other")
 REMOVE_LINK: Final = define(
     delete(links).where(
@@ -208,6 +220,13 @@ def renamed_params(link: Link, former: IdentityKey, ring: KeyRing) -> Params:
     kept = {"p_receipt", "p_linked_at"}
     params = {name: value for name, value in link_params(link, ring).items() if name not in kept}
     return {**params, "p_former": identity_blind(ring, former)}
+
+
+def used_params(link: Link, seen: datetime, ring: KeyRing) -> Params:
+    """What a used link's row holds, and when it was used before that."""
+    kept = {"p_id", "p_account", "p_last_used_at", "p_sealed"}
+    params = {name: value for name, value in link_params(link, ring).items() if name in kept}
+    return {**params, "p_seen": micros(seen)}
 
 
 def _link_place(link_id: str, account: str) -> str:

@@ -96,6 +96,9 @@ class SqlUnitOfWork:
     def rename_link(self, link: Link, former: IdentityKey) -> None:
         self._queue(accounts.RENAME_LINK, accounts.renamed_params(link, former, self._ring), conflict="link")
 
+    def use_link(self, link: Link, seen: datetime) -> None:
+        self._queue(accounts.USE_LINK, accounts.used_params(link, seen, self._ring), conflict="stale")
+
     def remove_link(self, account: AccountId, link_id: str) -> None:
         params = {"p_account": account, "p_id": link_id}
         self._queue(accounts.LOCK, params)  # two removals at once would each see the other's link as a way in
