@@ -24,7 +24,7 @@ async def open_site(call: Call) -> Response:
     Whoever sends somebody here sends them no further than to a site that an admin let in.
     """
     query, world = call.request.query_params, call.world
-    client, path = await world.clients.look(query.get("site", "")), query.get("to", "")
+    client, path = await world.clients.look(query.get("site", ""), visitor=call.address), query.get("to", "")
     if client is None or not client.enabled or client.is_unreviewed or (path and not is_local_path(path)):
         raise NotFound(detail="no such site to open")
     return leave_by_page(call, opening_address(client, world.settings.broker.public_url, path), client.name)

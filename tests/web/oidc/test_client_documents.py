@@ -359,6 +359,16 @@ async def test_one_visitor_makes_us_ask_a_few_times_a_minute(house: House, publi
     assert await house.world.clients.look(publisher.id, visitor="192.0.2.200") is not None
 
 
+async def test_so_does_who_opens_sites_from_their_account(house: House, publisher: Publisher) -> None:
+    """Any address can stand in that link, too."""
+    ana = await member(house)
+    statuses = [
+        (await ana.open(f"/me/sites/open?site={publisher.base}/x{number}")).status for number in range(PER_VISITOR + 5)
+    ]
+    assert statuses == [404] * PER_VISITOR + [429] * 5
+    assert len(publisher.asked) == PER_VISITOR
+
+
 async def test_strangers_use_up_nothing_of_sites_that_people_use(house: House, publisher: Publisher) -> None:
     """Many visitors together spend what a host has for new addresses; a site in use does not count for it."""
     site = stranger(house, publisher.put())
