@@ -294,15 +294,21 @@ class ExchangeFlow:
         return self.signer.sign(told, typ=tokens.USERINFO_TYPE, algorithm=client.signing_algorithm)
 
     def _session(self, client: Client, token: str) -> AccessToken | None:
-        """What a session token of this client says about itself, in the terms of an access token without scopes."""
+        """What a session token of this client says about itself, while it is good."""
+        presented = self._own_session(client, token)
+        return presented if presented is not None and self.clock.now() < presented.expires_at else None
+
+    def _own_session(self, client: Client, token: str) -> AccessToken | None:
+        """The same, good or over, in the terms of an access token without scopes."""
         claims = self.signer.own(token, typ=tokens.SESSION_TOKEN_TYPE, now=self.clock.now())
-        if claims is None or claims["aud"] != client.client_id:
-            return None
-        presented = tokens.read_session_token(claims)
-        return presented if self.clock.now() < presented.expires_at else None
+        return tokens.read_session_token(claims) if claims is not None and claims["aud"] == client.client_id else None
 
     async def revoke(self, client: Client, token: str) -> None:
-        """Take back a token (RFC 7009): a refresh token takes its grant with it. Of another client's: no effect."""
+        """Take back a token (RFC 7009). Of another client's: no effect.
+
+        A refresh token takes its grant with it, and so does a session token: it says that somebody is signed in at the site,
+        and a new one would say so again. Also one that is over, as a site that signs somebody out may hold no other.
+        """
         unit = self.durable.unit()
         refresh = self.handles.read_refresh_token(token)
         access = self.access.own(token)
@@ -320,6 +326,8 @@ class ExchangeFlow:
             if grant is None or grant.client != client.client_id:
                 return
             unit.revoke_access_token(access.token_id, access.expires_at)
+        elif (session := self._own_session(client, token)) is not None:
+            unit.revoke_grant(session.grant, self.clock.now())
         else:
             return
         await unit.commit()

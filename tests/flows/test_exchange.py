@@ -690,6 +690,21 @@ async def test_revoking_an_access_token_ends_that_one_only(op: Op, ana: Session)
     assert "refresh_token" in await op.refresh(second["refresh_token"])
 
 
+@pytest.mark.parametrize("minutes", [0, 30])
+async def test_revoking_a_session_token_ends_the_sign_in_at_that_site(op: Op, ana: Session, minutes: int) -> None:
+    """Its refresh token would make another; and no sign-in elsewhere. Nobody else's word does it (RFC 7009 §2.1)."""
+    kit, forum = await op.tokens(ana, KIT), await op.tokens(ana)
+    op.move(minutes=minutes)
+    await op.exchange.revoke(op.clients[FORUM], kit["session_token"])
+    kit = await op.refresh(kit["refresh_token"], KIT)
+    op.move(minutes=minutes)
+    await op.exchange.revoke(op.clients[KIT], kit["session_token"])
+    assert not await op.is_active(kit["session_token"], KIT)
+    assert await is_dead(op, kit, KIT)
+    assert "refresh_token" in await op.refresh((await op.tokens(ana, scope=AWAY))["refresh_token"])
+    assert await op.is_active(forum["access_token"]) is (minutes == 0)
+
+
 async def test_another_clients_token_is_not_revoked(op: Op, ana: Session) -> None:
     """No effect, and no word about it (catalogue 82)."""
     first = await op.tokens(ana, scope=AWAY)
