@@ -306,6 +306,14 @@ class SignInElsewhere(InteractionError):
     public = "This sign-in is not open in this browser."
 
 
+class SignOutUnknown(InteractionError):
+    """A provider sends somebody back from signing out who was not sent there so, or too long ago."""
+
+    code = "sign_out_unknown"
+    status = 400
+    public = "This is no answer to a sign-out that was begun here."
+
+
 class SignInFinished(InteractionError):
     code = "sign_in_finished"
     status = 409

@@ -414,6 +414,11 @@ PROVIDER: Final = (
         "OpenID Connect: let its page tell us, in a frame, that somebody signed out there. For one that has no back-channel logout.",
         default=False,
     ),
+    _flag(
+        "rp_initiated_logout",
+        "OpenID Connect: offer people who sign out of everything here to sign out there too. It must know /signed-out/ID here.",
+        default=False,
+    ),
     _flag("can_force_fresh", "Whether it checks the person anew when asked to.", default=True),
     _text("graph_version", "Facebook: the version of the Graph API.", "v26.0"),
     _address("privacy_policy_url", "Its privacy policy, linked beside the button."),

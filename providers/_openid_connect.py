@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from broker.domain.browser_state import origin_of
 from broker.domain.claims import COMPANIONS, EMAIL, PHONE
@@ -99,6 +99,8 @@ class Metadata:
     jwks: str
     userinfo: str | None
     revocation: str | None
+    end_session: str | None = None
+    """Where people sign out there (RP-Initiated Logout §2.1)."""
     sends_iss: bool
     """Whether every authorization response carries `iss` (RFC 9207 §3)."""
 
@@ -192,6 +194,28 @@ class OpenIDConnect(Described):
         if named is None:
             raise UpstreamInvalid("frame_sid")
         return named
+
+    @property
+    def ends_sessions(self) -> bool:
+        """Whether people are offered to sign out there too."""
+        return self._preset.rp_initiated_logout
+
+    async def sign_out_url(self, *, back: str, state: str, locale: str) -> str:
+        """Where people sign out there (OpenID Connect RP-Initiated Logout 1.0 §2).
+
+        No `id_token_hint`: no ID token is kept, so the provider asks the person. Raises
+        `UpstreamInvalid("discovery_end_session")`.
+        """
+        address = (await self._where()).end_session
+        if address is None:
+            raise UpstreamInvalid("discovery_end_session", "missing")
+        asked = {
+            "client_id": self._preset.client_id,
+            "post_logout_redirect_uri": back,
+            "state": state,
+            "ui_locales": locale,
+        }
+        return f"{address}{'&' if '?' in address else '?'}{urlencode(asked)}"
 
     async def succeeds(self, former: IdentityKey, key: IdentityKey) -> bool:
         """Ask the OpenID 2.0 identifier itself who speaks for it now (OpenID 2.0 to Connect Migration §5).
@@ -408,6 +432,7 @@ def read_metadata(preset: Preset, raw: Mapping[str, Any]) -> Metadata:
         jwks=_needed(preset, raw, "jwks", "jwks_uri"),
         userinfo=_address(preset, raw, "userinfo", "userinfo_endpoint"),
         revocation=_address(preset, raw, "revocation", "revocation_endpoint"),
+        end_session=_address(preset, raw, "end_session", "end_session_endpoint"),
         sends_iss=raw.get("authorization_response_iss_parameter_supported") is True,
     )
 

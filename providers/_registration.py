@@ -44,6 +44,7 @@ def about_us(*, name: str, issuer: str, provider: str) -> dict[str, Any]:
         "response_types": ["code"],
         "grant_types": ["authorization_code"],
         "token_endpoint_auth_method": METHODS[0],
+        "post_logout_redirect_uris": [f"{issuer}/signed-out/{provider}"],
         "initiate_login_uri": f"{issuer}/sign-in/with",
         "backchannel_logout_uri": f"{issuer}/hooks/{provider}/logout",
         "backchannel_logout_session_required": True,

@@ -29,6 +29,7 @@ NAMELESS: Final = frozenset({"openid2", "steam"})
 """Kinds that know us by our address: OpenID 2.0 has neither client ids nor client secrets."""
 ENDPOINTS: Final = (
     "authorization", "token", "userinfo", "jwks", "discovery", "revocation",  # any provider
+    "end_session",  # OpenID Connect
     "emails",  # OAuth 2.0: a person's addresses, each with what is known of it
     "graph", "share",  # Facebook: the base of its API; the share window
 )  # fmt: skip
@@ -125,6 +126,8 @@ class Preset:
     """The day the secret runs out, as the operator wrote it down; nobody else says."""
     frontchannel_logout: bool = False
     """OpenID Connect: whether its pages may tell us in a frame that somebody signed out there."""
+    rp_initiated_logout: bool = False
+    """OpenID Connect: whether people who sign out here are offered to sign out there too."""
     can_force_fresh: bool = True
     """Whether it checks the person anew when asked to (decision 26)."""
     graph_version: str = "v26.0"
@@ -213,7 +216,8 @@ class _Reader:
         ):
             self._keep(out, key, self.choice(key, allowed))
         for key in (
-            "pkce", "nonce", "asks_claims", "trusts_email", "trusts_phone", "frontchannel_logout", "can_force_fresh", "sandbox",
+            "pkce", "nonce", "asks_claims", "trusts_email", "trusts_phone", "frontchannel_logout", "rp_initiated_logout",
+            "can_force_fresh", "sandbox",
         ):  # fmt: skip
             self._keep(out, key, self.truth(key))
         self._keep(out, "order", self.number("order"))

@@ -143,6 +143,9 @@ class _Check:
             yield Finding(None, f"Nothing is registered there. People come back to {self.redirect}.")
         else:
             yield Finding(None, f"Registered there must be, to the letter: {self.redirect}")
+            if self.preset.rp_initiated_logout:
+                back = f"{self.settings.broker.public_url}/signed-out/{self.preset.id}"
+                yield Finding(None, f"And as post-logout redirect address: {back}")
         states = {
             "on": "It is on: people see it.",
             "testers": "It is for testers: people signed in as tester, admin or owner see it, and nobody else.",
@@ -180,6 +183,10 @@ class _Check:
         method = self.preset.token_endpoint_auth_method
         if method not in (ways := _listed(told, "token_endpoint_auth_methods_supported", method)):
             yield Finding(None, f"It lists {_and(ways)} as ways to prove ourselves, and here stands {method}.")
+        ends = "end_session_endpoint" in told or "end_session" in self.preset.endpoints
+        if self.preset.rp_initiated_logout and not ends:
+            fix = "Write endpoints.end_session if it has one, or remove rp_initiated_logout."
+            yield Finding(False, f"It names no end_session_endpoint: nobody can be sent there to sign out. {fix}")
         signed = _listed(told, "id_token_signing_alg_values_supported", *self.preset.algorithms)
         if not set(signed) & set(self.preset.algorithms):
             yield Finding(False, f"It signs with {_and(signed)}, and algorithms allows {_and(self.preset.algorithms)}.")

@@ -243,6 +243,8 @@ def _facts(preset: Preset, settings: Settings) -> dict[str, str | list[str]]:
         facts[f"{hook}_address"] = f"{issuer}/hooks/{preset.id}/{hook}"
     if preset.frontchannel_logout:
         facts["front_logout_address"] = f"{issuer}/hooks/{preset.id}/front-logout"
+    if preset.rp_initiated_logout:
+        facts["post_logout_redirect_address"] = f"{issuer}/signed-out/{preset.id}"
     if preset.issuer:
         facts["issuer"] = preset.issuer
     if preset.kind not in NAMELESS:

@@ -143,6 +143,23 @@ class FramesLogout(Protocol):
         ...
 
 
+@runtime_checkable
+class EndsSessions(Protocol):
+    """A provider that people can be sent to, to sign out there as well (OpenID Connect RP-Initiated Logout 1.0)."""
+
+    @property
+    def ends_sessions(self) -> bool:
+        """Whether that is offered: only where somebody switched it on."""
+        ...
+
+    async def sign_out_url(self, *, back: str, state: str, locale: str) -> str:
+        """Where to send the browser, which comes back to `back` with `state`, if it does.
+
+        Raises `UpstreamUnavailable`, and `UpstreamInvalid(check)` where the provider names no such page.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identified:
     """The answer of `Provider.identify`."""

@@ -1,4 +1,4 @@
-"""A provider says that somebody signed out there: what they began here with that sign-in ends, too.
+"""A provider says that somebody signed out there: what they began here with that sign-in ends, too. And the other way round.
 
 The same word a second time ends nothing that began after it. What the person let sites have while they are away stays: it
 was given here, and is taken back here.
@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from broker.domain.ports import Clock, Durable, Replay
-from broker.domain.provider import SignedOut
+from broker.domain.provider import EndsSessions, SignedOut
 from broker.domain.removal import APART
 from broker.domain.session import Session
 from broker.domain.values import ProviderId
+from broker.errors import UpstreamError
 from broker.flows.session import SessionFlow
 
 
@@ -49,6 +50,17 @@ class UpstreamLogout:
                 await self.sessions.sign_out(session)
                 ended += 1
         return ended
+
+    @staticmethod
+    async def address_of(provider: EndsSessions, *, back: str, state: str, locale: str) -> str | None:
+        """Where somebody signs out there too, once they did here; `None` when that cannot be had now.
+
+        What ended here has ended: a provider that is away, or names no such page, undoes nothing of it.
+        """
+        try:
+            return await provider.sign_out_url(back=back, state=state, locale=locale)
+        except UpstreamError:
+            return None
 
 
 def _is_meant(session: Session, said: SignedOut) -> bool:

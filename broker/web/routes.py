@@ -145,6 +145,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/signout", sign_out.sign_out, Guard.BROWSER),
     Route("POST", "/signout", sign_out.confirm, Guard.BROWSER),
     Route("GET", "/signed-out", signed_out.signed_out, Guard.BROWSER),
+    Route("POST", "/signed-out", signed_out.sign_out_there, Guard.BROWSER),
+    Route("GET", "/signed-out/{provider}", signed_out.came_back, Guard.BROWSER),
     Route("GET", "/end-session", sign_out.end_session, Guard.BROWSER),
     Route("POST", "/end-session", sign_out.end_session_post, Guard.PROTOCOL),
     Route("GET", realm.PATH, realm.addresses, Guard.PUBLIC),

@@ -17,7 +17,7 @@ from broker.flows.answers import answer_url
 from broker.web import views
 from broker.web.call import Call, see_other
 from broker.web.forms import FORM, parse_pairs, read_body
-from broker.web.signed_out import Ended, address_of, frames
+from broker.web.signed_out import Ended, address_of, frames, offered
 from broker.web.steps import leave
 
 SEALED = "end-session request"
@@ -100,7 +100,8 @@ async def confirm(call: Call) -> Response:
         client=request.client.client_id if request.client is not None and request.return_url else None,
         return_url=request.return_url or "",
     )
-    if request.return_url is not None and request.client is not None and not frames(call, ended):
+    says_more = frames(call, ended) or offered(call, ended) is not None
+    if request.return_url is not None and request.client is not None and not says_more:
         response = leave(call, request.return_url, request.client.name)
     else:
         response = see_other(address_of(call, ended))

@@ -215,7 +215,12 @@ async def end_session(request: Request) -> Response:
     sandbox.sessions.pop(request.cookies.get(COOKIE, ""), None)
     response: Response
     if client is not None and target in client.post_logout_redirect_uris and target is not None:
-        response = web.redirect(target, [("state", params["state"])] if "state" in params else [])
+        state = [("state", params["state"])] if "state" in params else []
+        if sandbox.faults.has("logout-state-wrong"):
+            state = [("state", "another-state")]
+        if sandbox.faults.has("logout-state-missing"):
+            state = []
+        response = web.redirect(target, state)
     else:
         response = web.page("message.html", label=LABEL, title="Signed out", text="You are signed out of the sandbox.")
     response.delete_cookie(COOKIE)

@@ -83,6 +83,7 @@ async def discovery(request: Request) -> Response:
     for name, member in (
         ("discovery-no-token-endpoint", "token_endpoint"),
         ("discovery-no-jwks", "jwks_uri"),
+        ("discovery-no-end-session", "end_session_endpoint"),
         ("discovery-pkce-unsaid", "code_challenge_methods_supported"),
     ):
         if faults.has(name):

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
+import httpx2
 import pytest
 from tests.cli.test_sites import issuer
 from tests.config.folder import DOORWARD, ENVIRON, PROVIDERS, write
@@ -260,15 +261,19 @@ def test_an_issuer_that_differs_is_shown_beside_ours(config: Path) -> None:
 
 
 def test_what_is_not_given_or_not_signed_so_is_said(config: Path) -> None:
-    with checked(config):
+    with checked(config) as (_, idp):
+        httpx2.post(f"{idp}/__emu__", json={"fault": {"name": "discovery-no-end-session"}})
         text = (config / "providers.toml").read_text()
-        asked = 'scopes = ["profile", "email", "groups"]\nalgorithms = ["ES384"]\nfields = ["name", "picture"]'
+        asked = 'scopes = ["profile", "email", "groups"]\nalgorithms = ["ES384"]\nfields = ["name", "picture"]\nrp_initiated_logout = true'
         (config / "providers.toml").write_text(text.replace('fields = ["name", "email"]', asked))
         done = doorward("check", "idp", "--offline", config=config)
+    fix = "Write endpoints.end_session if it has one, or remove rp_initiated_logout."
     assert found(done) == [
+        f"It names no end_session_endpoint: nobody can be sent there to sign out. {fix}",
         "It signs with RS256, and algorithms allows ES384.",
         f"It knows the address that people come back to. {' '.join(FAILURES['scope'])} (authorization invalid_scope)",
     ]
+    assert f"And as post-logout redirect address: {PUBLIC}/signed-out/idp" in done.stdout
     assert "It does not list groups among its scopes" in done.stdout
     assert "It does not list picture among its claims" in done.stdout
 

@@ -297,7 +297,6 @@ CLIENT_PLANS: Final[dict[str, tuple[str, ...]]] = {
 """Modules of each plan for relying parties, 67 runs with `response_type = code`."""
 _NO_WEBFINGER: Final = "people choose a provider by its name, and type no address of their own there"
 _NO_REFRESH: Final = "no refresh token of a provider is ever used: at most it is revoked"
-_STAYS: Final = "who signs out here stays signed in at the provider, and the page says so"
 CLIENT_MISSING: Final[dict[str, str]] = {
     "oidcc-client-test-discovery-webfinger-acct": _NO_WEBFINGER,
     "oidcc-client-test-discovery-webfinger-url": _NO_WEBFINGER,
@@ -306,9 +305,6 @@ CLIENT_MISSING: Final[dict[str, str]] = {
     "oidcc-client-test-refresh-token": _NO_REFRESH,
     "oidcc-client-test-refresh-token-invalid-issuer": _NO_REFRESH,
     "oidcc-client-test-refresh-token-invalid-sub": _NO_REFRESH,
-    "oidcc-client-test-rp-init-logout": _STAYS,
-    "oidcc-client-test-rp-init-logout-other-state": _STAYS,
-    "oidcc-client-test-rp-init-logout-no-state": _STAYS,
     "oidcc-client-test-session-management": "no page of ours holds a frame of a provider",
 }
 

@@ -12,6 +12,7 @@ from broker.domain.provider import Once, SignedOut, session_name
 from broker.domain.removal import APART
 from broker.domain.session import Session
 from broker.domain.values import IdentityKey
+from broker.errors import UpstreamInvalid, UpstreamUnavailable
 from broker.flows.upstream_logout import UpstreamLogout
 
 HERE, ELSEWHERE = "session-over-there", "another-session-over-there"
@@ -112,6 +113,34 @@ async def test_who_has_no_account_here_ends_nothing(desk: Desk) -> None:
     stranger = replace(desk.said(ana), key=IdentityKey(issuer=f"https://{FACEBOOK}.example", subject="nobody"))
     assert await desk.flow.take(stranger) == 0
     assert await desk.live(ana) == {ana.sid}
+
+
+class Ending:
+    """A provider with a page for signing out, or none."""
+
+    ends_sessions = True
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+
+    async def sign_out_url(self, *, back: str, state: str, locale: str) -> str:
+        if self.error is not None:
+            raise self.error
+        return f"https://idp.test/bye?{back}&{state}&{locale}"
+
+
+@pytest.mark.parametrize(
+    ("error", "address"),
+    [
+        (None, "https://idp.test/bye?back&s-1&fr"),
+        (UpstreamUnavailable("timeout idp.test"), None),
+        (UpstreamInvalid("discovery_end_session"), None),
+    ],
+)
+async def test_a_provider_that_is_away_keeps_nobody_from_having_signed_out(
+    error: Exception | None, address: str | None
+) -> None:
+    assert await UpstreamLogout.address_of(Ending(error), back="back", state="s-1", locale="fr") == address
 
 
 def test_what_is_kept_of_a_session_over_there_names_it_and_nothing_else() -> None:

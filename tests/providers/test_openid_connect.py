@@ -90,6 +90,22 @@ async def test_a_provider_that_cannot_force_a_new_sign_in_is_not_asked_to() -> N
     assert "prompt" not in parse_qs(urlsplit(await one.authorization_url(attempt(fresh=True))).query)
 
 
+async def test_where_to_sign_out_there_is_what_the_provider_says() -> None:
+    """RP-Initiated Logout 1.0 §2: our name and the way back, nothing about the person; a query of its own stays."""
+    told = {"back": "https://login.example/signed-out/op", "state": "s&1", "locale": "fr"}
+    sent = "client_id=client-1&post_logout_redirect_uri=https%3A%2F%2Flogin.example%2Fsigned-out%2Fop&state=s%261&ui_locales=fr"
+    sent = sent.replace("client-1", CLIENT_ID)
+    for address, mark in ((f"{ISSUER}/bye", "?"), (f"{ISSUER}/bye?p=x", "&")):
+        http = upstream(discovery=json_answer({**DISCOVERY, "end_session_endpoint": address}))
+        assert await provider(http).sign_out_url(**told) == f"{address}{mark}{sent}"
+    with pytest.raises(UpstreamInvalid, match="discovery_end_session"):
+        await provider().sign_out_url(**told)
+    own = provider(endpoints={"end_session": "https://own.example/bye"})
+    assert (await own.sign_out_url(**told)).startswith("https://own.example/bye?")
+    assert not own.ends_sessions
+    assert provider(rp_initiated_logout=True).ends_sessions
+
+
 async def test_asking_again_shows_the_consent_page() -> None:
     url = await provider().authorization_url(attempt(ask_again=True))
     assert parse_qs(urlsplit(url).query)["prompt"] == ["consent"]

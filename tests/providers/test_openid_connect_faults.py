@@ -53,6 +53,7 @@ CHECKS: dict[str, str] = {
     "discovery-issuer-other": "discovery_issuer", "discovery-issuer-slash": "discovery_issuer",
     "discovery-issuer-case": "discovery_issuer", "discovery-no-token-endpoint": "discovery_token",
     "discovery-no-jwks": "discovery_jwks", "discovery-pkce-unsaid": FINE,
+    "discovery-no-end-session": FINE,
     "userinfo-other-sub": "userinfo_sub", "userinfo-no-sub": "userinfo_sub",
     "userinfo-signed": FINE, "userinfo-signed-wrong-key": "signature",
     "jwks-flapping": FINE, "jwks-junk": FINE, "jwks-empty": "jwks", "jwks-other-key": "kid",
@@ -62,6 +63,7 @@ ELSEWHERE = {
     "response-state-wrong", "response-state-missing",  # the sign-in flow's, before any provider is asked
     "post-accept-then-hang", "post-accept-then-500", "post-revoked", "post-forbidden", "post-rate-limited",
     "post-duplicate",  # the publisher's
+    "logout-state-wrong", "logout-state-missing",  # of the page that people come back to
 }  # fmt: skip
 WIRE: dict[str, str] = {
     "status": "unavailable", "hang": "unavailable", "html": "json", "html-plain": "json", "truncated": "json",

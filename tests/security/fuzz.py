@@ -315,6 +315,8 @@ NAMES: Final[dict[str, tuple[str, ...]]] = {
     "/f/{id}/policy": ("decision",),
     "/f/{id}/site": ("decision", "shown", "share", "v-name", "v-email", "claims", "scope"),
     "/signout": ("what", "request"),
+    "/signed-out": ("seen",),
+    "/signed-out/{provider}": ("state",),
     "/end-session": ("id_token_hint", "post_logout_redirect_uri", "state", "client_id", "logout_hint", "ui_locales", "sealed"),
     "/me/details": ("v-name", "v-email", "v-preferred_username", "v-picture", "v-sub", "v-zoneinfo", "v-locale", "status"),
     "/me/ways/add": ("provider",),

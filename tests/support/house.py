@@ -133,7 +133,12 @@ def _sandbox_servers() -> Iterator[Sandboxes]:
         redirect_uris=[f"{ISSUER}/callback/facebook"],
         require_proof=True,
     )
-    client = openid_sandbox.Client(id=OPENID_CLIENT, secret=OPENID_SECRET, redirect_uris=[f"{ISSUER}/callback/openid"])
+    client = openid_sandbox.Client(
+        id=OPENID_CLIENT,
+        secret=OPENID_SECRET,
+        redirect_uris=[f"{ISSUER}/callback/openid"],
+        post_logout_redirect_uris=[f"{ISSUER}/signed-out/openid"],
+    )
     facebook = facebook_sandbox.create_app([app])
     openid = openid_sandbox.create_app([client])
     with serve(facebook) as facebook_url, serve(openid) as openid_url:

@@ -350,6 +350,7 @@ def test_no_state_is_reached_by_nobody() -> None:
         "form_invalid",
         "upstream_rejected",
         "passkey_refused",
+        "sign_out_unknown",
     }
     assert set(WORDS) == walked | others
 

@@ -439,7 +439,12 @@ class SignedOut(Page):
     """Whether the broker's own session ended too; if not, only `sites` ended."""
     sites: tuple[ToldSite, ...] = ()
     provider: str = ""
-    """The label of the provider the person is still signed in at."""
+    """The label of the provider the person signed in at."""
+    provider_host: str = ""
+    there: str = ""
+    """Whether they signed out there, too: `done`, as it says; `away`: it could not be asked; nothing: no."""
+    seen: str = field(default="", repr=False)
+    """What the form for signing out there sends along; nothing: it is not offered."""
     again: str = field(default="", repr=False)
     """This page once more, where what it says may change."""
     frames: tuple[str, ...] = field(default=(), repr=False)

@@ -60,6 +60,14 @@ WORDS: Final[Mapping[str, _Words]] = {
         title=N_("You took longer than 30 minutes"),
         paragraphs=(N_("To keep you safe we threw away what %(provider)s sent. Nothing was saved."),),
     ),
+    "sign_out_unknown": _Words(
+        title=N_("We cannot say whether you are signed out at %(provider)s"),
+        paragraphs=(
+            N_("What brought you here is not the answer to a sign-out that was begun here, or it is too old."),
+            N_("To be sure, open %(provider)s and sign out there. Nothing was changed here."),
+        ),
+        ways=("home", "my_account"),
+    ),
     "sign_in_elsewhere": _Words(
         title=N_("This sign-in is not open in this browser"),
         paragraphs=(

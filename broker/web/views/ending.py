@@ -36,8 +36,9 @@ def signed_out() -> pages.SignedOut:
     return pages.SignedOut()
 
 
-def ended(call: Call, ended: Ended, told: tuple[Told, ...], frames: tuple[str, ...]) -> pages.SignedOut:
-    """What ended, who was told by now, and what could not be told."""
+def ended(call: Call, ended: Ended, told: tuple[Told, ...], frames: tuple[str, ...], seen: str) -> pages.SignedOut:
+    """What ended, who was told by now, and what could not be told. `seen`: what it is about, where signing out at the
+    provider is offered."""
     face = call.world.faces.get(ended.provider) if ended.provider is not None else None
     site = call.world.clients.get(ended.client) if ended.client is not None else None
     card = site_card(site)
@@ -45,6 +46,9 @@ def ended(call: Call, ended: Ended, told: tuple[Told, ...], frames: tuple[str, .
         is_everything=ended.is_everything,
         sites=tuple(_told(call, one) for one in told if one.client in call.world.clients),
         provider=face.label if face else "",
+        provider_host=face.host if face else "",
+        there=ended.there,
+        seen=seen,
         back=replace(card, url=ended.return_url) if card is not None and ended.return_url else None,
         again=call.request.url.path + f"?{call.request.url.query}" if any(_may_change(one) for one in told) else "",
         frames=frames,

@@ -402,6 +402,8 @@ def _posting_and_out() -> dict[str, Page]:
             again="/signed-out?seen=x",
             provider="Facebook", back=FORUM,
         ),
+        "signed-out-offer": pages.SignedOut(provider="Club OpenID", provider_host="id.club.example", seen="sealed", there="away", back=FORUM),
+        "signed-out-there": pages.SignedOut(provider="Club OpenID", provider_host="id.club.example", there="done", back=FORUM),
         "signed-out-site": pages.SignedOut(is_everything=False, sites=(pages.ToldSite(name="Sailing Forum", state="done"),)),
     }  # fmt: skip
     for state in POST_STATES:
