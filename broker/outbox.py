@@ -135,7 +135,7 @@ class Deliverer:
         elif client.security_events_uri is None or (is_paused and now >= delivery.created_at + FETCHED_WITHIN):
             await outbox.give_up(delivery.id, "not fetched in time" if not is_paused else "paused for too long")
         elif is_paused:
-            await outbox.retry(delivery.id, now + LOOK_AGAIN, "paused by the site")
+            await outbox.put_off(delivery.id, now + LOOK_AGAIN)
         else:
             proof = client.security_events_authorization or stream.proof
             error = await self._push(delivery, client, client.security_events_uri, proof)

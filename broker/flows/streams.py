@@ -258,7 +258,7 @@ class EventStreams:
     async def _go_on(self, client: Client) -> None:
         """What waited while the stream was paused is due now."""
         for one in await self.durable.outbox.pending("stream", client.client_id, MOST_HELD):
-            await self.durable.outbox.retry(one.id, self.writer.clock.now(), one.last_error)
+            await self.durable.outbox.put_off(one.id, self.writer.clock.now())
 
 
 def _status(stream: Stream) -> dict[str, str]:

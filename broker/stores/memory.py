@@ -656,6 +656,13 @@ class MemoryOutbox:
             )
             tables.claimed_until.pop(delivery_id, None)
 
+    async def put_off(self, delivery_id: str, due_at: datetime) -> None:
+        tables = self._store.open_tables()
+        held = tables.deliveries.get(delivery_id)
+        if held is not None:
+            tables.deliveries[delivery_id] = replace(held, due_at=due_at)
+            tables.claimed_until.pop(delivery_id, None)
+
     async def give_up(self, delivery_id: str, error: str) -> None:
         tables = self._store.open_tables()
         held = tables.deliveries.pop(delivery_id, None)

@@ -1156,6 +1156,16 @@ class OutboxContract:
         assert await durable.outbox.claim(NOW + 5 * SECOND, 10) == (retried,)
         assert await durable.outbox.claim(NOW + timedelta(days=1), 10) == (retried,)
 
+    async def test_what_is_put_off_was_not_tried(self, durable: Durable) -> None:
+        waiting = make.delivery()
+        unit = durable.unit()
+        unit.enqueue(waiting)
+        await unit.commit()
+        assert await durable.outbox.claim(NOW, 10) == (waiting,)
+        await durable.outbox.put_off(waiting.id, NOW + 5 * SECOND)
+        assert await durable.outbox.claim(NOW, 10) == ()
+        assert await durable.outbox.claim(NOW + 5 * SECOND, 10) == (replace(waiting, due_at=NOW + 5 * SECOND),)
+
     async def test_what_is_on_its_way_is_found_by_its_payload(self, durable: Durable) -> None:
         first, second = make.delivery(), make.delivery(payload={"sub": "pairwise-2"})
         unit = durable.unit()

@@ -209,6 +209,8 @@ async def test_nothing_is_pushed_while_a_stream_is_paused_and_all_of_it_afterwar
         await office.deliverer.once()
         office.op.move(minutes=10)
     assert (office.sites.pushed, await waits(office, FORUM)) == ([], ["account-purged"])
+    ((waiting, _),) = await office.op.durable.outbox.traces("stream", FORUM)
+    assert (waiting.attempts, waiting.last_error) == (0, ""), "a pause is no failure"
     await streams.set_status(forum, {"stream_id": "forum", "status": "enabled"})
     await office.deliverer.once()
     assert (len(office.sites.pushed), await waits(office, FORUM)) == (1, [])

@@ -71,6 +71,7 @@ def durable_probes(durable: Durable) -> Mapping[str, Probe]:
         "vault.holds": lambda: durable.vault.holds(NOBODY, FACEBOOK),
         "outbox.claim": lambda: durable.outbox.claim(NOW, 1),
         "outbox.done": lambda: durable.outbox.done("none"),
+        "outbox.put_off": lambda: durable.outbox.put_off("none", NOW),
         "outbox.retry": lambda: durable.outbox.retry("none", NOW, ""),
         "outbox.give_up": lambda: durable.outbox.give_up("none", ""),
         "outbox.pending": lambda: durable.outbox.pending("sub", "nobody"),

@@ -5,6 +5,7 @@ Finding primes takes a tenth of a second. The RSA keys of one test process are r
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import itertools
 import sys
@@ -24,6 +25,8 @@ def pytest_configure() -> None:
     """A client asks at each request which event loop runs; searching the disk for what is not there takes 1 ms."""
     if importlib.util.find_spec("sniffio") is None:
         sys.modules["sniffio"] = None  # type: ignore[assignment]
+    # Everything that was imported is looked through at each full collection: rarely is often enough.
+    gc.set_threshold(50_000, 20, 100)
 
 
 @cache

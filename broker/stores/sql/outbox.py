@@ -54,6 +54,11 @@ _tried = (
     .values(attempts=deliveries.c.attempts + 1, last_error=parameter(deliveries.c.last_error), claimed_until=0)
 )
 _RETRY: Final = define(_tried.values(due_at=parameter(deliveries.c.due_at)))
+_PUT_OFF: Final = define(
+    update(deliveries)
+    .where(deliveries.c.id == parameter(deliveries.c.id))
+    .values(due_at=parameter(deliveries.c.due_at), claimed_until=0)
+)
 _GIVE_UP: Final = define(_tried.values(given_up=true()))
 _marked = (
     select(*_COLUMNS, deliveries.c.given_up)
@@ -144,6 +149,9 @@ class SqlOutbox:
 
     async def retry(self, delivery_id: str, due_at: datetime, error: str) -> None:
         await self._driver.write(_RETRY, {"p_id": delivery_id, "p_due_at": micros(due_at), "p_last_error": error[:200]})
+
+    async def put_off(self, delivery_id: str, due_at: datetime) -> None:
+        await self._driver.write(_PUT_OFF, {"p_id": delivery_id, "p_due_at": micros(due_at)})
 
     async def give_up(self, delivery_id: str, error: str) -> None:
         await self._driver.write(_GIVE_UP, {"p_id": delivery_id, "p_last_error": error[:200]})
