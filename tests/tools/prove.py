@@ -231,7 +231,7 @@ def _wait_for(url: str, running: subprocess.Popen[bytes]) -> None:
 def rules() -> str:
     """The domain, the flows and the errors: every branch is taken by their own tests, which need no server."""
     environment = {**os.environ, "COVERAGE_FILE": str(ROOT / ".coverage.rules")}
-    suite = [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", *RULE_TESTS]
+    suite = [PYTHON, "-m", "pytest", "-n", WORKERS, "--dist", "loadfile", "-q", "-p", "no:cacheprovider", *RULE_TESTS]
     _say([*suite, *(f"--cov={where}" for where in RULES), "--cov-branch", "--cov-report="], environment=environment)
     report = [
         PYTHON,
