@@ -425,7 +425,8 @@ def _compose(
             f"{issuer}/privacy",
             f"{issuer}/terms",
             watches_sessions=states is not None,
-            acr_values=tuple(sorted({acr for preset in loaded.presets.values() for acr in preset.acr_values})),
+            # Of those that are for everybody: nobody else knows of the others.
+            acr_values=tuple(sorted({acr for id_ in sign_in.providers for acr in loaded.presets[id_].acr_values})),
             registers=rules is not None,
             reads_documents=documents is not None,
         ),

@@ -232,6 +232,17 @@ async def test_a_site_finds_out_which_levels_of_authentication_it_can_ask_for(
         assert peek((await forum.redeem(end))["id_token"])["acr"] == strong
 
 
+@pytest.mark.parametrize("state", ["test", "testers"])
+async def test_levels_of_a_provider_that_is_not_for_everybody_are_not_told(
+    tmp_path: Path, sandboxes: Sandboxes, state: str
+) -> None:
+    more = f'trusts_email = true\nstate = "{state}"\nacr_values = ["urn:sandbox:strong"]'
+    async with open_house(
+        tmp_path, sandboxes, providers=PROVIDERS_TOML.replace("trusts_email = true", more)
+    ) as house:
+        assert "acr_values_supported" not in await metadata(house)
+
+
 async def test_without_levels_there_is_nothing_to_ask_for(house: House) -> None:
     assert "acr_values_supported" not in await metadata(house)
 
