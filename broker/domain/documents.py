@@ -26,6 +26,9 @@ MOST: Final = timedelta(hours=24)
 LEEWAY: Final = timedelta(hours=24)
 """How long what was read last holds for tokens when it cannot be read anew. No sign-in begins on it."""
 
+KEEP: Final = timedelta(days=90)
+"""How long what was read last stays where nobody signs in, no admin looked at it and nothing that was granted is good."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentRules:

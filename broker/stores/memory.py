@@ -46,7 +46,7 @@ from broker.domain.values import AccountId, ClientId, GrantId, IdentityKey, Prov
 from broker.errors import Conflict, StoreUnavailable
 from broker.stores.memory_failures import MemoryFailures
 from broker.stores.memory_pictures import MemoryPictures
-from broker.stores.memory_registrations import MemoryRegistrations, RegistrationSteps
+from broker.stores.memory_registrations import MemoryRegistrations, RegistrationSteps, is_unused
 from broker.stores.memory_removals import MemoryRemovals
 from broker.stores.memory_sessions import MemorySessions
 from broker.stores.memory_staff import MemoryAudit, MemoryStaff
@@ -781,6 +781,8 @@ class MemoryDurable:
         gone += _drop(tables.revoked_tokens, lambda expires_at: expires_at <= now, limit)
         gone += _drop(tables.ended, lambda at: at + KEEP <= now, limit)
         gone += _drop(tables.failures, lambda kept: kept.at + failures.KEEP <= now, limit)
+        granted = {grant.client for grant in tables.grants.values()}
+        gone += _drop(tables.registrations, lambda kept: is_unused(kept, now) and kept.client_id not in granted, limit)
         gone += _drop(tables.postings, lambda held: (held.settled_at or held.expires_at) + KEEP_SETTLED <= now, limit)
         return gone + _drop(tables.given_up, lambda held: held.due_at + KEEP_SETTLED <= now, limit)
 

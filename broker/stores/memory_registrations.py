@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from broker.domain.documents import KEEP
 from broker.domain.registration import Invitation, Registration
 from broker.domain.values import ClientId
 from broker.errors import Conflict
@@ -92,6 +93,12 @@ class RegistrationSteps:
 def _revoke_all(tables: Tables, client: ClientId, now: datetime) -> None:
     for grant in [grant for grant in tables.grants.values() if grant.client == client]:
         tables.revoke(grant, now)
+
+
+def is_unused(kept: Registration, now: datetime) -> bool:
+    """Whether it is a document that nobody has read for long, and no admin looked at."""
+    is_old = kept.fresh_until is not None and kept.fresh_until + KEEP <= now
+    return is_old and kept.reviewed_at is None and kept.blocked_at is None
 
 
 class MemoryRegistrations:

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from broker.domain.documents import KEEP
 from broker.domain.grant import Redeemed, StatusPlace
 from broker.domain.ports import Durable
 from broker.domain.registration import Invitation, Registration
@@ -197,6 +198,27 @@ class RegistrationsContract:
         assert held is not None
         assert held.blocked_at == later
         assert [await durable.grants.load(grant.id) for grant in (own, other)] == [replace(own, revoked_at=NOW), other]
+
+    async def test_a_document_that_nobody_uses_goes_after_a_while(self, durable: Durable) -> None:
+        """Not while something granted is good, nor one that an admin looked at or shut out; registered sites stay."""
+        await invite(durable)
+        kept, read_until = document(), NOW + timedelta(hours=1)
+        looked_at = replace(kept, client_id=ClientId("https://app.example.org/looked-at"))
+        shut_out = replace(kept, client_id=ClientId("https://app.example.org/shut-out"))
+        registered = await register(durable, registration())
+        for one in (kept, looked_at):
+            await _keep(durable, one)
+        unit = durable.unit()
+        unit.save_registration(replace(looked_at, reviewed_at=NOW), shown=looked_at.token_digest)
+        unit.block_document(shut_out, NOW)
+        await unit.commit()
+        person, _ = await kept_account(durable)
+        end = read_until + KEEP + timedelta(minutes=1)
+        await kept_grant(durable, person.id, client=kept.client_id, expires_at=end)
+        assert await durable.purge(read_until + KEEP) == 0
+        assert await durable.purge(end) == 2  # the grant, too
+        left = {one.client_id for one in await durable.registrations.after(NOBODY)}
+        assert left == {looked_at.client_id, shut_out.client_id, registered.client_id}
 
     async def test_what_a_removed_site_was_granted_ends_with_it(self, durable: Durable) -> None:
         """And nothing of any other site."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, Integer, Table, bindparam, delete, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Integer, Table, bindparam, delete, or_, select, text
 
+from broker.domain import documents
 from broker.domain import failures as kept_failures
 from broker.domain.ports import Clock
 from broker.domain.status import KEEP
@@ -27,6 +28,7 @@ from broker.stores.sql.statements import PING, Script, Statement, Step, define
 from broker.stores.sql.statuses import SqlStatuses
 from broker.stores.sql.streams import SqlStreams
 from broker.stores.sql.tables import (
+    REGISTERED,
     codes,
     deliveries,
     ended_statuses,
@@ -34,6 +36,7 @@ from broker.stores.sql.tables import (
     families,
     grants,
     postings,
+    registrations,
     revoked_tokens,
 )
 from broker.stores.sql.unit import SqlUnitOfWork
@@ -55,6 +58,13 @@ def purge_statement(table: Table, condition: ColumnElement[bool]) -> Statement:
 
 
 _live_family: Final = select(families.c.id).where(families.c.grant_id == grants.c.id).exists()
+_granted: Final = select(grants.c.id).where(grants.c.client == registrations.c.client, text(REGISTERED)).exists()
+_unused_document: Final = (
+    (registrations.c.fresh_until <= NOW)
+    & registrations.c.reviewed_at.is_(None)
+    & registrations.c.blocked_at.is_(None)
+    & ~_granted
+)
 _PURGES: Final[tuple[tuple[Statement, timedelta], ...]] = (
     (purge_statement(codes, codes.c.expires_at <= NOW), KEEP_CODES),
     (purge_statement(families, or_(families.c.idle_expires_at <= NOW, families.c.expires_at <= NOW)), timedelta()),
@@ -62,6 +72,7 @@ _PURGES: Final[tuple[tuple[Statement, timedelta], ...]] = (
     (purge_statement(revoked_tokens, revoked_tokens.c.expires_at <= NOW), timedelta()),
     (purge_statement(ended_statuses, ended_statuses.c.ended_at <= NOW), KEEP),
     (purge_statement(failures, failures.c.at <= NOW), kept_failures.KEEP),
+    (purge_statement(registrations, _unused_document), documents.KEEP),
     (
         purge_statement(
             postings,

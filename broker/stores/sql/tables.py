@@ -277,7 +277,7 @@ registrations: Final = Table(
     _bytes("token_digest"),
     _time("registered_at"),
     _time("reviewed_at", nullable=True),
-    _time("fresh_until", nullable=True),  # of a site with a document
+    _time("fresh_until", nullable=True, index=True),  # of a site with a document
     _time("blocked_at", nullable=True),
 )
 
