@@ -92,11 +92,14 @@ class KnownSites(Mapping[ClientId, Client]):
         """Whether the id is an address that may be read here."""
         return self._documents is not None and self._documents.whose.may_be_read(client_id)
 
+    def is_unused(self, client_id: ClientId) -> bool:
+        """Whether nothing is kept of it yet: nobody shares anything with it."""
+        return client_id in self._unused and client_id not in self._registered
+
     def keep(self, client_id: ClientId, unit: UnitOfWork) -> None:
         """Somebody shares something with it: what its document says is kept with that, if it is not yet."""
-        unused = self._unused.get(client_id)
-        if unused is not None and client_id not in self._registered:
-            unit.keep_document(unused[0])
+        if self.is_unused(client_id):
+            unit.keep_document(self._unused[client_id][0])
 
     async def _look_at_document(
         self, documents: ClientDocuments, name: ClientId, visitor: str | None, *, begins: bool

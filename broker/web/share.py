@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from starlette.responses import Response
 
 from broker.domain.values import ClaimName
-from broker.errors import BadRequest, FormInvalid, SignInExpired
+from broker.errors import BadRequest, FormInvalid, SignInExpired, TooManyAttempts
 from broker.flows.answers import Answer
 from broker.flows.authorize import Situation
 from broker.web import views
@@ -35,8 +37,26 @@ async def decide_share(call: Call) -> Response:
     return without_transaction(call, send(call, answer, situation.client.name), carried.transaction)
 
 
+NEW_SITES_A_DAY: Final = 20
+"""That nobody used before, for one account: what is kept of each was written by a stranger."""
+
+
+async def _limit_new(call: Call, situation: Situation) -> None:
+    """Raises `TooManyAttempts`."""
+    world, account = call.world, situation.account
+    if account is None or not world.clients.is_unused(situation.client.client_id):
+        return
+    wait = await world.limits.hit(
+        f"documents:used:{account.id}", limit=NEW_SITES_A_DAY, window=24 * 3600, now=world.clock.now()
+    )
+    if wait:
+        raise TooManyAttempts(wait, detail="sites that nobody used before")
+
+
 async def _decide(call: Call, situation: Situation, decision: str | None) -> Answer:
     authorize, transaction = call.world.authorize, opened(call).transaction
+    if decision == "share":
+        await _limit_new(call, situation)
     match decision:
         case "share":
             return await authorize.share(

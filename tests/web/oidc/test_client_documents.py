@@ -30,6 +30,7 @@ from broker.errors import InvalidToken, TooManyAttempts
 from broker.domain.audit import Act
 from broker.flows.registration import Reviews
 from broker.registered_sites import KnownSites
+from broker.web.share import NEW_SITES_A_DAY
 
 HOST: Final = "app.test"
 UNREAD: Final = "We could not read what the site that sent you here says of itself"
@@ -367,6 +368,22 @@ async def test_so_does_who_opens_sites_from_their_account(house: House, publishe
     ]
     assert statuses == [404] * PER_VISITOR + [429] * 5
     assert len(publisher.asked) == PER_VISITOR
+
+
+async def test_one_account_makes_us_keep_a_few_sites_a_day(house: House, publisher: Publisher) -> None:
+    """Whoever writes documents could have us keep as many as they like; sites that are in use already cost nothing."""
+    ana, bo = await member(house), await member(house, "bo")
+    for number in range(NEW_SITES_A_DAY):
+        await shared(ana, stranger(house, publisher.put(f"/{number}.json")))
+        await house.move(minutes=1)
+    last = stranger(house, publisher.put("/last.json"))
+    await ana.open(last.request_url())
+    refused = await ana.press("decision=share")
+    assert isinstance(refused, Shown)
+    assert refused.status == 429
+    assert await house.world.durable.registrations.load(ClientId(last.name)) is None
+    await shared(bo, last)
+    await shared(ana, last)
 
 
 async def test_strangers_use_up_nothing_of_sites_that_people_use(house: House, publisher: Publisher) -> None:
