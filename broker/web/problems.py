@@ -84,14 +84,31 @@ _NOT_TO_COME_BACK_TO = frozenset({"callback", "callback_post", "step_up"})
 
 
 def _to_sign_in(call: Call, route: Route | None, problem: BrokerError) -> Response | None:
-    """Not an error at all: who opens a page of My Account signed out is asked to sign in, and comes back to it."""
-    if route is None or route.answers != "page" or call.request.method != "GET":
+    """Not an error at all: who opens a page of My Account signed out is asked to sign in, and comes back to it.
+
+    So is whoever signed in too long ago for what they wanted to do: nothing was done, and afterwards they can.
+    """
+    if route is None or route.answers != "page":
+        return None
+    if isinstance(problem, FreshSignInRequired):
+        return see_other(_step_up(call))
+    if call.request.method != "GET":
         return None
     path, query = call.request.url.path, call.request.url.query
     if not isinstance(problem, SignInRequired) or not is_local_path(path) or route.name in _NOT_TO_COME_BACK_TO:
         return None
     target = f"{path}?{query}" if query and is_local_path(f"{path}?{query}") else path
     return see_other(f"/sign-in?next={quote(target)}")
+
+
+def _step_up(call: Call) -> str:
+    """Where to sign in again, and from there back to the page that was open."""
+    path = call.request.url.path
+    page = path if call.request.method == "GET" or path.count("/") < 3 else path.rpartition("/")[0]
+    reason = "posting" if path.startswith("/posting/") else path.split("/")[2]
+    if sealed := call.form.get("request"):  # what the page was about travels in its form
+        page = f"{page}?request={sealed}" if is_local_path(f"{page}?request={sealed}") else page
+    return f"/sign-in/again?next={quote(page)}&for={reason}"
 
 
 def _json(call: Call, problem: BrokerError) -> Response:
@@ -204,13 +221,6 @@ def _urls(call: Call, problem: BrokerError) -> dict[str, str]:
         urls["start_again"] = call.client.url
     if call.back_to:
         urls["back_to_site"] = call.back_to
-    if isinstance(problem, FreshSignInRequired):
-        path = call.request.url.path
-        page = path.rsplit("/", 1)[0] if path.count("/") > 2 else path
-        reason = "posting" if path.startswith("/posting/") else page.rpartition("/")[2]
-        if sealed := call.form.get("request"):  # what the page was about travels in its form
-            page = f"{page}?request={sealed}" if is_local_path(f"{page}?request={sealed}") else page
-        urls["sign_in_again"] = f"/sign-in/again?next={quote(page)}&for={reason}"
     return urls
 
 

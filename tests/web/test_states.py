@@ -155,13 +155,6 @@ async def not_your_way(house: House) -> Shown:
     return shown(await browser.choose("facebook", "unverified-leaks"))
 
 
-async def fresh_needed(house: House) -> Shown:
-    browser = await member(house, "ana")
-    await browser.open("/me/close")
-    house.clock.move(minutes=6)
-    return shown(await browser.press("decision=close"))
-
-
 async def signed_out(house: House) -> Shown:
     browser = await member(house, "ana")
     await browser.open("/me/news")
@@ -253,7 +246,6 @@ STATES: list[State] = [
     (trial_over, 410, "This link to try a provider does not work any more", "Nothing was changed.", "Home page"),
     (identity_taken, 409, "This way to sign in cannot be added", "Nothing was changed.", "Ways to sign in"),
     (not_your_way, 409, "That is not one of your ways to sign in", "Nothing was changed.", "Ways to sign in"),
-    (fresh_needed, 403, "Please sign in again first", "Nothing was changed.", "Sign in again"),
     (signed_out, 401, "Please sign in to see this page", "You are not signed in", "Sign in"),
     (not_our_form, 403, "This request did not come from our own page", "we did nothing", "My account"),
     (nowhere, 404, "There is no page at this address", "go on from one of these", "Home page"),
@@ -336,7 +328,7 @@ def test_no_state_is_reached_by_nobody() -> None:
     walked = {
         "sign_in_expired", "sign_in_elsewhere", "sign_in_finished", "cookies_off", "too_many_attempts", "upstream_unavailable",
         "upstream_invalid", "sign_in_cancelled", "wrong_browser", "site_misconfigured", "unknown_client", "account_held",
-        "identity_taken", "letter_over", "fresh_sign_in_required", "sign_in_required", "forbidden", "not_found", "method_not_allowed",
+        "identity_taken", "letter_over", "sign_in_required", "forbidden", "not_found", "method_not_allowed",
         "bad_request", "too_large", "provider_off", "unavailable", "server_fault",
         "upstream_needs_visit", "not_let_in", "trial_over", "unknown_issuer", "unknown_place", "not_your_way", "client_document_unread",
     }  # fmt: skip

@@ -256,13 +256,6 @@ WORDS: Final[Mapping[str, _Words]] = {
         ),
         ways=("my_account",),
     ),
-    "fresh_sign_in_required": _Words(
-        title=N_("Please sign in again first"),
-        paragraphs=(
-            N_("To keep your account safe, this needs a sign-in from the last 5 minutes. Nothing was changed."),
-        ),
-        ways=("sign_in_again", "my_account"),
-    ),
     "sign_in_required": _Words(
         title=N_("Please sign in to see this page"),
         paragraphs=(N_("You are not signed in in this browser, or you were away for a long time."),),
@@ -351,6 +344,7 @@ ALIASES: Final[Mapping[str, str]] = {
     "invalid_request_uri": "site_misconfigured",
     "registration_not_supported": "site_misconfigured",
     "access_denied": "forbidden",
+    "fresh_sign_in_required": "sign_in_required",
 }
 
 _PROVIDER = N_("the provider")
@@ -361,7 +355,6 @@ _PLACES: Final[Mapping[str, str]] = {
     "try_again": "/sign-in",
     "another_way": "/sign-in",
     "sign_in": "/sign-in",
-    "sign_in_again": "/sign-in/again",
     "my_account": "/me",
     "ways": "/me/ways",
     "add_way": "/me/ways",

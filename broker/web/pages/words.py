@@ -166,7 +166,6 @@ WAYS: Final[Mapping[str, str]] = {
     "try_again": N_("Try again"),
     "another_way": N_("Choose another way to sign in"),
     "sign_in": N_("Sign in"),
-    "sign_in_again": N_("Sign in again"),
     "back_to_site": N_("Back to %(site)s"),
     "continue_to_site": N_("Continue to %(site)s"),
     "my_account": N_("My account"),

@@ -237,9 +237,7 @@ async def test_levels_of_a_provider_that_is_not_for_everybody_are_not_told(
     tmp_path: Path, sandboxes: Sandboxes, state: str
 ) -> None:
     more = f'trusts_email = true\nstate = "{state}"\nacr_values = ["urn:sandbox:strong"]'
-    async with open_house(
-        tmp_path, sandboxes, providers=PROVIDERS_TOML.replace("trusts_email = true", more)
-    ) as house:
+    async with open_house(tmp_path, sandboxes, providers=PROVIDERS_TOML.replace("trusts_email = true", more)) as house:
         assert "acr_values_supported" not in await metadata(house)
 
 
