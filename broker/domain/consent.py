@@ -47,6 +47,8 @@ class ConsentReceipt:
     withdraws: ReceiptId | None = None
     denied: bool = False
     """The person said no to the whole page: recorded, and changes nothing that stood before."""
+    counterparty_name: str = ""
+    """What the client was called then, for the day on which nobody knows it any more; empty of others, and before 0.1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -227,6 +227,7 @@ class AccountFlow:
             account=session.account,
             purpose=Purpose.SHARE_WITH_CLIENT,
             counterparty=client_id,
+            counterparty_name=client.name,
             shown=(claim,),
             accepted=(),
             refused=(claim,),

@@ -427,6 +427,7 @@ class AuthorizeFlow:
             account=situation.account.id,
             purpose=Purpose.SHARE_WITH_CLIENT,
             counterparty=situation.client.client_id,
+            counterparty_name=situation.client.name,
             shown=names,
             accepted=accepted,
             refused=tuple(name for name in names if name not in accepted),

@@ -47,6 +47,7 @@ class LedgerWriter:
         locale: str,
         withdraws: ReceiptId | None = None,
         denied: bool = False,
+        counterparty_name: str = "",
     ) -> ConsentReceipt:
         """Queue one decision; it is written with what it allows, or not at all."""
         receipt = ConsentReceipt(
@@ -68,6 +69,7 @@ class LedgerWriter:
             decided_at=self.clock.now(),
             withdraws=withdraws,
             denied=denied,
+            counterparty_name=counterparty_name,
         )
         unit.append_receipt(receipt)
         return receipt
@@ -113,6 +115,7 @@ class LedgerWriter:
             sid=sid,
             locale=locale,
             withdraws=receipt.id,
+            counterparty_name=receipt.counterparty_name,
         )
 
     def disclosed(self, unit: UnitOfWork, disclosure: Disclosure) -> bool:

@@ -144,6 +144,7 @@ def receipt(owner: AccountId, **more: Any) -> ConsentReceipt:
         "locale": "fr",
         "decided_at": NOW - timedelta(hours=3),
         "withdraws": ReceiptId("receipt-before"),
+        "counterparty_name": "Club Forum",
     }
     return ConsentReceipt(**(values | more))
 

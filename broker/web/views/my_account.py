@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TypedDict
 from urllib.parse import urlencode
 
@@ -215,17 +215,18 @@ async def history(call: Call) -> pages.History:
     client, claim = query.get("site", ""), query.get("field", "")
     text = query.get("page", "1")
     page = int(text) if text.isascii() and text.isdigit() and 0 < int(text) < 10_000 else 1
+    receipts = await world.durable.ledger.receipts(account.id, Purpose.SHARE_WITH_CLIENT)
+    names = _site_names(call, receipts)
     rows = await world.durable.ledger.disclosures(
         account.id,
-        client=ClientId(client) if client in world.clients else None,
+        client=ClientId(client) if client in names else None,
         limit=PAGE_ROWS + 1,
         offset=(page - 1) * PAGE_ROWS,
     )
-    receipts = await world.durable.ledger.receipts(account.id, Purpose.SHARE_WITH_CLIENT)
-    shown = [_disclosed(call, row) for row in rows[:PAGE_ROWS] if not claim or claim in row.claims]
+    shown = [_disclosed(call, row, names) for row in rows[:PAGE_ROWS] if not claim or claim in row.claims]
     if page == 1:
         chosen = [one for one in receipts if not client or one.counterparty == client]
-        shown += [_decided(call, one) for one in chosen if not claim or claim in one.shown]
+        shown += [_decided(call, one, names) for one in chosen if not claim or claim in one.shown]
     shown.sort(key=lambda row: row.at, reverse=True)
 
     def page_url(number: int) -> str:
@@ -235,8 +236,8 @@ async def history(call: Call) -> pages.History:
         name=name_of(account),
         done=_done(call),
         rows=tuple(shown),
-        summaries=_summaries(call, rows[:PAGE_ROWS]),
-        sites=tuple((str(id_), world.clients[id_].name) for id_ in dict.fromkeys(_sites_of(call, receipts))),
+        summaries=_summaries(rows[:PAGE_ROWS], names),
+        sites=tuple(names.items()),
         claims=tuple(sorted({str(name) for one in receipts for name in one.shown if name != OFFLINE.claim})),
         site=client,
         claim=claim,
@@ -245,19 +246,16 @@ async def history(call: Call) -> pages.History:
     )
 
 
-def _sites_of(call: Call, receipts: tuple[ConsentReceipt, ...]) -> list[ClientId]:
-    return [ClientId(one.counterparty) for one in receipts if ClientId(one.counterparty) in call.world.clients]
+def _site_names(call: Call, receipts: tuple[ConsentReceipt, ...]) -> dict[str, str]:
+    """Id → name of every site that ever asked; of one that is gone, what it was called when it did so last."""
+    names = {one.counterparty: one.counterparty_name or one.counterparty for one in receipts}
+    known = ((id_, call.world.clients.get(ClientId(id_))) for id_ in names)
+    return names | {id_: client.name for id_, client in known if client}
 
 
-def _site_name(call: Call, client: str) -> str:
-    found = call.world.clients.get(ClientId(client))
-    return found.name if found else client
-
-
-def _disclosed(call: Call, row: DisclosureRow) -> pages.HistoryRow:
-    return pages.HistoryRow(
-        at=row.released_at, site=_site_name(call, row.client), via=row.via, **_as_asked(call, row.client, row.claims)
-    )
+def _disclosed(call: Call, row: DisclosureRow, names: Mapping[str, str]) -> pages.HistoryRow:
+    fields = _as_asked(call, row.client, row.claims)
+    return pages.HistoryRow(at=row.released_at, site=names.get(row.client, row.client), via=row.via, **fields)
 
 
 class _Fields(TypedDict):
@@ -276,7 +274,7 @@ def _as_asked(call: Call, client_id: str, claims: Iterable[ClaimName]) -> _Field
     }
 
 
-def _decided(call: Call, receipt: ConsentReceipt) -> pages.HistoryRow:
+def _decided(call: Call, receipt: ConsentReceipt, names: Mapping[str, str]) -> pages.HistoryRow:
     if receipt.withdraws is not None:
         via, claims = "disconnected", receipt.shown
     elif receipt.accepted:
@@ -286,16 +284,16 @@ def _decided(call: Call, receipt: ConsentReceipt) -> pages.HistoryRow:
     else:
         via, claims = "stopped", receipt.refused
     fields = _as_asked(call, receipt.counterparty, (name for name in claims if name != OFFLINE.claim))
-    return pages.HistoryRow(at=receipt.decided_at, site=_site_name(call, receipt.counterparty), via=via, **fields)
+    return pages.HistoryRow(at=receipt.decided_at, site=names[receipt.counterparty], via=via, **fields)
 
 
-def _summaries(call: Call, rows: tuple[DisclosureRow, ...]) -> tuple[pages.HistorySummary, ...]:
+def _summaries(rows: tuple[DisclosureRow, ...], names: Mapping[str, str]) -> tuple[pages.HistorySummary, ...]:
     out = []
     for client in dict.fromkeys(row.client for row in rows):
         ours = [row for row in rows if row.client == client]
         out.append(
             pages.HistorySummary(
-                site=_site_name(call, client),
+                site=names.get(client, client),
                 fields=len({name for row in ours for name in row.claims}),
                 times=len({row.day for row in ours}),
                 last_at=max(row.released_at for row in ours),

@@ -327,6 +327,9 @@ async def test_a_site_that_leaves_takes_its_tokens_with_it(house: House, desk: D
     assert (await desk.own(site, "DELETE")).status_code == 401
     sites = await browser.open("/me/sites")
     assert "Library" not in sites.text
+    history = await browser.open(f"/me/history?site={site.name}")
+    assert "Library" in history.text, "what was shared with a site that is gone keeps its name"
+    assert f">{site.name}<" not in history.text
 
 
 async def test_pkce_is_required_of_who_registers(house: House, desk: Desk) -> None:
