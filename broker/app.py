@@ -31,7 +31,7 @@ from broker.domain.claims import PICTURE
 from broker.domain.documents import DocumentRules
 from broker.domain.passkey import Party
 from broker.domain.ports import Clock, Entropy
-from broker.domain.provider import Provider
+from broker.domain.provider import Provider, Us
 from broker.domain.staff import Circle
 from broker.domain.values import ProviderId
 from broker.egress import Egress, Exemption
@@ -84,6 +84,7 @@ from broker.signing import KeyBox
 from broker.stores import Stores, open_stores
 from broker.telemetry import Telemetry
 from broker.traced_log import TracedLog
+from broker.upstream_apps import UpstreamApps
 from broker.watching import Watched, watching
 from broker.web.cookies import Cookies
 from broker.web.edge import Edge
@@ -95,7 +96,7 @@ from broker.web.render import Renderer
 from broker.web.routes import ROUTES
 from broker.web.shortcut import Shortcut
 from broker.web.world import ProviderFace, World
-from providers.preset import NAMELESS, Preset
+from providers.preset import OPENID2, Preset
 from providers.publishing import load_publishers
 
 KEYS_RELOADED_EVERY: Final = 60.0
@@ -199,18 +200,25 @@ def _compose(
     sites = KnownSites(settings.clients, durable.registrations, rules, documents)
     subject_key, sid_key = stores.derive("subjects"), stores.derive("sids")
     tables = {table.id: table.where for table in settings.providers}
-    loaded = providers.load(load_presets(settings), Watched(egress), clock, locate=lambda id_, key: tables[id_](key))
-    publishers = load_publishers(loaded.presets.values(), egress, clock) if settings.broker.posting_enabled else {}
-    addresses = SealedPictureAddresses(stores.derive("pictures"))
-    key_box, handles = KeyBox(), KeyedHandles(stores.derive("handles"))
-    access = AccessTokens(handles=handles, signer=key_box, clock=clock, entropy=entropy, issuer=issuer)
-    ledger = LedgerWriter(clock=clock, entropy=entropy)
     box = TransactionBox(
         store=memory.transactions,
         seal=TransactionSeal(stores.derive("transactions"), entropy),
         clock=clock,
         entropy=entropy,
     )
+    apps = UpstreamApps(store=memory.transactions, seal=box.seal, clock=clock)
+    loaded = providers.load(
+        load_presets(settings),
+        Watched(egress),
+        clock,
+        locate=lambda id_, key: tables[id_](key),
+        us=Us(name=settings.broker.brand, issuer=issuer, kept=apps),
+    )
+    publishers = load_publishers(loaded.presets.values(), egress, clock) if settings.broker.posting_enabled else {}
+    addresses = SealedPictureAddresses(stores.derive("pictures"))
+    key_box, handles = KeyBox(), KeyedHandles(stores.derive("handles"))
+    access = AccessTokens(handles=handles, signer=key_box, clock=clock, entropy=entropy, issuer=issuer)
+    ledger = LedgerWriter(clock=clock, entropy=entropy)
     event_writer = EventWriter(durable=durable, clients=sites, clock=clock, entropy=entropy, subject_key=subject_key)
     sessions = SessionFlow(
         durable=durable,
@@ -669,7 +677,7 @@ def _face(preset: Preset) -> ProviderFace:
         privacy_policy_url=preset.privacy_policy_url,
         is_sandbox=preset.sandbox,
         issuer=preset.issuer,
-        speaks_openid2=preset.kind in NAMELESS,
+        speaks_openid2=preset.kind in OPENID2,
     )
 
 

@@ -356,8 +356,8 @@ SITE: Final = (
 )  # fmt: skip
 
 PROVIDER: Final = (
-    _text("kind", "How it speaks: facebook, apple, microsoft, openid_connect, oauth2, openid2, steam.", needed=True),
-    _text("client_id", "What it knows us as. OpenID 2.0 and Steam know us by our address alone."),
+    _text("kind", "How it speaks: facebook, apple, microsoft, openid_connect, oauth2, mastodon, openid2, steam.", needed=True),
+    _text("client_id", "What it knows us as. OpenID 2.0 and Steam know us by our address alone; at Mastodon servers we register ourselves."),
     _secret("client_secret", "What we prove ourselves to it with. Steam: the key of its Web API. Apple: its key file."),
     _text("team_id", "Apple: the team whose key client_secret is."),
     _text("key_id", "Apple: what that key is called."),
@@ -370,7 +370,7 @@ PROVIDER: Final = (
     ),
     _choice(
         "discovery",
-        "OpenID 2.0: whether people type an address that says itself where their provider is: not, at the named hosts, anywhere.",
+        "OpenID 2.0, Mastodon: whether people type an address or a server themselves: not, one of the named hosts, any.",
         ("off", "hosts", "any"), "off",
     ),
     _texts("hosts", 'With discovery = "hosts": every host that may be asked, of people and of providers. *.example.org: all under it.'),

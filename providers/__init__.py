@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Final, Protocol
 
 from broker.domain.ports import Clock
-from broker.domain.provider import Provider
+from broker.domain.provider import Introduced, Provider, Us
 from broker.domain.values import ProviderId
 from broker.errors import ConfigurationError, Problem
 from providers._http import UpstreamHTTP
@@ -62,9 +62,16 @@ def known_kinds() -> tuple[str, ...]:
 
 
 def load(
-    presets: Iterable[Preset], http: UpstreamHTTP, clock: Clock, *, locate: Locate | None = None
+    presets: Iterable[Preset],
+    http: UpstreamHTTP,
+    clock: Clock,
+    *,
+    locate: Locate | None = None,
+    us: Us | None = None,
 ) -> LoadedProviders:
     """Make every provider that is on. Touches no network: one that is down is found out later and stops nobody.
+
+    `us`: who we are, for those that say so themselves; without it nobody can be sent to them.
 
     Raises `ConfigurationError` with all problems at once: an unknown kind, a preset its kind cannot use, an id twice,
     a posting scope at sign-in.
@@ -84,6 +91,8 @@ def load(
         problems += [_placed(preset, problem, locate) for problem in found]
         if preset.state != "off" and not any(problem.severity == "error" for problem in found):
             provider = _kind(preset.kind)(preset, http, clock)
+            if us is not None and isinstance(provider, Introduced):
+                provider.introduce(us)
             problems += [_placed(preset, problem, locate) for problem in _posting_scopes(provider)]
             places[preset.state][preset.id] = provider
     errors = tuple(problem for problem in problems if problem.severity == "error")

@@ -13,7 +13,6 @@ another one (§11.5.1). It is the same key either way.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Final
@@ -39,7 +38,8 @@ from providers._openid2 import (
     read_fields,
 )
 from providers._openid2_fields import SCOPE_OF, SREG_OF, ask_for, read_authentication, standard
-from providers._yadis import FIELD, Service, discover, host_allowed, normalise
+from providers._typed import Policy, policy_problems
+from providers._yadis import FIELD, Service, discover, normalise
 from providers.preset import Preset, is_address
 
 __all__ = ["BINDINGS", "IGNORED", "PROVIDER", "SREG_OF", "OpenID2", "TypedOpenID2"]
@@ -49,8 +49,6 @@ IGNORED: Final = frozenset({"postcode", "country"})
 """What Simple Registration also knows; it is never asked for."""
 DISCOVERY_SECONDS: Final = 10.0
 """How long finding out who speaks for an address may take, all requests together."""
-
-_HOST = re.compile(r"(?:\*\.)?[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})*")
 
 
 class OpenID2(Described):
@@ -112,9 +110,11 @@ class OpenID2(Described):
 class TypedOpenID2(OpenID2):
     """Every OpenID 2.0 provider that the policy lets in: the address that somebody types says which."""
 
+    asks = "openid"
+
     def __init__(self, preset: Preset, http: UpstreamHTTP, clock: Clock) -> None:
         super().__init__(preset, Unnamed(http), clock)
-        self._scheme = "http" if preset.sandbox else "https"
+        self._policy = Policy.of(preset)
 
     async def find(self, typed: str) -> Found:
         """Who may speak for an address. Whatever is wrong on the way there, the page tells apart only three things:
@@ -122,7 +122,7 @@ class TypedOpenID2(OpenID2):
         that hosts there are not let in, that nothing speaks for it, and that it did not answer. The last covers all that
         the guarded client refuses, so that nobody can look around in our network with it.
         """
-        address = normalise(typed, scheme=self._scheme)
+        address = normalise(typed, scheme=self._policy.scheme)
         try:
             async with asyncio.timeout(DISCOVERY_SECONDS):
                 found = await discover(self._http, address, self._allows)
@@ -184,8 +184,7 @@ class TypedOpenID2(OpenID2):
         """There is no one provider whose state would say anything."""
 
     def _allows(self, address: str) -> bool:
-        is_safe = self._scheme == "http" or urlsplit(address).scheme == "https"
-        return is_safe and (self._preset.discovery == "any" or host_allowed(address, self._preset.hosts))
+        return self._policy.allows(address)
 
 
 def _found(attempt: Attempt) -> Found:
@@ -261,18 +260,7 @@ def _typed_problems(preset: Preset, found: Findings) -> None:
     ):
         if value:
             found.add(key, "is pinned, but discovery lets the typed address choose.", f"Remove {key}, or discovery.")
-    if preset.discovery == "hosts" and not preset.hosts:
-        fix = 'Write which hosts may be asked: hosts = ["people.example.org", "*.example.net"].'
-        found.add("hosts", "is missing, so no address could be used.", fix)
-    if preset.discovery == "any" and preset.hosts:
-        found.add("hosts", 'has no effect with discovery = "any".', 'Remove it, or write discovery = "hosts".')
-    for host in preset.hosts:
-        if not _HOST.fullmatch(host):
-            found.add(
-                "hosts",
-                f"names {host!r}, which is no host.",
-                "Write people.example.org, or *.example.org for all under it.",
-            )
+    policy_problems(preset, found)
 
 
 def may_name(claimed_id: str, beginnings: tuple[str, ...]) -> bool:

@@ -25,8 +25,10 @@ STATES: Final = ("on", "testers", "admins", "test", "off")
 """`testers`, `admins`: whoever is signed in with such a role sees it. `test`: nobody does; who runs the server can try it."""
 RESPONSE_MODES: Final = ("query", "form_post")
 DISCOVERY: Final = ("off", "hosts", "any")
-NAMELESS: Final = frozenset({"openid2", "steam"})
-"""Kinds that know us by our address: OpenID 2.0 has neither client ids nor client secrets."""
+OPENID2: Final = frozenset({"openid2", "steam"})
+"""Kinds that speak OpenID 2.0, which has neither client ids nor client secrets: they know us by our address."""
+NAMELESS: Final = OPENID2 | {"mastodon"}
+"""Kinds at which the operator registers nothing: we say ourselves who we are."""
 ENDPOINTS: Final = (
     "authorization", "token", "userinfo", "jwks", "discovery", "revocation",  # any provider
     "end_session",  # OpenID Connect
@@ -85,7 +87,7 @@ class Preset:
     openid2_realm: str = ""
     """OpenID Connect: the realm by which the provider knew us in OpenID 2.0; asks it who people were there."""
     discovery: str = "off"
-    """OpenID 2.0: whether people type an address that says where their provider is."""
+    """OpenID 2.0, Mastodon: whether people type an address that says where their provider is."""
     hosts: tuple[str, ...] = ()
     """With `discovery = "hosts"`: every host that may be asked, of people and of providers."""
     fields: tuple[ClaimName, ...] = (ClaimName("name"), ClaimName("email"), ClaimName("picture"))

@@ -102,7 +102,7 @@ class _Check:
         """One after the other; what cannot be asked any more is left out."""
         for finding in self.told():
             yield finding
-        if self.preset.kind == "openid2" and self.preset.discovery != "off":
+        if self.preset.discovery != "off":
             yield Finding(None, "There is no one provider to ask: whoever signs in names theirs.")
         else:
             async for finding in self.asked():

@@ -52,8 +52,10 @@ class Guide:
 
     @property
     def has_secret(self) -> bool:
-        """Whether something is kept secret between the two; Steam's key counts."""
-        return self.preset["kind"] != "openid2" and self.preset.get("token_endpoint_auth_method") != "none"
+        """Whether something is kept secret between the two that the operator brings; Steam's key counts."""
+        return (
+            self.preset["kind"] not in NAMELESS - {"steam"} and self.preset.get("token_endpoint_auth_method") != "none"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,6 +33,12 @@ class Found:
     """The address itself; `None` where it is the provider's own, which will say whose."""
     local_id: str | None = field(default=None, repr=False)
     """What the provider calls that person."""
+    server: str = field(default="", repr=False)
+    """For a kind that each server speaks for its own people: which server."""
+    place: str = ""
+    """The last part of the address that it sends people back to, where each server has its own (mix-up, RFC 9700 §4.4.2)."""
+    told: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What it said of itself that is needed again when the answer comes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,8 +225,45 @@ class Provider(Protocol):
 class Finder(Protocol):
     """A provider of which there are many: people type an address, and that says where to send them."""
 
+    @property
+    def asks(self) -> str:
+        """What people are to type, in a word that the page knows: `openid`, `server`."""
+        ...
+
     async def find(self, typed: str) -> Found:
         """Ask the address that was typed. Raises `FormInvalid` with a code for the field `identifier`."""
+        ...
+
+
+class Kept(Protocol):
+    """What servers that people name gave us: under a name, sealed, for a while. Losing it costs a registration."""
+
+    async def load(self, name: str) -> Mapping[str, str] | None: ...
+    async def save(self, name: str, values: Mapping[str, str], until: datetime) -> None: ...
+    async def drop(self, name: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Us:
+    """Who we are to a provider that nobody registered us at."""
+
+    name: str
+    """What people there are told that we are called."""
+    issuer: str
+    """Our own address."""
+    kept: Kept = field(repr=False)
+
+    def callback(self, provider: ProviderId, place: str = "") -> str:
+        """The address that people come back to: one for each provider, and for each server that people name."""
+        return f"{self.issuer}/callback/{provider}{f'/{place}' if place else ''}"
+
+
+@runtime_checkable
+class Introduced(Protocol):
+    """A provider that says itself who we are, wherever a person leads us."""
+
+    def introduce(self, us: Us) -> None:
+        """Called once, before anybody is sent there."""
         ...
 
 

@@ -111,6 +111,11 @@ class PostingAllowed:
     tokens: UpstreamTokens | None
 
 
+def place_of(transaction: SignInTransaction) -> str:
+    """The last part of the address that the person comes back to; nothing where a provider is one server."""
+    return transaction.found.place if transaction.found is not None else ""
+
+
 Outcome = SignedIn | NewPerson | AgeUnknown | Linked | PostingAllowed
 
 
@@ -213,12 +218,13 @@ class SignInFlow:
         session: Session | None,
         user_agent: str,
         scopes: tuple[str, ...] | None = None,
+        place: str = "",
     ) -> Outcome:
         """Take the callback. Raises what `identified` does, and `IdentityTaken`."""
         transaction = carried.transaction
         if transaction.purpose is TransactionPurpose.TRIAL:
             raise WrongBrowser(detail="a trial signs nobody in")
-        identified = await self.identified(carried, provider_id, params, scopes=scopes)
+        identified = await self.identified(carried, provider_id, params, scopes=scopes, place=place)
         match transaction.purpose:
             case TransactionPurpose.SIGN_IN:
                 return await self._sign_in(carried, identified, session, user_agent)
@@ -236,15 +242,16 @@ class SignInFlow:
         params: Mapping[str, str],
         *,
         scopes: tuple[str, ...] | None = None,
+        place: str = "",
     ) -> Identified:
-        """Who the provider says came back to this browser, once.
+        """Who the provider says came back to this browser, once. `place`: the last part of the address it came back to.
 
         Raises `ProviderOff`, `WrongBrowser`, `SignInFinished`, `SignInCancelled`, an `UpstreamError`.
         """
         transaction = carried.transaction
         provider = self.provider(provider_id)
         state = params.get("state", "")
-        self._check_binding(transaction, provider_id, state)
+        self._check_binding(transaction, provider_id, state, place)
         if not await self.replay.first_time(
             f"state:{hashlib.sha256(state.encode()).hexdigest()}", transaction.expires_at
         ):
@@ -266,9 +273,10 @@ class SignInFlow:
         ask_again: bool,
         login_hint: str | None = None,
     ) -> Attempt:
+        place = place_of(transaction)
         return Attempt(
             provider=provider.id,
-            redirect_uri=f"{self.callback_base}{provider.id}",
+            redirect_uri=f"{self.callback_base}{provider.id}{f'/{place}' if place else ''}",
             state=state,
             nonce=transaction.nonce or "",
             code_verifier=transaction.code_verifier or "",
@@ -281,12 +289,14 @@ class SignInFlow:
             found=transaction.found,
         )
 
-    def _check_binding(self, transaction: SignInTransaction, provider_id: ProviderId, state: str) -> None:
-        """This browser, this attempt, this provider (RFC 9700 §4.7; catalogue 32–36)."""
+    def _check_binding(self, transaction: SignInTransaction, provider_id: ProviderId, state: str, place: str) -> None:
+        """This browser, this attempt, this provider, and of many servers this one (RFC 9700 §4.7; catalogue 32–36)."""
         if transaction.state_digest is None or transaction.provider != provider_id:
             raise WrongBrowser(detail="callback for another provider or for no attempt")
         if not hmac.compare_digest(hashlib.sha256(state.encode()).digest(), transaction.state_digest):
             raise WrongBrowser(detail="state differs")
+        if place != place_of(transaction):
+            raise WrongBrowser(detail="callback of another server")
 
     async def _sign_in(
         self, carried: Carried, identified: Identified, session: Session | None, user_agent: str

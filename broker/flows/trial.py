@@ -119,13 +119,15 @@ class TrialFlow:
             raise TrialOver(detail="link to a trial was used")
         return leaving
 
-    async def complete(self, carried: Carried, provider_id: ProviderId, params: Mapping[str, str]) -> Trial:
+    async def complete(
+        self, carried: Carried, provider_id: ProviderId, params: Mapping[str, str], *, place: str = ""
+    ) -> Trial:
         """What came back, and what would have come of it. Raises `WrongBrowser`, `SignInFinished`, `ProviderOff`."""
         started = carried.transaction.started_at or self.clock.now()
         away = round((self.clock.now() - started).total_seconds())
         with self.watch() as seen:
             try:
-                identified = await self.sign_in.identified(carried, provider_id, params)
+                identified = await self.sign_in.identified(carried, provider_id, params, place=place)
             except (UpstreamError, SignInCancelled) as error:
                 return _failed(provider_id, error.detail, seen, params, away=away)
             return await self._read(identified, seen, params, away)

@@ -114,6 +114,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/sign-in/again", sign_in.step_up, Guard.SIGNED_IN),
     Route("GET", "/callback/{provider}", sign_in.callback, Guard.BROWSER),
     Route("POST", "/callback/{provider}", sign_in.callback_post, Guard.PROTOCOL),
+    Route("GET", "/callback/{provider}/{server}", sign_in.callback, Guard.BROWSER),
     Route("GET", "/f/{id}/continue", sign_in.go, Guard.TRANSACTION),
     Route("POST", "/f/{id}/cancel", sign_in.cancel, Guard.TRANSACTION),
     Route("GET", "/f/{id}/sign-in", sign_in.chooser, Guard.TRANSACTION),

@@ -206,8 +206,9 @@ def _hint_for(transaction: SignInTransaction, provider: ProviderId) -> str | Non
 
 
 async def callback(call: Call) -> Response:
-    """The provider sends the browser back (one address per provider)."""
+    """The provider sends the browser back (one address per provider, and per server where people name one)."""
     world, provider = call.world, ProviderId(call.request.path_params["provider"])
+    place = call.request.path_params.get("server", "")
     pairs = parse_pairs(query_of(call, _answer_of(provider)))
     params = dict(pairs)
     if len(params) != len(pairs):
@@ -218,11 +219,11 @@ async def callback(call: Call) -> Response:
     call.carried = carried
     transaction = carried.transaction
     if transaction.purpose is TransactionPurpose.TRIAL:
-        return await came_back(call, carried, provider, params)
+        return await came_back(call, carried, provider, params, place=place)
     scopes = posting_scopes(call, sign_in, provider) if transaction.purpose is TransactionPurpose.POSTING else None
     try:
         outcome = await sign_in.complete(
-            carried, provider, params, session=call.session, user_agent=call.user_agent, scopes=scopes
+            carried, provider, params, session=call.session, user_agent=call.user_agent, scopes=scopes, place=place
         )
     except SignInFinished:
         # The same answer again: the back button, a reload, a second click. Whatever it led to stands (catalogue 34, 177).

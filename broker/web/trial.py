@@ -40,9 +40,11 @@ async def begin_trial(call: Call) -> Response:
     return with_transaction(call, leave(call, outcome.url, provider.label), outcome.carried)
 
 
-async def came_back(call: Call, carried: Carried, provider: ProviderId, params: Mapping[str, str]) -> Response:
+async def came_back(
+    call: Call, carried: Carried, provider: ProviderId, params: Mapping[str, str], *, place: str = ""
+) -> Response:
     """What the provider said, on this one page: nothing of it is kept, and opening it anew shows nothing."""
-    outcome = await call.world.trials.complete(carried, provider, params)
+    outcome = await call.world.trials.complete(carried, provider, params, place=place)
     await call.world.box.drop(carried)
     return without_transaction(call, _told(call, outcome), carried.transaction)
 

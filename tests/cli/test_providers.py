@@ -84,6 +84,7 @@ def config(tmp_path: Path) -> Path:
         (("openid-connect", "--client-id", "doorward", "--issuer", "https://id.club.example"), "club"),
         (("openid2", "--issuer", "https://people.example.org"), "people"),
         (("mastodon", "--client-id", "k", "--issuer", "https://social.club.example"), "social"),
+        (("fediverse",), "fediverse"),
         (("microsoft", "--client-id", "a-b"), "microsoft"),
         (("facebook-openid", "--client-id", "1000000000000001"), "facebookopenid"),
         (("steam",), "steam"),

@@ -27,7 +27,7 @@ from tests.support.builders import NOW
 
 from broker.domain.account import AccountStatus
 from broker.domain.claims import EMAIL, NAME, PICTURE
-from broker.domain.provider import Attempt, Found, Identified, Once
+from broker.domain.provider import Attempt, Found, Identified, Once, Us
 from broker.domain.session import Session
 from broker.domain.transaction import TransactionPurpose
 from broker.domain.values import IdentityKey, ProviderId
@@ -138,6 +138,8 @@ async def test_scopes_are_the_providers_unless_others_are_given(front: Front) ->
 class TypedProvider(ScriptedProvider):
     """Finds a place for every address but an empty one."""
 
+    asks = "openid"
+
     async def find(self, typed: str) -> Found:
         if not typed:
             raise FormInvalid({"identifier": "identifier_missing"})
@@ -162,6 +164,36 @@ async def test_what_a_typed_address_led_to_is_bound_to_the_attempt(front: Front)
     for bare in (front.transaction(), replace(front.transaction(), provider=OPENID, typed="")):
         with pytest.raises(FormInvalid):
             await front.sign_in.begin(await front.box.hold(bare), OPENID, ask_again=True)
+
+
+class ServersProvider(ScriptedProvider):
+    """Each server has an address of its own to come back to."""
+
+    asks = "server"
+
+    async def find(self, typed: str) -> Found:
+        return Found(endpoint=f"https://{typed}/", server=f"https://{typed}", place=f"at-{typed}")
+
+
+async def test_one_server_cannot_have_the_answer_of_another_redeemed(front: Front) -> None:
+    """RFC 9700 §4.4.2: the address that the person comes back to says whose answer it is, before it is told to anybody (catalogue 39)."""
+    servers = ServersProvider(OPENID)
+    front.sign_in = replace(front.sign_in, providers={OPENID: servers, FACEBOOK: front.facebook})
+    left = await front.sign_in.begin(await front.box.hold(front.transaction()), OPENID, typed="evil.test")
+    state = servers.attempts[0].state
+    us = Us(name="Club", issuer=front.sign_in.callback_base.removesuffix("/callback/"), kept=cast("Any", None))
+    assert (
+        servers.attempts[0].redirect_uri == us.callback(OPENID, "at-evil.test") == f"{us.callback(OPENID)}/at-evil.test"
+    )
+    for place in ("", "at-good.test"):
+        with pytest.raises(WrongBrowser, match="another server"):
+            await front.sign_in.identified(left.carried, OPENID, {"state": state, "code": "ana"}, place=place)
+    assert servers.identified == []
+    await front.sign_in.identified(left.carried, OPENID, {"state": state, "code": "ana"}, place="at-evil.test")
+    plain = await front.leave()
+    state = front.facebook.attempts[-1].state
+    with pytest.raises(WrongBrowser, match="another server"):
+        await front.sign_in.identified(plain.carried, FACEBOOK, {"state": state}, place="at-evil.test")
 
 
 class MovedProvider(ScriptedProvider):

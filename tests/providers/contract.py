@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import providers
 from broker.domain.claims import EMAIL, LABELS
-from broker.domain.provider import Attempt, Identified, Provider
+from broker.domain.provider import Attempt, Found, Identified, Provider, Us
 from broker.domain.values import ClaimName, ProviderId
 from providers.preset import Preset
 from tests.providers.rig import (
@@ -30,6 +30,7 @@ from tests.providers.rig import (
     Answer,
     Asked,
     Json,
+    OneApp,
     ScriptedHTTP,
     StandingClock,
     at_hash,
@@ -65,6 +66,11 @@ class Recording:
         if table.get("client_secret") == P8:
             table = {**table, "client_secret": p8(ec_key("p8"))}
         return cls(name=name, preset=Preset.from_table(raw["id"], table), raw=raw)
+
+    @property
+    def client_id(self) -> str:
+        """What the provider knows us as."""
+        return str(self.raw.get("kept", {}).get("client_id", self.preset.client_id))
 
     @property
     def wire(self) -> Wire:
@@ -111,6 +117,9 @@ class Recording:
             "redirect_uri": f"https://login.example/callback/{self.preset.id}",
             "scopes": provider.sign_in_scopes,
         }
+        if "found" in self.raw:
+            usual["found"] = found = Found(**self.raw["found"])
+            usual["redirect_uri"] += f"/{found.place}" if found.place else ""
         return attempt(**{**usual, **changes})
 
     def callback(self, **changes: str | None) -> dict[str, str]:
@@ -123,7 +132,8 @@ class Recording:
 
     def provider(self, http: ScriptedHTTP) -> Provider:
         """Through the loader, as the broker gets it."""
-        loaded = providers.load([self.preset], http, StandingClock())
+        us = Us(name="Doorward", issuer="https://login.example", kept=OneApp(self.raw.get("kept")))
+        loaded = providers.load([self.preset], http, StandingClock(), us=us)
         return loaded.providers[self.preset.id]
 
     async def sign_in(self, http: ScriptedHTTP | None = None, **changes: Any) -> Identified:
@@ -141,7 +151,7 @@ class Recording:
     def secrets(self) -> list[str]:
         """What must not show anywhere: ours, the provider's, the person's."""
         asked, token, who = self.attempt(), self.raw.get("token", {}), self.raw["identity"]
-        secret = self.preset.client_secret.reveal()
+        secret = self.preset.client_secret.reveal() or self.raw.get("kept", {}).get("client_secret", "")
         return [
             asked.state, asked.nonce, asked.code_verifier, CODE, who["subject"], *who["claims"].values(),
             *([secret] if secret else []), *(token[name] for name in ("access_token", "refresh_token") if name in token),
@@ -163,6 +173,8 @@ class Wire:
     people: tuple[str, ...]
     """The recorded answers that say something about the person."""
     faults: tuple[Fault, ...]
+    is_one: bool = True
+    """Whether there is one server whose state says something."""
     may_vouch: bool = True
     """Whether its word that an address is proved can be believed at all."""
     code: str | None = CODE
@@ -652,7 +664,49 @@ class OAuth2Wire(Wire):
         return replace(recording, raw={**recording.raw, "person": person})
 
 
+class MastodonWire(Wire):
+    """A token, and the account of whoever it is for. Where all that is was found when the server was named."""
+
+    is_one = False
+    people = ("account",)
+    may_vouch = False
+    faults = (
+        Fault(name="no token", check="access_token", spoil=lambda one: one.changed("token", access_token=None)),
+        Fault(name="another kind of token", check="token_type", spoil=lambda one: one.changed("token", token_type="mac")),
+        Fault(name="a person of another server", check="account_uri",
+              spoil=lambda one: one.changed("account", uri="https://mastodon.example/users/ana")),
+        Fault(name="no address of a person", check="account_uri", spoil=lambda one: one.changed("account", uri=7)),
+        Fault(name="a person too large", check="account_size", spoil=lambda one: one.changed("account", more="x" * 300_000)),
+        Fault(name="a server that forgot us", check="registration", spoil=lambda one: one.changed("kept", client_id="other")),
+    )  # fmt: skip
+
+    def script(self, recording: Recording) -> dict[str, Any]:
+        raw = recording.raw
+
+        def account(asked: Asked) -> Answer:
+            assert asked.headers["Authorization"] == f"Bearer {raw['token']['access_token']}"
+            return json_answer(raw["account"])
+
+        return {
+            self.token_path(recording): json_answer(raw["token"]),
+            "/api/v1/accounts/verify_credentials": account,
+        }
+
+    def token_path(self, recording: Recording) -> str:
+        return str(urlsplit(recording.raw["found"]["told"]["token"]).path)
+
+    def mapped(self, recording: Recording) -> frozenset[str]:
+        return frozenset(recording.module.FIELD_OF.values()) | recording.module.READ_BESIDE
+
+    def with_subject(self, recording: Recording, subject: object) -> Recording:
+        return recording.changed("account", username=subject)
+
+    def with_declined(self, recording: Recording, scope: str) -> Recording:
+        return recording.changed("token", scope="write:bookmarks")
+
+
 WIRES: Final[Mapping[str, Wire]] = {
+    "mastodon": MastodonWire(),
     "oauth2": OAuth2Wire(),
     "openid_connect": OpenIDConnectWire(),
     "apple": AppleWire(),

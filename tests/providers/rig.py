@@ -142,6 +142,24 @@ class ScriptedHTTP:
         return found
 
 
+class OneApp:
+    """What one server gave us when we registered: kept under whatever name it is asked for."""
+
+    def __init__(self, values: Mapping[str, str] | None = None) -> None:
+        self.values, self.until = values, NOW
+        self.names: set[str] = set()
+
+    async def load(self, name: str) -> Mapping[str, str] | None:
+        self.names.add(name)
+        return self.values
+
+    async def save(self, name: str, values: Mapping[str, str], until: datetime) -> None:
+        self.values, self.until = values, until
+
+    async def drop(self, name: str) -> None:
+        self.values = None
+
+
 def b64(data: bytes) -> str:
     """Base64url without padding."""
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

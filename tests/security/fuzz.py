@@ -303,6 +303,7 @@ NAMES: Final[dict[str, tuple[str, ...]]] = {
         "state", "code", "error", "error_description", "error_reason", "error_code", "iss", "scope", "access_token", "id_token",
         "signed_request", "denied_scopes", "granted_scopes",
     ),
+    "/callback/{provider}/{server}": ("state", "code", "error", "iss"),
     "/f/{id}/sign-in": ("provider", "use", "remember_provider", "age"),
     "/f/{id}/code": ("email", "other", "code"),
     "/f/{id}/code/check": ("code", "email"),

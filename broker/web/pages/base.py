@@ -54,6 +54,8 @@ class ProviderButton:
     is_sandbox: bool = False
     only_for: str = ""
     """`admins` or `testers` while it is not for everybody yet."""
+    asks: str = ""
+    """What must be typed first: `openid`, an address; `server`, where the person's account is; nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,14 @@ PROBLEMS: Final[Mapping[str, str]] = {
     "identifier_host": N_("An OpenID at that place cannot be used here. Choose another way"),
     "identifier_none": N_("There is no OpenID at this address. Check it for typing mistakes"),
     "identifier_silent": N_("That address does not answer. Check it for typing mistakes, or try again later"),
+    "server_missing": N_("Type the name of your server, or choose another way"),
+    "server_bad": N_("This is no name of a server. Check it for typing mistakes"),
+    "server_host": N_("People of that server cannot sign in here. Choose another way"),
+    "server_none": N_(
+        "There is no server of this kind under that name. Type what your browser shows first when you are signed in at yours"
+    ),
+    "server_refused": N_("That server does not let us ask it who you are. Choose another way, or try again later"),
+    "server_silent": N_("That server does not answer. Check its name for typing mistakes, or try again later"),
     "only_way": N_("%(field)s: codes to this address are your only way to sign in. Add another way first"),
     "needed_missing": N_("%(field)s: the site needs this. Fill it in, or choose not to share"),
 }

@@ -72,17 +72,18 @@ def provider_label(call: Call, provider: str | None) -> str:
 def provider_button(call: Call, provider: ProviderId) -> pages.ProviderButton:
     """One way to sign in, with what it tells us and where it is."""
     face = call.world.faces[provider]
-    offers = call.world.circles.every.providers[provider].offers
+    known = call.world.circles.every.providers[provider]
     return pages.ProviderButton(
         id=provider,
         label=face.label,
         host=face.host,
         brand=face.brand,
         privacy_policy_url=face.privacy_policy_url,
-        tells=tuple(str(offer.claim) for offer in offers if offer.claim in call.world.fields),
+        tells=tuple(str(offer.claim) for offer in known.offers if offer.claim in call.world.fields),
         state=call.world.provider_health(provider),
         is_sandbox=face.is_sandbox,
         only_for=call.world.circles.circles.get(provider, ""),
+        asks=known.asks if isinstance(known, Finder) else "",
     )
 
 

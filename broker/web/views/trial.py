@@ -22,6 +22,7 @@ def trial_start(call: Call, provider: Provider, link: str, *, typed: str = "", p
         privacy_policy_url=face.privacy_policy_url,
         tells=tuple(str(offer.claim) for offer in provider.offers),
         is_sandbox=face.is_sandbox,
+        asks=provider.asks if isinstance(provider, Finder) else "",
     )
     way = pages.TypedWay(provider=button, typed=typed, problem=problem) if isinstance(provider, Finder) else None
     return pages.TrialStart(

@@ -48,6 +48,9 @@ MORE: Final = (
     replace(STEAM, id="apple", label="Apple", brand="apple", host="appleid.apple.com"),
     replace(STEAM, id="microsoft", label="Microsoft", brand="microsoft", host="login.microsoftonline.com"),
 )
+SERVER: Final = pages.TypedWay(
+    provider=replace(OPENID, id="fediverse", label="Mastodon", host="", brand="mastodon", asks="server")
+)
 TYPED: Final = pages.TypedWay(provider=replace(OPENID, id="address", label="OpenID 2.0", host=""))
 PROVIDERS: Final = (FACEBOOK, OPENID, GOOGLE, STEAM)
 ROWS: Final = (
@@ -131,6 +134,9 @@ def _sign_in() -> dict[str, Page]:
         ),
         "chooser-empty": replace(chooser, providers=(), site=None, cancel_action=""),
         "chooser-typed": replace(chooser, typed=(TYPED,)),
+        "chooser-typed-server": replace(
+            chooser, providers=(), typed=(replace(SERVER, typed="@ana@sociall.example", problem="server_none"),)
+        ),
         "chooser-typed-only": replace(chooser, providers=(), typed=(TYPED,)),
         "chooser-typed-error": replace(
             chooser, typed=(replace(TYPED, typed="ana@people.example", problem="identifier_bad"),)

@@ -1,0 +1,136 @@
+"""Kinds of which there are many servers: what people type, which servers are let in, and what a server says of itself."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+from broker.errors import FormInvalid, UpstreamError, UpstreamInvalid, UpstreamRejected
+from providers._findings import Findings
+from providers._yadis import FIELD, host_allowed
+from providers.preset import Preset, is_address
+
+FIND_SECONDS: Final = 10.0
+"""How long finding a server and all that belongs to it may take, all requests together."""
+MAX_HOST: Final = 253
+
+_HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9-]{1,63}(?<!-))+")
+_LOCAL = re.compile(r"(?:[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})*)(?::[0-9]{1,5})?")
+"""In the demo and in tests a server is a loopback address with a port."""
+_NAMED = re.compile(r"(?:\*\.)?[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})*")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Which servers may be asked: the installation's own word, before the guarded client has its say."""
+
+    hosts: tuple[str, ...]
+    is_open: bool
+    """Any host."""
+    scheme: str
+
+    @classmethod
+    def of(cls, preset: Preset) -> Policy:
+        """As a preset has it. Only a sandbox speaks plain http."""
+        return cls(hosts=preset.hosts, is_open=preset.discovery == "any", scheme="http" if preset.sandbox else "https")
+
+    def allows(self, address: str) -> bool:
+        """Whether this address may be asked."""
+        is_safe = self.scheme == "http" or urlsplit(address).scheme == "https"
+        return is_safe and (self.is_open or host_allowed(address, self.hosts))
+
+
+def read_origin(typed: str, scheme: str, word: str) -> str:
+    """The server that somebody means, as an origin: typed bare, as an address of any page there, or as `@ana@host`.
+
+    `word`: what problems begin with. Raises `FormInvalid` with `<word>_missing`, `<word>_http` or `<word>_bad`.
+    """
+    text = typed.strip()
+    if not text:
+        raise FormInvalid({FIELD: f"{word}_missing"})
+    if text[:7].lower() == "http://" and scheme == "https":
+        raise FormInvalid({FIELD: "identifier_http"})
+    given, slashes, rest = text.partition("://")
+    if slashes and given.lower() not in {"https", scheme}:
+        raise FormInvalid({FIELD: f"{word}_bad"})
+    host = re.split(r"[/?#]", rest if slashes else text, maxsplit=1)[0]
+    if not slashes:
+        host = host.rpartition("@")[2]
+    return f"{scheme}://{read_host(host, scheme, word)}"
+
+
+def read_host(text: str, scheme: str, word: str) -> str:
+    """A host in small letters, a name in other scripts in its plain form (RFC 5890). Raises `FormInvalid`."""
+    host = text.lower().removesuffix(".")
+    try:
+        plain = host if host.isascii() else host.encode("idna").decode("ascii")
+    except UnicodeError:
+        raise FormInvalid({FIELD: f"{word}_bad"}) from None
+    is_one = (_LOCAL if scheme == "http" else _HOST).fullmatch(plain)
+    if not is_one or len(plain) > MAX_HOST or not is_address(f"{scheme}://{plain}"):
+        raise FormInvalid({FIELD: f"{word}_bad"})
+    return plain
+
+
+async def told_apart(asked: Awaitable[T], word: str) -> T:
+    """What a stranger's server answered. Whatever was wrong on the way, the page tells apart four things only:
+
+    that servers there are not let in, that none is there, that it refused us, and that it did not answer. The last covers
+    all that the guarded client refuses, so that nobody can look around in our network with it.
+    Raises `FormInvalid` with `<word>_host`, `<word>_none`, `<word>_refused` or `<word>_silent`.
+    """
+    try:
+        async with asyncio.timeout(FIND_SECONDS):
+            return await asked
+    except UpstreamInvalid as error:
+        code = f"{word}_host" if error.detail.endswith(" policy") else f"{word}_none"
+        raise FormInvalid({FIELD: code}, detail=error.detail) from None
+    except UpstreamRejected as error:
+        raise FormInvalid({FIELD: f"{word}_refused"}, detail=error.detail) from None
+    except (UpstreamError, TimeoutError) as error:
+        reason = error.detail.partition(" ")[0] if isinstance(error, UpstreamError) else "timeout"
+        raise FormInvalid({FIELD: f"{word}_silent"}, detail=f"server {reason}") from None
+
+
+def own_address(told: Mapping[str, Any], key: str, origin: str, usual: str) -> str:
+    """An address that a server gives for itself, `usual` where it gives none: never one of somebody else.
+
+    Raises `UpstreamInvalid("server_<key>")`.
+    """
+    value = told.get(key, usual)
+    if not isinstance(value, str) or not is_address(value) or origin_of(value) != origin:
+        raise UpstreamInvalid(f"server_{key}")
+    return value
+
+
+def origin_of(address: str) -> str:
+    """Scheme, host and port."""
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
+def place_of(server: str) -> str:
+    """What tells this server from all others in the address that people come back to."""
+    return hashlib.sha256(server.encode()).hexdigest()[:24]
+
+
+def policy_problems(preset: Preset, found: Findings) -> None:
+    """What is wrong with how a preset lets hosts in; `discovery` is on by then."""
+    if preset.discovery == "hosts" and not preset.hosts:
+        fix = 'Write which hosts may be asked: hosts = ["people.example.org", "*.example.net"].'
+        found.add("hosts", "is missing, so no address could be used.", fix)
+    if preset.discovery == "any" and preset.hosts:
+        found.add("hosts", 'has no effect with discovery = "any".', 'Remove it, or write discovery = "hosts".')
+    for host in preset.hosts:
+        if not _NAMED.fullmatch(host):
+            found.add(
+                "hosts",
+                f"names {host!r}, which is no host.",
+                "Write people.example.org, or *.example.org for all under it.",
+            )

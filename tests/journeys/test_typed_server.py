@@ -1,0 +1,150 @@
+"""Somebody signs in with Mastodon at a server that they type: the whole way, at a strict server, without a script."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from urllib.parse import urlencode, urlsplit
+
+import httpx2
+import pytest
+from starlette.applications import Starlette
+from tests.support.house import (
+    DOORWARD_TOML,
+    ISSUER,
+    PROVIDERS_TOML,
+    Arrival,
+    Browser,
+    House,
+    Sandboxes,
+    Shown,
+    open_house,
+)
+from tests.support.mastodon_server import State, create_app
+from tests.support.sandbox import serve
+
+FEDIVERSE = """
+[fediverse]
+kind = "mastodon"
+label = "Mastodon"
+brand = "mastodon"
+sandbox = true
+discovery = "hosts"
+hosts = ["127.0.0.1"]
+fields = ["name", "preferred_username", "picture", "profile"]
+order = 3
+"""
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[tuple[str, str]]:
+    """Ana's server, and one that is not honest."""
+    good, evil = create_app(), create_app()
+    with serve(good) as url, serve(evil) as evil_url:
+        APPS.update({url: good, evil_url: evil})
+        yield url, evil_url
+
+
+APPS: dict[str, Starlette] = {}
+
+
+def state_of(url: str) -> State:
+    state: State = APPS[url].state.mastodon
+    return state
+
+
+@pytest.fixture
+async def house(tmp_path: Path, sandboxes: Sandboxes, servers: tuple[str, str]) -> AsyncIterator[House]:
+    doorward = DOORWARD_TOML.replace('[fields.email]\nuse = "needed"', '[fields.email]\nuse = "optional"')
+    doorward += "".join(f'\n[egress."{urlsplit(url).netloc}"]\n' for url in servers)
+    async with open_house(tmp_path, sandboxes, doorward=doorward, providers=PROVIDERS_TOML + FEDIVERSE) as opened:
+        yield opened
+
+
+async def leave(browser: Browser, server: str) -> Arrival:
+    gone = await browser.press("provider=fediverse", fill={"identifier": server})
+    assert isinstance(gone, Arrival), gone
+    return gone
+
+
+async def back(browser: Browser, url: str) -> Shown:
+    """Through the server's own page, where Ana is signed in and says yes."""
+    async with httpx2.AsyncClient() as client:
+        there = await client.get(url)
+    assert there.is_redirect, there.text
+    return await browser.open(there.headers["location"])
+
+
+async def type_in(browser: Browser, server: str) -> Shown:
+    return await back(browser, (await leave(browser, server)).url)
+
+
+async def test_a_typed_server_is_a_way_to_an_account_and_back_in(house: House, servers: tuple[str, str]) -> None:
+    """Registered at once and then known; what it gave us is given back, and a second time it leads to the same account."""
+    url = servers[0]
+    host, state = urlsplit(url).netloc, state_of(url)
+    browser = house.browser()
+    chooser = await browser.open("/sign-in")
+    assert "Your Mastodon server" in chooser.text
+    assert "the server that you name" in chooser.text
+    preview = await type_in(browser, f"@ana@{host}")
+    assert preview.path.endswith("/details")
+    assert "Ana Marković" in preview.text
+    (app,) = state.apps.values()
+    assert app["client_name"] == "Club Login"
+    assert app["redirect_uris"].startswith(f"{ISSUER}/callback/fediverse/")
+    assert state.tokens == set(), "given back"
+    await browser.press("decision=continue")
+    await browser.press("decision=create", fill={"preferred_username": "ana"})
+
+    again = house.browser()
+    await again.open("/sign-in")
+    assert (await type_in(again, url)).path == "/me"
+    assert await house.accounts() == 1
+    assert len(state.apps) == 1
+    assert host not in house.log
+    assert "ana@" not in house.log
+
+
+async def test_a_server_that_sends_people_on_to_another_gets_nothing_of_it(
+    house: House, servers: tuple[str, str]
+) -> None:
+    """RFC 9700 §4.4.2 (catalogue 39): it has what the other server knows us by, and sends our own state along."""
+    good, evil = servers
+    await type_in(await opened(house), good)
+    app = list(state_of(good).apps.values())[-1]
+    browser = await opened(house)
+    asked = (await leave(browser, evil)).params
+    forged = {**asked, "client_id": app["client_id"], "redirect_uri": app["redirect_uris"]}
+    refused = await back(browser, f"{good}/oauth/authorize?{urlencode(forged)}")
+    assert refused.status == 403
+    assert "/oauth/token" not in state_of(evil).asked
+    assert "callback of another server" in house.log
+
+
+async def opened(house: House) -> Browser:
+    browser = house.browser()
+    await browser.open("/sign-in")
+    return browser
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("", "Type the name of your server"),
+        ("ana marković", "This is no name of a server"),
+        ("elsewhere.test", "People of that server cannot sign in here"),
+        ("{openid}", "There is no server of this kind"),
+        ("127.0.0.1:1", "does not answer"),
+    ],
+)
+async def test_what_leads_nowhere_is_said_beside_the_box_and_kept_in_it(house: House, typed: str, words: str) -> None:
+    browser = await opened(house)
+    typed = typed.format(openid=house.openid.url)
+    shown = await browser.press("provider=fediverse", fill={"identifier": typed})
+    assert isinstance(shown, Shown), shown
+    assert (shown.status, shown.path.endswith("/sign-in")) == (422, True)
+    assert shown.text.count(words) == 2, "in the summary and beside the box"
+    assert shown.value("identifier") == typed
+    assert "elsewhere.test" not in house.log
+    assert '"check":"' in house.log
