@@ -19,8 +19,8 @@ FIND_SECONDS: Final = 10.0
 """How long finding a server and all that belongs to it may take, all requests together."""
 MAX_HOST: Final = 253
 
-_HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9-]{1,63}(?<!-))+")
-_LOCAL = re.compile(r"(?:[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})*)(?::[0-9]{1,5})?")
+_LABEL = re.compile(r"[a-z0-9-]{1,63}")
+_LOCAL = re.compile(r"(?:127\.0\.0\.1|localhost)(?::[0-9]{1,5})?")
 """In the demo and in tests a server is a loopback address with a port."""
 _NAMED = re.compile(r"(?:\*\.)?[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})*")
 T = TypeVar("T")
@@ -72,10 +72,17 @@ def read_host(text: str, scheme: str, word: str) -> str:
         plain = host if host.isascii() else host.encode("idna").decode("ascii")
     except UnicodeError:
         raise FormInvalid({FIELD: f"{word}_bad"}) from None
-    is_one = (_LOCAL if scheme == "http" else _HOST).fullmatch(plain)
-    if not is_one or len(plain) > MAX_HOST or not is_address(f"{scheme}://{plain}"):
+    is_local = scheme == "http" and bool(_LOCAL.fullmatch(plain))
+    if not (is_local or is_host_name(plain)) or not is_address(f"{scheme}://{plain}"):
         raise FormInvalid({FIELD: f"{word}_bad"})
     return plain
+
+
+def is_host_name(text: str) -> bool:
+    """Whether this is the name of a host, in small letters and with a dot; no port."""
+    labels = text.split(".")
+    is_each = all(_LABEL.fullmatch(one) and one[0] != "-" and one[-1] != "-" for one in labels)
+    return len(text) <= MAX_HOST and len(labels) > 1 and is_each
 
 
 async def told_apart(asked: Awaitable[T], word: str) -> T:

@@ -83,6 +83,7 @@ async def test_a_typed_server_is_a_way_to_an_account_and_back_in(house: House, s
     """Registered at once and then known; what it gave us is given back, and a second time it leads to the same account."""
     url = servers[0]
     host, state = urlsplit(url).netloc, state_of(url)
+    state.apps.clear()
     browser = house.browser()
     chooser = await browser.open("/sign-in")
     assert "Your Mastodon server" in chooser.text

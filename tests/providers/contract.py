@@ -696,7 +696,7 @@ class MastodonWire(Wire):
         return str(urlsplit(recording.raw["found"]["told"]["token"]).path)
 
     def mapped(self, recording: Recording) -> frozenset[str]:
-        return frozenset(recording.module.FIELD_OF.values()) | recording.module.READ_BESIDE
+        return frozenset({*recording.module.FIELD_OF.values(), *recording.module.READ_BESIDE})
 
     def with_subject(self, recording: Recording, subject: object) -> Recording:
         return recording.changed("account", username=subject)
