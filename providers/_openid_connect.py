@@ -302,7 +302,8 @@ class OpenIDConnect(Described):
     async def _read_userinfo(self, response: UpstreamResponse, issuer: str) -> Mapping[str, Any]:
         """What the answer says. One that is signed counts only if the provider signed it, for us (OpenID Connect Core §5.3.2).
 
-        Both names are wanted: without them it may be what the same provider once signed for somebody else.
+        Both names may be missing, as LemonLDAP::NG 2.16 leaves them out: they became a must with the second set of errata.
+        No other token of a provider lacks them, and the answer came over TLS for our access token.
         """
         wanted = self._preset.userinfo_signed_response_alg
         if response.status != OK or not (wanted or is_jwt(response)):
@@ -312,9 +313,9 @@ class OpenIDConnect(Described):
         text = response.body.decode("ascii", "replace").strip()
         allowed = (wanted,) if wanted else self._preset.algorithms
         _, claims = await verified(text, self._keys, algorithms=allowed, types=_USERINFO_TYPES, check="userinfo")
-        if claims.get("iss") != issuer:
+        if claims.get("iss", issuer) != issuer:
             raise UpstreamInvalid("userinfo_iss")
-        audience = claims.get("aud")
+        audience = claims.get("aud", self._preset.client_id)
         if self._preset.client_id not in (audience if isinstance(audience, list) else [audience]):
             raise UpstreamInvalid("userinfo_aud")
         over = read_time(claims, "exp", needed=False)

@@ -447,6 +447,7 @@ async def test_a_signed_userinfo_answer_is_taken_from_who_signs_it_by_itself() -
     """OpenID Connect Core §5.3.2: the provider may sign without being asked."""
     assert await told_by(signed_userinfo()) == ("Ana Marković", "application/json")
     assert await told_by(signed_userinfo(aud=["other", CLIENT_ID])) == ("Ana Marković", "application/json")
+    assert await told_by(signed_userinfo(iss=None, aud=None)) == ("Ana Marković", "application/json")
 
 
 async def test_userinfo_is_asked_for_signed_where_that_is_registered() -> None:
@@ -463,8 +464,8 @@ async def test_userinfo_is_asked_for_signed_where_that_is_registered() -> None:
 @pytest.mark.parametrize(
     ("changes", "check"),
     [
-        ({"iss": "https://evil.example"}, "userinfo_iss"), ({"iss": None}, "userinfo_iss"),
-        ({"aud": "somebody-else"}, "userinfo_aud"), ({"aud": None}, "userinfo_aud"), ({"aud": []}, "userinfo_aud"),
+        ({"iss": "https://evil.example"}, "userinfo_iss"), ({"iss": ""}, "userinfo_iss"), ({"iss": 7}, "userinfo_iss"),
+        ({"aud": "somebody-else"}, "userinfo_aud"), ({"aud": ""}, "userinfo_aud"), ({"aud": []}, "userinfo_aud"),
         ({"sub": "somebody-else"}, "userinfo_sub"), ({"sub": None}, "userinfo_sub"),
         ({"exp": int(NOW.timestamp()) - 61}, "userinfo_exp"), ({"exp": "soon"}, "exp"),
     ],
