@@ -58,6 +58,9 @@ FILES: Final = {
     "usr/share/redmine/config.ru": "redmine",
     "usr/share/doc/redmine-sqlite": "redmine-sqlite",
     "usr/share/doc/ruby-jwt": "ruby-jwt",
+    "usr/share/lemonldap-ng/portal/htdocs/index.psgi": "liblemonldap-ng-portal-perl",
+    "usr/share/perl5/IO/String.pm": "libio-string-perl",
+    "usr/share/perl5/String/Random.pm": "libstring-random-perl",
 }
 ANSWERS: Final = {"redmine": "redmine redmine/current-instances string"}
 """Package -> what Debian's installer is told beforehand: no Redmine of the machine's own, which would take half a minute."""
