@@ -51,6 +51,7 @@ const build = async () => {
         client_id: clientId,
         client_secret: clientSecret,
         redirect_uris: [redirectUri],
+        post_logout_redirect_uris: [redirectUri.replace("/callback/", "/signed-out/")],
         backchannel_logout_uri: logoutUri,
         backchannel_logout_session_required: true,
       },

@@ -187,6 +187,7 @@ client_secret = { env = "WITNESS_SECRET" }
 issuer = "%(issuer)s"
 fields = ["name", "email", "picture", "locale"]
 trusts_email = true
+rp_initiated_logout = true
 """
 
 
@@ -296,3 +297,21 @@ async def test_who_signs_out_there_is_signed_out_here_and_at_the_sites(
             (told,) = await ear.tokens(house, 1)
             assert told["sid"] == peek(phone_tokens["id_token"])["sid"]
             assert '"provider_sign_out"' in house.log
+
+
+async def test_who_signs_out_here_signs_out_there_and_comes_back(house: House, witness: Witness) -> None:
+    """OpenID Connect RP-Initiated Logout 1.0: it asks, ends its session, and sends back what we sent along."""
+    async with witness.browser() as there:
+        browser, _ = await at_the_forum(house, witness, there)
+        await browser.open("/signout")
+        await browser.press("what=everything")
+        away = await browser.press("Sign out of Witness too")
+        assert isinstance(away, Arrival)
+        shown = await browser.go(await witness.sign_out(there, away.url))
+        assert isinstance(shown, Shown)
+        assert "Witness: signed out, as it says" in shown.text
+        await browser.open("/sign-in")
+        away = await browser.press("provider=witness")
+        assert isinstance(away, Arrival)
+        silent = await there.get(f"{away.url}&prompt=none")
+        assert "error=login_required" in silent.headers["location"]

@@ -81,11 +81,12 @@ class Witness:
             answer = await there.post(urljoin(str(answer.url), page.action), data=data)
         raise AssertionError("redirects without end")
 
-    async def sign_out(self, browser: httpx2.AsyncClient) -> None:
-        """At the provider itself, by its own page; back once it has told whom it tells."""
-        page = _Page.of(await browser.get(f"{self.issuer}/session/end"))
+    async def sign_out(self, browser: httpx2.AsyncClient, url: str = "") -> str:
+        """At the provider, by its own page, or sent there; where it leads to once it has told whom it tells."""
+        page = _Page.of(await browser.get(url or f"{self.issuer}/session/end"))
         answer = await browser.post(urljoin(self.issuer, page.action), data={**page.fields, "logout": "yes"})
         assert answer.status_code == 303, answer.text[:500]
+        return answer.headers["location"]
 
 
 class _Page(HTMLParser):
