@@ -163,7 +163,8 @@ class Client:
     is_unreviewed: bool = False
     """Whether it registered by itself and no admin has looked at it since."""
     run_by: str = ""
-    logo_uri: str = ""
+    logo: str = ""
+    """An address, or, as only an admin can name one, the path of a file."""
     policy_uri: str = ""
     tos_uri: str = ""
     enabled: bool = True
@@ -210,8 +211,9 @@ class Client:
         where = {urlsplit(uri).netloc for uri in self.redirect_uris}
         if self.introduces_itself:
             where = {*self.redirect_uris}  # nobody but the site itself sees to them
+        logo = self.logo if "://" in self.logo else self.logo.rpartition("/")[2]  # wherever the configuration lies
         terms = (self.tos_uri,) if self.tos_uri else ()
-        return text_version(self.name, self.logo_uri, self.policy_uri, *terms, *sorted(where))
+        return text_version(self.name, logo, self.policy_uri, *terms, *sorted(where))
 
     @property
     def introduces_itself(self) -> bool:

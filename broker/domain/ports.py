@@ -31,6 +31,7 @@ from broker.domain.grant import (
     Rotated,
     StatusPlace,
 )
+from broker.domain.logo import DrawnLogo, Logo
 from broker.domain.picture import Picture, SharedPicture
 from broker.domain.posting import Posting, PostingPermit, PostState
 from broker.domain.provider import UpstreamTokens
@@ -132,6 +133,18 @@ class UnitOfWork(Protocol):
         ...
 
     def drop_picture(self, account: AccountId) -> None:
+        """Nothing if there is none."""
+        ...
+
+    def put_logo(self, drawn: DrawnLogo) -> None:
+        """In the place of the one before."""
+        ...
+
+    def show_logo(self, owner: str, digest: str) -> None:
+        """An admin looked at it. `Conflict("logo")` unless it is this one by then."""
+        ...
+
+    def drop_logo(self, owner: str) -> None:
         """Nothing if there is none."""
         ...
 
@@ -387,6 +400,19 @@ class Pictures(Protocol):
     async def load(self, account: AccountId) -> Picture | None: ...
 
 
+class Logos(Protocol):
+    """Logos of sites and providers."""
+
+    async def load(self, owner: str) -> DrawnLogo | None: ...
+    async def after(self, owner: str, limit: int = 200) -> tuple[Logo, ...]:
+        """Without their bytes, by owner: those after this one."""
+        ...
+
+    async def shown(self, digest: str) -> bytes | None:
+        """The PNG of one that is shown."""
+        ...
+
+
 class Staff(Protocol):
     async def all(self) -> tuple[Member, ...]:
         """Longest with their role first."""
@@ -507,6 +533,8 @@ class Durable(Protocol):
     def removals(self) -> Removals: ...
     @property
     def pictures(self) -> Pictures: ...
+    @property
+    def logos(self) -> Logos: ...
     @property
     def staff(self) -> Staff: ...
     @property
@@ -652,6 +680,18 @@ class PictureSource(Protocol):
 
     async def fetch(self, address: str) -> bytes | None:
         """The picture at this address, drawn anew as our own JPEG; `None` for whatever went wrong. Never raises."""
+        ...
+
+
+class LogoSource(Protocol):
+    """Where logos come from: an https address, or a file that an admin named."""
+
+    async def source(self, option: str) -> str:
+        """`Logo.source` of what is there now; asks nobody."""
+        ...
+
+    async def draw(self, option: str) -> bytes:
+        """The logo there, drawn anew as our own PNG. Raises `LogoUnusable`."""
         ...
 
 

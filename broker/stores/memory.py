@@ -33,6 +33,7 @@ from broker.domain.grant import (
     is_usable,
     may_retry,
 )
+from broker.domain.logo import DrawnLogo
 from broker.domain.picture import Picture
 from broker.domain.ports import Clock, Delivery, SigningKeyRecord
 from broker.domain.posting import Posting, PostingPermit, PostState
@@ -45,6 +46,7 @@ from broker.domain.stream import Stream
 from broker.domain.values import AccountId, ClientId, GrantId, IdentityKey, ProviderId, Sid
 from broker.errors import Conflict, StoreUnavailable
 from broker.stores.memory_failures import MemoryFailures
+from broker.stores.memory_logos import LogoSteps, MemoryLogos
 from broker.stores.memory_pictures import MemoryPictures
 from broker.stores.memory_registrations import MemoryRegistrations, RegistrationSteps, is_unused
 from broker.stores.memory_removals import MemoryRemovals
@@ -87,6 +89,7 @@ class Tables:
     invitations: dict[str, Invitation] = field(default_factory=dict)
     registrations: dict[ClientId, Registration] = field(default_factory=dict)
     pictures: dict[AccountId, Picture] = field(default_factory=dict)
+    logos: dict[str, DrawnLogo] = field(default_factory=dict)
     staff: dict[AccountId, Member] = field(default_factory=dict)
     audit: dict[int, AuditEntry] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
@@ -142,7 +145,7 @@ def _email_key(account: Account) -> str | None:
     return email_key(email.value) if email is not None and email.verified else None
 
 
-class MemoryUnitOfWork(RegistrationSteps, StreamSteps):
+class MemoryUnitOfWork(RegistrationSteps, LogoSteps, StreamSteps):
     """`ports.UnitOfWork`."""
 
     def __init__(self, store: MemoryDurable) -> None:
@@ -756,6 +759,7 @@ class MemoryDurable:
         self.registrations = MemoryRegistrations(self)
         self.removals = MemoryRemovals(self)
         self.pictures = MemoryPictures(self)
+        self.logos = MemoryLogos(self)
         self.staff = MemoryStaff(self)
         self.streams = MemoryStreams(self)
         self.audit = MemoryAudit(self)

@@ -60,6 +60,7 @@ class RegistrationSteps:
         def step(tables: Tables) -> None:
             if tables.registrations.pop(client, None) is None:
                 raise Conflict("registration")
+            tables.logos.pop(client, None)
             _revoke_all(tables, client, now)
 
         self._steps.append(step)
@@ -85,6 +86,7 @@ class RegistrationSteps:
         def step(tables: Tables) -> None:
             kept = tables.registrations.get(document.client_id, document)
             tables.registrations[document.client_id] = replace(kept, blocked_at=now)
+            tables.logos.pop(document.client_id, None)
             _revoke_all(tables, document.client_id, now)
 
         self._steps.append(step)

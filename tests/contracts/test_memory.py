@@ -9,6 +9,7 @@ import pytest
 from broker.stores import Stores, open_stores
 from tests.contracts.conftest import MASTER_KEY
 from tests.contracts.failures import FailuresContract
+from tests.contracts.logos import LogosContract
 from tests.contracts.pictures import PicturesContract
 from tests.contracts.registrations import RegistrationsContract
 from tests.contracts.removals import RemovalsContract
@@ -60,6 +61,10 @@ class TestPostings(PostingsContract):
 
 
 class TestFailures(FailuresContract):
+    pass
+
+
+class TestLogos(LogosContract):
     pass
 
 

@@ -317,7 +317,7 @@ def test_the_host_of_the_list_is_the_sector_of_whoever_shares_it() -> None:
     "change",
     [
         {"name": "Another"},
-        {"logo_uri": "https://forum.example/other.png"},
+        {"logo": "https://forum.example/other.png"},
         {"policy_uri": "https://forum.example/other"},
         {"redirect_uris": ("https://elsewhere.test/cb",)},
     ],

@@ -93,7 +93,7 @@ def test_a_changed_purpose_is_asked_again(ask: AskedClaim, was_granted: bool) ->
     "change",
     [
         {"name": "Another Forum"},
-        {"logo_uri": "https://forum.example/other.png"},
+        {"logo": "https://forum.example/other.png"},
         {"policy_uri": "https://forum.example/other"},
         {"redirect_uris": ("https://elsewhere.example/callback",)},
     ],

@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import LargeBinary
 from tests.stores.probes import all_come_to
 from tests.stores.worker import MASTER_KEY
+from tests.contracts.logos import drawn
 from tests.contracts.registrations import invitation, registration
 from tests.support import builders as make
 from tests.support.builders import FACEBOOK, FORUM, NOW, FixedClock
@@ -130,6 +131,7 @@ async def keep_everything(stores: Stores) -> Kept:
     unit.add_failure(make.failure())
     unit.add_invitation(invitation())
     unit.register(registration(), NOW)
+    unit.put_logo(drawn())
     await unit.commit()
     await stores.durable.statuses.reserve(1)
     await stores.durable.streams.put(Stream(client=FORUM, proof=Secret(PLANTED["header of a site"])))
@@ -258,6 +260,7 @@ def test_every_column_of_bytes_is_sealed_or_says_why_not() -> None:
         "sessions.secret_digest": "digest of a secret",
         "sessions.upstream": "blind index",
         "invitations.digest": "digest of a secret",
+        "logos.png": "shown to everybody",
         "registrations.secret_digest": "digest of a secret",
         "registrations.token_digest": "digest of a secret",
         "consent_receipts.body": "ids and names of claims",

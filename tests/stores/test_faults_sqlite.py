@@ -34,6 +34,7 @@ READINGS = frozenset(
         "staff.all", "staff.role", "streams.load", "streams.is_removed", "audit.last", "audit.entries", "accounts.by_email",
         "failures.newest", "failures.load",
         "registrations.invitation", "registrations.invitations", "registrations.load", "registrations.after",
+        "logos.load", "logos.after", "logos.shown",
     }
 )  # fmt: skip
 """What a writer elsewhere never holds up. Claiming looks first, and there is nothing to claim."""

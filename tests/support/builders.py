@@ -385,7 +385,7 @@ def client(**more: Any) -> Client:
         "dpop": DpopUse.REQUIRED,
         "may_post": True,
         "run_by": "The Forum Association",
-        "logo_uri": "https://forum.example/logo.png",
+        "logo": "https://forum.example/logo.png",
         "policy_uri": "https://forum.example/privacy",
         "tos_uri": "https://forum.example/terms",
     }

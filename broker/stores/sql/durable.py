@@ -18,6 +18,7 @@ from broker.stores.sql.failures import SqlFailures
 from broker.stores.sql.grants import SqlGrants
 from broker.stores.sql.keys import SqlSigningKeys
 from broker.stores.sql.ledger import SqlLedger
+from broker.stores.sql.logos import SqlLogos
 from broker.stores.sql.outbox import DONE_MARKS, SqlOutbox
 from broker.stores.sql.pictures import SqlPictures
 from broker.stores.sql.postings import SqlPostings, SqlVault
@@ -103,6 +104,7 @@ class SqlDurable:
         self.removals = SqlRemovals(driver)
         self.registrations = SqlRegistrations(driver)
         self.pictures = SqlPictures(driver, ring)
+        self.logos = SqlLogos(driver)
         self.staff = SqlStaff(driver)
         self.streams = SqlStreams(driver, ring)
         self.audit = SqlAudit(driver)

@@ -289,6 +289,17 @@ pictures: Final = Table(
     _bytes("sealed"),  # JPEG
 )
 
+logos: Final = Table(
+    "logos",
+    metadata,
+    _text("owner", primary_key=True),  # a site's id, or `provider:` and the provider's
+    _text("source"),  # where it is from
+    _text("digest", index=True),
+    Column("size", BigInteger, nullable=False),
+    Column("shown", Boolean, nullable=False),
+    _bytes("png"),  # people see it on every page with the name: not sealed
+)
+
 streams: Final = Table(
     "streams",  # what sites have set at their streams of security events; none: nothing
     metadata,

@@ -12,6 +12,7 @@ from broker.domain.consent import ConsentReceipt
 from broker.domain.disclosure import DisclosureRow
 from broker.domain.failures import Failure
 from broker.domain.grant import AuthorizationCode, Grant, RefreshFamily
+from broker.domain.logo import DrawnLogo
 from broker.domain.picture import Picture
 from broker.domain.ports import Clock, Delivery
 from broker.domain.posting import Posting, PostState
@@ -26,6 +27,7 @@ from broker.stores.sql import (
     failures,
     grants,
     ledger,
+    logos,
     outbox,
     pictures,
     postings,
@@ -110,6 +112,15 @@ class SqlUnitOfWork:
 
     def drop_picture(self, account: AccountId) -> None:
         self._queue(pictures.DROP, {"p_account": account})
+
+    def put_logo(self, drawn: DrawnLogo) -> None:
+        self._queue(logos.PUT, logos.logo_params(drawn))
+
+    def show_logo(self, owner: str, digest: str) -> None:
+        self._queue(logos.SHOW, {"p_owner": owner, "p_digest": digest}, conflict="logo")
+
+    def drop_logo(self, owner: str) -> None:
+        self._queue(logos.DROP, {"p_owner": owner})
 
     def append_receipt(self, receipt: ConsentReceipt) -> None:
         self._queue(ledger.APPEND_RECEIPT, ledger.receipt_params(receipt))
@@ -248,6 +259,7 @@ class SqlUnitOfWork:
 
     def _revoke_all_of(self, client: ClientId, now: datetime) -> None:
         params = {"p_client": client, "p_now": micros(now)}
+        self.drop_logo(client)
         self._queue(grants.REVOKE_GRANTS_OF_SITE, params)
         self._queue(grants.END_STATUSES_OF_SITE, params)
         self._queue(grants.REVOKE_FAMILIES_OF_SITE, params)
