@@ -29,6 +29,7 @@ from broker.domain.browser_state import BrowserStates
 from broker.domain.checks.dpop import Nonces
 from broker.domain.claims import PICTURE
 from broker.domain.documents import DocumentRules
+from broker.domain.logo import of_provider, whose
 from broker.domain.passkey import Party
 from broker.domain.ports import Clock, Entropy
 from broker.domain.provider import Provider, Us
@@ -53,6 +54,7 @@ from broker.flows.key_proofs import KeyProofs
 from broker.flows.keys import KeyFlow
 from broker.flows.ledger import LedgerWriter
 from broker.flows.letters import LetterWriter
+from broker.flows.logos import LogoFlow
 from broker.flows.mail_code import MailCodeFlow
 from broker.flows.passkey import PasskeyFlow
 from broker.flows.pictures import PictureFlow
@@ -75,7 +77,7 @@ from broker.mail import Mailer, MailServer
 from broker.outbox import Deliverer
 from broker.passkeys import PasskeyReader
 from broker.picture_addresses import SealedPictureAddresses
-from broker.pictures import FETCH_SECONDS, Pictures
+from broker.pictures import FETCH_SECONDS, LogoPictures, Pictures
 from broker.providers_health import ProviderHealth
 from broker.registered_sites import KnownSites, RegistrationJudge
 from broker.sealing import TransactionSeal
@@ -103,6 +105,8 @@ KEYS_RELOADED_EVERY: Final = 60.0
 """Seconds: far less than a new key is published ahead of its first use."""
 SITES_RELOADED_EVERY: Final = 30.0
 """Seconds: only for what no request names, as deliveries; see `registered_sites`."""
+LOGOS_LOOKED_AFTER_EVERY: Final = 30.0
+"""Seconds until a file that changed, or a logo that an admin looked at, is seen in every process."""
 PURGED_EVERY: Final = 30.0
 FAILURES_WRITTEN_EVERY: Final = 3.0
 PURGE_BATCH: Final = 500
@@ -167,9 +171,10 @@ async def open_world(settings: Settings, telemetry: Telemetry, clock: Clock | No
         stack.push_async_callback(egress.aclose)
         stack.push_async_callback(for_pictures.aclose)
         pictures = Pictures(for_pictures, lambda reason: telemetry.log.event("no_picture", reason=reason))
-        opened = _compose(settings, telemetry, stores, egress, pictures, clock, entropy)
+        opened = _compose(settings, telemetry, stores, egress, pictures, LogoPictures(for_pictures), clock, entropy)
         await _load_keys(opened)
         await opened.world.clients.reload()
+        await opened.world.logos.reload()
         yield opened
 
 
@@ -189,6 +194,7 @@ def _compose(
     stores: Stores,
     egress: Egress,
     pictures: Pictures,
+    logo_pictures: LogoPictures,
     clock: Clock,
     entropy: Entropy,
 ) -> Opened:
@@ -539,6 +545,14 @@ def _compose(
         ),
         posting=posting,
         pictures=PictureFlow(durable=durable, clients=sites, addresses=addresses),
+        logos=LogoFlow(
+            durable=durable,
+            source=logo_pictures,
+            limits=memory.limits,
+            clock=clock,
+            wanted=_logos(settings, loaded.presets),
+            report=lambda owner, reason: log.event("no_logo", **whose(owner), reason=reason),
+        ),
     )
     deliverer = Deliverer(
         durable=durable,
@@ -563,6 +577,12 @@ def _usable(loaded: providers.LoadedProviders) -> dict[ProviderId, Provider]:
     """Every provider that somebody may use, in the order to show."""
     known = {**loaded.providers, **loaded.early}
     return {id_: known[id_] for id_ in loaded.presets if id_ in known}
+
+
+def _logos(settings: Settings, presets: Mapping[ProviderId, Preset]) -> dict[str, str]:
+    """Where logos are, by whose they are."""
+    sites = {str(client.client_id): client.logo for client in settings.clients.values() if client.logo}
+    return sites | {of_provider(preset.id): preset.logo for preset in presets.values() if preset.logo}
 
 
 def _circles(loaded: providers.LoadedProviders) -> dict[ProviderId, Circle]:
@@ -728,6 +748,7 @@ def background(opened: Opened) -> tuple[Any, ...]:
         _every(log, "keys", KEYS_RELOADED_EVERY, opened.keys.load),
         _every(log, "failures", FAILURES_WRITTEN_EVERY, opened.trace.flush),
         _every(log, "registered sites", SITES_RELOADED_EVERY, opened.world.clients.reload),
+        _every(log, "logos", LOGOS_LOOKED_AFTER_EVERY, opened.world.logos.bring_up_to_date, first=0.0),
         _every(log, "purge", PURGED_EVERY, lambda: purge_all(opened)),
     )
 
@@ -742,10 +763,14 @@ async def _kept_up(log: Any, name: str, work: Callable[[], Awaitable[object]]) -
         await asyncio.sleep(STARTED_ANEW_AFTER)
 
 
-async def _every(log: Any, name: str, seconds: float, work: Callable[[], Awaitable[object]]) -> None:
-    """Again and again. A store that is away, or a key that is corrupt, is said; what was there before stays in use."""
+async def _every(
+    log: Any, name: str, seconds: float, work: Callable[[], Awaitable[object]], *, first: float | None = None
+) -> None:
+    """Again and again; `first`: so many seconds until the first time, where that is another. A store that is away, or a key that is corrupt, is said; what was there before stays in use."""
+    wait = seconds if first is None else first
     while True:
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(wait)
+        wait = seconds
         try:
             await work()
         except Exception as error:  # nothing that goes wrong here may end the work for good

@@ -33,15 +33,17 @@ _SECRET: Final = "SECRET"
 _SAME: Final = (
     "redirect_uris", "post_logout_redirect_uris", "request_uris", "jwks_uri", "sector_identifier_uri",
     "backchannel_logout_uri", "frontchannel_logout_uri", "frontchannel_logout_session_required", "initiate_login_uri", "policy_uri",
-    "tos_uri", "logo_uri",
+    "tos_uri",
 )  # fmt: skip
 """Members whose name and meaning are those of our option."""
-_CALLED: Final = ("jwks_uri", "sector_identifier_uri", "backchannel_logout_uri", "request_uris")
+_LOGO: Final = "logo_uri"
+_CALLED: Final = ("jwks_uri", "sector_identifier_uri", "backchannel_logout_uri", "request_uris", _LOGO)
 """Members whose addresses we call."""
 _OTHER_NAMES: Final = {
     "token_endpoint_auth_method": "auth_method",
     "id_token_signed_response_alg": "signing_algorithm",
     "require_pushed_authorization_requests": "par_required",
+    _LOGO: "logo",
 }
 _SWITCHES: Final = {"dpop_bound_access_tokens": "dpop", "require_signed_request_object": "request_object"}
 _ONLY: Final[Mapping[str, object]] = {
@@ -121,6 +123,7 @@ def read_metadata(metadata: Mapping[str, Any], client_id: ClientId, secret: Secr
     # Redirect addresses first: a home page taken from one of them is wrong for the same reason.
     for problem in sorted(draft.problems, key=lambda one: f"{client_id}.redirect_uris" not in one.key):
         name = problem.key.removeprefix(f"{client_id}.").split(".")[0]
+        name = _LOGO if name == _OTHER_NAMES[_LOGO] else name
         if problem.severity == "error" or "do not call it" in problem.what:
             code = "invalid_redirect_uri" if name == "redirect_uris" else "invalid_client_metadata"
             raise Refusal(code, f"{name} {problem.what}")
@@ -148,6 +151,9 @@ def _check_places(metadata: Mapping[str, Any], rules: Rules) -> None:
     after = metadata.get("post_logout_redirect_uris", ())
     if not all(isinstance(uri, str) and is_redirect_uri(uri) and _place(uri) in places for uri in after):
         raise Refusal("invalid_client_metadata", "post_logout_redirect_uris holds an address on another host")
+    logo = metadata.get(_LOGO)
+    if logo is not None and not (isinstance(logo, str) and is_redirect_uri(logo) and _place(logo) in places):
+        raise Refusal("invalid_client_metadata", f"{_LOGO} is no web address on the host of redirect_uris")
     for name in _CALLED:
         given = metadata.get(name, ())
         for uri in given if isinstance(given, list) else [given]:
@@ -177,8 +183,17 @@ def read_document(document: Mapping[str, Any], client_id: ClientId, rules: Rules
                 code = "invalid_redirect_uri" if name == "redirect_uris" else "invalid_client_metadata"
                 raise Refusal(code, f"{name} leads elsewhere than to {origin_of(client_id)}")
     said = {**document, "token_endpoint_auth_method": method}
+    if leaves_out_logo(document, client_id):
+        del said[_LOGO]
     client = read_metadata(said, _DOCUMENT, None, replace(rules, pkce_required=True))
     return replace(client, client_id=client_id, sector=str(client_id))
+
+
+def leaves_out_logo(document: Mapping[str, Any], client_id: str) -> bool:
+    """Whether the document names a logo that is not looked at, as it lies at another origin. Nobody is kept out over a picture."""
+    logo = document.get(_LOGO)
+    is_there = isinstance(logo, str) and is_redirect_uri(logo) and origin_of(logo) == origin_of(client_id)
+    return _LOGO in document and not is_there
 
 
 def _check_bounds(metadata: Mapping[str, Any]) -> None:

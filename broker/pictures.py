@@ -1,13 +1,15 @@
-"""Pictures of people, fetched once through the guarded client and drawn anew by a process of their own.
+"""Pictures of people, and logos, fetched once through the guarded client and drawn anew by a process of their own.
 
 Nothing that can be wrong with one is anybody's trouble but the picture's: whoever signs up goes on without it. What is
 fetched is bounded like all we fetch (`broker.egress`), and by less time; each redirect is looked at as if it were the
-first address, and there are few of them (catalogue 139-141).
+first address, and there are few of them (catalogue 139-141). A logo is for an admin to put right, so why there is none is
+told them in words.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,7 +17,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urljoin
 
-from broker.egress import Egress, Response
+from broker.domain.logo import LogoUnusable, is_address
+from broker.egress import MAX_BODY, Egress, Response
 from broker.errors import UpstreamError
 
 FETCH_SECONDS: Final = 3.0
@@ -89,11 +92,81 @@ def _body(answer: Response) -> bytes:
     return answer.body
 
 
-async def _draw(raw: bytes) -> bytes:
+LOGO_TYPES: Final = frozenset({"image/jpeg", "image/jpg", "image/png", "image/webp"})
+_LOGO_HEADERS: Final = {"Accept": ", ".join(sorted(LOGO_TYPES - {"image/jpg"}))}
+LOGO: Final = "logo"
+_SVG: Final = "image/svg+xml"
+_HEAD: Final = 1024
+
+
+class LogoPictures:
+    """Implements the `LogoSource` port. `egress` may be that of the pictures."""
+
+    def __init__(self, egress: Egress) -> None:
+        self._egress = egress
+
+    async def source(self, option: str) -> str:
+        """An address stands for itself; a file for what is in it now, if it can be read."""
+        if is_address(option):
+            return option
+        try:
+            return f"{option}#{hashlib.sha256(_file(option)).hexdigest()}"
+        except LogoUnusable:
+            return f"{option}#"
+
+    async def draw(self, option: str) -> bytes:
+        """The logo there, drawn anew as a PNG. Raises `LogoUnusable`."""
+        raw = await self._load(option) if is_address(option) else _file(option)
+        if _is_svg(raw):
+            raise LogoUnusable("svg")
+        try:
+            async with asyncio.timeout(DRAW_SECONDS):
+                return await _draw(raw, LOGO)
+        except TimeoutError:
+            raise LogoUnusable("drawing") from None
+        except OSError:
+            raise LogoUnusable("process") from None
+        except _NoPicture as why:
+            raise LogoUnusable(str(why)) from None
+
+    async def _load(self, address: str) -> bytes:
+        try:
+            answer = await self._egress.request("GET", address, headers=_LOGO_HEADERS)
+        except UpstreamError as error:
+            raise LogoUnusable((error.detail or "").partition(" ")[0]) from error
+        kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if 300 < answer.status < 400:
+            raise LogoUnusable("redirects")
+        if answer.status != 200:
+            raise LogoUnusable("status", str(answer.status))
+        if kind == _SVG:
+            raise LogoUnusable("svg")
+        if kind not in LOGO_TYPES:
+            raise LogoUnusable("type", kind)
+        return answer.body
+
+
+def _file(path: str) -> bytes:
+    try:
+        with Path(path).open("rb") as file:
+            raw = file.read(MAX_BODY + 1)
+    except OSError as error:
+        raise LogoUnusable("file", error.strerror or "") from None
+    if len(raw) > MAX_BODY:
+        raise LogoUnusable("large")
+    return raw
+
+
+def _is_svg(raw: bytes) -> bool:
+    head = raw[:_HEAD].lstrip(b"\xef\xbb\xbf \t\r\n")
+    return head.startswith(b"<") and b"<svg" in raw
+
+
+async def _draw(raw: bytes, *how: str) -> bytes:
     """By a process with nothing of ours in it: no variable, no open file, no module of the server."""
     pipe = asyncio.subprocess.PIPE
     drawing = await asyncio.create_subprocess_exec(
-        sys.executable, "-I", str(_PROGRAM), stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.DEVNULL, env={}
+        sys.executable, "-I", str(_PROGRAM), *how, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.DEVNULL, env={}
     )
     try:
         picture, _ = await drawing.communicate(raw)

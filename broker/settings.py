@@ -26,6 +26,7 @@ from broker.domain.registration import PREFIX
 from broker.domain.values import ClaimName, ClientId, ProviderId, Secret
 from broker.errors import ConfigurationError, Problem
 from broker.locator import Path as Key
+from broker.settings_logos import read_logo
 from broker.settings_mail import MailSettings, read_mail
 from broker.settings_reader import Reader
 from broker.settings_schema import AGE, BROKER, DOORWARD, LIMITS, PROVIDER, Kind, option_at
@@ -245,15 +246,16 @@ class _Loader:
         fields = self._fields()
         given = self.tree.get("broker")
         development = isinstance(given, Mapping) and given.get("mode") == "development"
+        exempt = frozenset(one.address.lower() for one in egress)
         clients = read_sites(
             self.reader,
             fields,
             issuer=broker.public_url,
             development=development,
-            exempt=frozenset(one.address.lower() for one in egress),
+            exempt=exempt,
         )
         self._registered_ids(clients)
-        providers = self._providers(development=development)
+        providers = self._providers(exempt, development=development)
         policies = Policies(terms=self._policy("terms"), privacy=self._policy("privacy"))
         newsletters = self._newsletters()
         minimum = self.reader.table(("age",), self.tree.get("age", {}), AGE)["minimum"]
@@ -541,7 +543,7 @@ class _Loader:
             for name, table in self._named("newsletters").items()
         )
 
-    def _providers(self, *, development: bool) -> tuple[ProviderTable, ...]:
+    def _providers(self, exempt: frozenset[str], *, development: bool) -> tuple[ProviderTable, ...]:
         """The raw tables, secrets resolved. Kinds and values are judged by the providers' own code."""
         given = self.tree.get("providers", {})
         out = []
@@ -555,10 +557,10 @@ class _Loader:
                 self.draft.problem(
                     (*key, "sandbox"), "A sandbox signs in anybody as anybody.", "Remove it in production."
                 )
-            out.append(self._provider(key, table))
+            out.append(self._provider(key, table, exempt))
         return tuple(out)
 
-    def _provider(self, key: Key, table: Mapping[str, object]) -> ProviderTable:
+    def _provider(self, key: Key, table: Mapping[str, object], exempt: frozenset[str]) -> ProviderTable:
         resolved: dict[str, object] = {}
         for name, value in table.items():
             option = option_at((*key, name))
@@ -566,6 +568,9 @@ class _Loader:
                 found = self.draft.secret((*key, name), value)
                 if found is not None:
                     resolved[name] = found
+            elif name == "logo":
+                if logo := read_logo(self.draft, (*key, name), value, exempt=exempt):
+                    resolved[name] = logo
             elif option is not None:
                 resolved[name] = value
         return ProviderTable(id=ProviderId(key[1]), table=resolved, where=Where(self.draft.origins, key))

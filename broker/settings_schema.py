@@ -351,7 +351,7 @@ SITE: Final = (
     _text("run_by", "Who runs the site."),
     _address("policy_uri", "Its privacy notice."),
     _address("tos_uri", "Its terms, linked beside its privacy notice."),
-    _address("logo_uri", "Its logo."),
+    _text("logo", "Its logo: a file (PNG, WebP or JPEG), or an https address, fetched once. Shown beside its name, from here."),
     _flag("enabled", "Off: nobody can sign in there.", default=True),
 )  # fmt: skip
 
@@ -424,6 +424,7 @@ PROVIDER: Final = (
     _address("privacy_policy_url", "Its privacy policy, linked beside the button."),
     _text("host", "The host shown beside the button. Nothing: taken from the addresses."),
     _text("brand", "Which mark the button wears. Nothing: none."),
+    _text("logo", "What the button wears where brand has no mark: a file (PNG, WebP or JPEG), or an https address, fetched once."),
     _choice(
         "state",
         "Whether people can use it. testers, admins: only who is signed in with such a role. test: only who tries it (doorward provider try).",

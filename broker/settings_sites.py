@@ -32,6 +32,7 @@ from broker.domain.policy import FieldPolicy, Use
 from broker.domain.values import ClaimName, ClientId, Scope, Secret
 from broker.errors import UpstreamError
 from broker.locator import Path as Key
+from broker.settings_logos import read_logo
 from broker.settings_profiles import apply_profile
 from broker.settings_reader import Reader
 from broker.settings_schema import SITES
@@ -107,6 +108,7 @@ class _Sites:
         asks = self._asks(key, table["asks"])
         apply_profile(self.draft, key, table)
         secrets: tuple[Secret, ...] = table["client_secret"] or ()
+        logo = read_logo(self.draft, (*key, "logo"), table["logo"], exempt=self.exempt)
         self._proof(key, table, secrets)
         self._returns(key, table)
         self._schemes(key, table)
@@ -131,6 +133,7 @@ class _Sites:
             jwks_uri=table["jwks_uri"] or None,
             profile=Profile(table["profile"]),
             sector_identifier_uri=table["sector_identifier_uri"] or None,
+            logo=logo,
             asks=asks,
             scopes=frozenset(Scope(scope) for scope in table["scopes"]),
             subject_type=SubjectType(table["subject_type"]),
@@ -247,7 +250,6 @@ class _Sites:
             "security_events_uri",
             "policy_uri",
             "tos_uri",
-            "logo_uri",
             "jwks_uri",
             "sector_identifier_uri",
         ):
@@ -513,6 +515,6 @@ _CALLED: Final = ("backchannel_logout_uri", "security_events_uri", "jwks_uri", "
 """Addresses of a site that we call ourselves."""
 _AS_GIVEN: Final = (
     "name", "url", "redirect_uris", "post_logout_redirect_uris", "sector", "claims_in_id_token", "userinfo_signed", "session_token",
-    "pkce_required", "device_grant", "gitlab_endpoints", "forward_auth", "may_post", "run_by", "logo_uri", "policy_uri", "tos_uri", "enabled",
+    "pkce_required", "device_grant", "gitlab_endpoints", "forward_auth", "may_post", "run_by", "policy_uri", "tos_uri", "enabled",
     "frontchannel_logout_session_required", "initiate_login_uri", "jwks", "strict_jwt", "par_required", "request_uris",
 )  # fmt: skip

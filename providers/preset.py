@@ -139,6 +139,8 @@ class Preset:
     """The host shown beside the button; empty: taken from the addresses."""
     brand: str = ""
     """Which mark the button wears; empty: none."""
+    logo: str = ""
+    """What it wears where `brand` has no mark: an address, or the path of a file."""
     state: str = "on"
     sandbox: bool = False
     """A provider of the demo; refused in production."""
@@ -205,7 +207,17 @@ class _Reader:
         if self.table.get("kind") not in NAMELESS:
             out["client_id"] = self.text("client_id", needed=True)
         out["label"] = self.text("label", default=self.id.replace("_", " ").title())
-        for key in ("team_id", "key_id", "graph_version", "host", "brand", "subject", "email_scope", "subject_within"):
+        for key in (
+            "team_id",
+            "key_id",
+            "graph_version",
+            "host",
+            "brand",
+            "logo",
+            "subject",
+            "email_scope",
+            "subject_within",
+        ):
             self._keep(out, key, self.text(key))
         for key in ("issuer", "privacy_policy_url", "openid2_realm"):
             self._keep(out, key, self.address(key))

@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from broker.chance import SystemClock, SystemEntropy
 from broker.cli.findings import Finding
+from broker.cli.logos import findings as findings_of_logo
 from broker.cli.own_server import HOOKS, discovery, takes
 from broker.domain.provider import Attempt, Provider
 from broker.domain.trial import Exchange, failure_of
@@ -107,6 +108,8 @@ class _Check:
         else:
             async for finding in self.asked():
                 yield finding
+        for finding in await findings_of_logo(self.settings, self.preset.logo, offline=offline):
+            yield finding
         if not offline:
             for finding in self.own():
                 yield finding

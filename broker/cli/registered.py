@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from broker.cli.common import config_option, fail, table
 if TYPE_CHECKING:
     from broker.app import Opened
     from broker.domain.client import Client
+    from broker.domain.logo import DrawnLogo
     from broker.domain.registration import Invitation, Registration
     from broker.domain.values import ClientId
     from broker.flows.registration import Registrations, Reviews
@@ -108,33 +110,49 @@ def uninvite(invitation: str, why: str, by: str | None, config: Path) -> None:
 @click.command("review")
 @click.argument("name")
 @click.option("--seen", metavar="VERSION", help="What you looked at, as this command names it.")
+@click.option(
+    "--logo",
+    "logo_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write its logo there, as people would see it.",
+)
 @may_say_why
 @by_option
 @config_option
-def review(name: str, seen: str | None, why: str, by: str | None, config: Path) -> None:
+def review(name: str, seen: str | None, logo_file: Path | None, why: str, by: str | None, config: Path) -> None:
     """Look at a site that put itself in; with --seen, say that you did: people are not warned of it any more.
 
     NAME is its id, which `doorward site list` shows. What is shown has a version, which --seen takes: a site that changed
     in between is not reviewed unseen. Whenever it changes what it says, it has to be looked at anew.
+
+    Its logo is fetched each time you look, and people see the very picture that you looked at: any site can show somebody
+    else's as its own. Until then, and after another one was fetched, they see the site's name alone.
     """
+    from broker.domain.logo import seen_version
     from broker.errors import Conflict
 
-    async def work(opened: Opened) -> tuple[bool | None, Registration, Client]:
-        kept, client = await _found(opened, name)
-        if seen != kept.version:
-            return None, kept, client
+    async def work(opened: Opened) -> tuple[bool | None, _Seen]:
+        found = await _look(opened, name, anew=seen is None)
+        version = seen_version(found.kept, found.drawn.logo if found.drawn else None)
+        if seen != version:
+            return None, found if seen is None else await _look(opened, name, anew=True)
+        act, logo = await acting(opened, why, by), found.drawn.logo if found.drawn else None
         try:
-            return await _reviews(opened).reviewed(kept, await acting(opened, why, by)), kept, client
+            return await _reviews(opened).reviewed(found.kept, act, logo), found
         except Conflict:  # changed in this very moment
-            return None, *await _found(opened, name)
+            return None, await _look(opened, name, anew=True)
 
-    is_new, kept, client = opened_for(config, work)
+    is_new, found = opened_for(config, work)
+    kept, client, drawn = found.kept, found.client, found.drawn
+    if logo_file is not None and drawn is not None:
+        logo_file.write_bytes(drawn.png)
     if is_new is not None:
         click.echo(f"{client.name} ({client.host}) {'is reviewed now' if is_new else 'was reviewed already'}.")
         return
-    for label, value in _told(kept, client).items():
+    version = seen_version(kept, drawn.logo if drawn else None)
+    for label, value in (_told(kept, client) | {"logo": found.logo_words, "version": version}).items():
         click.echo(f"{label:<22}{value}".rstrip())
-    command = f"doorward site review {name} --seen {kept.version}"
+    command = f"doorward site review {name} --seen {version}"
     if seen is not None:
         fail(f"The site is not what you saw: it changed. Look again, then: {command}")
     click.echo(f"\nIf that is what it should be: {command}")
@@ -178,8 +196,44 @@ def _told(kept: Registration, client: Client) -> dict[str, str]:
         "asks for": " ".join(str(ask.claim) for ask in client.asks) or "nothing but the private number",
         "proves itself": str(client.auth_method),
         "registered": kept.registered_at.isoformat(timespec="minutes"),
-        "version": kept.version,
     }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """What an admin looks at: the site, its logo, and what there is to say of that."""
+
+    kept: Registration
+    client: Client
+    drawn: DrawnLogo | None
+    logo_words: str
+
+
+async def _look(opened: Opened, name: str, *, anew: bool) -> _Seen:
+    """`anew`: its logo is fetched; else it is what was fetched when somebody looked last."""
+    from broker.cli.logos import size_of
+    from broker.domain.logo import LogoUnusable
+
+    kept, client = await _found(opened, name)
+    logos, problem = opened.world.logos, ""
+    try:
+        drawn = await logos.looked_at(client) if anew else await logos.kept_of(client)
+    except LogoUnusable as error:
+        drawn, problem = await logos.kept_of(client), f"{client.logo} cannot be shown. {error.words}"
+    if drawn is None:
+        return _Seen(kept=kept, client=client, drawn=None, logo_words=problem or _no_logo(kept))
+    logo = drawn.logo
+    state = "people see it" if logo.is_shown and not client.is_unreviewed else "people do not see it yet"
+    words = f"{logo.source} ({size_of(drawn.png)}, SHA-256 {logo.digest[:12]}…): {state}"
+    if problem:
+        words = f"{words}. What lies there now is another matter: {problem}"
+    return _Seen(kept=kept, client=client, drawn=drawn, logo_words=words)
+
+
+def _no_logo(kept: Registration) -> str:
+    if kept.has_document and json.loads(kept.metadata).get("logo_uri"):
+        return "none that can be taken: it is not at the origin of the document"
+    return "none"
 
 
 @click.command("block")

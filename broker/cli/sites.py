@@ -179,6 +179,7 @@ def _facts(client: Client, settings: Settings) -> dict[str, str | list[str]]:
         "id": str(client.client_id),
         "name": client.name,
         "home_page": client.url,
+        "logo": client.logo or "none",
         "is": "on" if client.enabled else "off",
         "redirect_addresses": list(client.redirect_uris) or "nobody signs in by a browser",
         "sector": client.sector_identifier if client.subject_type == "pairwise" else "none: numbers are public",
@@ -232,6 +233,7 @@ def check_site(name: str, secret_file: Path | None, redirect_uri: str | None, co
             *([Finding(None, "The running server was not asked.")] if offline else [discovery(settings)]),
             *_addresses(client, redirect_uri),
             *_sector(settings, client, offline=offline),
+            *_logo(settings, client, offline=offline),
             _secret(client, secret_file),
             _sign_in(settings, client),
         ]
@@ -278,6 +280,12 @@ def _sector(settings: Settings, client: Client, *, offline: bool) -> Iterator[Fi
         yield Finding(False, f"{address} does not list {uri}, so this site is none of that sector.")
     if not gone:
         yield Finding(True, f"{address} lists every redirect address.")
+
+
+def _logo(settings: Settings, client: Client, *, offline: bool) -> list[Finding]:
+    from broker.cli.logos import findings
+
+    return run(findings(settings, client.logo, offline=offline))
 
 
 def _secret(client: Client, secret_file: Path | None) -> Finding:

@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 from broker.domain.audit import Act, Action
 from broker.domain.client import Client
 from broker.domain.documents import mark
+from broker.domain.logo import Logo, seen_version
 from broker.domain.ports import Clock, Durable, Entropy, Limits, UnitOfWork
 from broker.domain.registration import PREFIX, Invitation, Registration
 from broker.domain.values import ClientId, Scope, Secret
@@ -69,15 +70,20 @@ class Reviews:
     trail: AuditTrail
     clock: Clock
 
-    async def reviewed(self, kept: Registration, act: Act) -> bool:
-        """Somebody looked at it as it is. Whether that is new; raises `Conflict` if it changed meanwhile."""
-        if kept.reviewed_at is not None:
+    async def reviewed(self, kept: Registration, act: Act, logo: Logo | None = None) -> bool:
+        """Somebody looked at it as it is, with this logo. Whether that is new; raises `Conflict` if either changed meanwhile."""
+        is_new_logo = logo is not None and not logo.is_shown
+        if kept.reviewed_at is not None and not is_new_logo:
             return False
 
         def work(unit: UnitOfWork) -> None:
-            unit.save_registration(replace(kept, reviewed_at=self.clock.now()), shown=kept.token_digest)
+            # With the logo alone, too: what stands beside it is what it was.
+            reviewed_at = kept.reviewed_at or self.clock.now()
+            unit.save_registration(replace(kept, reviewed_at=reviewed_at), shown=kept.token_digest)
+            if logo is not None and is_new_logo:
+                unit.show_logo(logo.owner, logo.digest)
 
-        await self.noted(work, Action.SITE_REVIEWED, f"{kept.client_id} {kept.version}", act)
+        await self.noted(work, Action.SITE_REVIEWED, f"{kept.client_id} {seen_version(kept, logo)}", act)
         return True
 
     async def put_out(self, kept: Registration, act: Act) -> None:

@@ -23,7 +23,7 @@ async def age(call: Call) -> Response:
         return await go_on(call, carried)
     situation = await situation_of(call, carried.transaction)
     if call.world.cookies.is_held_back(call.request):
-        return call.page(views.too_young(carried.transaction, situation))
+        return call.page(views.too_young(call, carried.transaction, situation))
     return call.page(views.age(call, carried.transaction, situation))
 
 
@@ -37,7 +37,7 @@ async def answer(call: Call) -> Response:
         return await _on(call, carried, replace(transaction, age=AgeAnswer.HAS_ACCOUNT))
     situation = await situation_of(call, transaction)
     if world.cookies.is_held_back(call.request):
-        return call.page(views.too_young(transaction, situation))
+        return call.page(views.too_young(call, transaction, situation))
     today = world.clock.now().date()
     try:
         year, month = read_birth_month(call.form.get("birth_year", ""), call.form.get("birth_month", ""), today)
@@ -51,7 +51,7 @@ async def answer(call: Call) -> Response:
     if transaction.provider is not None:
         await world.circles.every.drop_upstream(transaction.provider, transaction.tokens)
     world.metrics.sign_in("none", "age", "too_young")
-    response = call.page(views.too_young(None, situation))
+    response = call.page(views.too_young(call, None, situation))
     world.cookies.hold_back(response)
     return without_transaction(call, response, transaction)
 

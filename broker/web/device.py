@@ -33,7 +33,7 @@ async def find(call: Call) -> Response:
     except FormInvalid as problem:
         page = views.device_code(call.form.get(USER_CODE, ""), problem=problem.fields[USER_CODE])
         return call.page(page, problem.status)
-    return call.page(views.device_question(client, call.form[USER_CODE]))
+    return call.page(views.device_question(call, client, call.form[USER_CODE]))
 
 
 async def decide(call: Call) -> Response:
@@ -66,7 +66,7 @@ async def done(call: Call) -> Response:
     if text is None:
         return see_other("/device")
     name, outcome = json.loads(text)
-    return call.page(views.device_done(call.world.clients.get(ClientId(name)), Outcome(outcome)))
+    return call.page(views.device_done(call, call.world.clients.get(ClientId(name)), Outcome(outcome)))
 
 
 async def _found(call: Call) -> tuple[DeviceRequest, Client]:

@@ -1,4 +1,4 @@
-"""Pictures of people: to their owner behind a sign-in, to everybody at the addresses that sites were given."""
+"""Logos, to everybody. Pictures of people: to their owner behind a sign-in, to everybody at the addresses that sites were given."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from typing import Final
 
 from starlette.responses import Response
 
+from broker.domain.logo import MEDIA_TYPE as LOGO_TYPE
 from broker.domain.picture import MEDIA_TYPE, Picture
 from broker.errors import NotFound
 from broker.web.call import Call
 from broker.web.steps import opened
 
 _POLICY: Final = "default-src 'none'; frame-ancestors 'none'; sandbox"
+_FOR_GOOD: Final = "public, max-age=31536000, immutable"
 _KEPT_FOR: Final = "private, max-age=3600"
 """An address leads to one picture for good; how long a browser shows what is not shared any more is an hour."""
 
@@ -36,6 +38,13 @@ async def shared(call: Call) -> Response:
     response.headers["Cache-Control"] = _KEPT_FOR
     response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
     return response
+
+
+async def logo(call: Call) -> Response:
+    """The logo behind an address that stands on our pages: another logo has another address."""
+    png = await call.world.logos.sent(str(call.request.path_params["name"]))
+    headers = {"Content-Security-Policy": _POLICY, "Cache-Control": _FOR_GOOD}
+    return Response(png, headers=headers, media_type=LOGO_TYPE)
 
 
 def _image(picture: Picture) -> Response:

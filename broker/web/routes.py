@@ -205,6 +205,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", "/trial", trial.begin_trial, Guard.BROWSER),
     # for whoever reads a site that shows it
     Route("GET", "/picture/{name}", picture.shared, Guard.PUBLIC),
+    Route("GET", "/logo/{name}", picture.logo, Guard.PUBLIC),
     # words
     Route("GET", "/", documents.home, Guard.BROWSER),
     Route("GET", "/privacy", documents.privacy, Guard.BROWSER),

@@ -23,6 +23,7 @@ from broker.flows.events import EventPolls
 from broker.flows.exchange import ExchangeFlow
 from broker.flows.gate import GateFlow
 from broker.flows.key_proofs import KeyProofs
+from broker.flows.logos import LogoFlow
 from broker.flows.mail_code import MailCodeFlow
 from broker.flows.passkey import PasskeyFlow
 from broker.flows.pictures import PictureFlow
@@ -143,6 +144,7 @@ class World:
     upstream_logout: UpstreamLogout
     posting: PostingGate
     pictures: PictureFlow
+    logos: LogoFlow
 
     @property
     def limits(self) -> Limits:

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import re
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from click.testing import CliRunner
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
 from tests.cli.test_sites import doorward
 from tests.config.folder import DOORWARD, ENVIRON, write
+from tests.support.sandbox import serve
 
 from broker.app import open_world
+from broker.cli.commands import main
 from broker.domain.documents import mark
 from broker.domain.registration import Registration
 from broker.domain.values import ClientId
 from broker.errors import InvalidToken
 from broker.settings import load_settings
 from broker.telemetry import Log, NoMetrics, Telemetry
+from providers.sandbox.avatar import portrait
 
 SAID = {"client_name": "Library", "redirect_uris": ["https://library.example.org/cb"]}
 
@@ -128,6 +137,43 @@ def test_an_invitation_says_what_it_is_good_for(config: Path) -> None:
     unknown = doorward("invite", "--scope", "emails", config=config)
     assert unknown.returncode == 1
     assert "There is no scope emails." in unknown.stderr
+
+
+def test_people_see_the_logo_that_was_looked_at(tmp_path: Path) -> None:
+    """(catalogue 141)"""
+    lies = [portrait("library", 64, 48), portrait("facebook", 64, 48)]
+    with serve(Starlette(routes=[Route("/l.png", lambda _: Response(lies[0], media_type="image/png"))])) as url:
+        host = urlsplit(url).netloc
+        lent = f'registration = "invited"\ndata_dir = "{tmp_path / "data"}"'
+        opened = f'[egress."{host}"]\nregistered_sites = true\n'
+        config = tmp_path / "config"
+        config.mkdir()
+        write(config, doorward=DOORWARD.replace("[broker]", f"[broker]\n{lent}") + opened)
+
+        def review(*words: str) -> str:
+            done = CliRunner().invoke(main, ["site", "review", name, *words, "-c", str(config)], env=ENVIRON)
+            assert done.exit_code == 0, done.output
+            return done.stdout
+
+        token = CliRunner().invoke(main, ["site", "invite", "-c", str(config)], env=ENVIRON).stdout.splitlines()[0]
+        name = registered(config, token, {"redirect_uris": [f"{url}/cb"], "logo_uri": f"{url}/l.png"})
+        shown = review("--logo", str(tmp_path / "seen.png"))
+        assert f"{url}/l.png (64 by 48 pixels, " in shown
+        assert "people do not see it yet" in shown
+        digest = hashlib.sha256((tmp_path / "seen.png").read_bytes()).hexdigest()
+        assert f"SHA-256 {digest[:12]}" in shown
+        lies.reverse()
+        assert "is reviewed now" in review("--seen", shown.split()[-1])
+        again = review()
+        assert "people do not see it yet" in again
+        assert again.split()[-1] != shown.split()[-1]
+        lies.reverse()
+        assert review().split()[-1] == shown.split()[-1]
+        assert "is reviewed now" in review("--seen", shown.split()[-1])
+        lies[0] = b"<svg></svg>"
+        last = review()
+    assert "people see it. What lies there now is another matter" in last
+    assert "It is an SVG." in last
 
 
 @pytest.fixture

@@ -248,6 +248,18 @@ def issuer(told: Any) -> Iterator[int]:
 FORUM = "https://forum.example.org/callback"
 
 
+def test_a_logo_that_people_do_not_see_is_told(config: Path) -> None:
+    (config / "logo.png").write_bytes(b"<svg></svg>")
+    write(config, sites=SITES.replace("[forum]\n", '[forum]\nlogo = "logo.png"\n'))
+    told = doorward("check", "forum", "--offline", config=config)
+    assert told.returncode == 1
+    assert f"The logo {config / 'logo.png'} cannot be shown. It is an SVG." in told.stdout
+    write(config, sites=SITES.replace("[forum]\n", '[forum]\nlogo = "https://club.example/logo.png"\n'))
+    told = doorward("check", "forum", "--offline", config=config)
+    assert "The logo https://club.example/logo.png was not fetched." in told.stdout
+    assert "logo                  https://club.example/logo.png\n" in doorward("show", "forum", config=config).stdout
+
+
 @pytest.mark.parametrize(
     ("told", "words"),
     [

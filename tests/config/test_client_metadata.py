@@ -145,6 +145,17 @@ def test_all_of_it_is_at_the_one_host_that_people_are_shown() -> None:
     assert "several hosts" in found.words
 
 
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_logo_is_at_the_sites_own_host_and_nowhere_inside(*, inside: bool) -> None:
+    """(catalogue 138)"""
+    own = "https://localhost" if inside else "https://forum.example.org"
+    said: dict[str, Any] = {"redirect_uris": [f"{own}/cb"], "logo_uri": f"{own}/logo.png"}
+    if inside:
+        assert refused(**said).words.startswith("logo_uri is not on the public internet")
+    else:
+        assert registered(**said).logo == f"{own}/logo.png"
+
+
 def test_our_own_address_is_nobodys() -> None:
     assert "our own host" in refused(redirect_uris=[f"{RULES.issuer}/me"]).words
 
@@ -185,6 +196,10 @@ def test_nothing_we_call_may_point_inside(name: str, address: str) -> None:
     "said",
     [
         {"logo_uri": "javascript:alert(1)"},
+        {"logo_uri": "https://bank.example.org/logo.png"},
+        {"logo_uri": "/etc/passwd"},
+        {"logo_uri": ""},
+        {"logo_uri": 1},
         {"policy_uri": "http://forum.example.org/"},
         {"tos_uri": "data:text/html,x"},
         {"client_uri": "https://bank.example.org/"},
@@ -313,6 +328,13 @@ def test_nothing_in_a_document_leads_elsewhere_than_to_where_it_lies(name: str, 
     assert caught.value.code == ("invalid_redirect_uri" if name == "redirect_uris" else "invalid_client_metadata")
     assert name in str(caught.value)
     assert "evil" not in str(caught.value)
+
+
+@pytest.mark.parametrize("logo", ["https://cdn.example/logo.png", "/etc/passwd", "javascript:alert(1)", 1, ""])
+def test_a_logo_that_lies_elsewhere_is_left_out_of_a_document(logo: object) -> None:
+    """(catalogue 138) Nobody is kept out of a site over a picture; and nobody shows one from anywhere else."""
+    assert described(logo_uri=logo).logo == ""
+    assert described(logo_uri=f"{OWN}/logo.png").logo == f"{OWN}/logo.png"
 
 
 def test_nothing_a_document_has_us_call_may_point_inside() -> None:

@@ -189,12 +189,46 @@ def site_with(line: str) -> str:
     return SITES.replace("[forum]\n", f"[forum]\n{line}\n")
 
 
+def test_a_logo_is_a_file_beside_the_configuration_or_an_address(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        sites=site_with('logo = "forum.png"'),
+        providers=PROVIDERS + 'logo = "https://idp.example.org/a.png"\n',
+    )
+    assert only_problem(tmp_path).what == f"There is no file {tmp_path / 'forum.png'}."
+    (tmp_path / "forum.png").write_bytes(bytes(1024 * 1024))
+    settings = load(tmp_path)
+    assert settings.clients[ClientId("forum")].logo == str(tmp_path / "forum.png")
+    assert settings.providers[0].table["logo"] == "https://idp.example.org/a.png"
+    (tmp_path / "forum.png").write_bytes(bytes(1024 * 1024 + 1))
+    assert only_problem(tmp_path).what == "It has more than 1 MB."
+
+
+@pytest.mark.parametrize(
+    ("given", "words", "severity"),
+    [
+        ('"logo.svg"', "is an SVG", "error"),
+        ('"https:logo.png"', "neither a whole web address nor a file", "error"),
+        ('"http://idp.example.org/a.png"', "is plain http", "error"),
+        ('"https://10.0.0.1/a.png"', "so we do not call it", "warning"),
+        ('"https://idp.example.org:8443/a.png"', "so we do not call it", "warning"),
+        ("1", "is not text", "error"),
+    ],
+)
+def test_a_logo_that_could_not_be_shown_is_said(tmp_path: Path, given: str, words: str, severity: str) -> None:
+    for files in ({"sites": site_with(f"logo = {given}")}, {"providers": f"{PROVIDERS}logo = {given}\n"}):
+        found = only_problem(write(tmp_path, **{"sites": SITES, "providers": PROVIDERS} | files))
+        assert words in found.what
+        assert found.severity == severity
+        assert found.key.endswith(".logo")
+
+
 @pytest.mark.parametrize(
     ("line", "key"),
     [
         ('pkce_required = false\nauth_method = "none"', "forum.client_secret"), ('scopes = ["profile"]', "forum.scopes"),
         ('scopes = ["openid", "everything"]', "forum.scopes.everything"), ('backchannel_logout_uri = "http://forum.example.org/x"', "forum.backchannel_logout_uri"),
-        ('policy_uri = "http://forum.example.org/x"', "forum.policy_uri"), ('logo_uri = "ftp://x"', "forum.logo_uri"),
+        ('policy_uri = "http://forum.example.org/x"', "forum.policy_uri"), ('logo = "ftp://x"', "forum.logo"),
         ('post_logout_redirect_uris = ["https://forum.example.org/*"]', "forum.post_logout_redirect_uris.0"),
         ('access_tokens = "paseto"', "forum.access_tokens"), ('resources = ["api"]', "forum.resources.0"),
         ('resources = ["https://api.example.org/#x"]', "forum.resources.0"), ('resources = ["https://*.example.org/"]', "forum.resources.0"),

@@ -222,7 +222,6 @@ PLANS: Final[dict[str, tuple[str, ...]]] = {
 both ways of delivery together, 36."""
 
 MISSING: Final[dict[str, str]] = {
-    "oidcc-registration-logo-uri": "pages load no picture from elsewhere",
     "oidcc-request-uri-unsigned": "request objects that nobody signed are refused",
 }
 """Modules without a test of their name, and why: what the module checks is not there, or not as the plan runs it."""

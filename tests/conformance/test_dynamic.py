@@ -20,7 +20,7 @@ from joserfc import jwt
 from joserfc.jwk import KeySet, RSAKey
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from tests.conformance.suite import CALLBACK, Signed, Suite, conformance
 from tests.support.house import ISSUER, House, Sandboxes, Shown
@@ -29,6 +29,8 @@ from tests.support.tls import Authority
 
 from broker.domain.audit import Act
 from broker.domain.claims import SCOPES
+from broker.domain.values import ClientId
+from providers.sandbox.avatar import portrait
 
 OTHER: Final = "https://suite.club.example:8443/test/a/doorward/other"
 ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -43,6 +45,7 @@ class Host:
     listed: list[str] = field(default_factory=list)
     request: str = ""
     """A request object."""
+    logo: bytes = b""
 
     def new_key(self) -> RSAKey:
         """Instead of the one before, as a client that rotates does."""
@@ -63,7 +66,15 @@ def hosting() -> Iterator[Host]:
     async def request_object(_: Request) -> PlainTextResponse:
         return PlainTextResponse(host.request)
 
-    routes = [Route("/jwks", jwks), Route("/redirect_uris.json", sector), Route("/request.jwt", request_object)]
+    async def logo(_: Request) -> Response:
+        return Response(host.logo, media_type="image/png")
+
+    routes = [
+        Route("/images/openid.png", logo),
+        Route("/jwks", jwks),
+        Route("/redirect_uris.json", sector),
+        Route("/request.jwt", request_object),
+    ]
     with serve(Starlette(routes=routes)) as url:
         host.url = url
         yield host
@@ -203,6 +214,36 @@ async def test_oidcc_registration_policy_uri(office: Office) -> None:
 
 async def test_oidcc_registration_tos_uri(office: Office) -> None:
     await assert_linked(office, "tos_uri")
+
+
+async def test_oidcc_registration_logo_uri(office: Office) -> None:
+    """Where the person signs in and where they decide, after an admin looked at it; before, it could be anybody's (catalogue 141)."""
+    world, own = office.house.world, office.host.url
+    office.host.logo = portrait("suite", 64, 64)
+    client = await office.client(redirect_uris=[f"{own}/callback"], logo_uri=f"{own}/images/openid.png")
+    request = client.request(redirect_uri=f"{own}/callback")
+    address = f"{client.metadata['authorization_endpoint']}?{httpx2.QueryParams(request)}"
+    shown = await client.browser.open(address)
+    assert "<img " not in shown.response.text
+    assert own not in shown.response.headers["content-security-policy"]
+    kept = await world.durable.registrations.load(ClientId(client.client))
+    known = await world.clients.look(client.client)
+    assert world.registrations is not None
+    assert kept is not None
+    assert known is not None
+    drawn = await world.logos.looked_at(known)
+    assert drawn is not None
+    await world.registrations.reviews.reviewed(kept, Act(by="test", why="test"), drawn.logo)
+    await world.logos.reload()
+    shown = await client.browser.open(address)
+    assert shown.path.endswith("/sign-in")
+    image = f'<img src="/logo/{drawn.logo.digest}.png" alt=""'
+    assert image in shown.response.text
+    await client.browser.choose("openid", "every-claim")
+    await client.browser.press("decision=continue")
+    await client.browser.press("decision=create", fill={"preferred_username": "evren"})
+    assert client.browser.page.path.endswith("/site")
+    assert image in client.browser.page.response.text
 
 
 async def assert_linked(office: Office, member: str) -> None:

@@ -124,6 +124,8 @@ class LinkedWay:
     provider: str
     """The provider's label."""
     brand: str = ""
+    logo_url: str = ""
+    """An address of ours, or nothing: what stands there if its brand has no mark."""
     hint: str = field(default="", repr=False)
     """How the person knows this identity: an e-mail address, an address, a name."""
     linked_at: datetime
@@ -191,6 +193,8 @@ class ConnectedSite:
     name: str
     host: str
     url: str = ""
+    logo_url: str = ""
+    """An address of ours, or nothing."""
     since: datetime | None = None
     last_used_at: datetime | None = None
     shared: tuple[str, ...] = ()

@@ -44,6 +44,8 @@ class ProviderButton:
     host: str
     brand: str = ""
     """Colours and mark: `facebook`, `google`, `apple`, `steam`, `github`, `openid`, …; anything else is neutral."""
+    logo_url: str = ""
+    """An address of ours, or nothing: what it wears if its brand has no mark."""
     text: str = ""
     """The words on the button if the brand wants its own; else "Continue with <label>"."""
     privacy_policy_url: str = ""

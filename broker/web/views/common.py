@@ -42,8 +42,8 @@ def in_language(texts: Mapping[str, str], locale: str) -> tuple[str, str]:
     return (text, "") if text else (texts.get("en", ""), "en" if not locale.startswith("en") else "")
 
 
-def site_card(client: Client | None, *, first_time: bool = False) -> pages.SiteCard | None:
-    """A site as people see it. Its logo is shown only once we serve it ourselves: pages load nothing from elsewhere."""
+def site_card(call: Call, client: Client | None, *, first_time: bool = False) -> pages.SiteCard | None:
+    """A site as people see it, with its logo if it may be shown: as we have it, for pages load nothing from elsewhere."""
     if client is None:
         return None
     return pages.SiteCard(
@@ -51,6 +51,7 @@ def site_card(client: Client | None, *, first_time: bool = False) -> pages.SiteC
         host=client.host,
         url=client.url,
         run_by=client.run_by,
+        logo_url=call.world.logos.of_site(client),
         policy_url=client.policy_uri,
         terms_url=client.tos_uri,
         is_first_time=first_time,
@@ -78,6 +79,7 @@ def provider_button(call: Call, provider: ProviderId) -> pages.ProviderButton:
         label=face.label,
         host=face.host,
         brand=face.brand,
+        logo_url=call.world.logos.of_provider(provider),
         privacy_policy_url=face.privacy_policy_url,
         tells=tuple(str(offer.claim) for offer in known.offers if offer.claim in call.world.fields),
         state=call.world.provider_health(provider),

@@ -6,6 +6,7 @@ from broker.domain.client import Client
 from broker.domain.device import read_user_code, spelled
 from broker.flows.device import Outcome
 from broker.web import pages
+from broker.web.call import Call
 from broker.web.views.common import site_card
 
 
@@ -15,11 +16,11 @@ def device_code(typed: str, *, problem: str = "") -> pages.DeviceCode:
     return pages.DeviceCode(typed=spelled(code) if code is not None else typed[:100], problem=problem)
 
 
-def device_question(client: Client, typed: str) -> pages.DeviceQuestion:
+def device_question(call: Call, client: Client, typed: str) -> pages.DeviceQuestion:
     """Whose device it is, and its code once more to compare."""
-    return pages.DeviceQuestion(user_code=spelled(read_user_code(typed) or ""), site=site_card(client))
+    return pages.DeviceQuestion(user_code=spelled(read_user_code(typed) or ""), site=site_card(call, client))
 
 
-def device_done(client: Client | None, outcome: Outcome) -> pages.DeviceDone:
+def device_done(call: Call, client: Client | None, outcome: Outcome) -> pages.DeviceDone:
     """The end."""
-    return pages.DeviceDone(outcome=outcome.value, site=site_card(client))
+    return pages.DeviceDone(outcome=outcome.value, site=site_card(call, client))

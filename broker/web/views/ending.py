@@ -26,7 +26,7 @@ async def sign_out(call: Call, request: EndRequest, sealed: str) -> pages.SignOu
         name=name_of(account),
         sites=tuple((client, call.world.clients[client].name) for client in sites),
         request=sealed,
-        asked_by=site_card(request.client),
+        asked_by=site_card(call, request.client),
         stay_url=request.client.url if request.client else "/me",
     )
 
@@ -41,7 +41,7 @@ def ended(call: Call, ended: Ended, told: tuple[Told, ...], frames: tuple[str, .
     provider is offered."""
     face = call.world.faces.get(ended.provider) if ended.provider is not None else None
     site = call.world.clients.get(ended.client) if ended.client is not None else None
-    card = site_card(site)
+    card = site_card(call, site)
     return pages.SignedOut(
         is_everything=ended.is_everything,
         sites=tuple(_told(call, one) for one in told if one.client in call.world.clients),

@@ -53,7 +53,7 @@ def posting_opt_in(call: Call, client: Client, provider: ProviderId, sealed: str
     return pages.PostingOptIn(
         action="/posting/opt-in",
         provider=provider_label(call, provider),
-        site=_card(client),
+        site=_card(call, client),
         hidden=(("request", sealed),),
         needs_person=call.world.posting.needs_person(provider),
     )
@@ -69,7 +69,7 @@ async def posting(call: Call, post: Posting, *, back: str) -> pages.PostPreview 
         return pages.PostPreview(
             action=f"/posting/{post.id}",
             provider=label,
-            site=_card(client),
+            site=_card(call, client),
             text=post.message.text,
             url=post.message.url or "",
             who=ours[0] if len(ours) == 1 else "",
@@ -82,7 +82,7 @@ async def posting(call: Call, post: Posting, *, back: str) -> pages.PostPreview 
     return pages.PostOutcome(
         state=post.state.value,
         provider=label,
-        site=site_card(client),
+        site=site_card(call, client),
         return_url=back,
         remote_url=_link(post),
         undo_action=f"/posting/{post.id}/undo" if gate.can_undo(post, switches) else "",
@@ -95,8 +95,8 @@ def _link(post: Posting) -> str:
     return (post.remote_url or "") if post.state is PostState.POSTED else ""
 
 
-def _card(client: Client) -> pages.SiteCard:
-    card = site_card(client)
+def _card(call: Call, client: Client) -> pages.SiteCard:
+    card = site_card(call, client)
     if card is None:
         raise NotFound(detail="no such site")
     return card

@@ -65,7 +65,7 @@ async def chooser(
         action=f"/f/{transaction.id}/sign-in",
         providers=tuple(provider_button(call, one) for one in shown if not takes_typed(call, one)),
         typed=tuple(typed_way(call, one, box) for one in shown if takes_typed(call, one)),
-        site=site_card(situation.client if situation else None),
+        site=site_card(call, situation.client if situation else None),
         sent_by=provider_label(call, transaction.hinted) if transaction.hinted in shown and joining is None else "",
         last_used=last if last in shown and transaction.hinted in {None, last} else "",
         cancel_action=f"/f/{transaction.id}/cancel" if situation is not None or joining is not None else "",
@@ -113,7 +113,7 @@ async def sign_in_code(
         own=await _own_address(call) if is_fresh else "",
         other_url="" if is_fresh else f"{base}?other",
         problem=problem,
-        site=site_card(situation.client if situation else None),
+        site=site_card(call, situation.client if situation else None),
         works_until=transaction.expires_at,
     )
 
@@ -146,7 +146,7 @@ def age(
     came_back = transaction.age is AgeAnswer.UNKNOWN_PERSON
     return pages.AgeQuestion(
         action=f"/f/{transaction.id}/age",
-        site=site_card(situation.client if situation else None),
+        site=site_card(call, situation.client if situation else None),
         unknown_at=provider_label(call, transaction.provider) if came_back else "",
         month=form.get("birth_month", "") if form is not None else "",
         year=form.get("birth_year", "") if form is not None else "",
@@ -157,11 +157,11 @@ def age(
     )
 
 
-def too_young(transaction: SignInTransaction | None, situation: Situation | None) -> pages.TooYoung:
+def too_young(call: Call, transaction: SignInTransaction | None, situation: Situation | None) -> pages.TooYoung:
     """No account here yet; `transaction` while this attempt is not over."""
     return pages.TooYoung(
         action=f"/f/{transaction.id}/age" if transaction is not None else "",
-        site=site_card(situation.client if situation else None),
+        site=site_card(call, situation.client if situation else None),
     )
 
 
@@ -183,7 +183,7 @@ def known(call: Call, transaction: SignInTransaction, situation: Situation | Non
         address=call.world.sign_up.address(transaction),
         has_codes=call.world.mail_code.is_on,
         cancel_action=f"/f/{transaction.id}/cancel",
-        site=site_card(situation.client if situation else None),
+        site=site_card(call, situation.client if situation else None),
         works_until=transaction.expires_at,
     )
 
@@ -204,7 +204,7 @@ def preview(
         action=f"/f/{transaction.id}/details",
         provider=provider_label(call, transaction.provider),
         rows=tuple(_preview_row(call, transaction, share, form, ticked, problems or {}) for share in shares),
-        site=site_card(situation.client if situation else None),
+        site=site_card(call, situation.client if situation else None),
         can_ask_again=declined and not transaction.asked_again,
         works_until=transaction.expires_at,
         not_asked=_not_asked(shares),
@@ -254,7 +254,7 @@ def kept_nothing(call: Call, before: SignInTransaction, fresh: SignInTransaction
     return pages.KeptNothing(
         provider=provider_label(call, before.provider),
         continue_url=f"/f/{fresh.id}/sign-in",
-        site=site_card(client),
+        site=site_card(call, client),
     )
 
 
@@ -297,7 +297,7 @@ async def finish(
         change_url="",
         cancel_action=f"/f/{transaction.id}/cancel",
         posting_off=tuple(provider_label(call, provider) for provider in world.posting.networks),
-        site=site_card(situation.client if situation else None),
+        site=site_card(call, situation.client if situation else None),
         works_until=transaction.expires_at,
     )
 
@@ -349,7 +349,9 @@ async def policy(call: Call, transaction: SignInTransaction) -> pages.PolicyChan
         if version is not None
     ]
     client = call.world.clients.get(transaction.request.client_id) if transaction.request else None
-    return pages.PolicyChanged(action=f"/f/{transaction.id}/policy", changes=tuple(changes), site=site_card(client))
+    return pages.PolicyChanged(
+        action=f"/f/{transaction.id}/policy", changes=tuple(changes), site=site_card(call, client)
+    )
 
 
 def share(
@@ -392,7 +394,7 @@ def share(
         )
     return pages.Share(
         action=f"/f/{call.carried.transaction.id}/site",
-        site=site_card(situation.client, first_time=not situation.asks_for_more)
+        site=site_card(call, situation.client, first_time=not situation.asks_for_more)
         or pages.SiteCard(name="", host="", url=""),
         rows=tuple(rows),
         shown=situation.form_digest,

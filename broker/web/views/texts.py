@@ -42,7 +42,7 @@ def privacy(call: Call) -> pages.PrivacyNotice:
                 asks=tuple(_notice_field(call, ask.claim, ask.why, ask.audience, ask.needed) for ask in client.asks),
             )
             for client in settings.clients.values()
-            if client.enabled and (card := site_card(client)) is not None
+            if client.enabled and (card := site_card(call, client)) is not None
         ),
         version=policy_ref(version),
         changes=version.changes if version else (),
@@ -117,5 +117,5 @@ def removal(call: Call, found: Removal) -> pages.RemovalStatus:
 
 
 def _sites(call: Call) -> tuple[pages.SiteCard, ...]:
-    cards = (site_card(client) for client in call.world.clients.values() if client.enabled)
+    cards = (site_card(call, client) for client in call.world.clients.values() if client.enabled)
     return tuple(card for card in cards if card is not None)

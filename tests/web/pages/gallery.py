@@ -24,10 +24,11 @@ LATER: Final = NOW + timedelta(minutes=9)
 NASTY: Final = "<script>alert(1)</script>\u202e\"'&amp; עברית 👩‍👩‍👧 " + "x" * 10_000
 
 PORTRAIT: Final = "data:image/png;base64," + base64.b64encode(portrait("ana", 64, 64)).decode()
+LOGO: Final = "data:image/png;base64," + base64.b64encode(portrait("forum", 4, 4)).decode()
 
 FORUM: Final = pages.SiteCard(
     name="Sailing Forum", host="forum.sailing.example", url="https://forum.sailing.example/", run_by="Sailing Club",
-    is_first_time=True, policy_url="https://forum.sailing.example/privacy",
+    is_first_time=True, logo_url=LOGO, policy_url="https://forum.sailing.example/privacy",
     terms_url="https://forum.sailing.example/terms",
 )  # fmt: skip
 FACEBOOK: Final = pages.ProviderButton(
@@ -43,7 +44,7 @@ GOOGLE: Final = pages.ProviderButton(
 )  # fmt: skip
 STEAM: Final = pages.ProviderButton(id="steam", label="Steam", host="steamcommunity.com", brand="steam")
 MORE: Final = (
-    replace(OPENID, id="club", label="Club account", brand="", is_sandbox=False, state="unavailable"),
+    replace(OPENID, id="club", label="Club account", brand="", logo_url=LOGO, is_sandbox=False, state="unavailable"),
     replace(STEAM, id="github", label="GitHub", brand="github", host="github.com"),
     replace(STEAM, id="apple", label="Apple", brand="apple", host="appleid.apple.com"),
     replace(STEAM, id="microsoft", label="Microsoft", brand="microsoft", host="login.microsoftonline.com"),
@@ -249,7 +250,7 @@ def _account() -> dict[str, Page]:
         name=ana, ways=(way, replace(way, id="l2", provider="OpenID", brand="openid", is_this_session=True)), addable=(GOOGLE,)
     )  # fmt: skip
     site = pages.ConnectedSite(
-        client="forum", name="Sailing Forum", host="forum.sailing.example", url="https://forum.sailing.example/", since=NOW,
+        client="forum", name="Sailing Forum", logo_url=LOGO, host="forum.sailing.example", url="https://forum.sailing.example/", since=NOW,
         last_used_at=NOW, shared=("preferred_username", "email"), needed=("preferred_username",), has_offline_access=True,
         open_url="/me/sites/open?site=forum",
     )  # fmt: skip
