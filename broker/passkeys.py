@@ -20,6 +20,8 @@ ATTESTATION: Final = "attestation"
 AUTHENTICATOR: Final = "authenticator_data"
 SIGNATURE: Final = "signature"
 OWNER: Final = "user_handle"
+ATTACHMENT: Final = "attachment"
+"""`platform` or `cross-platform`, in words; nothing from browsers that do not say (WebAuthn §5.4.5)."""
 _LONGEST: Final[Mapping[str, int]] = {
     ID: 1023,  # WebAuthn §4, Credential ID
     CLIENT: 4096,
@@ -52,6 +54,7 @@ class PasskeyReader:
                 id=credential.credential_id,
                 public_key=public_key,
                 algorithm=algorithm,
+                is_roaming=answer.get(ATTACHMENT) == "cross-platform",
             )
         except Exception:  # written by a stranger: however it is broken, it is no answer
             return None

@@ -91,6 +91,8 @@ class Passkey:
     """Backup eligibility; never changes."""
     is_copied: bool
     """Backup state: whether it is kept in more than one place."""
+    is_roaming: bool = False
+    """Whether it was made on another device than the browser's, as the browser said (§2.2): a security key, a phone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

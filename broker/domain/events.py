@@ -23,7 +23,7 @@ class SecurityEvent(StrEnum):
     SESSION_REVOKED = "session-revoked"
     """Somebody is signed out: the session at this site is over."""
     CREDENTIAL_CHANGE = "credential-change"
-    """A way to sign in was added or removed; which one is not said."""
+    """A way to sign in was added or removed: of which kind, and not which one."""
     ACCOUNT_DISABLED = "account-disabled"
     """Nobody can sign in to the account for now."""
     ACCOUNT_ENABLED = "account-enabled"
@@ -43,8 +43,8 @@ URIS: Final[Mapping[SecurityEvent, str]] = {
     SecurityEvent.ACCOUNT_PURGED: f"{_SCHEMAS}/risc/event-type/account-purged",
     SecurityEvent.VERIFICATION: f"{_SCHEMAS}/ssf/event-type/verification",
 }
-CREDENTIAL_TYPE: Final = "federated"
-"""What all our ways to sign in are; CAEP §3.3.1 lists none of that kind and leaves others to those concerned."""
+FEDERATED: Final = "federated"
+"""What a provider is; CAEP §3.3.1 lists none of that kind and leaves others to those concerned."""
 
 
 def event_claims(
@@ -55,6 +55,7 @@ def event_claims(
     subject: str,
     sid: str,
     change: str,
+    credential: str,
     state: str | None,
     jti: str,
     at: datetime,
@@ -62,8 +63,8 @@ def event_claims(
 ) -> dict[str, Any]:
     """The claims of a security event token: no `sub` and no `exp`, so that it passes for no other token (RFC 8417 §4).
 
-    `subject`: the person's number at this site, `sid` their session there, or nothing; `change`: `create` or `revoke`,
-    for a credential; `state`: what a site sent to see again, in a verification; `at`: when it happened; `jti`: the same each time this event is sent.
+    `subject`: the person's number at this site, `sid` their session there, or nothing; `change`: `create`, `update` or
+    `revoke`, and `credential`: of which kind it is, of a way to sign in; `state`: what a site sent to see again, in a verification; `at`: when it happened; `jti`: the same each time this event is sent.
     """
     user = {"format": "iss_sub", "iss": issuer, "sub": subject}
     about: dict[str, Any] = user
@@ -75,7 +76,7 @@ def event_claims(
     if event in {SecurityEvent.SESSION_REVOKED, SecurityEvent.CREDENTIAL_CHANGE}:
         said["event_timestamp"] = int(at.timestamp())
     if event is SecurityEvent.CREDENTIAL_CHANGE:
-        said |= {"credential_type": CREDENTIAL_TYPE, "change_type": change}
+        said |= {"credential_type": credential, "change_type": change}
     if state is not None:
         said["state"] = state
     return {

@@ -67,6 +67,8 @@ class Made:
     id: bytes = field(repr=False)
     public_key: bytes = field(repr=False)
     algorithm: int
+    is_roaming: bool = False
+    """See `domain.account.Passkey`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,5 +160,6 @@ def new_link(
             counter=said.counter,
             can_be_copied=said.can_be_copied,
             is_copied=said.is_copied,
+            is_roaming=made.is_roaming,
         ),
     )

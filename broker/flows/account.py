@@ -18,6 +18,7 @@ from broker.domain.audit import Act, Action
 from broker.domain.claims import EMAIL, PICTURE, PREFERRED_USERNAME, read_typed, words_of
 from broker.domain.client import Client
 from broker.domain.consent import ConsentReceipt, Purpose, Standing, standing
+from broker.domain.credential import credential_type
 from broker.domain.events import SecurityEvent
 from broker.domain.letters import Letter
 from broker.domain.mail_code import mail_link
@@ -193,7 +194,9 @@ class AccountFlow:
         if self.address is not None:
             account = await self.load(session.account)
             self.address.letters.tell(unit, account, Letter.WAY_REMOVED, {"provider": link.provider})
-        await self.sessions.tell_of(unit, SecurityEvent.CREDENTIAL_CHANGE, session.account, change="revoke")
+        await self.sessions.tell_of(
+            unit, SecurityEvent.CREDENTIAL_CHANGE, session.account, change="revoke", credential=credential_type(link)
+        )
         try:
             await unit.commit()
         except Conflict as conflict:

@@ -16,6 +16,7 @@ from typing import Final
 
 from broker.domain.account import Account, AccountStatus, Link, ProfileValue, Source, ways_since
 from broker.domain.claims import EMAIL, email_key
+from broker.domain.credential import credential_type
 from broker.domain.events import SecurityEvent
 from broker.domain.letters import Letter
 from broker.domain.mail_code import mail_link, new_link
@@ -171,8 +172,10 @@ class AddressFlow:
             unit.remove_link(account.id, link.id)
             unit.drop_upstream_tokens(account.id, link.provider)
             unit.cancel_postings(account.id, now, provider=link.provider)
-        if gone:
-            await self.sessions.tell_of(unit, SecurityEvent.CREDENTIAL_CHANGE, account.id, change="revoke")
+        for kind in dict.fromkeys(map(credential_type, gone)):
+            await self.sessions.tell_of(
+                unit, SecurityEvent.CREDENTIAL_CHANGE, account.id, change="revoke", credential=kind
+            )
         held = account.profile.get(EMAIL)
         if held is not None and email_key(held.value) != email_key(undo["old"]):
             self.letters.tell(unit, account, Letter.ADDRESS_TAKEN_BACK)

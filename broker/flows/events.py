@@ -13,7 +13,7 @@ from typing import Final
 from broker.domain import tokens
 from broker.domain.client import Client
 from broker.domain.consent import Purpose, standing
-from broker.domain.events import EVENT_TOKEN_TYPE, SECURITY_EVENT, SecurityEvent, event_claims
+from broker.domain.events import EVENT_TOKEN_TYPE, FEDERATED, SECURITY_EVENT, SecurityEvent, event_claims
 from broker.domain.grant import Grant
 from broker.domain.ports import Clock, Delivery, Durable, Entropy, Signer, UnitOfWork
 from broker.domain.session import sid_for
@@ -82,7 +82,7 @@ class EventWriter:
     def happened(
         self, unit: UnitOfWork, event: SecurityEvent, account: AccountId, sites: Sequence[ClientId], **more: str
     ) -> None:
-        """The same event for each of these sites that wants it. `more`: `change`."""
+        """The same event for each of these sites that wants it. `more`: `change`, `credential`."""
         for client_id in sites:
             self._write(unit, client_id, event, account, **more)
 
@@ -136,6 +136,7 @@ class EventSigner:
             subject=tokens.subject_for(account, client, self.subject_key),
             sid=sid_for(Sid(session), client.client_id, self.sid_key) if session else "",
             change=about.get("change", ""),
+            credential=about.get("credential", FEDERATED),
             state=about.get("state"),
             jti=delivery.id,
             at=delivery.created_at,

@@ -18,6 +18,7 @@ from typing import Final
 from broker.domain.account import Account, AccountStatus, Link
 from broker.domain.age import AgeAnswer, AgeRule
 from broker.domain.claims import PICTURE, email_key
+from broker.domain.credential import credential_type
 from broker.domain.events import SecurityEvent
 from broker.domain.joining import Address, Joining, checked_address, is_meant, is_over
 from broker.domain.letters import Letter
@@ -366,7 +367,9 @@ class SignInFlow:
         unit.rename_link(renamed, former)
         if self.letters is not None:
             self.letters.tell(unit, account, Letter.WAY_ADDED, {"provider": identity.provider})
-        await self.sessions.tell_of(unit, SecurityEvent.CREDENTIAL_CHANGE, account.id, change="update")
+        await self.sessions.tell_of(
+            unit, SecurityEvent.CREDENTIAL_CHANGE, account.id, change="update", credential=credential_type(renamed)
+        )
         with suppress(Conflict):  # done by another tab in this very moment, or taken away: either way, look again
             await unit.commit()
         return await self.durable.accounts.by_identity(identity.key)
@@ -531,7 +534,9 @@ class SignInFlow:
         unit.add_link(link)
         if account is not None and self.letters is not None:
             self.letters.tell(unit, account, Letter.WAY_ADDED, {"provider": identity.provider})
-        await self.sessions.tell_of(unit, SecurityEvent.CREDENTIAL_CHANGE, session.account, change="create")
+        await self.sessions.tell_of(
+            unit, SecurityEvent.CREDENTIAL_CHANGE, session.account, change="create", credential=credential_type(link)
+        )
         await unit.commit()
         if await self.sessions.sessions.by_digest(session.secret_digest, self.clock.now()) is None:
             # Signed out from elsewhere in this very moment: whoever did that wanted them out.

@@ -18,6 +18,7 @@ const make = async ({ challenge, party, partyName, owner, ownerName, ownerLabel,
   });
   return {
     credential: made.rawId, client_data: made.response.clientDataJSON, attestation: made.response.attestationObject,
+    attachment: made.authenticatorAttachment ?? "",
   };
 };
 
@@ -50,7 +51,8 @@ for (const form of window.PublicKeyCredential ? document.querySelectorAll("form[
     const button = event.submitter;
     problem.textContent = "";
     try {
-      for (const [name, part] of Object.entries(await ceremony(form.dataset))) form.elements[name].value = text(part);
+      for (const [name, part] of Object.entries(await ceremony(form.dataset)))
+        form.elements[name].value = typeof part === "string" ? part : text(part);
       state = "answered";
       form.requestSubmit(button);
     } catch (error) {

@@ -80,10 +80,12 @@ async def test_a_session_that_ends_is_told_to_the_sites_it_was_used_at(front: Fr
 async def test_a_way_that_comes_or_goes_is_told_without_its_name(front: Front) -> None:
     session = await connected(front)
     await front.back(await front.leave(OPENID, TransactionPurpose.LINK, session), "anna", session=session)
-    assert events(front) == [("forum", "credential-change", {"change": "create"})]
+    assert events(front) == [("forum", "credential-change", {"change": "create", "credential": "federated"})]
     link = next(link for link in front.links if link.provider == FACEBOOK)
     await front.account.unlink(session, link.id)
-    assert events(front)[1:] == [("forum", "credential-change", {"change": "revoke"})]
+    assert events(front)[1:] == [("forum", "credential-change", {"change": "revoke", "credential": "federated"})]
+    await front.mail_code.add(session, locale="en")
+    assert events(front)[2:] == [("forum", "credential-change", {"change": "create", "credential": "email"})]
 
 
 async def test_an_account_on_hold_and_its_release_are_told(front: Front) -> None:

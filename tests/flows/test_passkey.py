@@ -419,21 +419,24 @@ async def test_a_passkey_is_kept_under_its_name_and_told(front: Front) -> None:
 
 
 async def test_sites_hear_that_a_way_in_was_added(front: Front) -> None:
-    """Those that asked to (CAEP credential-change); which one it is, they do not."""
+    """Those that asked to (CAEP credential-change): of which kind (§3.3.1), and not which one."""
     told: list[tuple[Any, ...]] = []
 
     class Listening:
         def __getattr__(self, name: str) -> Any:
             return getattr(front.sessions, name)
 
-        async def tell_of(self, unit: Any, event: Any, account: Any, *, change: str) -> None:
-            told.append((str(event), account, change))
+        async def tell_of(self, unit: Any, event: Any, account: Any, *, change: str, credential: str) -> None:
+            told.append((str(event), account, change, credential))
 
     listening: Any = Listening()
     session = (await front.person("ana")).started.session
     front.passkeys = replace(front.passkeys, sign_in=replace(front.sign_in, sessions=listening))
-    await add(front, session, SoftKey())
-    assert told == [("credential-change", session.account, "create")]
+    for attachment, kind in (("platform", "fido2-platform"), ("cross-platform", "fido2-roaming")):
+        making = await front.passkeys.begin(session)
+        answer = SoftKey().make(making.challenge, making.owner) | {"attachment": attachment}
+        await front.passkeys.add(session, answer, name="", user_agent=AGENT, locale="en")
+        assert told.pop() == ("credential-change", session.account, "create", kind)
 
 
 async def test_it_takes_a_fresh_sign_in(front: Front) -> None:

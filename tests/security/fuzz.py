@@ -322,7 +322,7 @@ NAMES: Final[dict[str, tuple[str, ...]]] = {
     "/me/details": ("v-name", "v-email", "v-preferred_username", "v-picture", "v-sub", "v-zoneinfo", "v-locale", "status"),
     "/me/ways/add": ("provider",),
     "/me/ways/remove": ("link",),
-    "/me/ways/passkey": ("name", "credential", "client_data", "attestation"),
+    "/me/ways/passkey": ("name", "credential", "client_data", "attestation", "attachment"),
     "/me/sites/stop": ("client", "claim"),
     "/me/sites/disconnect": ("client",),
     "/me/history": ("field", "site", "claim", "client", "from", "to", "page", "before"),
