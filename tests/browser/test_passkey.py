@@ -101,7 +101,9 @@ def test_a_passkey_is_added_opens_the_account_and_is_removed(
         visitor.meet("Add a passkey", picture="passkey-cancelled")
         assert device.kept == []
         device.know_the_person(yes=True)
-        visitor.press("Make the passkey")
+        with visitor.page.expect_request(f"{town.login}/me/ways/passkey") as sent:
+            visitor.press("Make the passkey")
+        assert "&attachment=platform&" in (sent.value.post_data or "")
         visitor.meet("Ways to sign in", picture="ways-passkey")
         expect(visitor.page.get_by_role("status").first).to_contain_text("You can now sign in this way too.")
         expect(visitor.page.get_by_role("main")).to_contain_text("My phone")
