@@ -22,7 +22,8 @@ test:  ## prove the project; installs what it needs
 
 bench:  ## measure server CPU per operation beside a peer
 	@./broker/demo/bootstrap.sh test
-	@exec $(python) -m tests.bench
+	@$(python) -m tests.bench
+	@exec $(python) -m tests.bench.hanging
 
 races:  ## 10,000 rounds of many takers of one code, refresh token, pushed request or device, servers killed in the middle; about 90 minutes
 	@./broker/demo/bootstrap.sh test

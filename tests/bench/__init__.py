@@ -14,5 +14,6 @@ the operations, and the printed figure is the median of the rounds.
     flows       the operations, as a browser and a site would do them
     client      a small HTTP client that costs less than what it measures
     meter       CPU time and memory of process trees
+    hanging     what a provider that never answers costs the people of another one
     local       verification of a token inside a site
 """

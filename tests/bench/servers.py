@@ -75,6 +75,19 @@ client_secret = {{ env = "UPSTREAM_SECRET" }}
 fields = ["name", "email", "picture"]
 """
 
+SLOW_TOML: Final = """
+[egress."127.0.0.1:{slow}"]
+"""
+SLOW_PROVIDER_TOML: Final = """
+[slow]
+kind = "openid_connect"
+label = "Slow"
+issuer = "http://127.0.0.1:{slow}"
+client_id = "doorward"
+client_secret = {{ env = "UPSTREAM_SECRET" }}
+fields = ["name", "email", "picture"]
+"""
+
 SITES_TOML: Final = """
 [{client}]
 name = "Bench"
@@ -155,12 +168,12 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextlib.contextmanager
-def upstream() -> Iterator[int]:
+def upstream(*more: str) -> Iterator[int]:
     """The provider that approves at once, on the client's core; gives its port."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="doorward-bench-") as folder:
         log = Path(folder) / "log"
-        process = _spawn([sys.executable, "-m", "tests.bench.upstream", "--port", str(port)], log, CLIENT_CORE)
+        process = _spawn([sys.executable, "-m", "tests.bench.upstream", "--port", str(port), *more], log, CLIENT_CORE)
         try:
             _wait(f"http://127.0.0.1:{port}/jwks", process, log)
             yield port
@@ -201,8 +214,8 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @contextlib.contextmanager
-def doorward(kind: str, upstream_port: int, algorithm: str) -> Iterator[Running]:
-    """`sqlite` or `postgresql`; the latter with Redis for browser memory."""
+def doorward(kind: str, upstream_port: int, algorithm: str, slow_port: int | None = None) -> Iterator[Running]:
+    """`sqlite` or `postgresql`; the latter with Redis for browser memory. `slow_port`: where a second provider is."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="doorward-bench-")))
         port, more, counted = free_port(), "", {}
@@ -215,10 +228,12 @@ def doorward(kind: str, upstream_port: int, algorithm: str) -> Iterator[Running]
             more = 'database_url = { env = "DATABASE_URL" }\nredis_url = { env = "REDIS_URL" }\n'
         values = {
             "port": port, "upstream": upstream_port, "more": more, "client": CLIENT, "redirect": REDIRECT,
-            "algorithm": algorithm, "service_scope": SERVICE_SCOPE,
+            "algorithm": algorithm, "service_scope": SERVICE_SCOPE, "slow": slow_port,
         }  # fmt: skip
+        slow = ("", "") if slow_port is None else (SLOW_TOML, SLOW_PROVIDER_TOML)
         for name, text in (
-            ("doorward.toml", DOORWARD_TOML), ("providers.toml", PROVIDERS_TOML), ("sites.toml", SITES_TOML),
+            ("doorward.toml", DOORWARD_TOML + slow[0]), ("providers.toml", PROVIDERS_TOML + slow[1]),
+            ("sites.toml", SITES_TOML),
         ):  # fmt: skip
             (folder / name).write_text(text.format(**values))
         log = folder / "log"

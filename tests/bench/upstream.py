@@ -1,6 +1,7 @@
 """An OpenID Connect provider that approves at once: whoever `login_hint` names is who comes back.
 
-Its CPU is nobody's to count: it runs on the client's core.  `python -m tests.bench.upstream --port 4900`
+Its CPU is nobody's to count: it runs on the client's core.  `python -m tests.bench.upstream --port 4900 [--hangs]`:
+with `--hangs` it sends people back and never answers when their code is redeemed.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ def person(number: str) -> dict[str, object]:
 class Upstream(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, issuer: str, numbers: itertools.count[int]) -> None:
-        self.issuer, self.numbers, self.received = issuer, numbers, b""
+    def __init__(self, issuer: str, numbers: itertools.count[int], *, hangs: bool = False) -> None:
+        self.issuer, self.numbers, self.hangs, self.received = issuer, numbers, hangs, b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -79,6 +80,8 @@ class Upstream(asyncio.Protocol):
             return self._json({"keys": [self._key()]})
         if path == "/authorize":
             return self._back(asked)
+        if path == "/token" and self.hangs:
+            return b""
         if path == "/token":
             return self._json(self._tokens({name: values[0] for name, values in parse_qs(body).items()}))
         if path == "/userinfo":
@@ -134,10 +137,10 @@ class Upstream(asyncio.Protocol):
         return head.encode() + body
 
 
-async def main(port: int) -> None:
+async def main(port: int, *, hangs: bool) -> None:
     numbers = itertools.count(1_000_000)
     server = await asyncio.get_running_loop().create_server(
-        lambda: Upstream(f"http://127.0.0.1:{port}", numbers), "127.0.0.1", port
+        lambda: Upstream(f"http://127.0.0.1:{port}", numbers, hangs=hangs), "127.0.0.1", port
     )
     await server.serve_forever()
 
@@ -145,4 +148,6 @@ async def main(port: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, default=4900)
-    asyncio.run(main(parser.parse_args().port))
+    parser.add_argument("--hangs", action="store_true")
+    options = parser.parse_args()
+    asyncio.run(main(options.port, hangs=options.hangs))
