@@ -43,7 +43,8 @@ async def test_whatever_happens_while_an_account_is_closed_is_refused_or_was_bef
     the person is there (catalogue 130).
     """
     forum, wiki, browser = house.site("forum"), house.site("wiki"), house.browser()
-    await house.browser().sign_in(provider="openid")  # its metadata is known, so that no slow answer of its stands for a fault
+    # Its metadata is known then, so that no slow answer of its stands for a fault.
+    await house.browser().sign_in(provider="openid")
     end = await browser.sign_up(
         forum, user_name="ana", share=("name", "offline_access"),
         url=forum.request_url(scope="openid profile offline_access", prompt="consent"),
