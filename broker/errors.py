@@ -373,6 +373,34 @@ class NotYourWay(IdentityTaken):
     public = "That is not one of your ways to sign in. Please use one of yours."
 
 
+class MergeSame(InteractionError):
+    """Two accounts were to be merged, and the way that was shown opens the one that is signed in to."""
+
+    code = "merge_same"
+    status = 409
+    public = "That way opens the account you are signed in to. Nothing was changed."
+
+
+class MergeNobody(InteractionError):
+    code = "merge_nobody"
+    status = 409
+    public = "That way opens no other account here. Nothing was changed."
+
+
+class MergeOfStaff(InteractionError):
+    """One of the two has a role: what it may do must not pass to another account by a merge."""
+
+    code = "merge_of_staff"
+    status = 403
+    public = "One of these accounts helps to run this service, so they cannot be merged. Nothing was changed."
+
+
+class MergeWaits(InteractionError):
+    code = "merge_waits"
+    status = 409
+    public = "Somebody asked to delete one of these accounts, and that is not decided yet. Nothing was changed."
+
+
 class LastLink(InteractionError):
     code = "last_link"
     status = 409

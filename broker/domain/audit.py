@@ -23,6 +23,8 @@ class Action(StrEnum):
     ROLE_TAKEN = "role_taken"
     ACCOUNT_HELD = "account_held"
     ACCOUNT_RELEASED = "account_released"
+    ACCOUNTS_MERGED = "accounts_merged"
+    """The first stays, the second went into it."""
     DELETION_APPROVED = "deletion_approved"
     DELETION_DISMISSED = "deletion_dismissed"
     SITE_INVITED = "site_invited"

@@ -11,6 +11,7 @@ from typing import Final
 from broker.domain.age import AgeAnswer
 from broker.domain.grant import AuthorizationRequest
 from broker.domain.joining import Address, Joining
+from broker.domain.merging import Merging
 from broker.domain.provider import Found, Identity, UpstreamTokens
 from broker.domain.sharing import SharingDecision
 from broker.domain.values import AccountId, ProviderId, Sid
@@ -25,6 +26,8 @@ class TransactionPurpose(StrEnum):
     LINK = "link"
     FRESHEN = "freshen"
     POSTING = "posting"
+    MERGE = "merge"
+    """Somebody who is signed in shows another account of theirs, to make one of the two."""
     TRIAL = "trial"
     """Whoever runs the server tries a provider: nobody is signed in by it, and nothing of it is kept."""
 
@@ -73,7 +76,7 @@ class SignInTransaction:
     # decided
     decision: SharingDecision | None = field(default=None, repr=False)
     account: AccountId | None = None
-    """Whose sign-in this is, once known; for link, freshen and posting the account that started it."""
+    """Whose sign-in this is, once known; for link, freshen, merge and posting the account that started it."""
     sid: Sid | None = None
     """The session it was started in, or that it led to."""
     step_up: str = ""
@@ -87,6 +90,8 @@ class SignInTransaction:
     """Whether the person still has to say whose the address is that came."""
     joining: Joining | None = field(default=None, repr=False)
     """What waits to be added to the account that the person signs in to in this attempt."""
+    merging: Merging | None = field(default=None, repr=False)
+    """The other account that was shown, to be merged with the one that started this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

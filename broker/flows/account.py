@@ -313,23 +313,33 @@ class AccountFlow:
         self, account: AccountId, *, sid: Sid | None = None, beside: Callable[[UnitOfWork], None] | None = None
     ) -> None:
         """The same by whoever may decide it. `beside` adds to the unit of work, so that both happen or neither."""
+        unit = self.durable.unit()
+        if beside is not None:
+            beside(unit)
+        ended = await self.queue_erasure(unit, account, sid=sid)
+        await unit.commit()
+        await self.erased(account, ended)
+
+    async def queue_erasure(self, unit: UnitOfWork, account: AccountId, *, sid: Sid | None) -> Ended:
+        """Queue the whole of it, for a unit of work that does more; then call `erased` with what this returns."""
         now = self.clock.now()
         grants = await self.durable.grants.of_account(account)
-        unit = self.durable.unit()
         unit.cancel_postings(account, now)
         ended = await self._end_posting(unit, account, sid)
         unit.revoke_grants(account, now)
         await self.sessions.tell(unit, grants)
         await self.sessions.tell_of(unit, SecurityEvent.ACCOUNT_PURGED, account)
         await self.sessions.forget_everywhere(unit, account)
-        if beside is not None:
-            beside(unit)
         unit.erase_account(account, now)
-        await unit.commit()
+        return ended
+
+    async def erased(self, account: AccountId, *ended: Ended) -> None:
+        """What is left to do once an erasure is committed: its sessions end, and what was granted upstream is taken back."""
         await self.sessions.sessions.end_all(account)
         if self.address is not None:
             await self.address.forget(account)
-        await self._revoke(ended)
+        for one in ended:
+            await self._revoke(one)
 
     async def _end_posting(
         self,

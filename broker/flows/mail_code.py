@@ -42,7 +42,7 @@ from broker.flows.address import CODE
 from broker.flows.anew import anew
 from broker.flows.ledger import LedgerWriter
 from broker.flows.letters import LetterWriter
-from broker.flows.sign_in import SignedIn, SignInFlow
+from broker.flows.sign_in import OtherShown, SignedIn, SignInFlow
 from broker.flows.transactions import Carried, Seal
 
 TRIES: Final = 5
@@ -172,10 +172,13 @@ class MailCodeFlow:
             self.letters.write(unit, Letter.NO_SIGN_IN_CODE, address, values={}, locale=transaction.locale, until=end)
         await unit.commit()
 
-    async def redeem(self, carried: Carried, typed: str, *, session: Session | None, user_agent: str) -> SignedIn:
+    async def redeem(
+        self, carried: Carried, typed: str, *, session: Session | None, user_agent: str
+    ) -> SignedIn | OtherShown:
         """The code, in the browser and the sign-in that asked for it; once.
 
-        Raises `ProviderOff`, `FormInvalid` on `code` (`wrong`, `over`), `AccountHeld`, `IdentityTaken`.
+        Raises `ProviderOff`, `FormInvalid` on `code` (`wrong`, `over`), `AccountHeld`, `IdentityTaken`; to merge two accounts what
+        `SignInFlow.show_other` does.
         """
         self.check_on()
         transaction, now = carried.transaction, self.clock.now()
@@ -192,11 +195,12 @@ class MailCodeFlow:
             raise FormInvalid({CODE: "wrong"})
         if not await self.proofs.delete(_place(transaction)):
             raise FormInvalid({CODE: "over"})
-        return await self._enter(transaction, proof["key"], session, user_agent)
+        return await self._enter(carried, proof["key"], session, user_agent)
 
     async def _enter(
-        self, transaction: SignInTransaction, subject: str, session: Session | None, user_agent: str
-    ) -> SignedIn:
+        self, carried: Carried, subject: str, session: Session | None, user_agent: str
+    ) -> SignedIn | OtherShown:
+        transaction = carried.transaction
         identity = Identity(
             provider=BY_MAIL,
             key=new_key(subject),
@@ -211,8 +215,11 @@ class MailCodeFlow:
         known = await self.durable.accounts.by_identity(identity.key)
         if known is None:  # turned off, or the address changed, since the letter was written
             raise FormInvalid({CODE: "over"})
+        identified = Identified(identity=identity, tokens=None)
         if transaction.purpose is TransactionPurpose.FRESHEN:
-            return await self.sign_in.freshen(proved, Identified(identity=identity, tokens=None), session, user_agent)
+            return await self.sign_in.freshen(proved, identified, session, user_agent)
+        if transaction.purpose is TransactionPurpose.MERGE:
+            return await self.sign_in.show_other(carried, identified, session)
         try:
             signed_in = await self.sign_in.admit(proved, *known, identity, session, user_agent)
         except WayEnded as ended:

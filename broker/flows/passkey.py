@@ -56,7 +56,7 @@ from broker.errors import (
 from broker.flows.anew import anew
 from broker.flows.ledger import LedgerWriter
 from broker.flows.letters import LetterWriter
-from broker.flows.sign_in import LINK_TOUCH_EVERY, SignedIn, SignInFlow
+from broker.flows.sign_in import LINK_TOUCH_EVERY, OtherShown, SignedIn, SignInFlow
 from broker.flows.transactions import Carried, Seal
 
 TICK: Final = timedelta(microseconds=1)
@@ -182,10 +182,11 @@ class PasskeyFlow:
 
     async def enter(
         self, carried: Carried, answer: Mapping[str, str], *, session: Session | None, user_agent: str
-    ) -> SignedIn:
+    ) -> SignedIn | OtherShown:
         """Whose passkey it is, signed in, or their sign-in made fresh.
 
-        Raises `ProviderOff`, `FormInvalid` on `answer` (`over`), `PasskeyRefused`, `AccountHeld`, `IdentityTaken`.
+        Raises `ProviderOff`, `FormInvalid` on `answer` (`over`), `PasskeyRefused`, `AccountHeld`, `IdentityTaken`; to merge two
+        accounts what `SignInFlow.show_other` does.
         """
         self.check_on()
         transaction = carried.transaction
@@ -202,7 +203,7 @@ class PasskeyFlow:
         if problem is not None:
             raise PasskeyRefused(detail=f"passkey: {problem}")
         account, link, passkey = await anew(lambda: self._judge(used))
-        return await self._enter(transaction, account, link, passkey, session, user_agent)
+        return await self._enter(carried, account, link, passkey, session, user_agent)
 
     async def _judge(self, used: Used) -> tuple[Account, Link, Passkey]:
         """Whose passkey it is, if it is one. Raises `PasskeyRefused`; `Conflict` if it was used or removed meanwhile."""
@@ -234,13 +235,14 @@ class PasskeyFlow:
 
     async def _enter(
         self,
-        transaction: SignInTransaction,
+        carried: Carried,
         account: Account,
         link: Link,
         passkey: Passkey,
         session: Session | None,
         user_agent: str,
-    ) -> SignedIn:
+    ) -> SignedIn | OtherShown:
+        transaction = carried.transaction
         identity = Identity(
             provider=BY_PASSKEY,
             key=link.key,
@@ -251,9 +253,11 @@ class PasskeyFlow:
             authenticated_at=self.clock.now(),
             amr=methods(passkey),
         )
+        identified = Identified(identity=identity, tokens=None)
         if transaction.purpose is TransactionPurpose.FRESHEN:
-            identified = Identified(identity=identity, tokens=None)
             return await self.sign_in.freshen(transaction, identified, session, user_agent)
+        if transaction.purpose is TransactionPurpose.MERGE:
+            return await self.sign_in.show_other(carried, identified, session)
         try:
             return await self.sign_in.admit(transaction, account, link, identity, session, user_agent)
         except WayEnded as ended:

@@ -22,6 +22,7 @@ from broker.domain.credential import credential_type
 from broker.domain.events import SecurityEvent
 from broker.domain.joining import Address, Joining, checked_address, is_meant, is_over
 from broker.domain.letters import Letter
+from broker.domain.merging import merging_of
 from broker.domain.picture import kept_as
 from broker.domain.policy import Policies, notice_version
 from broker.domain.ports import Clock, Durable, Entropy, PictureSource, Replay
@@ -42,6 +43,8 @@ from broker.errors import (
     AccountHeld,
     Conflict,
     IdentityTaken,
+    MergeNobody,
+    MergeSame,
     NotThatAccount,
     NotYourWay,
     ProviderOff,
@@ -117,7 +120,14 @@ def place_of(transaction: SignInTransaction) -> str:
     return transaction.found.place if transaction.found is not None else ""
 
 
-Outcome = SignedIn | NewPerson | AgeUnknown | Linked | PostingAllowed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherShown:
+    """Another account of the same person was shown, to merge the two: both are looked at next. Nobody is signed in to it."""
+
+    carried: Carried
+
+
+Outcome = SignedIn | NewPerson | AgeUnknown | Linked | PostingAllowed | OtherShown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +182,7 @@ class SignInFlow:
         found = await self._find(provider, transaction, typed, ask_again=ask_again)
         request = transaction.request
         fresh = (
-            transaction.purpose is TransactionPurpose.FRESHEN
+            transaction.purpose in {TransactionPurpose.FRESHEN, TransactionPurpose.MERGE}
             or transaction.joining is not None
             or (request is not None and ("login" in request.prompt or request.max_age is not None))
         )
@@ -195,6 +205,7 @@ class SignInFlow:
             tokens=None,
             decision=None,
             address=Address.SETTLED,
+            merging=None,
         )
         attempt = self._attempt(transaction, provider, state, scopes=scopes, ask_again=ask_again, login_hint=login_hint)
         url = await provider.authorization_url(attempt)
@@ -221,7 +232,7 @@ class SignInFlow:
         scopes: tuple[str, ...] | None = None,
         place: str = "",
     ) -> Outcome:
-        """Take the callback. Raises what `identified` does, and `IdentityTaken`."""
+        """Take the callback. Raises what `identified` does, `IdentityTaken`, and what `show_other` does."""
         transaction = carried.transaction
         if transaction.purpose is TransactionPurpose.TRIAL:
             raise WrongBrowser(detail="a trial signs nobody in")
@@ -233,6 +244,8 @@ class SignInFlow:
                 return await self.freshen(transaction, identified, session, user_agent)
             case TransactionPurpose.LINK:
                 return await self._link(transaction, identified, session)
+            case TransactionPurpose.MERGE:
+                return await self.show_other(carried, identified, session)
             case _:  # POSTING
                 return await self._posting(transaction, identified, session)
 
@@ -401,7 +414,7 @@ class SignInFlow:
             unit = self.durable.unit()
             unit.touch_link(link.id, now)
             await unit.commit()
-        started = await self._start(transaction, account.id, identity, session, user_agent)
+        started = await self.start(transaction, account.id, identity, session, user_agent)
         if joining is not None:
             await self._join(transaction, joining, started.session)
         is_told = joining is not None and transaction.return_to == "/me"
@@ -429,7 +442,7 @@ class SignInFlow:
             await self.sessions.sign_out(session)
             raise IdentityTaken(detail="what was to be added is linked elsewhere meanwhile") from conflict
 
-    async def _start(
+    async def start(
         self,
         transaction: SignInTransaction,
         account: AccountId,
@@ -437,6 +450,7 @@ class SignInFlow:
         session: Session | None,
         user_agent: str,
     ) -> Started:
+        """A session for who just showed one of the account's ways. Raises `AccountHeld`, `WayEnded`."""
         answered = transaction.answered_at or self.clock.now()
         started = await self.sessions.start(
             account=account,
@@ -493,16 +507,36 @@ class SignInFlow:
         self, transaction: SignInTransaction, identified: Identified, session: Session | None, user_agent: str
     ) -> SignedIn:
         """The same person proves it anew, by any of their ways; anybody else is refused and nothing changes."""
-        current = await self._same_session(transaction, session)
+        current = await self.same_session(transaction, session)
         known = await self.durable.accounts.by_identity(identified.identity.key)
         if known is None or known[0].id != current.account:
             raise NotYourWay(detail="fresh sign-in as another identity")
-        started = await self._start(transaction, current.account, identified.identity, current, user_agent)
+        started = await self.start(transaction, current.account, identified.identity, current, user_agent)
         return SignedIn(transaction=transaction, started=started, is_renewed=True)
+
+    async def show_other(self, carried: Carried, identified: Identified, session: Session | None) -> OtherShown:
+        """Another account's way, used just now, to merge it with the one that started this. It is only looked at.
+
+        Raises `MergeSame`, `MergeNobody`, `AccountHeld`; `SignInRequired`, `WrongBrowser`, `SignInExpired`.
+        """
+        transaction = carried.transaction
+        current = await self.same_session(transaction, session)
+        self._check_recent(transaction)
+        known = await self._known(identified)
+        if known is None:
+            await self.drop_upstream(identified.identity.provider, identified.tokens)
+            raise MergeNobody(detail="nobody known came back to show the other account")
+        if known[0].id == current.account:
+            raise MergeSame(detail="the other account is this one")
+        if known[0].status is not AccountStatus.ACTIVE:
+            raise AccountHeld(detail="the other account is not active")
+        merging = merging_of(identified.identity, known[0].id, self.clock.now())
+        shown = replace(transaction, merging=merging, nonce=None, code_verifier=None, code_to=None)
+        return OtherShown(carried=await self.box.keep(shown, carried))
 
     async def _link(self, transaction: SignInTransaction, identified: Identified, session: Session | None) -> Linked:
         """Add a way to sign in. Nothing of what the provider sent is kept but the identity itself."""
-        current = await self._same_session(transaction, session)
+        current = await self.same_session(transaction, session)
         self._check_recent(transaction)
         try:
             return Linked(link=await self._add_way(transaction, identified.identity, current))
@@ -550,14 +584,14 @@ class SignInFlow:
         self, transaction: SignInTransaction, identified: Identified, session: Session | None
     ) -> PostingAllowed:
         """Only an identity linked to this very account may be posted with."""
-        current = await self._same_session(transaction, session)
+        current = await self.same_session(transaction, session)
         self._check_recent(transaction)
         known = await self.durable.accounts.by_identity(identified.identity.key)
         if known is None or known[0].id != current.account:
             raise NotYourWay(detail="posting with an identity that is not linked here")
         return PostingAllowed(transaction=transaction, session=current, tokens=identified.tokens)
 
-    async def _same_session(self, transaction: SignInTransaction, session: Session | None) -> Session:
+    async def same_session(self, transaction: SignInTransaction, session: Session | None) -> Session:
         """Who started it must still be who is here: fixed at the start, equal at the callback (catalogue 122).
 
         Looked up anew: asking the provider took a while, and the session may have been ended from elsewhere.

@@ -36,6 +36,7 @@ from broker.flows.events import EventWriter
 from broker.flows.ledger import LedgerWriter
 from broker.flows.letters import LetterWriter
 from broker.flows.mail_code import MailCodeFlow
+from broker.flows.merging import MergeFlow
 from broker.flows.passkey import PasskeyFlow
 from broker.flows.posting import PostingGate
 from broker.flows.removal import RemovalFlow
@@ -273,6 +274,18 @@ class Front:
             posting=self.gate,
             address=self.address,
             trail=self.trail,
+        )
+        self.merging = MergeFlow(
+            durable=self.durable,
+            sign_in=self.sign_in,
+            account=self.account,
+            posting=self.gate,
+            ledger=self.ledger,
+            letters=self.letters,
+            trail=self.trail,
+            policies=self.policies,
+            clock=self.clock,
+            entropy=self.entropy,
         )
         self.removals = RemovalFlow(
             durable=self.durable,

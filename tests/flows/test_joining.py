@@ -133,6 +133,7 @@ async def test_a_code_by_e_mail_shows_the_account_too(front: Front) -> None:
         if one.payload.get("letter") == "sign_in_code"
     )
     outcome = await front.mail_code.redeem(sent, code, session=None, user_agent=AGENT)
+    assert isinstance(outcome, SignedIn)
     assert outcome.started.session.account == ana.started.session.account
     assert await front.durable.accounts.by_identity(TWIN.key) is not None
 

@@ -65,7 +65,9 @@ async def code_of(front: Front) -> str:
 
 
 async def redeem(front: Front, carried: Carried, code: str, session: Session | None = None) -> SignedIn:
-    return await front.mail_code.redeem(carried, code, session=session, user_agent=AGENT)
+    outcome = await front.mail_code.redeem(carried, code, session=session, user_agent=AGENT)
+    assert isinstance(outcome, SignedIn)
+    return outcome
 
 
 async def problem(what: Awaitable[Any]) -> dict[str, str]:

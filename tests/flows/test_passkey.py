@@ -67,7 +67,9 @@ async def enter(
     """By a challenge of this very sign-in, or by the one that is given."""
     carried = asked or await ask(front)
     challenge = wrong.pop("challenge", None) or front.passkeys.challenge(carried.transaction)
-    return await front.passkeys.enter(carried, key.use(challenge, **wrong), session=session, user_agent=AGENT)
+    outcome = await front.passkeys.enter(carried, key.use(challenge, **wrong), session=session, user_agent=AGENT)
+    assert isinstance(outcome, SignedIn)
+    return outcome
 
 
 async def refused(what: Awaitable[Any]) -> str:

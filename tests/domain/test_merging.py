@@ -1,0 +1,166 @@
+"""Two accounts become one: which may, what is chosen between, and what never moves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from tests.flows.front import identity
+from tests.support.builders import NOW, account, link
+
+from broker.domain.account import Account, AccountStatus, Link, Passkey, ProfileValue
+from broker.domain.claims import EMAIL, NAME, PICTURE, PREFERRED_USERNAME
+from broker.domain.mail_code import BY_MAIL, new_key
+from broker.domain.merging import (
+    MERGE_WITHIN,
+    Choice,
+    Half,
+    Side,
+    differing,
+    is_over,
+    keeps_picture,
+    merge_problem,
+    merged,
+    merging_of,
+    moving,
+    seen_of,
+    taken_from,
+    takes_address,
+    too_many_passkeys,
+)
+from broker.domain.passkey import AT_MOST
+from broker.domain.values import AccountId, ClaimName, ClientId
+
+NICKNAME = ClaimName("nickname")
+LATER = NOW + timedelta(hours=1)
+NONE: frozenset[ClaimName] = frozenset()
+
+
+def said(value: str, *, verified: bool = False) -> ProfileValue:
+    return ProfileValue(value=value, source="person", verified=verified)
+
+
+def person(called: str, **more: ProfileValue) -> Account:
+    profile = {PREFERRED_USERNAME: said(called)} | {ClaimName(claim): held for claim, held in more.items()}
+    return account(called, profile=profile, status=AccountStatus.ACTIVE, newsletters=("club",), locale="en")
+
+
+def half(of: Account, *links: Link, sites: tuple[str, ...] = ()) -> Half:
+    key = links[0].key if links else identity(of.id).key
+    return Half(account=of, links=links, proved=key, sites=tuple(map(ClientId, sites)))
+
+
+ANA = person("ana", name=said("Ana"), email=said("ana@mail.test", verified=True), nickname=said("an"))
+BEN = person("ben", name=said("Ben"), email=said("ben@mail.test", verified=True), picture=said("picture:b"))
+
+
+def test_of_the_other_sign_in_only_who_it_was_is_left() -> None:
+    waiting = merging_of(identity("ben"), AccountId("ben"), NOW)
+    assert waiting.identity.key == identity("ben").key
+    assert (waiting.identity.claims, waiting.identity.verified, waiting.identity.account_hint) == ({}, NONE, None)
+    assert not is_over(waiting, NOW + MERGE_WITHIN)
+    assert is_over(waiting, NOW + MERGE_WITHIN + timedelta(seconds=1))
+
+
+@pytest.mark.parametrize(
+    ("this", "other", "has_role", "waits", "problem"),
+    [
+        (ANA, BEN, False, False, None),
+        (replace(ANA, status=AccountStatus.HELD), BEN, False, False, "held"),
+        (ANA, replace(BEN, status=AccountStatus.CLOSED), True, True, "held"),
+        (ANA, BEN, True, True, "role"),
+        (ANA, BEN, False, True, "waits"),
+    ],
+)
+def test_some_accounts_are_not_merged(
+    this: Account, other: Account, has_role: bool, waits: bool, problem: str | None
+) -> None:
+    assert merge_problem(this, other, has_role=has_role, waits=waits) == problem
+
+
+def test_what_differs_is_chosen_between_and_the_user_name_is_not() -> None:
+    """A user name belongs to its account for good."""
+    assert differing(ANA, BEN) == (NAME, EMAIL, NICKNAME, PICTURE)
+    assert differing(ANA, replace(ANA, id=AccountId("other"))) == ()
+
+
+def test_what_is_taken_comes_as_it_is_and_what_is_not_stays() -> None:
+    after = merged(ANA, BEN, frozenset({EMAIL, PICTURE, NICKNAME}), NONE, LATER)
+    assert after.id == ANA.id
+    assert after.profile == {
+        PREFERRED_USERNAME: ANA.profile[PREFERRED_USERNAME],
+        NAME: ANA.profile[NAME],
+        EMAIL: BEN.profile[EMAIL],
+        PICTURE: BEN.profile[PICTURE],
+    }
+    assert after.changed_at == LATER
+    assert takes_address(ANA, after)
+    assert not keeps_picture(ANA, after)
+    kept = merged(ANA, BEN, NONE, NONE, LATER)
+    assert kept == ANA
+    assert not takes_address(ANA, kept)
+    assert keeps_picture(ANA, kept)
+
+
+def test_a_needed_field_is_never_lost() -> None:
+    without = replace(ANA, profile={PREFERRED_USERNAME: said("ana")})
+    needed = frozenset({NAME, EMAIL})
+    assert merged(without, BEN, NONE, needed, LATER).profile[NAME] == BEN.profile[NAME]
+    assert merged(BEN, without, frozenset({NAME}), needed, LATER).profile[NAME] == BEN.profile[NAME]
+    assert PICTURE not in merged(without, BEN, NONE, needed, LATER).profile
+
+
+def test_no_address_becomes_checked_that_was_not() -> None:
+    """Whoever typed somebody's address into an account gains no proof of it by a merge (catalogue 116)."""
+    typed = person("eve", email=said("ana@mail.test"))
+    assert EMAIL not in merged(BEN, typed, frozenset({EMAIL}), NONE, LATER).verified
+    assert EMAIL not in merged(typed, BEN, NONE, NONE, LATER).verified
+    assert EMAIL in merged(typed, ANA, NONE, NONE, LATER).verified  # proved by who is proved to own both
+
+
+def test_news_go_on_only_where_both_accounts_wanted_them() -> None:
+    both = replace(ANA, newsletters=("club", "events"))
+    assert merged(both, BEN, NONE, NONE, LATER).newsletters == ("club",)
+    assert merged(both, replace(BEN, newsletters=()), NONE, NONE, LATER).newsletters == ()
+
+
+def test_what_to_take_is_told_by_account() -> None:
+    fields = {NAME: Side.OTHER, EMAIL: Side.THIS}
+    choice = Choice(stays=Side.THIS, fields=fields, ways=frozenset(), seen="")
+    assert taken_from(choice, (NAME, EMAIL, PICTURE)) == {NAME}
+    assert taken_from(replace(choice, stays=Side.OTHER), (NAME, EMAIL, PICTURE)) == {EMAIL}
+    assert taken_from(choice, ()) == NONE
+
+
+def test_a_way_moves_if_it_was_just_used_or_is_ticked() -> None:
+    """Whoever put a way into the account that goes, long before, gains nothing by it (catalogue 116)."""
+    used, known, lurking = (link(BEN, id=name, key=identity(name).key) for name in ("used", "known", "lurking"))
+    codes = link(BEN, id="codes", provider=BY_MAIL, key=new_key("x"))
+    goes = half(BEN, used, known, lurking, codes)
+    assert moving(goes, frozenset({"known", "codes"}), ANA) == (used, known)
+    with_address = merged(ANA, BEN, frozenset({EMAIL}), NONE, LATER)
+    assert moving(goes, frozenset({"known", "codes"}), with_address) == (used, known, codes)
+    assert moving(half(BEN, codes), frozenset(), ANA) == ()
+
+
+def test_passkeys_are_not_too_many_afterwards() -> None:
+    key = Passkey(public_key=b"k", owner=b"o", counter=0, can_be_copied=False, is_copied=False)
+    ours = tuple(link(ANA, id=f"a{n}", passkey=key) for n in range(AT_MOST))
+    assert not too_many_passkeys(half(ANA, *ours), (link(BEN, passkey=None),))
+    assert too_many_passkeys(half(ANA, *ours), (link(BEN, passkey=key),))
+    assert not too_many_passkeys(half(ANA, *ours[1:]), (link(BEN, passkey=key),))
+
+
+def test_whatever_the_page_showed_is_in_what_stands_for_it() -> None:
+    this, other = half(ANA, link(ANA, id="x"), sites=("forum",)), half(BEN)
+    seen = seen_of(this, other)
+    assert seen == seen_of(this, other)
+    others = {
+        seen_of(other, this),
+        seen_of(replace(this, account=replace(ANA, version=1)), other),
+        seen_of(replace(this, links=()), other),
+        seen_of(replace(this, sites=()), other),
+    }
+    assert seen not in others
+    assert len(others) == 4

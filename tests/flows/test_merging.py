@@ -1,0 +1,510 @@
+"""Merging two accounts of one person: proof of both, all or nothing, and nothing that widens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.flows.front import AGENT, FACEBOOK, OPENID, Front, identity
+from tests.flows.op import FORUM, WIKI
+from tests.flows.test_account import connect
+from tests.support import builders
+from tests.support.passkeys import SoftKey
+
+from broker.domain.account import AccountStatus, Link, ProfileValue
+from broker.domain.audit import Action
+from broker.domain.claims import EMAIL, NAME, PICTURE
+from broker.domain.consent import Purpose
+from broker.domain.events import CHOICES, SECURITY_EVENT
+from broker.domain.letters import Letter
+from broker.domain.mail_code import BY_MAIL
+from broker.domain.merging import MERGE_WITHIN, Choice, Side
+from broker.domain.passkey import AT_MOST, BY_PASSKEY
+from broker.domain.policy import Use
+from broker.domain.posting import PostState, counterparty
+from broker.domain.provider import Identified
+from broker.domain.removal import RemovalState
+from broker.domain.session import Session
+from broker.domain.staff import Member, Role
+from broker.domain.transaction import TransactionPurpose
+from broker.domain.values import AccountId, ClaimName, ProviderId
+from broker.errors import (
+    AccountHeld,
+    FormInvalid,
+    FreshSignInRequired,
+    MergeNobody,
+    MergeOfStaff,
+    MergeSame,
+    MergeWaits,
+    NotFound,
+    SignInExpired,
+    SignInFinished,
+    SignInRequired,
+    WrongBrowser,
+)
+from broker.flows.merging import FORM, Merged
+from broker.flows.sign_in import OtherShown, SignedIn
+from broker.flows.transactions import Carried
+
+MERGE = TransactionPurpose.MERGE
+
+
+@pytest.fixture
+def front() -> Front:
+    return Front()
+
+
+async def pair(front: Front) -> tuple[Session, Session]:
+    """Ana by Facebook, in this browser; and ben by OpenID, elsewhere. Both are the same person."""
+    ben = (await front.person("ben", OPENID)).started.session
+    return (await front.person("ana")).started.session, ben
+
+
+async def show(front: Front, session: Session, who: str = "ben", provider: ProviderId = OPENID) -> Carried:
+    outcome = await front.back(await front.leave(provider, MERGE, session), who, session=session)
+    assert isinstance(outcome, OtherShown)
+    return outcome.carried
+
+
+async def choice(front: Front, shown: Carried, session: Session, **more: Any) -> Choice:
+    both = await front.merging.look(shown.transaction, session)
+    values: dict[str, Any] = {"stays": Side.THIS, "fields": {}, "ways": frozenset(), "seen": both.seen}
+    return Choice(**(values | more))
+
+
+async def merge(front: Front, shown: Carried, session: Session, chosen: Choice | None = None, **more: Any) -> Merged:
+    chosen = chosen or await choice(front, shown, session, **more)
+    return await front.merging.merge(shown.transaction, session, chosen, user_agent=AGENT, locale="en")
+
+
+def letters(front: Front) -> list[tuple[str, str]]:
+    return [
+        (one.payload["letter"], one.payload["to"])
+        for one in front.durable.tables.deliveries.values()
+        if "letter" in one.payload
+    ]
+
+
+def events(front: Front, account: AccountId) -> list[tuple[str, str]]:
+    return [
+        (str(one.client), one.payload["event"])
+        for one in front.durable.tables.deliveries.values()
+        if one.kind == SECURITY_EVENT and one.payload["account"] == account
+    ]
+
+
+def kept(front: Front) -> tuple[Any, ...]:
+    """Everything that a refusal leaves as it was."""
+    tables = front.durable.tables
+    return tables.accounts, tables.links, tables.receipts, tables.grants, letters(front), tables.audit
+
+
+# --- done ---------------------------------------------------------------------------------------------
+
+
+async def test_of_two_accounts_one_is_left_that_both_ways_open(front: Front) -> None:
+    """(catalogue 116)"""
+    front.clients[FORUM] = replace(front.clients[FORUM], security_events=frozenset(CHOICES))
+    ana, ben = await pair(front)
+    await connect(front, ben, FORUM, id="ben-forum")
+    await connect(front, ana, WIKI, id="ana-wiki")
+    theirs, ours = await front.grant(ben, id="of-ben"), await front.grant(ana, WIKI, id="of-ana")
+    shown = await show(front, ana)
+    assert front.openid.attempts[-1].fresh
+    both = await front.merging.look(shown.transaction, ana)
+    assert (both.this.sites, both.other.sites) == ((WIKI,), (FORUM,))
+    assert both.fields == (NAME, EMAIL, PICTURE)
+    done = await merge(front, shown, ana, fields={NAME: Side.OTHER})
+    assert (done.stays, done.started) == (ana.account, None)
+
+    assert set(front.accounts) == {ana.account}
+    profile = front.accounts[ana.account].profile
+    assert (profile[NAME].value, profile[EMAIL].value) == ("Ben Marković", "ana@mail.test")
+    for provider, name in ((FACEBOOK, "ana"), (OPENID, "ben")):
+        known = await front.back(await front.leave(provider), name)
+        assert isinstance(known, SignedIn)
+        assert known.started.session.account == ana.account
+    assert await front.sessions.sessions.of_account(ben.account, front.clock.now()) == ()
+    assert await front.sessions.sessions.by_digest(ana.secret_digest, front.clock.now()) is not None
+    assert not await front.is_standing(theirs)
+    assert await front.is_standing(ours)
+    assert letters(front) == [("merged", "ana@mail.test"), ("merged_away", "ben@mail.test")]
+    assert events(front, ben.account) == [(FORUM, "session-revoked"), (FORUM, "account-purged")]
+    (entry,) = [one async for one in front.trail.entries()]
+    assert (entry.action, entry.subject) == (Action.ACCOUNTS_MERGED, f"{ana.account} {ben.account}")
+    receipts = await front.durable.ledger.receipts(ana.account)
+    assert {one.counterparty for one in receipts if one.purpose is Purpose.SHARE_WITH_CLIENT} == {WIKI}
+
+
+async def test_the_other_account_may_be_the_one_that_stays(front: Front) -> None:
+    """This browser is signed in to it then, and what it had before opens nothing."""
+    ana, ben = await pair(front)
+    before = (await front.durable.pictures.load(ana.account)).jpeg  # type: ignore[union-attr]
+    shown = await show(front, ana)
+    fields: Mapping[ClaimName, Side] = {EMAIL: Side.THIS, PICTURE: Side.THIS}
+    done = await merge(front, shown, ana, stays=Side.OTHER, fields=fields)
+    assert done.started is not None
+    assert done.started.session.account == done.stays == ben.account
+    assert set(front.accounts) == {ben.account}
+    assert {link.account for link in front.links} == {ben.account}
+    assert await front.sessions.sessions.by_digest(ana.secret_digest, front.clock.now()) is None
+    account = front.accounts[ben.account]
+    assert account.verified == {EMAIL}
+    assert (account.profile[EMAIL].value, account.profile[NAME].value) == ("ana@mail.test", "Ben Marković")
+    assert (await front.durable.pictures.load(ben.account)).jpeg == before  # type: ignore[union-attr]
+
+
+async def test_a_picture_that_is_not_wanted_goes(front: Front) -> None:
+    ana, ben = await pair(front)
+    await front.account.change(ben.account, PICTURE, "")
+    await merge(front, await show(front, ana), ana, fields={PICTURE: Side.OTHER})
+    assert PICTURE not in front.accounts[ana.account].profile
+    assert await front.durable.pictures.load(ana.account) is None
+
+
+async def test_the_page_can_show_the_other_picture(front: Front) -> None:
+    ana, ben = await pair(front)
+    shown = await show(front, ana)
+    picture = await front.merging.picture(shown.transaction, ana)
+    assert picture == await front.durable.pictures.load(ben.account)
+    await front.account.change(ben.account, PICTURE, "")
+    with pytest.raises(NotFound):
+        await front.merging.picture(shown.transaction, ana)
+
+
+async def test_what_every_account_needs_is_there_afterwards(front: Front) -> None:
+    ana, _ = await pair(front)
+    account = front.accounts[ana.account]
+    await front.save(replace(account, profile={k: v for k, v in account.profile.items() if k != NAME}))
+    assert front.fields[NAME].use is Use.NEEDED
+    await merge(front, await show(front, ana), ana, fields={NAME: Side.THIS})
+    assert front.accounts[ana.account].profile[NAME].value == "Ben Marković"
+
+
+# --- what never widens --------------------------------------------------------------------------------
+
+
+async def test_posting_is_off_afterwards_on_both_sides(front: Front) -> None:
+    """An opt-in moves to nobody, and what waits is not posted."""
+    ana, ben = await pair(front)
+    for session in (ana, ben):
+        await connect(
+            front,
+            session,
+            id=f"posting-{session.account}",
+            purpose=Purpose.POST_UPSTREAM,
+            counterparty=counterparty(session.provider, FORUM),
+        )
+    waiting = await front.posting(ana, state=PostState.ASKED)
+    shown = await show(front, ana)
+    await merge(front, shown, ana)
+    assert await front.gate.switches(ana.account) == ()
+    assert (await front.durable.postings.load(waiting.id)).state is PostState.CANCELLED  # type: ignore[union-attr]
+
+
+async def test_a_lurking_way_gains_nothing(front: Front) -> None:
+    """Somebody linked theirs to an account long before its owner merges it: it opens nothing then (catalogue 116)."""
+    ana, ben = await pair(front)
+    await front.back(await front.leave(FACEBOOK, TransactionPurpose.LINK, ben), "eve", session=ben)
+    await merge(front, await show(front, ana), ana)
+    assert {link.key.subject for link in front.links} == {"subject-of-ana", "subject-of-ben"}
+
+
+async def test_a_way_that_is_known_comes_along_when_ticked(front: Front) -> None:
+    ana, ben = await pair(front)
+    await front.back(await front.leave(FACEBOOK, TransactionPurpose.LINK, ben), "ben-too", session=ben)
+    shown = await show(front, ana)
+    ticked = frozenset(link.id for link in front.links)
+    await merge(front, shown, ana, ways=ticked)
+    assert len(await front.durable.accounts.links(ana.account)) == 3
+
+
+async def test_no_address_becomes_proved_by_a_merge(front: Front) -> None:
+    """An attacker's account with the victim's address, typed and never proved (catalogue 116)."""
+    ana, ben = await pair(front)
+    await front.account.change(ben.account, EMAIL, "victim@mail.test")
+    await merge(front, await show(front, ana), ana, fields={EMAIL: Side.OTHER})
+    assert front.accounts[ana.account].profile[EMAIL] == ProfileValue(value="victim@mail.test", source="person")
+    assert await front.durable.accounts.by_email("victim@mail.test") is None
+
+
+async def test_an_address_that_gives_way_has_a_way_back(front: Front) -> None:
+    """Whoever was in the account and merged theirs into it is out again, ways and all (catalogue 117)."""
+    ana, _ = await pair(front)
+    await front.mail_code.add(ana, locale="en")
+    await merge(front, await show(front, ana), ana, fields={EMAIL: Side.OTHER})
+    assert {link.provider for link in front.links} == {FACEBOOK, OPENID}
+    assert front.accounts[ana.account].profile[EMAIL].value == "ben@mail.test"
+    (undo,) = [
+        one.payload
+        for one in front.durable.tables.deliveries.values()
+        if one.payload.get("letter") == "address_changed"
+    ]
+    assert undo["to"] == "ana@mail.test"
+    await front.address.undo_change(undo["token"])
+    assert front.accounts[ana.account].profile[EMAIL].value == "ana@mail.test"
+    assert {link.provider for link in front.links} == {FACEBOOK, BY_MAIL}
+
+
+# --- proof of both ------------------------------------------------------------------------------------
+
+
+async def code_for(front: Front, carried: Carried, address: str) -> tuple[Carried, str]:
+    sent = await front.mail_code.send(carried, address, session=None, network="192.0.2.1")
+    codes = [
+        one.payload["code"]
+        for one in front.durable.tables.deliveries.values()
+        if one.payload.get("letter") == Letter.SIGN_IN_CODE
+    ]
+    return sent, codes[-1]
+
+
+@pytest.mark.parametrize("moves", [True, False])
+async def test_a_code_by_e_mail_shows_the_other_account_and_moves_with_its_address(front: Front, moves: bool) -> None:
+    ana, ben = await pair(front)
+    await front.mail_code.add(ben, locale="en")
+    begun = await front.box.hold(front.transaction(MERGE, ana))
+    sent, code = await code_for(front, begun, "ben@mail.test")
+    outcome = await front.mail_code.redeem(sent, code, session=ana, user_agent=AGENT)
+    assert isinstance(outcome, OtherShown)
+    assert outcome.carried.transaction.code_to is None
+    await merge(front, outcome.carried, ana, fields={EMAIL: Side.OTHER if moves else Side.THIS})
+    assert {link.provider for link in front.links} == ({FACEBOOK, BY_MAIL} if moves else {FACEBOOK})
+
+
+async def test_codes_that_end_with_their_address_still_let_this_browser_in(front: Front) -> None:
+    """The account that stays was shown by a code to the address that it gives up."""
+    ana, ben = await pair(front)
+    await front.mail_code.add(ben, locale="en")
+    sent, code = await code_for(front, await front.box.hold(front.transaction(MERGE, ana)), "ben@mail.test")
+    outcome = await front.mail_code.redeem(sent, code, session=ana, user_agent=AGENT)
+    assert isinstance(outcome, OtherShown)
+    done = await merge(front, outcome.carried, ana, stays=Side.OTHER, fields={EMAIL: Side.THIS})
+    assert done.started is not None
+    assert (done.started.session.account, done.started.session.key) == (ben.account, ana.key)
+
+
+async def test_a_passkey_shows_the_other_account(front: Front) -> None:
+    ana, ben = await pair(front)
+    key = SoftKey()
+    making = await front.passkeys.begin(ben)
+    answer = key.make(making.challenge, making.owner)
+    await front.passkeys.add(ben, answer, name="Phone", user_agent=AGENT, locale="en")
+    begun = await front.box.hold(front.transaction(MERGE, ana))
+    used = key.use(front.passkeys.challenge(begun.transaction))
+    outcome = await front.passkeys.enter(begun, used, session=ana, user_agent=AGENT)
+    assert isinstance(outcome, OtherShown)
+    await merge(front, outcome.carried, ana)
+    assert {link.provider for link in front.links} == {FACEBOOK, BY_PASSKEY}
+
+
+async def test_there_are_never_more_passkeys_than_there_may_be(front: Front) -> None:
+    ana, ben = await pair(front)
+    for session, count in ((ana, AT_MOST), (ben, 1)):
+        for _ in range(count):
+            making = await front.passkeys.begin(session)
+            await front.passkeys.add(
+                session, SoftKey().make(making.challenge, making.owner), name="Key", user_agent=AGENT, locale="en"
+            )
+    before = kept(front)
+    with pytest.raises(FormInvalid) as refused:
+        await merge(front, await show(front, ana), ana, ways=frozenset(link.id for link in front.links))
+    assert refused.value.fields == {FORM: "passkeys"}
+    assert kept(front) == before
+
+
+async def test_nobody_known_is_nobody_to_merge_with(front: Front) -> None:
+    """And what they granted there is taken back."""
+    ana, _ = await pair(front)
+    with pytest.raises(MergeNobody):
+        await front.back(await front.leave(OPENID, MERGE, ana), "nobody", session=ana)
+    assert front.openid.tokens["nobody"] in front.openid.revoked
+
+
+async def test_an_account_is_not_merged_with_itself(front: Front) -> None:
+    ana, _ = await pair(front)
+    with pytest.raises(MergeSame):
+        await front.back(await front.leave(FACEBOOK, MERGE, ana), "ana", session=ana)
+
+
+async def test_an_account_on_hold_is_not_shown(front: Front) -> None:
+    ana, ben = await pair(front)
+    await front.save(replace(front.accounts[ben.account], status=AccountStatus.HELD))
+    with pytest.raises(AccountHeld):
+        await front.back(await front.leave(OPENID, MERGE, ana), "ben", session=ana)
+
+
+async def test_the_other_sign_in_is_for_the_browser_and_the_session_that_began(front: Front) -> None:
+    """(catalogue 122)"""
+    ana, ben = await pair(front)
+    for session, error in ((None, SignInRequired), (ben, WrongBrowser)):
+        with pytest.raises(error):
+            await front.back(await front.leave(OPENID, MERGE, ana), "ben", session=session)
+    left = await front.leave(OPENID, MERGE, ana)
+    front.clock.move(timedelta(minutes=11))
+    with pytest.raises(SignInExpired):
+        await front.back(left, "ben", session=ana)
+    shown = await show(front, ana)
+    for session, error in ((None, SignInRequired), (ben, WrongBrowser)):
+        with pytest.raises(error):
+            await front.merging.look(shown.transaction, session)
+    await front.sessions.sessions.end(ana.sid)
+    with pytest.raises(SignInRequired):
+        await front.merging.look(shown.transaction, ana)
+
+
+async def test_both_proofs_are_minutes_old_at_most(front: Front) -> None:
+    ana, _ = await pair(front)
+    front.clock.move(timedelta(minutes=6))
+    shown = await show(front, ana)
+    chosen = await choice(front, shown, ana)
+    front.clock.move(timedelta(minutes=5))
+    before = kept(front)
+    with pytest.raises(FreshSignInRequired):
+        await merge(front, shown, ana, chosen)
+    front.clock.move(MERGE_WITHIN)
+    with pytest.raises(SignInExpired):
+        await merge(front, shown, ana, chosen)
+    with pytest.raises(SignInExpired):
+        await front.merging.look(front.transaction(MERGE, ana), ana)
+    assert kept(front) == before
+
+
+async def test_another_try_forgets_the_account_that_was_shown(front: Front) -> None:
+    ana, _ = await pair(front)
+    left = await front.sign_in.begin(await show(front, ana), OPENID)
+    assert left.carried.transaction.merging is None
+
+
+# --- refused, with nothing lost -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("side", [0, 1])
+async def test_what_is_on_hold_or_in_review_or_helps_to_run_it_is_not_merged(front: Front, side: int) -> None:
+    sessions = await pair(front)
+    ana, whose = sessions[0], sessions[side].account
+    shown = await show(front, ana)
+    chosen = await choice(front, shown, ana)
+    unit = front.durable.unit()
+    unit.put_member(Member(account=whose, role=Role.SUPPORT, since=front.clock.now()))
+    await unit.commit()
+    before = kept(front)
+    with pytest.raises(MergeOfStaff):
+        await merge(front, shown, ana, chosen)
+    assert kept(front) == before
+    unit = front.durable.unit()
+    unit.drop_member(whose)
+    unit.put_removal(builders.removal(code="c", account=whose, state=RemovalState.WAITING), over=None)
+    await unit.commit()
+    before = kept(front)
+    with pytest.raises(MergeWaits):
+        await merge(front, shown, ana, chosen)
+    assert kept(front) == before
+    await front.save(replace(front.accounts[whose], status=AccountStatus.HELD))
+    with pytest.raises(AccountHeld):
+        await merge(front, shown, ana, chosen)
+
+
+async def test_what_changed_since_the_page_is_looked_at_again(front: Front) -> None:
+    ana, ben = await pair(front)
+    shown = await show(front, ana)
+    chosen = await choice(front, shown, ana)
+    await front.account.change(ben.account, NAME, "Benjamin")
+    before = kept(front)
+    with pytest.raises(FormInvalid) as refused:
+        await merge(front, shown, ana, chosen)
+    assert refused.value.fields == {FORM: "changed"}
+    assert kept(front) == before
+
+
+async def test_a_second_click_finds_it_done(front: Front) -> None:
+    """(catalogue 177)"""
+    ana, _ = await pair(front)
+    shown = await show(front, ana)
+    chosen = await choice(front, shown, ana)
+    await merge(front, shown, ana, chosen)
+    before = kept(front)
+    with pytest.raises(SignInFinished):
+        await merge(front, shown, ana, chosen)
+    assert kept(front) == before
+
+
+async def test_of_two_at_once_one_wins(front: Front) -> None:
+    """Also where each is to go into the other (catalogue 176)."""
+    ana, ben = await pair(front)
+    one, two = await show(front, ana), await show(front, ben, "ana", FACEBOOK)
+    chosen = [(one, ana, await choice(front, one, ana)), (two, ben, await choice(front, two, ben))]
+    ends = await asyncio.gather(
+        *(merge(front, shown, session, choice_) for shown, session, choice_ in [*chosen, chosen[0]]),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(end, Merged) for end in ends) == 1
+    assert all(isinstance(end, Merged | SignInFinished | SignInRequired) for end in ends), ends
+    assert len(front.accounts) == 1
+    assert len(front.links) == 2
+
+
+async def test_a_way_or_an_account_that_went_meanwhile_is_not_merged(front: Front) -> None:
+    ana, ben = await pair(front)
+    shown = await show(front, ana)
+    await front.account.close(ben)
+    with pytest.raises(MergeNobody):
+        await front.merging.look(shown.transaction, ana)
+    decided = await front.sign_up.decide(await front.new_person("ben", OPENID), ticked=frozenset(), edits={})
+    await front.sign_up.create(decided, front.form("benny"), session=None, user_agent=AGENT)
+    with pytest.raises(MergeNobody):
+        await front.merging.look(shown.transaction, ana)
+
+
+async def test_an_account_that_goes_between_two_looks_is_asked_to_sign_in(front: Front) -> None:
+    ana, _ = await pair(front)
+    shown = await show(front, ana)
+    front.durable.tables.accounts.pop(ana.account)
+    with pytest.raises(SignInRequired):
+        await front.merging.look(shown.transaction, ana)
+
+
+async def test_a_way_taken_away_in_that_moment_is_not_brought_back(front: Front) -> None:
+    """Whoever removes a way wants it out: it does not open the other account by a merge that began before."""
+    ana, ben = await pair(front)
+    await front.back(await front.leave(FACEBOOK, TransactionPurpose.LINK, ben), "ben-too", session=ben)
+    shown = await show(front, ana)
+    extra = next(link for link in front.links if link.key == identity("ben-too").key)
+    chosen = await choice(front, shown, ana, ways=frozenset({extra.id}))
+    prepared = front.merging.trail.prepared
+    done: list[Link] = []
+
+    class _Slow:
+        """Between looking and saving, the way goes."""
+
+        async def prepared(self, *args: Any) -> Any:
+            if not done:
+                done.append(await front.account.unlink(ben, extra.id))
+            return await prepared(*args)
+
+    flow = replace(front.merging, trail=_Slow())  # type: ignore[arg-type]
+    with pytest.raises(FormInvalid) as refused:
+        await flow.merge(shown.transaction, ana, chosen, user_agent=AGENT, locale="en")
+    assert refused.value.fields == {FORM: "changed"}
+    assert len(front.accounts) == 2
+
+
+async def test_where_nobody_is_written_to_it_works_as_well(front: Front) -> None:
+    ana, _ = await pair(front)
+    flow = replace(front.merging, account=replace(front.account, address=None))
+    shown = await show(front, ana)
+    chosen = await choice(front, shown, ana, fields={EMAIL: Side.OTHER})
+    await flow.merge(shown.transaction, ana, chosen, user_agent=AGENT, locale="en")
+    assert front.accounts[ana.account].profile[EMAIL].value == "ben@mail.test"
+
+
+async def test_a_trial_or_another_sign_in_shows_nothing_to_merge(front: Front) -> None:
+    ana, _ = await pair(front)
+    with pytest.raises(WrongBrowser):
+        await front.sign_in.show_other(
+            await front.box.hold(front.transaction()), Identified(identity=identity("ben"), tokens=None), ana
+        )
