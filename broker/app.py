@@ -56,6 +56,7 @@ from broker.flows.ledger import LedgerWriter
 from broker.flows.letters import LetterWriter
 from broker.flows.logos import LogoFlow
 from broker.flows.mail_code import MailCodeFlow
+from broker.flows.merging import MergeFlow
 from broker.flows.passkey import PasskeyFlow
 from broker.flows.pictures import PictureFlow
 from broker.flows.posting import PostingGate
@@ -533,6 +534,18 @@ def _compose(
         account=account,
         address=address,
         upstream_logout=UpstreamLogout(durable=durable, sessions=sessions, replay=memory.replay, clock=clock),
+        merging=MergeFlow(
+            durable=durable,
+            sign_in=sign_in,
+            account=account,
+            posting=posting,
+            ledger=ledger,
+            letters=letters,
+            trail=trail,
+            policies=settings.policies,
+            clock=clock,
+            entropy=entropy,
+        ),
         removals=RemovalFlow(
             durable=durable,
             sessions=sessions,

@@ -26,6 +26,8 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "account_held": ("Somebody whose account is on hold came back.", "Nothing."),
     "identity_taken": ("Somebody tried to add a way that another account has.", "Nothing."),
     "not_your_way": ("Somebody signed in again as somebody who has another account, or none.", "Nothing."),
+    "merge_same": ("Somebody tried to merge an account with itself.", "Nothing."),
+    "merge_nobody": ("Somebody tried to merge an account with one that is not there.", "Nothing."),
     "not_that_account": (
         "Somebody whose address an account has already signed in to another account, or to none.",
         "Nothing. If one person is stuck: they sign in the way they did before, or use another address.",

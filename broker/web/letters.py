@@ -124,6 +124,26 @@ WORDS: Final[Mapping[Letter, _Words]] = {
         link="/me/ways",
         link_text=N_("Ways to sign in"),
     ),
+    Letter.MERGED: _Words(
+        subject=N_("Two %(brand)s accounts were merged"),
+        before=(
+            N_("Somebody who signed in to your account and to another one made one of the two. The account with this address was one of them, and it stays."),
+            N_("The way that opened the other account opens this one too. Details that were chosen may have come from there, and posting is off."),
+            N_("If that was not you, sign in, remove the ways you do not know, sign out of everything, and write to us."),
+        ),
+        link="/me/ways",
+        link_text=N_("Ways to sign in"),
+    ),
+    Letter.MERGED_AWAY: _Words(
+        subject=N_("Your %(brand)s account went into another one"),
+        before=(
+            N_("Somebody who signed in to your account and to another one made one of the two. The account with this address was deleted, and its way to sign in opens the other one now."),
+            N_("Sites that knew only this account were told that it is gone, as far as they can be told. They see somebody new."),
+            N_("If that was not you, write to us soon, and change the password of the way you signed in with. The page behind the link says how to reach us."),
+        ),
+        link="/help",
+        link_text=N_("Write to us"),
+    ),
     Letter.LEFT_THERE: _Words(
         subject=N_("%(provider)s tells us that you removed %(brand)s there"),
         before=(

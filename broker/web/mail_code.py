@@ -15,7 +15,9 @@ from broker.web.call import Call, see_other
 from broker.web.sign_in import note_failure, signed_in
 from broker.web.steps import opened, situation_of, step_url, with_transaction
 
-_FOR: frozenset[TransactionPurpose] = frozenset({TransactionPurpose.SIGN_IN, TransactionPurpose.FRESHEN})
+_FOR: frozenset[TransactionPurpose] = frozenset(
+    {TransactionPurpose.SIGN_IN, TransactionPurpose.FRESHEN, TransactionPurpose.MERGE}
+)
 """Anything else began at a page of its own, with a provider chosen there."""
 MAX_TYPED = 300
 

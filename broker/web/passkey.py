@@ -13,7 +13,9 @@ from broker.web.call import Call, see_other
 from broker.web.sign_in import note_failure, signed_in
 from broker.web.steps import limit_starts, opened, situation_of, with_transaction
 
-_FOR: frozenset[TransactionPurpose] = frozenset({TransactionPurpose.SIGN_IN, TransactionPurpose.FRESHEN})
+_FOR: frozenset[TransactionPurpose] = frozenset(
+    {TransactionPurpose.SIGN_IN, TransactionPurpose.FRESHEN, TransactionPurpose.MERGE}
+)
 """Anything else began at a page of its own, with a provider chosen there."""
 
 

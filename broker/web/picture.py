@@ -23,18 +23,18 @@ async def sent(call: Call) -> Response:
     picture = call.world.sign_up.picture(opened(call).transaction)
     if picture is None:
         raise NotFound(detail="no picture in this sign-up")
-    return _image(picture)
+    return image(picture)
 
 
 async def mine(call: Call) -> Response:
     """The picture of who is signed in."""
-    return _image(await call.world.pictures.own(call.signed_in.account))
+    return image(await call.world.pictures.own(call.signed_in.account))
 
 
 async def shared(call: Call) -> Response:
     """The picture behind a site's address: pages there show it, whoever reads them."""
     picture = await call.world.pictures.shared(str(call.request.path_params["name"]))
-    response = _image(picture)
+    response = image(picture)
     response.headers["Cache-Control"] = _KEPT_FOR
     response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
     return response
@@ -47,5 +47,6 @@ async def logo(call: Call) -> Response:
     return Response(png, headers=headers, media_type=LOGO_TYPE)
 
 
-def _image(picture: Picture) -> Response:
+def image(picture: Picture) -> Response:
+    """A picture as an answer that is nothing but a picture."""
     return Response(picture.jpeg, headers={"Content-Security-Policy": _POLICY}, media_type=MEDIA_TYPE)

@@ -20,11 +20,14 @@ from broker.errors import (
     BrokerError,
     Conflict,
     FreshSignInRequired,
+    IdentityTaken,
     InsufficientScope,
     InvalidDpopProof,
     InvalidRedirectURI,
     InvalidRequest,
     InvalidToken,
+    MergeNobody,
+    MergeSame,
     ProtocolError,
     ServerFault,
     SignInRequired,
@@ -41,6 +44,8 @@ from broker.web.views.common import provider_label, site_card
 if TYPE_CHECKING:
     from broker.web.routes import Route
 
+MERGES: Final = (IdentityTaken, MergeSame, MergeNobody)
+"""After these, two accounts can be merged by that provider's way, or another."""
 _ABOUT_TOKENS = (InvalidToken, InsufficientScope, InvalidDpopProof)
 RETRY_AFTER = 5
 """Seconds to wait when a store is away."""
@@ -104,6 +109,8 @@ def _to_sign_in(call: Call, route: Route | None, problem: BrokerError) -> Respon
 def _step_up(call: Call) -> str:
     """Where to sign in again, and from there back to the page that was open."""
     path = call.request.url.path
+    if call.carried is not None:  # a step of a sign-in, whose page has the same address
+        return f"/sign-in/again?next={quote(path)}&for={path.rpartition('/')[2]}"
     page = path if call.request.method == "GET" or path.count("/") < 3 else path.rpartition("/")[0]
     reason = "posting" if path.startswith("/posting/") else path.split("/")[2]
     if sealed := call.form.get("request"):  # what the page was about travels in its form
@@ -221,6 +228,8 @@ def _urls(call: Call, problem: BrokerError) -> dict[str, str]:
         urls["start_again"] = call.client.url
     if call.back_to:
         urls["back_to_site"] = call.back_to
+    if isinstance(problem, MERGES) and (provider := _provider_id(call, problem)):
+        urls["merge"] = f"/me/merge?with={quote(provider)}"
     return urls
 
 

@@ -23,7 +23,7 @@ from broker.errors import (
     UnknownPlace,
     WrongBrowser,
 )
-from broker.flows.sign_in import AgeUnknown, Linked, NewPerson, PostingAllowed, SignedIn
+from broker.flows.sign_in import AgeUnknown, Linked, NewPerson, OtherShown, PostingAllowed, SignedIn
 from broker.flows.transactions import Carried
 from broker.web import views
 from broker.web.call import Call, see_other
@@ -236,7 +236,7 @@ async def callback(call: Call) -> Response:
         raise
     world.metrics.sign_in(provider, "callback", type(outcome).__name__)
     match outcome:
-        case SignedIn():
+        case SignedIn() | OtherShown():
             return await signed_in(call, carried, outcome)
         case NewPerson():
             return await go_on(call, outcome.carried)
@@ -265,8 +265,10 @@ def _answer_of(provider: ProviderId) -> str:
     return f"answer of {provider}"
 
 
-async def signed_in(call: Call, carried: Carried, outcome: SignedIn) -> Response:
-    """Give the browser its session and go on."""
+async def signed_in(call: Call, carried: Carried, outcome: SignedIn | OtherShown) -> Response:
+    """Give the browser its session and go on; or on to the page that shows two accounts of one person."""
+    if isinstance(outcome, OtherShown):
+        return await go_on(call, outcome.carried)
     call.session = outcome.started.session
     if outcome.is_renewed:
         await call.world.box.drop(carried)

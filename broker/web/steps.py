@@ -29,7 +29,7 @@ def new_transaction(
     return_to: str = "/me",
     step_up: str = "",
 ) -> SignInTransaction:
-    """A new attempt. Link, freshen and posting are bound to the session that starts them."""
+    """A new attempt. Link, freshen, merge and posting are bound to the session that starts them."""
     world, session = call.world, call.session
     bound = session if purpose is not TransactionPurpose.SIGN_IN else None
     now = world.clock.now()
@@ -136,6 +136,8 @@ async def go_on(call: Call, carried: Carried, changed: SignInTransaction | None 
     `changed` is the transaction as it is now, if it is not as `carried` any more: saved only if it goes on.
     """
     transaction = changed or carried.transaction
+    if transaction.merging is not None:
+        return with_transaction(call, see_other(step_url(transaction, "merge")), carried)
     situation = await situation_of(call, transaction)
     if situation is not None and (error := call.world.authorize.refusal(situation, transaction)) is not None:
         await call.world.box.drop(carried)

@@ -25,6 +25,7 @@ from broker.flows.gate import GateFlow
 from broker.flows.key_proofs import KeyProofs
 from broker.flows.logos import LogoFlow
 from broker.flows.mail_code import MailCodeFlow
+from broker.flows.merging import MergeFlow
 from broker.flows.passkey import PasskeyFlow
 from broker.flows.pictures import PictureFlow
 from broker.flows.posting import PostingGate
@@ -140,6 +141,7 @@ class World:
     releaser: Releaser
     account: AccountFlow
     address: AddressFlow
+    merging: MergeFlow
     removals: RemovalFlow
     upstream_logout: UpstreamLogout
     posting: PostingGate

@@ -144,7 +144,12 @@ class Larder:
         held = Held(session=world.cookies._signer.sign(started.secret).decode(), sid=started.session.sid)
         for transaction in (*self.strangers, *self.own):
             await self._clone(held, transaction, started.session)
-        for purpose in (TransactionPurpose.LINK, TransactionPurpose.FRESHEN, TransactionPurpose.POSTING):
+        for purpose in (
+            TransactionPurpose.LINK,
+            TransactionPurpose.FRESHEN,
+            TransactionPurpose.POSTING,
+            TransactionPurpose.MERGE,
+        ):
             await self._start(held, purpose, started.session)
         await self._codes(held)
         await self._sealed(held)
@@ -315,6 +320,8 @@ NAMES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "/f/{id}/policy": ("decision",),
     "/f/{id}/site": ("decision", "shown", "share", "v-name", "v-email", "claims", "scope"),
+    "/f/{id}/merge": ("decision", "stays", "seen", "way", "v-name", "v-email", "v-preferred_username"),
+    "/me/merge": ("with", "decision"),
     "/signout": ("what", "request"),
     "/signed-out": ("seen",),
     "/signed-out/{provider}": ("state",),

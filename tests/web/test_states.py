@@ -147,6 +147,23 @@ async def identity_taken(house: House) -> Shown:
     return shown(await browser.agree_upstream(await browser.press("provider=openid")))
 
 
+async def merging(house: House, provider: str, persona: str) -> Shown:
+    """Signed in by Facebook, and on to the other account's way."""
+    browser = house.browser()
+    await browser.sign_up(user_name="ana")
+    await browser.open("/me/merge")
+    await browser.press("Sign in to the other account")
+    return shown(await browser.choose(provider, persona))
+
+
+async def merge_same(house: House) -> Shown:
+    return await merging(house, "facebook", "normal")
+
+
+async def merge_nobody(house: House) -> Shown:
+    return await merging(house, "openid", "lucas")
+
+
 async def not_your_way(house: House) -> Shown:
     """A fresh sign-in, and at the provider as somebody else."""
     browser = house.browser()
@@ -244,7 +261,9 @@ STATES: list[State] = [
     (not_let_in, 403, "Forum did not let you in", "Nothing was shared.", "Back to Forum"),
     (letter_over, 410, "This link does not work any more", "Nothing was changed.", "My account"),
     (trial_over, 410, "This link to try a provider does not work any more", "Nothing was changed.", "Home page"),
-    (identity_taken, 409, "This way to sign in cannot be added", "Nothing was changed.", "Ways to sign in"),
+    (identity_taken, 409, "This way to sign in cannot be added", "Nothing was changed.", "Merge two accounts"),
+    (merge_same, 409, "That way opens this same account", "There is nothing to merge", "Merge two accounts"),
+    (merge_nobody, 409, "That way opens no other account here", "Nothing was changed.", "Ways to sign in"),
     (not_your_way, 409, "That is not one of your ways to sign in", "Nothing was changed.", "Ways to sign in"),
     (signed_out, 401, "Please sign in to see this page", "You are not signed in", "Sign in"),
     (not_our_form, 403, "This request did not come from our own page", "we did nothing", "My account"),
@@ -328,13 +347,15 @@ def test_no_state_is_reached_by_nobody() -> None:
     walked = {
         "sign_in_expired", "sign_in_elsewhere", "sign_in_finished", "cookies_off", "too_many_attempts", "upstream_unavailable",
         "upstream_invalid", "sign_in_cancelled", "wrong_browser", "site_misconfigured", "unknown_client", "account_held",
-        "identity_taken", "letter_over", "sign_in_required", "forbidden", "not_found", "method_not_allowed",
+        "identity_taken", "merge_same", "merge_nobody", "letter_over", "sign_in_required", "forbidden", "not_found", "method_not_allowed",
         "bad_request", "too_large", "provider_off", "unavailable", "server_fault",
         "upstream_needs_visit", "not_let_in", "trial_over", "unknown_issuer", "unknown_place", "not_your_way", "client_document_unread",
     }  # fmt: skip
     others = {
         "way_missing",
         "last_link",
+        "merge_of_staff",
+        "merge_waits",
         "last_owner",
         "not_sent_on",
         "not_that_account",

@@ -55,6 +55,7 @@ from broker.web.pages.documents import (
     RemovalStatus,
     Terms,
 )
+from broker.web.pages.merging import MergeAccounts, MergeField, MergeHalf, MergeStart, MergeValue, MergeWay
 from broker.web.pages.problems import Detail, ErrorPage, Way, error_page
 from broker.web.pages.sign_in import (
     AgeQuestion,
@@ -113,6 +114,12 @@ __all__ = [
     "LetterLink",
     "LinkedWay",
     "Mailbox",
+    "MergeAccounts",
+    "MergeField",
+    "MergeHalf",
+    "MergeStart",
+    "MergeValue",
+    "MergeWay",
     "News",
     "NewsletterTick",
     "NoticeField",

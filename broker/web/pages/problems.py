@@ -230,13 +230,45 @@ WORDS: Final[Mapping[str, _Words]] = {
         title=N_("This way to sign in cannot be added"),
         paragraphs=(
             N_("It opens an account here already. Nothing was changed."),
+            N_("If that account is yours too, you can make one of the two: you see both before anything changes."),
             N_(
-                "If that account is yours too, and you want this one to open: sign in to it that way, and remove the way "
-                "there. If it is its only way, add another one there first, or close that account. Then add it here."
+                "Or keep both: sign in to the other account that way and remove the way there. If it is its only way, add "
+                "another one there first. Then add it here."
             ),
-            N_("Closing an account cannot be undone, and sites you used with it see somebody new."),
         ),
-        ways=("ways",),
+        ways=("merge", "ways"),
+    ),
+    "merge_same": _Words(
+        title=N_("That way opens this same account"),
+        paragraphs=(
+            N_("There is nothing to merge: it is the account you are signed in to. Nothing was changed."),
+            N_("Choose the way that opens your other account."),
+        ),
+        ways=("merge", "my_account"),
+    ),
+    "merge_nobody": _Words(
+        title=N_("That way opens no other account here"),
+        paragraphs=(
+            N_("So there is nothing to merge. Nothing was changed."),
+            N_("If you want it to open your account, add it under Ways to sign in."),
+        ),
+        ways=("ways", "merge"),
+    ),
+    "merge_of_staff": _Words(
+        title=N_("These two accounts cannot be merged"),
+        paragraphs=(
+            N_("One of them helps to run this service. What it may do must not pass to another account like this."),
+            N_("Nothing was changed. Whoever runs this service can take the role away first."),
+        ),
+        ways=("my_account", "contact"),
+    ),
+    "merge_waits": _Words(
+        title=N_("These two accounts cannot be merged now"),
+        paragraphs=(
+            N_("A provider told us that one of them is to be deleted, and nobody here has decided about that yet."),
+            N_("Nothing was changed. Try again once it is decided, or write to us if you did not ask for it."),
+        ),
+        ways=("my_account", "contact"),
     ),
     "not_your_way": _Words(
         title=N_("That is not one of your ways to sign in"),
@@ -358,6 +390,7 @@ _PLACES: Final[Mapping[str, str]] = {
     "my_account": "/me",
     "ways": "/me/ways",
     "add_way": "/me/ways",
+    "merge": "/me/merge",
     "posting": "/me/posting",
     "home": "/",
     "back": "/me",

@@ -29,6 +29,8 @@ class Chooser(Page):
     step_up: str = ""
     """Why to sign in again: `close`, `ways`, `posting`, `site`, or anything else for "go on"."""
     is_step_up: bool = False
+    merges: bool = False
+    """The way of another account of the same person is shown here, to make one of the two."""
     signed_in_as: str = field(default="", repr=False)
     """The name of who is signed in already: offers to go on as them."""
     makes_account: bool = False

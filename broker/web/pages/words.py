@@ -75,6 +75,14 @@ PASSKEY_PROBLEMS: Final[Mapping[str, str]] = {
     "too_many": N_("You have 10 passkeys already. Remove one first"),
 }
 
+MERGE_PROBLEMS: Final[Mapping[str, str]] = {
+    "stays": N_("Choose which of the two accounts stays. Nothing is merged yet"),
+    "changed": N_(
+        "One of the two accounts was changed while you looked at them. Nothing is merged yet. Look once more"
+    ),
+    "passkeys": N_("There cannot be more than 10 passkeys on one account. Nothing is merged yet. Untick some"),
+}
+
 DEVICE_PROBLEMS: Final[Mapping[str, str]] = {
     "no_device_code": N_("Type the 8 letters that your device shows"),
     "unknown_device_code": N_("No device waits with this code. Look at it again, or let the device show a new one"),
@@ -102,6 +110,9 @@ DONE: Final[Mapping[str, str]] = {
         "Your changes are saved. Codes by e-mail let nobody in any more, until you turn them on for the new address."
     ),
     "ended": N_("Signed out there."),
+    "merged": N_(
+        "Done. Your two accounts are one now, and posting is off. Look through it, and at what the sites get."
+    ),
     "off": N_("Posting is off for that site."),
     "allowed": N_("Posting is on for that site. It will still ask you each time."),
     "undone": N_("The post was deleted."),
@@ -137,6 +148,7 @@ STEP_UP: Final[Mapping[str, str]] = {
     "close": N_("Sign in again to close your account"),
     "ways": N_("Sign in again to change your ways to sign in"),
     "posting": N_("Sign in again to change posting"),
+    "merge": N_("Sign in again to merge two accounts"),
     "site": N_("Sign in again"),
 }
 
@@ -179,6 +191,7 @@ WAYS: Final[Mapping[str, str]] = {
     "my_account": N_("My account"),
     "ways": N_("Ways to sign in"),
     "add_way": N_("Add a way to sign in"),
+    "merge": N_("Merge two accounts"),
     "posting": N_("Posting"),
     "home": N_("Home page"),
     "back": N_("Back"),

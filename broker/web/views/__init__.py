@@ -4,6 +4,7 @@ from broker.web.views.common import TypedBox, provider_label
 from broker.web.views.device import device_code, device_done, device_question
 from broker.web.views.ending import ended, sign_out, signed_out
 from broker.web.views.letters import letter_link, letter_link_done, mailbox, undo_link, undo_link_done
+from broker.web.views.merging import merge, merge_start
 from broker.web.views.my_account import (
     account_details,
     add_passkey,
@@ -61,6 +62,8 @@ __all__ = [
     "letter_link",
     "letter_link_done",
     "mailbox",
+    "merge",
+    "merge_start",
     "news",
     "overview",
     "policy",

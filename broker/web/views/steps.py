@@ -48,7 +48,8 @@ async def chooser(
     """Every way to sign in; for a fresh sign-in only the person's own ways."""
     world = call.world
     shown = tuple((await call.sign_in()).providers)
-    step_up = transaction.purpose is not TransactionPurpose.SIGN_IN
+    merges = transaction.purpose is TransactionPurpose.MERGE
+    step_up = transaction.purpose is not TransactionPurpose.SIGN_IN and not merges
     has_codes, has_passkeys = world.mail_code.is_on, world.passkeys.is_on
     if step_up and call.session is not None:
         own = {link.provider for link in await world.durable.accounts.links(call.session.account)}
@@ -60,19 +61,22 @@ async def chooser(
         shown = (ProviderId(hinted), *(provider for provider in shown if provider != hinted))
     last = world.cookies.last_provider(call.request) or ""
     joining = transaction.joining
-    signed_in = await _offer_current(call, transaction, situation) if offers_current and joining is None else ""
+    goes_on = offers_current and joining is None and not merges
+    signed_in = await _offer_current(call, transaction, situation) if goes_on else ""
+    is_sent = transaction.hinted in shown and joining is None and not merges
     return pages.Chooser(
         action=f"/f/{transaction.id}/sign-in",
         providers=tuple(provider_button(call, one) for one in shown if not takes_typed(call, one)),
         typed=tuple(typed_way(call, one, box) for one in shown if takes_typed(call, one)),
         site=site_card(call, situation.client if situation else None),
-        sent_by=provider_label(call, transaction.hinted) if transaction.hinted in shown and joining is None else "",
+        sent_by=provider_label(call, transaction.hinted) if is_sent else "",
         last_used=last if last in shown and transaction.hinted in {None, last} else "",
-        cancel_action=f"/f/{transaction.id}/cancel" if situation is not None or joining is not None else "",
+        cancel_action=f"/f/{transaction.id}/cancel" if situation is not None or joining is not None or merges else "",
         connects=provider_label(call, joining.identity.provider) if joining is not None else "",
         connects_to=joining.address if joining is not None else "",
         step_up=transaction.step_up or ("site" if step_up else ""),
         is_step_up=step_up,
+        merges=merges,
         signed_in_as=signed_in,
         makes_account=request is not None and "create" in request.prompt,
         code_url=f"/f/{transaction.id}/code" if has_codes else "",

@@ -13,7 +13,7 @@ from broker import paths
 from broker.web import pages
 from broker.web.pages import Page
 from broker.web.pages.problems import ALIASES, WORDS
-from broker.web.pages.words import DONE, FAILURES, LEFT_OUT, PASSKEY_PROBLEMS, POST_STATES, PROBLEMS
+from broker.web.pages.words import DONE, FAILURES, LEFT_OUT, MERGE_PROBLEMS, PASSKEY_PROBLEMS, POST_STATES, PROBLEMS
 from broker.web.render import Renderer
 from providers.sandbox.avatar import portrait
 
@@ -90,6 +90,11 @@ TERMS: Final = pages.PolicyRef(version="3", effective_from=date(2026, 11, 2))
 F: Final = "/f/abc123"
 
 
+def _differing(claim: str, ours: str, theirs: str, **more: bool) -> pages.MergeField:
+    values = (pages.MergeValue(side="this", value=ours), pages.MergeValue(side="other", value=theirs, **more))
+    return pages.MergeField(claim=claim, values=values)
+
+
 def _sign_in() -> dict[str, Page]:
     chooser = pages.Chooser(
         action=f"{F}/sign-in", providers=PROVIDERS, site=FORUM, cancel_action=f"{F}/cancel", works_until=LATER
@@ -120,6 +125,45 @@ def _sign_in() -> dict[str, Page]:
         action=f"{F}/known", provider="Facebook (sandbox)", address="ana@example.com", site=FORUM,
         cancel_action=f"{F}/cancel", works_until=LATER,
     )  # fmt: skip
+    way = pages.MergeWay(id="w1", label="Facebook", hint="ana@example.com", added_at=NOW, is_proved=True)
+    this = pages.MergeHalf(
+        side="this",
+        name="Ana Marković",
+        user_name="ana",
+        since=NOW,
+        ways=(way, replace(way, id="w2", label="a code by e-mail", hint="", is_proved=False, is_by_mail=True)),
+        sites=("Sailing Forum",),
+        shared_sites=("Club Wiki",),
+    )
+    other = replace(
+        this,
+        side="other",
+        name="Ana M.",
+        user_name="ana-2",
+        ways=(
+            replace(way, id="w3", label="OpenID", hint="", is_by_mail=True),
+            replace(way, id="w4", label="Google", hint="ana.m@example.org", is_proved=False),
+        ),
+        sites=("Club Map", "Map"),
+    )
+    merge = pages.MergeAccounts(
+        action=f"{F}/merge",
+        halves=(this, other),
+        seen="0123abcd",
+        fields=(
+            _differing("name", "Ana Marković", "Ana M."),
+            _differing("email", "ana@example.com", "ana.m@example.org", is_verified=True),
+            _differing("picture", "/me/picture", ""),
+            pages.MergeField(claim="nickname", values=(pages.MergeValue(side="other", value="an"),)),
+            pages.MergeField(
+                claim="website",
+                values=(
+                    pages.MergeValue(side="this", is_there=False),
+                    pages.MergeValue(side="other", value="Club Map"),
+                ),
+            ),
+        ),
+    )
     asked = pages.AskedRow(claim="email", purpose="So that we can reach you.", audience="admins")
     return {
         "chooser": chooser,
@@ -150,6 +194,22 @@ def _sign_in() -> dict[str, Page]:
         "chooser-connects": replace(
             chooser, connects="Facebook (sandbox)", connects_to="ana@example.com", code_url=f"{F}/code"
         ),
+        "chooser-merges": replace(chooser, merges=True, site=None, sent_by="", code_url=f"{F}/code"),
+        "merge": merge,
+        "merge-bare": replace(
+            merge,
+            halves=tuple(replace(half, sites=(), shared_sites=(), ways=half.ways[:1]) for half in merge.halves),
+            fields=(),
+        ),
+        **{
+            f"merge-{problem}": replace(
+                merge,
+                problem=problem,
+                stays="" if problem == "stays" else "other",
+                fields=(replace(merge.fields[0], chosen="other"), *merge.fields[1:]),
+            )
+            for problem in MERGE_PROBLEMS
+        },
         "known": known,
         "known-codes": replace(known, has_codes=True, site=None, provider=NASTY, address=NASTY),
         "code": code,
@@ -357,6 +417,8 @@ def _account() -> dict[str, Page]:
         "ways-passkeys-full": replace(ways, passkeys="full", addable=()),
         "passkey": add_passkey,
         **{f"passkey-{problem}": replace(add_passkey, problem=problem) for problem in PASSKEY_PROBLEMS},
+        "merge-start": pages.MergeStart(name=ana),
+        "merge-start-with": pages.MergeStart(name=ana, with_="google", with_label="Google", is_fresh=True),
         "ways-one": replace(ways, ways=(replace(way, hint=""),), is_fresh=True),
         "sites": pages.Sites(
             name=ana,

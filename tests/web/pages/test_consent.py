@@ -6,12 +6,13 @@ from collections.abc import Mapping
 
 import pytest
 
+from broker.web.pages.words import MERGE_PROBLEMS
 from tests.web.pages.markup import Element
 
 Documents = Mapping[tuple[str, str], Element]
 CONSENT = (
     "preview", "preview-declined", "preview-nothing", "share", "share-more", "opt-in", "opt-in-person", "post",
-    "post-person", "policy", "close",
+    "post-person", "policy", "close", "merge", "merge-start",
 )  # fmt: skip
 PUSHY = (
     "just", "simply", "unlock", "best experience", "recommended", "don't miss", "oops", "awesome", "easily",
@@ -47,6 +48,8 @@ def test_the_three_answers_to_a_site_that_asks_for_more(documents: Documents) ->
 def test_nothing_is_ticked_unless_the_person_ticked_it(documents: Documents) -> None:
     """Only a failed submit of the same person, or a choice they saved, may show a tick."""
     theirs = {"preview-error": {"use-zoneinfo"}, "finish-error": {"n-club"}}
+    merging = {f"merge-{problem}": {"stays-other", "v-name-other"} for problem in MERGE_PROBLEMS}
+    theirs |= merging | {"merge-stays": {"v-name-other"}}
     for (locale, name), document in documents.items():
         ticked = {box.get("id") for box in document.all("input") if "checked" in box.attributes}
         assert ticked == theirs.get(name, set()), (locale, name)
