@@ -356,13 +356,13 @@ SITE: Final = (
 )  # fmt: skip
 
 PROVIDER: Final = (
-    _text("kind", "How it speaks: facebook, apple, microsoft, openid_connect, oauth2, mastodon, openid2, steam.", needed=True),
-    _text("client_id", "What it knows us as. OpenID 2.0 and Steam know us by our address alone; at Mastodon servers we register ourselves."),
+    _text("kind", "How it speaks: facebook, apple, microsoft, openid_connect, oauth2, mastodon, atproto, openid2, steam.", needed=True),
+    _text("client_id", "What it knows us as. OpenID 2.0 and Steam know us by our address alone; Mastodon servers and those of the AT Protocol we tell ourselves."),
     _secret("client_secret", "What we prove ourselves to it with. Steam: the key of its Web API. Apple: its key file."),
     _text("team_id", "Apple: the team whose key client_secret is."),
     _text("key_id", "Apple: what that key is called."),
     _text("label", "What the button says. Nothing: the table's name."),
-    _address("issuer", "OpenID Connect: who signs. Compared character by character. OAuth 2.0: the service's address, for good."),
+    _address("issuer", "OpenID Connect: who signs. Compared character by character. OAuth 2.0: the service's address, for good. AT Protocol: the server of who types nothing."),
     _texts("identifiers", "OpenID 2.0: how the addresses of people start that it may name."),
     _address(
         "openid2_realm",
@@ -370,7 +370,7 @@ PROVIDER: Final = (
     ),
     _choice(
         "discovery",
-        "OpenID 2.0, Mastodon: whether people type an address or a server themselves: not, one of the named hosts, any.",
+        "OpenID 2.0, Mastodon, AT Protocol: whether people type an address, a server or a handle themselves: not, one of the named hosts, any.",
         ("off", "hosts", "any"), "off",
     ),
     _texts("hosts", 'With discovery = "hosts": every host that may be asked, of people and of providers. *.example.org: all under it.'),

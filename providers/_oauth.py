@@ -146,8 +146,8 @@ def safe_code(raw: object) -> str:
     return raw if isinstance(raw, str) and _ERROR_CODE.fullmatch(raw) else "other"
 
 
-def read_token_answer(response: UpstreamResponse) -> TokenAnswer:
-    """A token response.
+def read_token_answer(response: UpstreamResponse, *, kind: str = "bearer") -> TokenAnswer:
+    """A token response. `kind`: of token, in small letters; `dpop` for one that is bound to a key (RFC 9449 §5).
 
     Raises `UpstreamUnavailable` (5xx, 429), `UpstreamRejected` with the provider's code (RFC 6749 §5.2, also where it
     comes with status 200), or `UpstreamInvalid(check)` for anything that is no token response.
@@ -159,13 +159,13 @@ def read_token_answer(response: UpstreamResponse) -> TokenAnswer:
     answer = read_object(response, "token_json")
     if "error" in answer or response.status != OK:
         raise UpstreamRejected(f"token {safe_code(answer.get('error'))}")
-    return read_token(answer)
+    return read_token(answer, kind=kind)
 
 
-def read_token(answer: Mapping[str, Any]) -> TokenAnswer:
+def read_token(answer: Mapping[str, Any], *, kind: str = "bearer") -> TokenAnswer:
     """A successful token response. Raises `UpstreamInvalid(member)` where one is missing or of the wrong kind."""
     return TokenAnswer(
-        access_token=_bearer(answer),
+        access_token=_access_token(answer, kind),
         id_token=_optional_text(answer, "id_token"),
         refresh_token=_optional_text(answer, "refresh_token"),
         lifetime=_lifetime(answer.get("expires_in")),
@@ -173,9 +173,9 @@ def read_token(answer: Mapping[str, Any]) -> TokenAnswer:
     )
 
 
-def _bearer(answer: Mapping[str, Any]) -> str:
+def _access_token(answer: Mapping[str, Any], wanted: str) -> str:
     kind = answer.get("token_type")
-    if not isinstance(kind, str) or kind.lower() != "bearer":
+    if not isinstance(kind, str) or kind.lower() != wanted:
         raise UpstreamInvalid("token_type")
     token = _optional_text(answer, "access_token")
     if token is None or len(token) > MAX_TOKEN or not token.isascii() or not token.isprintable() or " " in token:

@@ -27,7 +27,12 @@ def read_signing_key(pem: Secret) -> ec.EllipticCurvePrivateKey:
 
 def sign(key: ec.EllipticCurvePrivateKey, kid: str, claims: Mapping[str, Any]) -> str:
     """These claims as a token that the key signed."""
-    text = f"{_part({'alg': 'ES256', 'kid': kid, 'typ': 'JWT'})}.{_part(claims)}"
+    return sign_as(key, {"alg": "ES256", "kid": kid, "typ": "JWT"}, claims)
+
+
+def sign_as(key: ec.EllipticCurvePrivateKey, header: Mapping[str, Any], claims: Mapping[str, Any]) -> str:
+    """The same with a header of the caller's, which says `ES256`."""
+    text = f"{_part(header)}.{_part(claims)}"
     r, s = decode_dss_signature(key.sign(text.encode("ascii"), ec.ECDSA(hashes.SHA256())))
     return f"{text}.{_unpadded(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
 

@@ -27,13 +27,14 @@ RESPONSE_MODES: Final = ("query", "form_post")
 DISCOVERY: Final = ("off", "hosts", "any")
 OPENID2: Final = frozenset({"openid2", "steam"})
 """Kinds that speak OpenID 2.0, which has neither client ids nor client secrets: they know us by our address."""
-NAMELESS: Final = OPENID2 | {"mastodon"}
+NAMELESS: Final = OPENID2 | {"atproto", "mastodon"}
 """Kinds at which the operator registers nothing: we say ourselves who we are."""
 ENDPOINTS: Final = (
     "authorization", "token", "userinfo", "jwks", "discovery", "revocation",  # any provider
     "end_session",  # OpenID Connect
     "emails",  # OAuth 2.0: a person's addresses, each with what is known of it
     "graph", "share",  # Facebook: the base of its API; the share window
+    "directory", "resolver",  # AT Protocol: where did:plc documents are; who is asked about handles
 )  # fmt: skip
 
 WARN_BEFORE: Final = timedelta(days=60)
@@ -149,7 +150,9 @@ class Preset:
 
     @property
     def shown_host(self) -> str:
-        """The host a person will be sent to."""
+        """The host a person will be sent to; nothing where what they type says."""
+        if self.discovery != "off":
+            return self.host
         address = self.endpoints.get("authorization") or self.issuer
         return self.host or urlsplit(address).hostname or _HOSTS.get(self.kind, "")
 

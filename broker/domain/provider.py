@@ -227,7 +227,7 @@ class Finder(Protocol):
 
     @property
     def asks(self) -> str:
-        """What people are to type, in a word that the page knows: `openid`, `server`."""
+        """What people are to type, in a word that the page knows: `openid`, `server`, `handle`."""
         ...
 
     async def find(self, typed: str) -> Found:
@@ -253,6 +253,10 @@ class Us:
     """Our own address."""
     kept: Kept = field(repr=False)
 
+    def client_id(self, provider: ProviderId) -> str:
+        """Where what we say of ourselves is read, which is our client id (Client ID Metadata Documents)."""
+        return f"{self.issuer}/client-metadata/{provider}"
+
     def callback(self, provider: ProviderId, place: str = "") -> str:
         """The address that people come back to: one for each provider, and for each server that people name."""
         return f"{self.issuer}/callback/{provider}{f'/{place}' if place else ''}"
@@ -264,6 +268,15 @@ class Introduced(Protocol):
 
     def introduce(self, us: Us) -> None:
         """Called once, before anybody is sent there."""
+        ...
+
+
+@runtime_checkable
+class DescribesUs(Protocol):
+    """A provider whose servers read what we say of ourselves."""
+
+    def described(self) -> Mapping[str, object]:
+        """The document of `Us.client_id`."""
         ...
 
 

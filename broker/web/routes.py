@@ -12,6 +12,7 @@ from broker.domain.device import ANSWER_PATH
 from broker.domain.discourse import ANSWER_PATH as FORUM_ANSWER_PATH
 from broker.domain.discourse import ENTRY_PATH
 from broker.web import (
+    about_us,
     age,
     authorize,
     cross_origin,
@@ -67,6 +68,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/.well-known/openid-configuration", metadata.discovery, Guard.PUBLIC, "json"),
     Route("GET", "/.well-known/oauth-authorization-server", metadata.discovery, Guard.PUBLIC, "json"),
     Route("GET", "/jwks", metadata.jwks, Guard.PUBLIC, "json"),
+    Route("GET", "/client-metadata/{provider}", about_us.about_us, Guard.PUBLIC, "json"),
     Route("POST", "/par", pushed.push, Guard.CLIENT, "json"),
     Route("POST", "/device-authorization", device_authorization.begin, Guard.CLIENT, "json"),
     Route("POST", "/token", tokens.token, Guard.CLIENT, "json", apps=True),

@@ -185,6 +185,7 @@ async def test_one_server_cannot_have_the_answer_of_another_redeemed(front: Fron
     assert (
         servers.attempts[0].redirect_uri == us.callback(OPENID, "at-evil.test") == f"{us.callback(OPENID)}/at-evil.test"
     )
+    assert us.client_id(OPENID) == f"{us.issuer}/client-metadata/{OPENID}"
     for place in ("", "at-good.test"):
         with pytest.raises(WrongBrowser, match="another server"):
             await front.sign_in.identified(left.carried, OPENID, {"state": state, "code": "ana"}, place=place)

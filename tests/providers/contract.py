@@ -143,7 +143,10 @@ class Recording:
 
     async def url(self, **changes: Any) -> tuple[str, dict[str, str]]:
         """Where the browser is sent: the address without query, and the query's parameters, each occurring once."""
-        url = urlsplit(await self.provider(self.http()).authorization_url(self.attempt(**changes)))
+        http = self.http()
+        url = urlsplit(await self.provider(http).authorization_url(self.attempt(**changes)))
+        if self.wire.pushed:
+            return f"{url.scheme}://{url.netloc}{url.path}", http.only(self.wire.pushed).form
         pairs = parse_qs(url.query, keep_blank_values=True, strict_parsing=True)
         assert all(len(values) == 1 for values in pairs.values()), "a parameter occurs twice"
         return f"{url.scheme}://{url.netloc}{url.path}", {name: values[0] for name, values in pairs.items()}
@@ -173,6 +176,10 @@ class Wire:
     people: tuple[str, ...]
     """The recorded answers that say something about the person."""
     faults: tuple[Fault, ...]
+    pushed: str = ""
+    """Where the request is pushed to, if the browser does not carry it."""
+    can_decline: bool = True
+    """Whether something of what is asked for can be refused there."""
     is_one: bool = True
     """Whether there is one server whose state says something."""
     may_vouch: bool = True
@@ -705,7 +712,53 @@ class MastodonWire(Wire):
         return recording.changed("token", scope="write:bookmarks")
 
 
+class ATProtoWire(Wire):
+    """A pushed request, a token that names a DID, what that DID says of itself, and its public profile."""
+
+    pushed = "/oauth/par"
+    can_decline = False
+    people = ("profile",)
+    may_vouch = False
+    faults = (
+        Fault(name="no token", check="access_token", spoil=lambda one: one.changed("token", access_token=None)),
+        Fault(name="a token without a key", check="token_type", spoil=lambda one: one.changed("token", token_type="Bearer")),
+        Fault(name="another scope", check="scope", spoil=lambda one: one.changed("token", scope="transition:generic")),
+        Fault(name="a person of another server", check="sub",
+              spoil=lambda one: one.changed("resource", authorization_servers=["https://mastodon.example"])),
+        Fault(name="a document of somebody else", check="did_id", spoil=lambda one: one.changed("document", id="did:web:evil.test")),
+        Fault(name="a profile too large", check="profile_size", spoil=lambda one: one.changed("profile", more="x" * 300_000)),
+    )  # fmt: skip
+
+    def script(self, recording: Recording) -> dict[str, Any]:
+        raw = recording.raw
+        return {
+            self.page_path(recording): json_answer(raw["server"]),
+            self.pushed: json_answer(raw["pushed"], 201),
+            self.token_path(recording): json_answer(raw["token"]),
+            f"/{raw['identity']['subject']}": json_answer(raw["document"]),
+            "/.well-known/oauth-protected-resource": json_answer(raw["resource"]),
+            "/xrpc/com.atproto.repo.getRecord": json_answer({"uri": "at://x", "cid": "y", "value": raw["profile"]}),
+        }
+
+    def page_path(self, recording: Recording) -> str:
+        """What only `find` and `check` ask."""
+        return "/.well-known/oauth-authorization-server"
+
+    def callback(self, recording: Recording) -> dict[str, str]:
+        return {"iss": recording.raw["found"]["server"]}
+
+    def token_path(self, recording: Recording) -> str:
+        return str(urlsplit(recording.raw["found"]["told"]["token"]).path)
+
+    def mapped(self, recording: Recording) -> frozenset[str]:
+        return frozenset({*recording.module.READ})
+
+    def with_subject(self, recording: Recording, subject: object) -> Recording:
+        return recording.changed("token", sub=subject)
+
+
 WIRES: Final[Mapping[str, Wire]] = {
+    "atproto": ATProtoWire(),
     "mastodon": MastodonWire(),
     "oauth2": OAuth2Wire(),
     "openid_connect": OpenIDConnectWire(),

@@ -309,6 +309,7 @@ NAMES: Final[dict[str, tuple[str, ...]]] = {
         "signed_request", "denied_scopes", "granted_scopes",
     ),
     "/callback/{provider}/{server}": ("state", "code", "error", "iss"),
+    "/client-metadata/{provider}": ("client_id",),
     "/f/{id}/sign-in": ("provider", "use", "remember_provider", "age"),
     "/f/{id}/code": ("email", "other", "code"),
     "/f/{id}/code/check": ("code", "email"),

@@ -57,7 +57,7 @@ class ProviderButton:
     only_for: str = ""
     """`admins` or `testers` while it is not for everybody yet."""
     asks: str = ""
-    """What must be typed first: `openid`, an address; `server`, where the person's account is; nothing."""
+    """What must be typed first: `openid`, an address; `server`, where the person's account is; `handle`, what they are called there; nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

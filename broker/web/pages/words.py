@@ -45,6 +45,14 @@ PROBLEMS: Final[Mapping[str, str]] = {
     ),
     "server_refused": N_("That server does not let us ask it who you are. Choose another way, or try again later"),
     "server_silent": N_("That server does not answer. Check its name for typing mistakes, or try again later"),
+    "handle_missing": N_("Type your handle, or choose another way"),
+    "handle_bad": N_("This is no handle. Type the whole of it, such as ana.bsky.social"),
+    "handle_host": N_("People of that server cannot sign in here. Choose another way"),
+    "handle_none": N_("Nobody is found by this handle. Check it for typing mistakes"),
+    "handle_refused": N_(
+        "The server of this handle does not let us ask it who you are. Choose another way, or try again later"
+    ),
+    "handle_silent": N_("The server of this handle does not answer. Check it for typing mistakes, or try again later"),
     "only_way": N_("%(field)s: codes to this address are your only way to sign in. Add another way first"),
     "needed_missing": N_("%(field)s: the site needs this. Fill it in, or choose not to share"),
 }

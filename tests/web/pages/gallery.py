@@ -52,6 +52,9 @@ MORE: Final = (
 SERVER: Final = pages.TypedWay(
     provider=replace(OPENID, id="fediverse", label="Mastodon", host="", brand="mastodon", asks="server")
 )
+HANDLE: Final = pages.TypedWay(
+    provider=replace(OPENID, id="bluesky", label="Bluesky", host="", brand="bluesky", asks="handle")
+)
 TYPED: Final = pages.TypedWay(provider=replace(OPENID, id="address", label="OpenID 2.0", host=""))
 PROVIDERS: Final = (FACEBOOK, OPENID, GOOGLE, STEAM)
 ROWS: Final = (
@@ -181,6 +184,9 @@ def _sign_in() -> dict[str, Page]:
         "chooser-typed": replace(chooser, typed=(TYPED,)),
         "chooser-typed-server": replace(
             chooser, providers=(), typed=(replace(SERVER, typed="@ana@sociall.example", problem="server_none"),)
+        ),
+        "chooser-typed-handle": replace(
+            chooser, providers=(), typed=(replace(HANDLE, typed="@ana", problem="handle_bad"),)
         ),
         "chooser-typed-only": replace(chooser, providers=(), typed=(TYPED,)),
         "chooser-typed-error": replace(
