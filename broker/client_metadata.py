@@ -61,7 +61,7 @@ _NOT_DONE: Final = (
 USERINFO_SIGNED: Final = "userinfo_signed_response_alg"
 _OF_ITS_ORIGIN: Final = (
     "redirect_uris", "post_logout_redirect_uris", "request_uris", "jwks_uri", "backchannel_logout_uri",
-    "frontchannel_logout_uri", "client_uri",
+    "frontchannel_logout_uri", "initiate_login_uri", "client_uri", "policy_uri", "tos_uri",
 )  # fmt: skip
 """Members of a document that lead people or us somewhere: nowhere else than where the document itself lies."""
 _NOT_IN_DOCUMENTS: Final = ("client_secret", "client_secret_expires_at", "sector_identifier_uri")

@@ -316,7 +316,7 @@ def test_a_document_says_who_it_is_and_holds_nothing_secret(changes: dict[str, A
     "name",
     [
         "redirect_uris", "post_logout_redirect_uris", "request_uris", "jwks_uri", "backchannel_logout_uri",
-        "frontchannel_logout_uri", "client_uri",
+        "frontchannel_logout_uri", "initiate_login_uri", "client_uri", "policy_uri", "tos_uri",
     ],
 )  # fmt: skip
 def test_nothing_in_a_document_leads_elsewhere_than_to_where_it_lies(name: str, uri: object) -> None:

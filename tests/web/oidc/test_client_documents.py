@@ -441,7 +441,7 @@ async def test_a_document_is_read_anew_when_it_is_no_longer_fresh(house: House, 
     [
         {"client_name": "Bank"},
         {"redirect_uris": ["/cb", "/new"]},
-        {"policy_uri": "https://app.test/privacy"},
+        {"policy_uri": "/privacy"},
     ],
 )
 async def test_a_site_that_looks_different_asks_anew(
@@ -453,6 +453,8 @@ async def test_a_site_that_looks_different_asks_anew(
     await shared(ana, site)
     if "redirect_uris" in change:
         change = {"redirect_uris": [f"{publisher.base}{path}" for path in change["redirect_uris"]]}
+    if "policy_uri" in change:
+        change = {"policy_uri": f"{publisher.base}/privacy"}
     publisher.put(**change)
     house.clock.move(hours=2)
     end = await ana.go(site.request_url())
