@@ -169,10 +169,15 @@ async def open_world(settings: Settings, telemetry: Telemetry, clock: Clock | No
         stack.push_async_callback(stores.close)
         exemptions = [Exemption.parse(text.address, text.ca_file) for text in settings.broker.egress]
         egress, for_pictures = Egress(exemptions=exemptions), Egress(exemptions=exemptions, total_seconds=FETCH_SECONDS)
+        # Of its own, so that hosts whose names take their time keep nobody from the providers of the configuration.
+        named = Egress(exemptions=exemptions)
         stack.push_async_callback(egress.aclose)
+        stack.push_async_callback(named.aclose)
         stack.push_async_callback(for_pictures.aclose)
         pictures = Pictures(for_pictures, lambda reason: telemetry.log.event("no_picture", reason=reason))
-        opened = _compose(settings, telemetry, stores, egress, pictures, LogoPictures(for_pictures), clock, entropy)
+        opened = _compose(
+            settings, telemetry, stores, egress, named, pictures, LogoPictures(for_pictures), clock, entropy
+        )
         await _load_keys(opened)
         await opened.world.clients.reload()
         await opened.world.logos.reload()
@@ -194,16 +199,18 @@ def _compose(
     telemetry: Telemetry,
     stores: Stores,
     egress: Egress,
+    named: Egress,
     pictures: Pictures,
     logo_pictures: LogoPictures,
     clock: Clock,
     entropy: Entropy,
 ) -> Opened:
+    """`named`: for what sites and people name, `egress` for what the admin wrote down."""
     trace = FailureTrace(durable=stores.durable, clock=clock, entropy=entropy)
     log = TracedLog(telemetry.log, trace)
     durable, memory, issuer = stores.durable, stores.memory, settings.broker.public_url
     rules = registration_rules(settings)
-    documents = client_documents(settings, stores, egress, clock, log)
+    documents = client_documents(settings, stores, named, clock, log)
     sites = KnownSites(settings.clients, durable.registrations, rules, documents)
     subject_key, sid_key = stores.derive("subjects"), stores.derive("sids")
     tables = {table.id: table.where for table in settings.providers}
@@ -219,6 +226,7 @@ def _compose(
         Watched(egress),
         clock,
         locate=lambda id_, key: tables[id_](key),
+        named=Watched(named),
         us=Us(name=settings.broker.brand, issuer=issuer, kept=apps),
     )
     publishers = load_publishers(loaded.presets.values(), egress, clock) if settings.broker.posting_enabled else {}
@@ -238,7 +246,7 @@ def _compose(
         events=event_writer,
     )
     event_signer = EventSigner(signer=key_box, clock=clock, issuer=issuer, subject_key=subject_key, sid_key=sid_key)
-    site_tokens = SiteTokens(egress, clock)
+    site_tokens = SiteTokens(named, clock)
     request_objects = RequestObjects(tokens=site_tokens, limits=memory.limits, clock=clock, issuer=issuer)
     pushed = PushedRequests(
         objects=request_objects,
@@ -518,7 +526,7 @@ def _compose(
         else Registrations(
             durable=durable,
             limits=memory.limits,
-            judge=RegistrationJudge(rules, egress),
+            judge=RegistrationJudge(rules, named),
             reviews=Reviews(durable=durable, trail=trail, clock=clock),
             digest=hashing.digest,
             clock=clock,
@@ -570,7 +578,7 @@ def _compose(
     deliverer = Deliverer(
         durable=durable,
         clients=sites,
-        http=_Forms(egress),
+        http=_Forms(named),
         signer=key_box,
         clock=clock,
         entropy=entropy,

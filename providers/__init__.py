@@ -68,10 +68,12 @@ def load(
     *,
     locate: Locate | None = None,
     us: Us | None = None,
+    named: UpstreamHTTP | None = None,
 ) -> LoadedProviders:
     """Make every provider that is on. Touches no network: one that is down is found out later and stops nobody.
 
-    `us`: who we are, for those that say so themselves; without it nobody can be sent to them.
+    `us`: who we are, for those that say so themselves; without it nobody can be sent to them. `named`: another client, for
+    servers that people name, so that theirs hold up no other.
 
     Raises `ConfigurationError` with all problems at once: an unknown kind, a preset its kind cannot use, an id twice,
     a posting scope at sign-in.
@@ -90,7 +92,8 @@ def load(
             found.append(Problem(file="", line=0, key="", what="occurs twice.", fix="Give every provider its own id."))
         problems += [_placed(preset, problem, locate) for problem in found]
         if preset.state != "off" and not any(problem.severity == "error" for problem in found):
-            provider = _kind(preset.kind)(preset, http, clock)
+            client = http if preset.discovery == "off" or named is None else named
+            provider = _kind(preset.kind)(preset, client, clock)
             if us is not None and isinstance(provider, Introduced):
                 provider.introduce(us)
             problems += [_placed(preset, problem, locate) for problem in _posting_scopes(provider)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -23,9 +24,10 @@ from tests.support.sandbox import serve
 from tests.support.tls import Authority, names_on_loopback
 from tests.web.desk import OFFLINE, member
 
+from broker import egress
 from broker.app import document_rules
 from broker.client_documents import PER_LISTED_HOST, PER_VISITOR
-from broker.domain.values import ClientId
+from broker.domain.values import ClientId, ProviderId
 from broker.errors import InvalidToken, TooManyAttempts
 from broker.domain.audit import Act
 from broker.flows.registration import Reviews
@@ -384,6 +386,39 @@ async def test_one_account_makes_us_keep_a_few_sites_a_day(house: House, publish
     assert await house.world.durable.registrations.load(ClientId(last.name)) is None
     await shared(bo, last)
     await shared(ana, last)
+
+
+async def test_names_that_take_their_time_hold_up_no_provider(
+    tmp_path: Path,
+    sandboxes: Sandboxes,
+    publisher: Publisher,
+    authority: Authority,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever runs a name server answers as late as they like, and looking a name up takes a thread until then."""
+    late, look_up = threading.Event(), egress._look_up
+
+    def slow(host: str, port: int) -> list[str]:
+        if host.endswith(".slow.test"):
+            late.wait(10)
+        return look_up(host, port)
+
+    monkeypatch.setattr(egress, "_look_up", slow)
+    async with documents_house(tmp_path, sandboxes, publisher, authority, client_documents="any") as house:
+        names = [f"https://n{number}.slow.test/x" for number in range(8)]
+        looks = [
+            asyncio.create_task(house.world.clients.look(name, visitor=f"192.0.2.{number}"))
+            for number, name in enumerate(names)
+        ]
+        await asyncio.sleep(0.1)
+        provider: Any = house.world.providers[ProviderId("openid")]
+        found = asyncio.wait_for(provider._http._http._resolver(HOST, 443), 2)
+        try:
+            assert await found
+            assert not any(one.done() for one in looks)
+        finally:
+            late.set()
+        assert await asyncio.gather(*looks) == [None] * 8
 
 
 async def test_strangers_use_up_nothing_of_sites_that_people_use(house: House, publisher: Publisher) -> None:
