@@ -30,7 +30,8 @@ from broker.domain.checks.dpop import Nonces
 from broker.domain.claims import PICTURE
 from broker.domain.documents import DocumentRules
 from broker.domain.logo import of_provider, whose
-from broker.domain.passkey import Party
+from broker.domain.mail_code import BY_MAIL
+from broker.domain.passkey import BY_PASSKEY, Party
 from broker.domain.ports import Clock, Entropy
 from broker.domain.provider import Provider, Us
 from broker.domain.staff import Circle
@@ -369,6 +370,7 @@ def _compose(
         statuses=durable.statuses, signer=key_box, clock=clock, issuer=issuer, key=stores.derive("statuses")
     )
     trail = AuditTrail(durable=durable, clock=clock, key=stores.derive("audit"))
+    on = {*every.providers, *([BY_MAIL] if mail_code.is_on else []), *([BY_PASSKEY] if passkeys.is_on else [])}
     account = AccountFlow(
         durable=durable,
         sessions=sessions,
@@ -382,6 +384,7 @@ def _compose(
         clock=clock,
         posting=posting,
         address=address,
+        opens=lambda link: link.provider in on,
     )
     states = BrowserStates(key=stores.derive("browser states")) if settings.broker.session_management else None
     locales = tuple(settings.broker.locales)

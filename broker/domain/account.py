@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -112,14 +112,22 @@ class Link:
     """What stands in a provider's place, where the identity is a passkey."""
 
 
-def check_may_unlink(links: Sequence[Link], link_id: str) -> Link:
-    """The link to remove. Raises `LastLink` if it is the only way in (catalogue 124), `KeyError` if it is not theirs."""
+def check_may_unlink(links: Sequence[Link], link_id: str, opens: Callable[[Link], bool] = lambda _link: True) -> Link:
+    """The link to remove. Raises `LastLink` if it is the only way in (catalogue 124), `KeyError` if it is not theirs.
+
+    `opens`: whether a link signs anybody in at present; one that is switched off is no other way in.
+    """
     link = next((link for link in links if link.id == link_id), None)
     if link is None:
         raise KeyError(link_id)
-    if len(links) < 2:
+    if len(links) < 2 or is_only_way(links, link, opens):
         raise LastLink
     return link
+
+
+def is_only_way(links: Sequence[Link], link: Link, opens: Callable[[Link], bool]) -> bool:
+    """Whether this link opens the account and no other does."""
+    return opens(link) and not any(opens(other) for other in links if other.id != link.id)
 
 
 def ways_since(links: Sequence[Link], since: datetime, *, is_open: bool) -> tuple[Link, ...]:

@@ -76,6 +76,8 @@ class AccountFlow:
     clock: Clock
     address: AddressFlow | None = None
     """Tells an address that an account does not use it any more; `None` where nobody is written to."""
+    opens: Callable[[Link], bool] = lambda _link: True
+    """Whether a way to sign in is switched on here."""
     posting: PostingGate | None = None
     """Ends what posting hung on a link, a site or the account; `None` where nothing can be posted anyway."""
 
@@ -183,7 +185,7 @@ class AccountFlow:
         self.check_fresh(session)
         links = await self.durable.accounts.links(session.account)
         try:
-            link = check_may_unlink(links, link_id)
+            link = check_may_unlink(links, link_id, self.opens)
         except KeyError as error:
             raise NotFound(detail="no such link on this account") from error
         unit = self.durable.unit()

@@ -18,7 +18,7 @@ const make = async ({ challenge, party, partyName, owner, ownerName, ownerLabel,
   });
   return {
     credential: made.rawId, client_data: made.response.clientDataJSON, attestation: made.response.attestationObject,
-    attachment: made.authenticatorAttachment ?? "",
+    attachment: made.authenticatorAttachment,
   };
 };
 
@@ -41,7 +41,7 @@ for (const form of window.PublicKeyCredential ? document.querySelectorAll("form[
   let state = "";
   form.hidden = false;
   for (const words of document.querySelectorAll("[data-no-passkeys]")) words.hidden = true;
-  // Before anything else hears of it: the form goes on its way once the browser has answered.
+  // Before anything else hears of it.
   form.addEventListener("submit", async (event) => {
     if (state === "answered") return;
     event.preventDefault();

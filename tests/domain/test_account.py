@@ -44,6 +44,16 @@ def test_one_of_two_ways_may_go() -> None:
     assert check_may_unlink([first, second], second.id) is second
 
 
+def test_a_way_that_is_switched_off_is_no_other_way_in() -> None:
+    """The last one that is on stays; one that is off may always go (catalogue 124)."""
+    on, off, other = builders.link(ME), builders.link(ME), builders.link(ME)
+    with pytest.raises(LastLink):
+        check_may_unlink([on, off], on.id, lambda link: link is on)
+    assert check_may_unlink([on, off], off.id, lambda link: link is on) is off
+    assert check_may_unlink([on, off, other], on.id, lambda link: link is not off) is on
+    assert check_may_unlink([on, off], off.id, lambda _link: False) is off
+
+
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_only_a_link_of_ones_own_may_go(count: int) -> None:
     with pytest.raises(KeyError):

@@ -29,6 +29,7 @@ from tests.support.passkeys import SoftKey
 from tests.web.test_telling_apart import without_ids
 
 from broker.domain.account import AccountStatus
+from broker.domain.values import ProviderId
 
 ON = DOORWARD_TOML.replace("[broker]\n", "[broker]\npasskeys = true\n")
 REFUSED = "This passkey did not let you in"
@@ -301,3 +302,22 @@ async def test_where_they_are_off_nothing_of_them_is_there(tmp_path: Path, sandb
         shown = await stranger.submit("post", f"https://login.test{path}", form)
         assert isinstance(shown, Shown)
         assert (shown.status, shown.headings[0]) == (404, "This way to sign in is not available")
+
+
+async def test_a_way_that_is_switched_off_is_said_to_be_and_is_no_other_way(house: House) -> None:
+    """Whoever removed the last one that is on would be locked out (catalogue 124)."""
+    browser = await member(house, SoftKey())
+    rows = house.world.durable.tables.links  # type: ignore[attr-defined]
+    facebook, passkey = rows.values()
+    rows[facebook.id] = replace(facebook, provider=ProviderId("gone"))
+    shown = await browser.open("/me/ways")
+    assert "This way is switched off here at present: it does not sign you in." in shown.text
+    assert "This is your only way to sign in." in shown.text
+    form = [("csrf", shown.value("csrf")), ("link", passkey.id)]
+    stays = await browser.submit("post", "https://login.test/me/ways/remove", form)
+    assert isinstance(stays, Shown)
+    assert stays.headings[0] == "This is your only way to sign in"
+    await browser.open("/me/ways")
+    gone = await browser.press("Remove gone")
+    assert isinstance(gone, Shown)
+    assert [link.id for link in house.world.durable.tables.links.values()] == [passkey.id]  # type: ignore[attr-defined]

@@ -135,6 +135,10 @@ class LinkedWay:
     """Codes by e-mail, which no provider is behind."""
     is_passkey: bool = False
     """A passkey; the hint is what the person calls it."""
+    is_off: bool = False
+    """Whoever runs this switched it off: it signs nobody in at present."""
+    is_only: bool = False
+    """The only one that is on: it cannot be removed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TypedDict
 from urllib.parse import urlencode
 
-from broker.domain.account import Account
+from broker.domain.account import Account, is_only_way
 from broker.domain.claims import EMAIL, PREFERRED_USERNAME
 from broker.domain.client import OFFLINE, Client
 from broker.domain.consent import ConsentReceipt, Purpose
@@ -141,6 +141,8 @@ async def ways(call: Call, box: TypedBox | None = None) -> pages.Ways:
             is_this_session=link.key == session.key,
             is_by_mail=link.provider == BY_MAIL,
             is_passkey=link.passkey is not None,
+            is_off=not world.account.opens(link),
+            is_only=is_only_way(links, link, world.account.opens),
         )
         for link in links
     )

@@ -425,6 +425,10 @@ def _account() -> dict[str, Page]:
         **{f"passkey-{problem}": replace(add_passkey, problem=problem) for problem in PASSKEY_PROBLEMS},
         "merge-start": pages.MergeStart(name=ana),
         "merge-start-with": pages.MergeStart(name=ana, with_="google", with_label="Google", is_fresh=True),
+        "ways-off": replace(
+            ways,
+            ways=(replace(way, is_only=True), replace(way, id="l2", provider="OpenID", brand="openid", is_off=True)),
+        ),
         "ways-one": replace(ways, ways=(replace(way, hint=""),), is_fresh=True),
         "sites": pages.Sites(
             name=ana,
