@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from broker.domain.account import user_name_key
 from broker.domain.claims import PREFERRED_USERNAME
 from broker.domain.picture import Picture
+from tests.journeys.test_at_once import form_of, send
 from tests.support.house import Arrival, Browser, House, Sandboxes, Shown, open_house, peek
 
 
 @pytest.fixture
 async def house(tmp_path: Path, sandboxes: Sandboxes) -> AsyncIterator[House]:
     async with open_house(tmp_path, sandboxes) as house:
+        yield house
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def stored(request: pytest.FixtureRequest, tmp_path: Path, sandboxes: Sandboxes) -> AsyncIterator[House]:
+    """On the databases that people run it on."""
+    sqlite = f"sqlite:///{tmp_path / 'doorward.db'}"
+    url = sqlite if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    async with open_house(tmp_path, sandboxes, database_url=url) as house:
         yield house
 
 
@@ -152,3 +164,29 @@ async def test_a_sign_in_that_is_not_fresh_any_more_comes_back_to_the_page(house
     assert isinstance(begun, Shown)
     assert begun.headings[0] == "Sign in again to merge two accounts"
     assert await house.accounts() == 2
+
+
+async def test_each_into_the_other_and_twice_at_once_is_one_merge(stored: House) -> None:
+    """On real databases: no fault, one account, both ways, its picture and its address (catalogue 176)."""
+    browser, shown, _ = await both(stored)
+    elsewhere = stored.browser()
+    await elsewhere.sign_in(provider="openid", persona="lucas")
+    await elsewhere.open("/me/merge")
+    await elsewhere.press("Sign in to the other account")
+    other = await elsewhere.choose("facebook")
+    assert isinstance(other, Shown)
+    posts = []
+    for one, page in ((browser, shown), (elsewhere, other)):
+        _, fields = form_of(page, "Merge the two accounts")
+        fields += [("stays", "this"), *((f"v-{name}", "other") for name in ("name", "email", "locale"))]
+        posts += [(one, page, fields)] * 2
+    answers = await asyncio.gather(*(send(stored, one, page.url, fields) for one, page, fields in posts))
+    codes = sorted(answer.status_code for answer in answers)
+    assert codes[0] == 303, stored.log
+    assert set(codes[1:]) <= {303, 401, 409, 410}, stored.log
+    assert sum(answer.headers.get("location") == "/me?done=merged" for answer in answers) == 1
+    accounts = stored.world.durable.accounts
+    found = [await accounts.by_user_name(user_name_key(name)) for name in ("ana", "lucas")]
+    (left,) = [account for account in found if account is not None]
+    assert {link.provider for link in await accounts.links(left.id)} == {"facebook", "openid"}
+    assert await stored.opened.trail.broken_at() is None
