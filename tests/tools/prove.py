@@ -71,7 +71,7 @@ RULES: Final = ("broker/domain", "broker/flows", "broker.errors")
 RULE_TESTS: Final = ("tests/domain", "tests/flows", "tests/adapters")
 TRAC: Final = (ROOT / "tests" / "software" / "trac.txt", ROOT / ".venv-trac")
 """What is fetched, and where to."""
-NODE_FOLDERS: Final = ("tests/node", "broker/verify/examples/node")
+NODE_FOLDERS: Final = ("tests/node", "tests/node/atproto", "broker/verify/examples/node")
 
 
 @dataclass
