@@ -9,6 +9,7 @@ from typing import Final
 from broker.domain.account import Account, Link
 from broker.domain.audit import Act, Action
 from broker.domain.consent import Purpose
+from broker.domain.credential import credential_type
 from broker.domain.events import SecurityEvent
 from broker.domain.letters import Letter
 from broker.domain.mail_code import mail_link
@@ -244,7 +245,10 @@ class MergeFlow:
             self._move(unit, link, standing, transaction, locale)
         if takes_address(stays.account, after):
             self._readdress(unit, stays)
-        await self.account.sessions.tell_of(unit, SecurityEvent.CREDENTIAL_CHANGE, stays.account.id, change="create")
+        for kind in dict.fromkeys(map(credential_type, moved)):
+            await self.account.sessions.tell_of(
+                unit, SecurityEvent.CREDENTIAL_CHANGE, stays.account.id, change="create", credential=kind
+            )
         noted(unit)
         try:
             await unit.commit()

@@ -298,8 +298,12 @@ async def test_a_passkey_shows_the_other_account(front: Front) -> None:
     used = key.use(front.passkeys.challenge(begun.transaction))
     outcome = await front.passkeys.enter(begun, used, session=ana, user_agent=AGENT)
     assert isinstance(outcome, OtherShown)
+    front.clients[FORUM] = replace(front.clients[FORUM], security_events=frozenset(CHOICES))
+    await connect(front, ana, FORUM)
     await merge(front, outcome.carried, ana)
     assert {link.provider for link in front.links} == {FACEBOOK, BY_PASSKEY}
+    told = [one.payload for one in front.durable.tables.deliveries.values() if "credential" in one.payload]
+    assert [(one["account"], one["credential"]) for one in told] == [(ana.account, "fido2-platform")]
 
 
 async def test_there_are_never_more_passkeys_than_there_may_be(front: Front) -> None:
