@@ -18,6 +18,8 @@ from providers.preset import Preset, is_address
 FIND_SECONDS: Final = 10.0
 """How long finding a server and all that belongs to it may take, all requests together."""
 MAX_HOST: Final = 253
+MAX_ADDRESS: Final = 512
+"""Characters of an address that a server gives: it goes with the sign-in, which is to fit into a cookie."""
 
 _LABEL = re.compile(r"[a-z0-9-]{1,63}")
 _LOCAL = re.compile(r"(?:127\.0\.0\.1|localhost)(?::[0-9]{1,5})?")
@@ -111,7 +113,8 @@ def own_address(told: Mapping[str, Any], key: str, origin: str, usual: str) -> s
     Raises `UpstreamInvalid("server_<key>")`.
     """
     value = told.get(key, usual)
-    if not isinstance(value, str) or not is_address(value) or origin_of(value) != origin:
+    is_own = isinstance(value, str) and len(value) <= MAX_ADDRESS and is_address(value) and origin_of(value) == origin
+    if not isinstance(value, str) or not is_own:
         raise UpstreamInvalid(f"server_{key}")
     return value
 

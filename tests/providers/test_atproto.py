@@ -261,6 +261,7 @@ async def test_the_place_of_the_data_names_one_server(answer: Answer) -> None:
         {"require_pushed_authorization_requests": "true"}, {"authorization_endpoint": f"{EVIL}/authorize"}, {"authorization_endpoint": None},
         {"token_endpoint": f"{EVIL}/token"}, {"pushed_authorization_request_endpoint": "https://10.0.0.1/"}, {"revocation_endpoint": EVIL},
         {"authorization_endpoint": "javascript:alert(1)"}, {"pushed_authorization_request_endpoint": None},
+        {"token_endpoint": f"{SERVER}/{'x' * 500}"},
     ],
 )  # fmt: skip
 async def test_a_server_does_what_the_protocol_wants_at_addresses_of_its_own(changes: dict[str, Any]) -> None:
