@@ -61,10 +61,14 @@ KEPT_FOR: Final = timedelta(days=30)
 """A server that threw us away and does not say so takes us again after this."""
 KEPT_FOR_OLD: Final = timedelta(hours=12)
 """Servers before 4.3 throw away programs that nobody has used for a day."""
+KEPT_UNUSED: Final = timedelta(hours=1)
+"""Until somebody came back from there: else whoever names servers that are no servers fills the store with them."""
 MAX_REPLY: Final = 256 * 1024
 LONGEST: Final = 2048
 """Characters of an id or a secret."""
 
+_USED = "used"
+"""Marks a registration that somebody came back with."""
 _METADATA = "/.well-known/oauth-authorization-server"
 _NOT_FOUND = 404
 _NO_PICTURE = "/missing.png"
@@ -129,6 +133,7 @@ class Mastodon(Described):
                 "revocation": server.revocation,
                 "scope": server.scope,
                 **({"promises_issuer": "yes"} if server.promises_issuer else {}),
+                **({"is_old": "yes"} if server.is_old else {}),
             },
         )
 
@@ -142,15 +147,13 @@ class Mastodon(Described):
         """How this server knows us: kept from before, or asked for now. Of two who ask at once the first one counts."""
         us, name = self._introduced(), self._name(origin)
         kept = await us.kept.load(name)
-        if kept is not None:
+        if kept is not None and _USED in kept:
             return kept
-        made = await self._register(server, us, origin)
-        kept = await us.kept.load(name)
-        if kept is not None:
-            return kept
-        lasting = KEPT_FOR_OLD if server.is_old else KEPT_FOR
-        await us.kept.save(name, made, self._clock.now() + lasting)
-        return made
+        if kept is None:
+            made = await self._register(server, us, origin)
+            kept = await us.kept.load(name) or made
+        await us.kept.save(name, kept, self._clock.now() + KEPT_UNUSED)
+        return kept
 
     async def _register(self, server: Server, us: Us, origin: str) -> Mapping[str, str]:
         form = {
@@ -199,6 +202,9 @@ class Mastodon(Described):
                 await self._give_back(found, answer.access_token, Secret(kept["client_secret"]))
         is_granted = answer.scopes is None or found.told["scope"] in answer.scopes
         identity = read_identity(self._preset.id, self._offers, found.server, person, is_granted=is_granted)
+        if _USED not in kept:
+            lasting = KEPT_FOR_OLD if "is_old" in found.told else KEPT_FOR
+            await us.kept.save(name, {**kept, _USED: "yes"}, self._clock.now() + lasting)
         return Identified(identity=identity, tokens=None)
 
     async def _redeem(self, attempt: Attempt, found: Found, code: str, secret: Secret) -> TokenAnswer:

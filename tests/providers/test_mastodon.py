@@ -15,7 +15,7 @@ from broker.domain.provider import Attempt, Finder, Found, Identified, Us
 from broker.egress import Egress
 from broker.errors import FormInvalid, UpstreamInvalid, UpstreamRejected, UpstreamUnavailable
 from providers._typed import place_of, read_origin
-from providers.mastodon import KEPT_FOR, KEPT_FOR_OLD, PROVIDER, Mastodon
+from providers.mastodon import KEPT_FOR, KEPT_FOR_OLD, KEPT_UNUSED, PROVIDER, Mastodon
 from providers.preset import Preset
 
 HERE = "https://social.example"
@@ -140,7 +140,7 @@ async def test_we_register_once_at_each_server_and_are_sent_back_to_an_address_o
         "website": "https://login.example",
     }  # fmt: skip
     assert left.found is not None and left.found.place == place != place_of("https://other.example")
-    assert kept.until == NOW + KEPT_FOR
+    assert kept.until == NOW + KEPT_UNUSED
     await leave(http, kept)
     assert http.count(APPS) == 1, "kept"
     assert len(kept.names) == 1
@@ -151,6 +151,22 @@ async def test_we_register_once_at_each_server_and_are_sent_back_to_an_address_o
     assert (query["client_id"], query["redirect_uri"], query["scope"]) == ("key-1", left.redirect_uri, "profile")
     assert "secret-1" not in repr(left)
     assert "social" not in repr(left)
+
+
+async def test_a_server_that_nobody_came_back_from_is_soon_forgotten() -> None:
+    """Else whoever names servers that are none fills the store with what they answer."""
+    http, kept = ScriptedHTTP(script()), OneApp()
+    left = await leave(http, kept)
+    http.script[ACCOUNT] = json_answer({**ANA, "uri": "https://evil.test/users/ana"})
+    with pytest.raises(UpstreamInvalid, match="account_uri"):
+        await come_back(http, kept, left)
+    assert kept.until == NOW + KEPT_UNUSED
+    http.script[ACCOUNT] = json_answer(ANA)
+    await come_back(http, kept, left)
+    assert kept.until == NOW + KEPT_FOR
+    await leave(http, kept)
+    assert kept.until == NOW + KEPT_FOR, "somebody did, so it stays"
+    assert http.count(APPS) == 1
 
 
 async def test_of_two_who_register_at_once_the_first_one_counts() -> None:
@@ -178,8 +194,8 @@ async def test_an_old_server_says_nothing_of_itself_and_forgets_us_soon() -> Non
     http.script[ACCOUNT] = json_answer(old)
     http.script[TOKEN] = json_answer({"access_token": "at", "token_type": "Bearer", "scope": "read:accounts"})
     left = await leave(http, kept)
-    assert kept.until == NOW + KEPT_FOR_OLD
     identity = (await come_back(http, kept, left)).identity
+    assert kept.until == NOW + KEPT_FOR_OLD
     assert (identity.key.issuer, identity.key.subject) == (HERE, f"{HERE}/users/ana")
 
 
@@ -190,7 +206,7 @@ async def test_an_old_server_says_nothing_of_itself_and_forgets_us_soon() -> Non
         {"authorization_endpoint": "https://evil.test/oauth/authorize"}, {"authorization_endpoint": "http://social.example/oauth"},
         {"authorization_endpoint": "javascript:alert(1)"}, {"token_endpoint": "https://evil.test/"}, {"token_endpoint": 7},
         {"revocation_endpoint": "https://social.example:8443/"}, {"app_registration_endpoint": "https://10.0.0.1/"},
-        {"authorization_endpoint": "https://social.example@evil.test/"},
+        {"authorization_endpoint": "https://social.example@evil.test/"}, {"token_endpoint": f"{HERE}/{'x' * 500}"},
     ],
 )  # fmt: skip
 async def test_a_server_names_no_addresses_but_its_own(changes: dict[str, Any]) -> None:
