@@ -132,6 +132,8 @@ def _is_recent(call: Call, ended: Ended) -> bool:
 async def sign_out_there(call: Call) -> Response:
     """Off to where the person signs out at the provider. Raises `BadRequest` where that is not offered."""
     ended = _opened(call, call.form.get("seen", ""), SEEN)
+    if ended is not None and not _is_recent(call, ended):
+        ended = None  # else an old address could be made a new one for ever
     provider = offered(call, ended) if ended is not None else None
     if ended is None or ended.provider is None or provider is None:
         raise BadRequest(detail="no sign-out that is offered")
@@ -184,6 +186,9 @@ async def signed_out(call: Call) -> Response:
         call.world.headers.framing(
             response, tuple("{0.scheme}://{0.netloc}".format(urlsplit(url)) for url in addresses)
         )
-    if ended.return_url and not may_go:  # who is asked something gets the time to answer (WCAG 2.2.1)
+    site = call.world.clients.get(ended.client) if ended.client is not None else None
+    # Who is asked something gets the time to answer (WCAG 2.2.1). The address opens in any browser: to a site that no admin
+    # looked at, or that is gone, it leads nobody by itself (RFC 9700 §4.11.2).
+    if ended.return_url and not may_go and site is not None and not site.is_unreviewed:
         response.headers["Refresh"] = f"{FRAMES_GET}; url={ended.return_url}"
     return response

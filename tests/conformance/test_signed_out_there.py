@@ -111,6 +111,15 @@ async def test_the_state_is_good_for_half_an_hour_and_for_one_provider(house: Ho
     assert (await browser.open(f"{BACK}?state={state}")).status == 400
 
 
+async def test_an_old_page_sends_nobody_there(house: House) -> None:
+    """Else its address could be made a new one for ever, and lead to wherever it led then."""
+    browser = await signed_out(house)
+    await house.move(minutes=31)
+    shown = await browser.press(BUTTON)
+    assert isinstance(shown, Shown)
+    assert (shown.status, shown.path) == (400, "/signed-out")
+
+
 async def test_a_provider_without_such_a_page_or_away_undoes_nothing(tmp_path: Path, sandboxes: Sandboxes) -> None:
     """The page says so, and can be tried again."""
     await sandboxes.openid.order(fault={"name": "discovery-no-end-session"})

@@ -164,6 +164,27 @@ async def test_a_link_of_ours_leads_nobody_to_a_site_that_no_admin_looked_at(
         assert (await client.get("/end-session", params=leave)).headers["location"] == "https://library.test/bye"
 
 
+async def test_no_address_of_ours_hurries_anybody_on_to_a_site_that_no_admin_looked_at(
+    house: House, desk: Desk
+) -> None:
+    """RFC 9700 §4.11.2: the page that says what ended opens in any browser for half an hour, and leads on by a link alone."""
+    bye, out = "https://library.test/bye", "https://library.test/out"
+    site = await desk.registered(post_logout_redirect_uris=[bye], frontchannel_logout_uri=out)
+    browser = await member(house)
+    await browser.open(site.request_url())
+    await browser.press("decision=share")
+    await browser.open(f"/end-session?client_id={site.name}&post_logout_redirect_uri={bye}")
+    await browser.press("what=everything")
+    page = next(str(one.url) for one in reversed(browser.history) if one.url.path == "/signed-out")
+    async with house.client() as client:
+        shown = await client.get(page)
+        assert f'href="{bye}"' in shown.text
+        assert "refresh" not in shown.headers
+        await desk.review(site)
+        await house.world.clients.reload()
+        assert (await client.get(page)).headers["refresh"] == f"3; url={bye}"
+
+
 async def test_a_site_without_an_invitation_is_refused(desk: Desk) -> None:
     """RFC 7591 §3: an initial access token, and no other token of ours."""
     for token in ("guessed", "x" * 2000):
