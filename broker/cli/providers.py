@@ -43,6 +43,8 @@ _IS: Final = {
     "off": "off",
 }
 _ID: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+_ANY_SERVER: Final = {"mastodon": "fediverse"}
+"""By the guide for one server, the one for whichever server people name."""
 
 
 class _Known(click.ParamType[str]):
@@ -53,6 +55,7 @@ class _Known(click.ParamType[str]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         from broker.cli.provider_guides import names
 
+        value = str(value).replace("_", "-")  # as `kind` spells it
         if value not in names():
             self.fail(
                 f"there is no guide for {value}. There are: {', '.join(names())}. Any provider of OpenID Connect: "
@@ -180,9 +183,13 @@ def _check_new(name: str, issuer: str | None, guide: Guide, settings: Settings) 
     if any(str(table.id) == name for table in settings.providers):
         fail(f"There is a provider {name} already. `doorward provider show {name}` tells of it; --id names another.")
     if guide.needs_upstream and issuer is None:
-        fail(f"There are many of its kind. Name the one you mean: doorward provider add {guide.id} --issuer https://…")
+        other = _ANY_SERVER.get(guide.id)
+        fail(
+            f"There are many of its kind. Name the one you mean: doorward provider add {guide.id} --issuer https://…"
+            + (f" For whichever people name: doorward provider add {other}." if other else "")
+        )
     if issuer is not None and "<upstream" not in json.dumps(guide.preset):
-        fail(f"{guide.provider} is at one place only. Leave --issuer out.")
+        fail(f"The guide {guide.id} needs no address of a provider. Leave --issuer out.")
     if issuer is not None and (not is_address(issuer) or "?" in issuer):
         fail(f"{issuer} is not the address of a provider. Write https://… without query.")
 

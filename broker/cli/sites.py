@@ -458,6 +458,11 @@ def attempts(name: str, log: TextIO, last: int, config: Path, *, as_json: bool) 
     from broker.cli.attempts import NO_LOG, LogText, read_attempts
 
     client, text = _found(_read(config), name), LogText(log)
+    if log.isatty():
+        fail(
+            f"Name the log: --log FILE, or journalctl -u doorward -o cat | doorward site attempts {name}",
+            code=UNREADABLE,
+        )
     rows = [attempt.row for attempt in read_attempts(text, client)][-last:]
     if text.is_other:
         fail(NO_LOG, code=UNREADABLE)
