@@ -179,10 +179,10 @@ def commands(layout: Layout) -> dict[str, list[str]]:
 def table(layout: Layout) -> str:
     """Addresses and what to try."""
     rows = [
-        ("Forum", "forum", "start here: press Sign in, choose Facebook (sandbox), be anybody"),
+        ("Forum", "forum", "start here: press Sign in, choose Facebook (sandbox), be one of the first three"),
         ("Wiki", "wiki", "then here: no provider needed again, only its own share page"),
         ("Issue tracker", "tracker", "the same with plain OpenID Connect and no kit"),
-        ("My Account", "broker", "what is known, who got it, and every way to stop it"),
+        ("My account", "broker", "what is known, who got it, and every way to stop it"),
         ("Facebook (sandbox)", "facebook", "not the real Facebook: invented people"),
         ("OpenID (sandbox)", "openid", "a second way to sign in"),
     ]

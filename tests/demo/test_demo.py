@@ -23,7 +23,7 @@ from tests.support.source import ROOT
 from broker.demo.layout import BLOCK, Layout
 
 LIMIT = 120.0
-PARTS = ("Forum", "Wiki", "Issue tracker", "My Account", "Facebook (sandbox)", "OpenID (sandbox)")
+PARTS = ("Forum", "Wiki", "Issue tracker", "My account", "Facebook (sandbox)", "OpenID (sandbox)")
 
 
 def is_free(port: int) -> bool:
