@@ -170,14 +170,16 @@ async def open_world(settings: Settings, telemetry: Telemetry, clock: Clock | No
         stack.push_async_callback(stores.close)
         exemptions = [Exemption.parse(text.address, text.ca_file) for text in settings.broker.egress]
         egress, for_pictures = Egress(exemptions=exemptions), Egress(exemptions=exemptions, total_seconds=FETCH_SECONDS)
-        # Of its own, so that hosts whose names take their time keep nobody from the providers of the configuration.
-        named = Egress(exemptions=exemptions)
+        # Each of its own, so that hosts whose names take their time keep nobody from the providers of the configuration, and
+        # what any visitor can name keeps no site from its keys and from hearing who signed out.
+        named, for_sites = Egress(exemptions=exemptions), Egress(exemptions=exemptions)
         stack.push_async_callback(egress.aclose)
         stack.push_async_callback(named.aclose)
+        stack.push_async_callback(for_sites.aclose)
         stack.push_async_callback(for_pictures.aclose)
         pictures = Pictures(for_pictures, lambda reason: telemetry.log.event("no_picture", reason=reason))
         opened = _compose(
-            settings, telemetry, stores, egress, named, pictures, LogoPictures(for_pictures), clock, entropy
+            settings, telemetry, stores, egress, named, for_sites, pictures, LogoPictures(for_pictures), clock, entropy
         )
         await _load_keys(opened)
         await opened.world.clients.reload()
@@ -201,12 +203,13 @@ def _compose(
     stores: Stores,
     egress: Egress,
     named: Egress,
+    for_sites: Egress,
     pictures: Pictures,
     logo_pictures: LogoPictures,
     clock: Clock,
     entropy: Entropy,
 ) -> Opened:
-    """`named`: for what sites and people name, `egress` for what the admin wrote down."""
+    """`named`: for what any visitor names, `for_sites`: for what sites that there are name, `egress`: for what the admin wrote down."""
     trace = FailureTrace(durable=stores.durable, clock=clock, entropy=entropy)
     log = TracedLog(telemetry.log, trace)
     durable, memory, issuer = stores.durable, stores.memory, settings.broker.public_url
@@ -247,7 +250,7 @@ def _compose(
         events=event_writer,
     )
     event_signer = EventSigner(signer=key_box, clock=clock, issuer=issuer, subject_key=subject_key, sid_key=sid_key)
-    site_tokens = SiteTokens(named, clock)
+    site_tokens = SiteTokens(for_sites, clock)
     request_objects = RequestObjects(tokens=site_tokens, limits=memory.limits, clock=clock, issuer=issuer)
     pushed = PushedRequests(
         objects=request_objects,
@@ -581,7 +584,7 @@ def _compose(
     deliverer = Deliverer(
         durable=durable,
         clients=sites,
-        http=_Forms(named),
+        http=_Forms(for_sites),
         signer=key_box,
         clock=clock,
         entropy=entropy,
