@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import date
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -77,6 +78,9 @@ class ATProto(Described):
             resolver=preset.endpoints.get("resolver", resolver),
             scheme=self._policy.scheme,
         )
+        # Where the one server is named in the settings, its people's data may lie anywhere: the server speaks for them.
+        is_pinned = preset.discovery == "off"
+        self._vouchers = replace(self._names, allows=lambda _address: True) if is_pinned else self._names
         self._us: Us | None = None
 
     def introduce(self, us: Us) -> None:
@@ -235,7 +239,7 @@ class ATProto(Described):
         """The person of a token: their own document leads to the very server that says so (§Identity authentication)."""
         if not isinstance(sub, str) or not is_did(sub, self._policy.scheme):
             raise UpstreamInvalid("sub")
-        person = await self._names.person(sub)
+        person = await self._vouchers.person(sub)
         if await self._signs_in(person) != found.server:
             raise UpstreamInvalid("sub", "not theirs")
         return person
@@ -247,7 +251,7 @@ class ATProto(Described):
         if person.did == found.claimed_id and person.handle == found.local_id:
             return person.handle
         with suppress(UpstreamError):
-            if await self._names.did_of(person.handle) == person.did:
+            if await self._vouchers.did_of(person.handle) == person.did:
                 return person.handle
         return ""
 

@@ -332,6 +332,21 @@ async def test_the_request_is_pushed_and_the_browser_carries_a_word_for_it() -> 
     assert "login_hint" not in http.of(f"{SERVER}/oauth/par")[-1].form
 
 
+async def test_the_one_server_of_the_settings_signs_its_people_in_wherever_their_data_lies() -> None:
+    """With `discovery` off nobody can name another server; the document still has to lead to this one."""
+    http = net()
+    one = server(http, discovery="off")
+    left = attempt(found=await one.find(""), scopes=("atproto",))
+    back = {"code": "c", "state": left.state, "iss": SERVER}
+    identity = (await one.identify(left, back)).identity
+    assert identity.key.subject == DID
+    assert HANDLE in identity.claims.values()
+    http.lines[PDS + RESOURCE] = resource(authorization_servers=[EVIL])
+    with pytest.raises(UpstreamInvalid, match="sub not theirs"):
+        await one.identify(left, back)
+    assert (await refused(net(), HANDLE, discovery="off"))[0] == "handle_host"
+
+
 async def test_one_key_serves_one_attempt_and_lies_nowhere() -> None:
     """RFC 9449 §10: the code is bound to the key of the pushed request; no proof is like another."""
     http = net()
