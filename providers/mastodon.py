@@ -306,6 +306,8 @@ def read_identity(
     raw = {str(claim): person.get(field) for claim, field in FIELD_OF.items()} | {"name": plain_name(person)}
     if str(raw["picture"]).endswith(_NO_PICTURE):
         raw["picture"] = None
+    if not is_theirs(raw["profile"], server):  # a stranger's server could name the page of somebody known elsewhere
+        raw["profile"] = None
     claims = read_claims(raw, offers) if is_granted else {}
     return Identity(
         provider=provider,
@@ -322,9 +324,14 @@ def read_identity(
 def actor_of(person: Mapping[str, Any], server: str, name: str) -> str:
     """The address of the account (ActivityPub §3.1): at this server. Older ones do not tell it, and all make it alike."""
     actor = person.get("uri", f"{server}/users/{quote(name, safe='')}")
-    if not isinstance(actor, str) or not is_address(actor) or origin_of(actor) != server:
+    if not is_theirs(actor, server):
         raise UpstreamInvalid("account_uri")
     return read_subject(actor, "account_uri")
+
+
+def is_theirs(address: object, server: str) -> bool:
+    """Whether it is an address at this very server: it speaks for no other."""
+    return isinstance(address, str) and is_address(address) and origin_of(address) == server
 
 
 def plain_name(person: Mapping[str, Any]) -> object:

@@ -332,6 +332,7 @@ async def test_a_server_that_is_let_in_no_more_signs_nobody_in() -> None:
         ({"display_name": "Ana :blob: :x:", "emojis": [{"shortcode": "blob"}, {"shortcode": ""}, 7]}, {"name": "Ana :x:"}),
         ({"display_name": "Ana :blob:", "emojis": "none"}, {"name": "Ana :blob:"}), ({"display_name": ""}, {"name": None}),
         ({"avatar": f"{HERE}/avatars/original/missing.png"}, {"picture": None}),
+        ({"url": "https://famous.example/@somebody"}, {"profile": None}), ({"url": f"{HERE}.evil.test/@ana"}, {"profile": None}),
     ],
 )  # fmt: skip
 async def test_what_is_no_name_and_no_picture_is_left_out(
