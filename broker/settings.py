@@ -573,7 +573,25 @@ class _Loader:
                     resolved[name] = logo
             elif option is not None:
                 resolved[name] = value
+        self._issuer((*key, "issuer"), table.get("issuer"), exempt)
         return ProviderTable(id=ProviderId(key[1]), table=resolved, where=Where(self.draft.origins, key))
+
+    def _issuer(self, key: Key, issuer: object, exempt: frozenset[str]) -> None:
+        """Plain http is called nowhere but where an exception names host and port. What is no address is judged elsewhere."""
+        try:
+            parts = urlsplit(issuer if isinstance(issuer, str) else "")
+            host, port = parts.netloc.rpartition("@")[2].lower(), parts.port or 80
+        except ValueError:
+            return
+        if parts.scheme == "http" and host:
+            address = f"{host.removesuffix(f':{port}')}:{port}"
+            if address not in exempt:
+                self.draft.problem(
+                    key,
+                    "is plain http, so we do not call it.",
+                    f'Use https, or allow this one address in doorward.toml: [egress."{address}"]',
+                    severity="warning",
+                )
 
     def _emptiness(self, fields: Mapping[ClaimName, FieldPolicy]) -> None:
         """What a service for people needs, and this one has not got."""

@@ -204,6 +204,20 @@ def test_a_logo_is_a_file_beside_the_configuration_or_an_address(tmp_path: Path)
     assert only_problem(tmp_path).what == "It has more than 1 MB."
 
 
+def test_an_issuer_in_plain_http_is_said_unless_the_very_address_may_be_called(tmp_path: Path) -> None:
+    for issuer, address in (
+        ("http://idp.example.org", "idp.example.org:80"),
+        ("http://idp.example.org:8080/a", "idp.example.org:8080"),
+        ("http://[::1]:8080", "[::1]:8080"),
+    ):
+        providers = PROVIDERS.replace("https://idp.example.org", issuer)
+        found = only_problem(write(tmp_path, providers=providers))
+        assert (found.key, found.severity) == ("idp.issuer", "warning")
+        assert f'[egress."{address}"]' in found.fix
+        assert problems(write(tmp_path, doorward=f'{DOORWARD}\n[egress."{address}"]\n', providers=providers)) == ()
+    assert problems(write(tmp_path, providers=PROVIDERS.replace("https://idp.example.org", "http://idp:x"))) == ()
+
+
 @pytest.mark.parametrize(
     ("given", "words", "severity"),
     [
