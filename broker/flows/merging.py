@@ -224,6 +224,10 @@ class MergeFlow:
             raise FormInvalid({FORM: "passkeys"})
         act = Act(by=f"{stays.account.id}", why="the person who owns both merged them")
         noted = await self.trail.prepared(Action.ACCOUNTS_MERGED, f"{stays.account.id} {goes.account.id}", act)
+        if await self._has_role(
+            stays.account.id, goes.account.id
+        ):  # given since: one given from here on overtakes the entry
+            raise MergeOfStaff(detail="merge: role")
         unit = self.durable.unit()
         # In one order whoever is merged into whom, so that two merges at once do not wait for each other.
         for account in sorted((stays.account, goes.account), key=lambda one: one.id):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -16,7 +16,7 @@ from tests.support import builders
 from tests.support.passkeys import SoftKey
 
 from broker.domain.account import AccountStatus, Link, ProfileValue
-from broker.domain.audit import Action
+from broker.domain.audit import Act, Action
 from broker.domain.claims import EMAIL, NAME, PICTURE
 from broker.domain.consent import Purpose
 from broker.domain.events import CHOICES, SECURITY_EVENT
@@ -25,6 +25,7 @@ from broker.domain.mail_code import BY_MAIL
 from broker.domain.merging import MERGE_WITHIN, Choice, Side
 from broker.domain.passkey import AT_MOST, BY_PASSKEY
 from broker.domain.policy import Use
+from broker.domain.ports import UnitOfWork
 from broker.domain.posting import PostState, counterparty
 from broker.domain.provider import Identified
 from broker.domain.removal import RemovalState
@@ -46,6 +47,7 @@ from broker.errors import (
     SignInRequired,
     WrongBrowser,
 )
+from broker.flows.audit import AuditTrail
 from broker.flows.merging import FORM, Merged
 from broker.flows.sign_in import OtherShown, SignedIn
 from broker.flows.transactions import Carried
@@ -411,6 +413,27 @@ async def test_what_is_on_hold_or_in_review_or_helps_to_run_it_is_not_merged(fro
     await front.save(replace(front.accounts[whose], status=AccountStatus.HELD))
     with pytest.raises(AccountHeld):
         await merge(front, shown, ana, chosen)
+
+
+async def test_a_role_that_is_given_in_this_very_moment_is_not_lost(front: Front) -> None:
+    """Whoever helps to run the service is seen by the merge, or the merge by who gives the role (catalogue 176)."""
+
+    class Overtaken(AuditTrail):
+        async def prepared(self, action: Action, subject: str, act: Act) -> Callable[[UnitOfWork], None]:
+            unit = front.durable.unit()
+            unit.put_member(Member(account=ben.account, role=Role.OWNER, since=front.clock.now()))
+            await unit.commit()
+            return await super().prepared(action, subject, act)
+
+    ana, ben = await pair(front)
+    shown = await show(front, ana)
+    chosen = await choice(front, shown, ana)
+    trail = Overtaken(durable=front.durable, clock=front.clock, key=b"a" * 32)
+    flow = replace(front.merging, trail=trail)
+    with pytest.raises(MergeOfStaff):
+        await flow.merge(shown.transaction, ana, chosen, user_agent=AGENT, locale="en")
+    assert set(front.accounts) == {ana.account, ben.account}
+    assert [one.account for one in await front.durable.staff.all()] == [ben.account]
 
 
 async def test_what_changed_since_the_page_is_looked_at_again(front: Front) -> None:
