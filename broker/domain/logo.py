@@ -46,11 +46,13 @@ PROBLEMS: Final = {
 
 
 class LogoUnusable(Exception):
-    """There is none to be had. `reason` is a word, `words` say it to an admin."""
+    """There is none to be had. `reason` is a word, `words` say it to an admin, on whose screen nothing of it moves a cursor: the
+    host of the logo may have written `detail`.
+    """
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason)
-        self.reason, self.detail = reason, detail
+        self.reason, self.detail = reason, detail if detail.isprintable() else ""
 
     @property
     def words(self) -> str:

@@ -71,6 +71,14 @@ async def test_a_logo_that_cannot_be_shown_says_why(answer: bytes, reason: str) 
     assert reason in PROBLEMS or reason == "broken"
 
 
+async def test_a_host_of_a_logo_moves_no_cursor_on_the_screen_of_who_looks() -> None:
+    """Else it could write there what `site review` did not say."""
+    for kind, words in (("text/html", "(text/html)"), ("text/\x1b[2Jhtml", "")):
+        with pytest.raises(LogoUnusable, match="type") as caught:
+            await fetched(plain(b"x", f"Content-Type: {kind}"))
+        assert caught.value.words == f"{PROBLEMS['type']} {words}".rstrip()
+
+
 async def test_a_logo_inside_is_not_fetched() -> None:
     """(catalogue 138)"""
     with pytest.raises(LogoUnusable, match="scheme"):
