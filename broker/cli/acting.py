@@ -62,7 +62,10 @@ async def named(opened: Opened, name: str) -> tuple[AccountSupport, Account]:
     try:
         return support, await support.find(name)
     except NotFound:
-        fail(f"There is no account {name}: neither a user name nor a proved e-mail address nor an id.")
+        fail(
+            f"There is no account {name}: neither a user name nor a proved e-mail address nor an id. "
+            "Whoever has none yet signs up first, as everybody does."
+        )
 
 
 async def acting(opened: Opened, why: str, by: str | None) -> Act:

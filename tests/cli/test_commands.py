@@ -435,7 +435,8 @@ def test_an_account_that_is_not_there_is_said_in_a_sentence(config: Path, comman
     done = doorward("account", command, "nobody", *why, "-c", str(config))
     assert done.returncode == 1
     assert done.stderr.endswith(
-        "There is no account nobody: neither a user name nor a proved e-mail address nor an id.\n"
+        "There is no account nobody: neither a user name nor a proved e-mail address nor an id. "
+        "Whoever has none yet signs up first, as everybody does.\n"
     )
 
 
