@@ -166,6 +166,7 @@ def test_yes_and_no_are_of_equal_weight(chromium: Chromium, pages: str) -> None:
         "post-person",
         "policy",
         "close",
+        "merge",
     ]
     for look in ("english-1280", "english-320-dark", "french-320"):
         with looking(chromium, look) as person:
