@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from stub_op import CLIENT_SECRET, StubOP
+from tests.support.client_keys import new_key, proof, thumbprint
 from verify_servers import Browser, free_socket, serving
 
 from broker.domain.status import KEEP, SIZE
@@ -27,7 +28,7 @@ from broker.flows.status import BLOCK, LOOK_EVERY
 
 README = (Path(__file__).parents[2] / "broker" / "verify" / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-CHECK, ACCESS, KIT, ASGI, WSGI, DJANGO = range(6)
+CHECK, ACCESS, BOUND, KIT, ASGI, WSGI, DJANGO = range(7)
 
 
 def prepared(number: int, issuer: str) -> str:
@@ -48,7 +49,7 @@ def execute(number: int, names: dict[str, Any], issuer: str = "https://login.exa
 
 def test_there_is_one_example_for_everything() -> None:
     """A new example needs a test here."""
-    assert len(BLOCKS) == 6
+    assert len(BLOCKS) == 7
 
 
 def test_the_first_example_checks_a_token(op: StubOP) -> None:
@@ -73,6 +74,24 @@ def test_the_second_example_checks_an_access_token(op: StubOP) -> None:
         names = {"token": token}
         execute(ACCESS, names, op.issuer)
         assert names["answer"][1] == {"WWW-Authenticate": challenge}
+
+
+def test_the_example_for_bound_tokens_checks_a_request(op: StubOP) -> None:
+    names: dict[str, Any] = {}
+    execute(BOUND, names, op.issuer)
+    key = new_key()
+    token = op.access_token(cnf={"jkt": thumbprint(key)})
+
+    def asked(path: str) -> Any:
+        made = proof(key, "GET", f"https://api.forum.example.org{path}", datetime.now(UTC), token=token)
+        sent = [(b"authorization", f"DPoP {token}".encode()), (b"dpop", made.encode()), (b"host", b"evil.example")]
+        scope = {"type": "http", "method": "GET", "path": "/posts", "query_string": b"a=b", "headers": sent}
+        return names["check"](Request(scope))
+
+    assert asked("/posts") == thumbprint(key)
+    status, headers, body = asked("/other")
+    assert (status, b"htu" in body) == (401, True)
+    assert headers["WWW-Authenticate"].startswith('DPoP error="invalid_dpop_proof"')
 
 
 def made_kit(issuer: str) -> SignInKit:

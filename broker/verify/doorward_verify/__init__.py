@@ -3,6 +3,7 @@
 from .access_token import AccessToken
 from .errors import ConfigurationError, SessionError
 from .kit import SignInKit
+from .replay import MemoryReplays, ReplayRegister
 from .revocation import MemoryRegister, RevocationRegister
 from .session import Session, require_session
 from .verifier import Verifier
@@ -11,6 +12,8 @@ __all__ = [
     "AccessToken",
     "ConfigurationError",
     "MemoryRegister",
+    "MemoryReplays",
+    "ReplayRegister",
     "RevocationRegister",
     "Session",
     "SessionError",

@@ -3,7 +3,8 @@
 `write_vectors(folder)` writes ``vectors.json``: the issuer, the audience, a fixed time ``now``, a JWK
 set, and a list of ``{name, token, expect, accept}``; under ``status`` the same for verifiers that
 read status lists (`doorward_verify.status_vectors`); under ``access`` the same for access tokens, with the audience of
-an interface (`doorward_verify.access_vectors`). ``expect`` is ``ok`` or a code of
+an interface (`doorward_verify.access_vectors`); under ``dpop`` requests that bring an access token with a proof of its
+key (`doorward_verify.proof_vectors`). ``expect`` is ``ok`` or a code of
 ``errors.STATUS``; ``accept`` lists it and what a library that checks in another order may say instead.
 The keys are new each time and worth nothing.
 """
@@ -21,6 +22,7 @@ from joserfc import jws
 from joserfc.jwk import ECKey, RSAKey
 
 from .access_vectors import build_access_vectors
+from .proof_vectors import build_proof_vectors
 from .status_vectors import build_status_vectors
 
 __all__ = ["build_vectors", "write_vectors"]
@@ -164,6 +166,7 @@ def build_vectors(now: int | None = None, issuer: str = ISSUER) -> dict[str, Any
             for name, (token, code) in cases.items()
         ],
         "access": build_access_vectors(at, make.token, {"key of ES256": make.ec, "stranger": make.stranger}),
+        "dpop": build_proof_vectors(at, make.token, make.stranger),
         "status": build_status_vectors(issuer, at, make.token, make.stranger),
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, Generic, Literal, Protocol, TypeVar
@@ -13,10 +13,12 @@ from .access_token import TYPES as ACCESS_TYPES
 from .access_token import AccessToken, read_access_token
 from .claims import SKEW, TYP, check_audience, check_issuer, read_session
 from .client_auth import basic_authorization
-from .errors import ConfigurationError, NeedsNetwork, SessionError
+from .errors import ConfigurationError, NeedsNetwork, Scheme, SessionError
 from .fetch import Fetcher, Unreachable
 from .jws import MAX_TOKEN, Parsed, check_signature, parse, read_json, time_claim
 from .keys import KeySource, Metadata, read_keys
+from .proof import KeyProofs
+from .replay import ReplayRegister
 from .session import Session
 from .status_list import TYP as LIST_TYP
 from .status_list import StatusLists, read_reference
@@ -65,9 +67,10 @@ class Verifier:
     (RFC 7662, answer kept 30 s) and needs ``client_secret``; whatever ends a session ends it here
     within that time. It asks as ``client_id``, by default the audience. ``is_revoked`` is asked for every session token,
     also for one seen before. ``keys`` is a JWK set to
-    use instead of the one at the issuer. ``clock`` gives seconds since 1970; tests may stop it.
+    use instead of the one at the issuer. ``replay`` and ``nonce_key`` are for `verify_request`: see
+    `doorward_verify.proof.KeyProofs`. ``clock`` gives seconds since 1970; tests may stop it.
 
-    Thread-safe. Blocks only when keys have to be loaded, or in online mode.
+    Thread-safe. Blocks only when keys have to be loaded, in online mode, or where ``replay`` does.
     """
 
     def __init__(
@@ -80,6 +83,8 @@ class Verifier:
         client_id: str | None = None,
         client_secret: str | None = None,
         is_revoked: Callable[[Session], bool] | None = None,
+        replay: ReplayRegister | None = None,
+        nonce_key: bytes | None = None,
         ssl_context: ssl.SSLContext | None = None,
         timeout: float = 5.0,
         clock: Callable[[], float] = time.time,
@@ -97,6 +102,7 @@ class Verifier:
         self.statuses = StatusLists(issuer, self.fetcher, self._check_list, wall=clock)
         self._client_id, self._client_secret = client_id or audience, client_secret
         self._is_revoked = is_revoked
+        self.proofs = KeyProofs(replay=replay, nonce_key=nonce_key, clock=clock)
         self._clock = clock
         # digest of the token -> what it said. Tokens themselves are not kept.
         self._seen: dict[bytes, _Seen[Any]] = {}
@@ -114,9 +120,43 @@ class Verifier:
     def verify_access_token(self, token: str | None, *, network: bool = True) -> AccessToken:
         """Return the `AccessToken` of a token (RFC 9068), or raise `SessionError`. ``network`` as for `verify`.
 
-        For sites with ``access_tokens = "jwt"``. An ID token or a session token never passes, whatever it says.
+        For sites with ``access_tokens = "jwt"``. An ID token or a session token never passes, whatever it says. Neither does
+        a token that is bound to a key (``wrong_type``): `verify_request` takes those.
         """
-        return self._verify(token, _ACCESS, network=network)
+        return _unbound(self._verify(token, _ACCESS, network=network))
+
+    def verify_request(
+        self,
+        authorization: str | Sequence[str] | None,
+        *,
+        method: str,
+        url: str,
+        proofs: str | Sequence[str] | None,
+        network: bool = True,
+    ) -> AccessToken:
+        """Return the `AccessToken` of a request that brings it as a bearer token, or with a DPoP proof of its key.
+
+        ``authorization`` and ``proofs`` are the values of the headers `Authorization` and `DPoP`, all of them; ``url`` is
+        the whole address that was asked for, as the outside names it, escapes and all. A token that is bound to a key
+        comes with the scheme ``DPoP`` and one good proof (RFC 9449 §4.3, §7.1), any other one with ``Bearer``.
+
+        Raises `SessionError` as `verify_access_token`, and ``invalid_dpop_proof``, ``use_dpop_nonce``, ``wrong_key``,
+        ``too_busy``; `ConfigurationError` for an address that is not whole. ``network`` as for `verify`.
+        """
+        scheme: Scheme = "none"
+        try:
+            scheme, token = _read_authorization(_values(authorization))
+            # The token first: who has none costs no second signature and no memory.
+            access = self._verify(token, _ACCESS, network=network)
+            if scheme != "DPoP":
+                return _unbound(access)
+            if access.jkt is None:
+                raise SessionError("wrong_type", "This access token is bound to no key: send it as Bearer.")
+            self.proofs.check(_values(proofs), method=method, url=url, token=token, jkt=access.jkt, network=network)
+        except SessionError as error:
+            error.scheme = scheme
+            raise
+        return access
 
     def _verify(self, token: str | None, kind: _Kind[T], *, network: bool) -> T:
         if not token:
@@ -237,6 +277,27 @@ class _Seen(Generic[T]):
     generation: int
     name: bytes
     status: tuple[str, int] | None
+
+
+def _unbound(access: AccessToken) -> AccessToken:
+    """Whoever only copied a token that is bound to a key sends it as a bearer token (RFC 9449 §7.2)."""
+    if access.jkt is not None:
+        raise SessionError("wrong_type", "This access token is bound to a key: send it as DPoP, with a proof.")
+    return access
+
+
+def _values(header: str | Sequence[str] | None) -> Sequence[str]:
+    return (header,) if isinstance(header, str) else header or ()
+
+
+def _read_authorization(values: Sequence[str]) -> tuple[Scheme, str]:
+    """Scheme and token of a request. Raises ``missing`` or ``malformed``."""
+    if len(values) > 1:
+        raise SessionError("malformed")
+    scheme, _space, token = values[0].partition(" ") if values else ("", "", "")
+    if scheme.lower() not in {"bearer", "dpop"}:
+        raise SessionError("missing")
+    return "DPoP" if scheme.lower() == "dpop" else "Bearer of two", token.strip(" ") or "-"
 
 
 def _digest(token: str) -> bytes:
