@@ -21,6 +21,7 @@ from doorward_verify.jws import decode_segment
 from doorward_verify.proof import AHEAD, MAX_JTI, MAX_PROOF, NONCE_STEP, NONCE_STEPS, RECENT, KeyProofs, is_same_place
 from doorward_verify.proof_key import read_proof_key
 from doorward_verify.proof_key import thumbprint as kit_thumbprint
+from doorward_verify.wire import problem
 from joserfc.jwk import ECKey
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -164,7 +165,7 @@ EC, RSA = public(KEY), public(new_key("PS256", "kit-PS256"))
         ("ES256", {**EC, "x": EC["x"] + "="}), ("ES256", {**EC, "x": "AAAA" + EC["x"]}),
         ("ES256", {**EC, "x": f"{EC['x'][:9]}!{EC['x'][9:]}"}),
         ("PS256", {**RSA, "n": "AAAA" + RSA["n"]}), ("PS256", {**RSA, "e": "AAEAAQ"}), ("PS256", {**RSA, "e": ""}),
-        ("PS256", {**RSA, "e": RSA["n"]}), ("PS256", {**RSA, "e": "AQ"}), ("PS256", {**RSA, "n": "_" * 1368}),
+        ("PS256", {**RSA, "e": RSA["n"]}), ("PS256", {**RSA, "e": "AQ"}), ("PS256", {**RSA, "e": "AQAAAAE"}), ("PS256", {**RSA, "n": "_" * 1368}),
         ("PS256", {**RSA, "n": RSA["n"][:200]}), ("Ed25519", {"kty": "OKP", "crv": "Ed25519", "x": "AAAA"}),
         ("Ed25519", {"kty": "OKP", "crv": "X25519", "x": EC["x"]}),
     ],
@@ -344,6 +345,17 @@ def test_a_scope_that_is_missing_is_said_as_the_token_came() -> None:
         with pytest.raises(SessionError) as refused:
             one.require_scope("admin")
         assert refused.value.challenge.startswith(f'{scheme} error="insufficient_scope"')
+
+
+def test_the_middlewares_say_it_where_a_site_lets_it_rise() -> None:
+    """The nonce as well; a person who has to sign in anew gets no challenge."""
+    api = Interface(nonce_key=b"k" * 32)
+    error = api.ask(api.proof())
+    assert error is not None
+    assert set(error.headers.items()) <= set(problem(error).headers)
+    for code, header in (("missing", ("WWW-Authenticate", "Bearer")), ("too_busy", ("Retry-After", "5"))):
+        assert header in problem(SessionError(code)).headers
+    assert "WWW-Authenticate" not in dict(problem(SessionError("needs_recent_login")).headers)
 
 
 def test_a_path_alone_is_an_error_of_the_site() -> None:

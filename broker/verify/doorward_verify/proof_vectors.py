@@ -111,6 +111,12 @@ def build_proof_vectors(now: int, token: Callable[..., str], rsa: RSAKey) -> dic
         "dpop: bearer token": (f"Bearer {free}", [], "ok"),
         "dpop: bearer token as DPoP": (f"DPoP {free}", [make.proof(ec, free)], "wrong_type"),
         "dpop: bound to a certificate": (f"DPoP {access('x', {'x5t#S256': 'A' * 43})}", changed(), "wrong_type"),
+        "dpop: bound to a certificate, too": (
+            f"DPoP {access('both', {'jkt': ec.thumbprint(), 'x5t#S256': 'A' * 43})}",
+            changed(),
+            "wrong_type",
+        ),
+        "dpop: thumbprint too short": (f"DPoP {access('short', {'jkt': 'A' * 42})}", changed(), "wrong_type"),
         "dpop: cnf is text": (f"DPoP {access('t', ec.thumbprint())}", changed(), "wrong_type"),
         "dpop: no token": ("", changed(), "missing"),
         "dpop: Basic": ("Basic Zm9ydW06c2VjcmV0", changed(), "missing"),

@@ -97,11 +97,8 @@ def redirect(url: str) -> Answer:
 def problem(error: SessionError) -> Answer:
     """A stable code for programs (RFC 9457)."""
     headers = [("Content-Type", "application/problem+json"), _NO_STORE]
-    if error.status == 401:
-        sign = "" if error.code == "missing" else ' error="invalid_token"'
-        headers.append(("WWW-Authenticate", "Bearer" + sign))
-    if error.status == 503:
-        headers.append(("Retry-After", "5"))
+    if error.code != "needs_recent_login":  # for a person, whom a browser shows no challenge
+        headers.extend(error.headers.items())
     return Answer(status=error.status, headers=tuple(headers), body=error.problem())
 
 
