@@ -32,8 +32,13 @@ class ProofKey:
 
     secret: str = field(repr=False)
 
-    def proof(self, method: str, url: str, now: datetime, nonce: str = "") -> str:
-        """A proof for one request (RFC 9449 §4.2); `nonce`: what the server gave for it (§8)."""
+    def proof(
+        self, method: str, url: str, now: datetime, nonce: str = "", *, form: Mapping[str, str] | None = None
+    ) -> str:
+        """A proof for one request (RFC 9449 §4.2); `nonce`: what the server gave for it (§8).
+
+        `form`: what is sent with it, so that two requests within a second are not taken for one that is replayed.
+        """
         key = self._key()
         numbers = key.public_key().public_numbers()
         jwk = {
@@ -44,7 +49,11 @@ class ProofKey:
         }
         at = int(now.timestamp())
         claims: dict[str, Any] = {
-            "jti": _b64(hashlib.sha256(f"{self.secret} {method} {url} {at} {nonce}".encode()).digest()[:18]),
+            "jti": _b64(
+                hashlib.sha256(
+                    f"{self.secret} {method} {url} {at} {nonce} {sorted((form or {}).items())}".encode()
+                ).digest()[:18]
+            ),
             "htm": method,
             "htu": urlunsplit(urlsplit(url)._replace(query="", fragment="")),
             "iat": at,
@@ -59,13 +68,13 @@ class ProofKey:
 
     async def post(self, http: UpstreamHTTP, url: str, form: Mapping[str, str], now: datetime) -> UpstreamResponse:
         """`POST` a form with a proof; once more where the server wants its nonce in it (§8). Nothing was done by then."""
-        response = await post_form(http, url, form, {"DPoP": self.proof("POST", url, now)})
+        response = await post_form(http, url, form, {"DPoP": self.proof("POST", url, now, form=form)})
         nonce = response.headers.get("dpop-nonce", "")
         if response.status not in _WANTS_NONCE or read_object(response, "dpop").get("error") != "use_dpop_nonce":
             return response
         if not 0 < len(nonce) <= MAX_NONCE or not nonce.isascii() or not nonce.isprintable():
             raise UpstreamInvalid("dpop_nonce")
-        return await post_form(http, url, form, {"DPoP": self.proof("POST", url, now, nonce)})
+        return await post_form(http, url, form, {"DPoP": self.proof("POST", url, now, nonce, form=form)})
 
 
 def _b64(raw: bytes) -> str:

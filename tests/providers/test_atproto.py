@@ -543,3 +543,14 @@ def test_a_preset_says_which_servers() -> None:
     assert keys(trusts_email=True) == ["trusts_email"]
     assert hashlib.sha256(DID.encode()).digest()
     assert asyncio.iscoroutinefunction(PROVIDER.find)
+
+
+def test_two_requests_within_a_second_are_not_taken_for_one_that_is_replayed() -> None:
+    """RFC 9449 §11.1: a server remembers the number of a proof."""
+    key = ProofKey("secret of the attempt")
+
+    def number(code: str) -> str:
+        payload = key.proof("POST", f"{SERVER}/token", NOW, form={"code": code}).split(".")[1]
+        return str(json.loads(base64.urlsafe_b64decode(payload + "=="))["jti"])
+
+    assert number("one") != number("two")

@@ -211,7 +211,17 @@ def test_a_scope_that_a_kind_adds_is_looked_at_too() -> None:
 
 
 def test_the_kinds_are_the_modules_there_are() -> None:
-    assert providers.known_kinds() == ("apple", "facebook", "microsoft", "oauth2", "openid2", "openid_connect", "steam")
+    assert providers.known_kinds() == (
+        "apple",
+        "atproto",
+        "facebook",
+        "mastodon",
+        "microsoft",
+        "oauth2",
+        "openid2",
+        "openid_connect",
+        "steam",
+    )
 
 
 def test_only_promised_fields_are_asked_for() -> None:

@@ -105,6 +105,7 @@ async def test_every_protocol_endpoint_is_listed(house: House) -> None:
         "/events/subjects/remove",
         "/events/verify",
         "/.well-known/ssf-configuration",
+        "/client-metadata/{provider}",  # servers of the AT Protocol ask who we are
         "/oauth/token",  # where software looks for GitLab
         "/api/v4/user",
         "/hooks/{provider}/deauthorize",  # a provider calls these, no site
