@@ -243,6 +243,14 @@ class Kept(Protocol):
     async def drop(self, name: str) -> None: ...
 
 
+def callback_of(base: str, provider: ProviderId, place: str = "") -> str:
+    """The address that people come back to: one for each provider, and for each server that people name (`place`).
+
+    `base`: what all of them begin with, its last `/` included.
+    """
+    return f"{base}{provider}{f'/{place}' if place else ''}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Us:
     """Who we are to a provider that nobody registered us at."""
@@ -258,8 +266,8 @@ class Us:
         return f"{self.issuer}/client-metadata/{provider}"
 
     def callback(self, provider: ProviderId, place: str = "") -> str:
-        """The address that people come back to: one for each provider, and for each server that people name."""
-        return f"{self.issuer}/callback/{provider}{f'/{place}' if place else ''}"
+        """The address that people come back to from there."""
+        return callback_of(f"{self.issuer}/callback/", provider, place)
 
 
 @runtime_checkable

@@ -35,6 +35,7 @@ from broker.domain.provider import (
     Provider,
     Successor,
     UpstreamTokens,
+    callback_of,
 )
 from broker.domain.session import Session
 from broker.domain.transaction import SignInTransaction, TransactionPurpose
@@ -287,10 +288,9 @@ class SignInFlow:
         ask_again: bool,
         login_hint: str | None = None,
     ) -> Attempt:
-        place = place_of(transaction)
         return Attempt(
             provider=provider.id,
-            redirect_uri=f"{self.callback_base}{provider.id}{f'/{place}' if place else ''}",
+            redirect_uri=callback_of(self.callback_base, provider.id, place_of(transaction)),
             state=state,
             nonce=transaction.nonce or "",
             code_verifier=transaction.code_verifier or "",
