@@ -42,4 +42,4 @@ cover:  ## branch coverage of everything but the browser: all of the rules, near
 	@./tests/tools/run_all cover
 
 clean:  ## remove the local environment and what tools left behind; keeps the demo's data
-	rm -rf .venv .venv-trac artefacts build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-trac .venv-mastodon artefacts build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -69,8 +69,11 @@ DEMO_WITHIN: Final = 420.0
 """Seconds for the demo's first start, the download of its packages included."""
 RULES: Final = ("broker/domain", "broker/flows", "broker.errors")
 RULE_TESTS: Final = ("tests/domain", "tests/flows", "tests/adapters")
-TRAC: Final = (ROOT / "tests" / "software" / "trac.txt", ROOT / ".venv-trac")
-"""What is fetched, and where to."""
+APART: Final = {
+    ".venv-trac": "tests/software/trac.txt",
+    ".venv-mastodon": "tests/providers/mastodon_mock.txt",
+}
+"""Folder -> the Python packages in it: software that is run beside the tests and is no part of their environment."""
 NODE_FOLDERS: Final = ("tests/node", "tests/node/atproto", "broker/verify/examples/node")
 
 
@@ -149,7 +152,8 @@ def _sudo(missing: list[str]) -> list[str]:
 
 def witnesses() -> str:
     """Fetch the packages that stand beside us as witnesses, at exact versions."""
-    _trac()
+    for name, packages in APART.items():
+        _apart(name, packages)
     for name in NODE_FOLDERS:
         folder = ROOT / name
         if not (folder / "package.json").exists():
@@ -165,14 +169,14 @@ def witnesses() -> str:
     return ""
 
 
-def _trac() -> None:
-    wanted, folder = TRAC[0].read_text(encoding="utf-8"), TRAC[1]
+def _apart(name: str, packages: str) -> None:
+    wanted, folder = (ROOT / packages).read_text(encoding="utf-8"), ROOT / name
     mark = folder / ".doorward"
     if mark.exists() and mark.read_text(encoding="utf-8") == wanted:
         return
     shutil.rmtree(folder, ignore_errors=True)
     pip = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--quiet", "--no-deps"]
-    _say([*pip, "--target", str(folder), "--requirement", str(TRAC[0])])
+    _say([*pip, "--target", str(folder), "--requirement", packages])
     mark.write_text(wanted, encoding="utf-8")
 
 
