@@ -185,9 +185,10 @@ async def test_a_post_goes_out_once_after_the_person_said_so_and_can_be_taken_ba
         posted = await browser.press("decision=post")
         assert isinstance(posted, Shown)
         assert posted.headings[0] == "Posted"
+        there = dict(posted.links)["See it there"]
     (status,) = server.statuses()
     assert (status["visibility"], "Seed swap on Saturday 🍅" in status["content"]) == ("public", True)
-    assert dict(posted.links)["See it there"] == status["url"]
+    assert there == status["url"]
     gone = await browser.press("Delete there")
     assert isinstance(gone, Shown)
     assert gone.headings[0] == "Deleted"
