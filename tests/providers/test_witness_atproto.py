@@ -1,35 +1,29 @@
-"""Signing in through `@atproto/oauth-provider`, the software that Bluesky's own servers run: every quirk of it as it is."""
+"""Signing in through `@atproto/pds`, the server that Bluesky's own people have: every quirk of it as it is."""
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
-from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
-import httpx2
 import pytest
+from tests.providers.pds import HANDLE, Pds, running_pds
 from tests.providers.rig import OneApp, attempt
-from tests.support.servers import free_port, program
 
 from broker.chance import SystemClock, SystemEntropy
 from broker.domain.provider import Attempt, Us
 from broker.egress import Egress, Exemption
-from broker.errors import UpstreamInvalid, UpstreamRejected
+from broker.errors import FormInvalid, SignInCancelled, UpstreamInvalid, UpstreamRejected
 from providers.atproto import PROVIDER, ATProto
 from providers.preset import Preset
 
-SCRIPT: Final = Path(__file__).parents[1] / "node" / "atproto" / "provider.mjs"
-US: Final = Us(name="Club", issuer="https://login.club-sailing.org", kept=OneApp())
+US = Us(name="Club", issuer="https://login.club-sailing.org", kept=OneApp())
 """It takes no client whose name ends in one that is nobody's."""
 
 
-def server(base: str, egress: Egress) -> ATProto:
+def server(url: str, directory: str, egress: Egress) -> ATProto:
     table: dict[str, object] = {
-        "kind": "atproto", "discovery": "any", "sandbox": True, "issuer": base, "fields": ["name", "preferred_username"],
-        "endpoints": {"directory": f"{base}/plc"},
+        "kind": "atproto", "discovery": "any", "sandbox": True, "issuer": url, "fields": ["name", "preferred_username", "profile"],
+        "endpoints": {"directory": directory},
     }  # fmt: skip
     provider = PROVIDER(Preset.from_table("example", table), egress, SystemClock())
     provider.introduce(US)
@@ -37,30 +31,24 @@ def server(base: str, egress: Egress) -> ATProto:
 
 
 @pytest.fixture(scope="module")
-def base() -> Iterator[str]:
-    """A running server, told what we say of ourselves."""
-    port, nobody = free_port(), Egress()
-    described = json.dumps(dict(server("https://unused.test", nobody).described()))
-    command = [program("setpriv"), "--pdeathsig", "TERM", program("node"), str(SCRIPT), str(port), described]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=SCRIPT.parent) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "up\n", "it did not start; `make test` fetches what the tests need"
-            yield f"http://localhost:{port}"
-        finally:
-            process.terminate()
+def pds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pds]:
+    nowhere = "https://unused.test"
+    described = server(nowhere, nowhere, Egress()).described()
+    with running_pds(described, tmp_path_factory.mktemp("pds")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def ana(pds: Pds) -> str:
+    """Her DID."""
+    return pds.sign_up()
 
 
 @pytest.fixture
-async def egress(base: str) -> AsyncIterator[Egress]:
-    client = Egress(exemptions=[Exemption.parse(urlsplit(base).netloc)])
-    yield client
+async def one(pds: Pds) -> AsyncIterator[ATProto]:
+    client = Egress(exemptions=[Exemption.parse(urlsplit(url).netloc) for url in (pds.url, pds.directory)])
+    yield server(pds.url, pds.directory, client)
     await client.aclose()
-
-
-async def ask(base: str, path: str) -> Any:
-    async with httpx2.AsyncClient() as client:
-        return (await client.get(base + path)).json()
 
 
 async def leave(one: ATProto, typed: str) -> Attempt:
@@ -73,36 +61,63 @@ async def leave(one: ATProto, typed: str) -> Attempt:
     )
 
 
-async def allowed(one: ATProto, base: str, left: Attempt) -> dict[str, str]:
-    """Sent there; the person says yes."""
-    url = urlsplit(await one.authorization_url(left))
-    assert f"{url.scheme}://{url.netloc}{url.path}" == f"{base}/oauth/authorize"
-    return dict(await ask(base, f"/allow?{url.query}"))
+async def allowed(one: ATProto, pds: Pds, left: Attempt) -> dict[str, str]:
+    """Sent there; she signs in and says yes."""
+    back = await pds.agree(await one.authorization_url(left))
+    assert back.startswith(left.redirect_uri)
+    return dict(parse_qsl(urlsplit(back).query))
 
 
-async def test_it_takes_what_we_push_and_gives_us_who_it_is(base: str, egress: Egress) -> None:
+async def test_it_takes_what_we_push_and_gives_us_who_it_is(pds: Pds, ana: str, one: ATProto) -> None:
     """Pushed, proved and with its nonces; what it gave is given back, which it wants proved too."""
-    one = server(base, egress)
-    for typed in ("ana.people.test", ""):
+    for typed in (HANDLE, ana, ""):
         left = await leave(one, typed)
-        answer = await allowed(one, base, left)
-        assert (answer.pop("hint"), answer["state"]) == (typed, left.state)
+        answer = await allowed(one, pds, left)
+        assert (answer["state"], answer["iss"]) == (left.state, pds.url)
         found = await one.identify(left, answer)
-        assert found.identity.key.subject == "did:plc:ewvi7nxzyoun6zhxrhs64oiz"
-        assert found.identity.claims == {"name": "Ana", "preferred_username": "ana.people.test"}
-        assert await ask(base, "/tokens") == 0, "given back"
+        assert found.identity.key.subject == ana
+        assert found.identity.claims == {
+            "name": "Ana Marković", "preferred_username": HANDLE, "profile": f"https://bsky.app/profile/{HANDLE}",
+        }  # fmt: skip
+        assert await pds.tokens(ana) == 0, "given back"
 
 
-async def test_its_code_is_of_use_to_the_attempt_that_it_belongs_to_alone(base: str, egress: Egress) -> None:
+async def test_its_code_is_of_use_to_the_attempt_that_it_belongs_to_alone(pds: Pds, ana: str, one: ATProto) -> None:
     """catalogue 37: neither a second time, nor with another key or verifier."""
-    one = server(base, egress)
     left, other = await leave(one, ""), await leave(one, "")
-    answer = await allowed(one, base, left)
+    answer = await allowed(one, pds, left)
     with pytest.raises(UpstreamInvalid, match="response_iss"):
         await one.identify(left, {**answer, "iss": "https://evil.test"})
     with pytest.raises(UpstreamRejected, match="token"):
         await one.identify(other, answer)
-    answer = await allowed(one, base, other)
+    answer = await allowed(one, pds, other)
     await one.identify(other, answer)
     with pytest.raises(UpstreamRejected, match="token"):
         await one.identify(other, answer)
+    assert await pds.tokens(ana) == 0
+
+
+async def test_who_says_no_there_has_cancelled_here(pds: Pds, ana: str, one: ATProto) -> None:
+    """catalogue 56"""
+    left = await leave(one, HANDLE)
+    answer = dict(parse_qsl(urlsplit(await pds.refuse(await one.authorization_url(left))).query))
+    assert answer["error"] == "access_denied"
+    with pytest.raises(SignInCancelled):
+        await one.identify(left, answer)
+    assert await pds.tokens(ana) == 0
+
+
+async def test_a_handle_that_nobody_has_there_leads_nowhere(ana: str, one: ATProto) -> None:
+    with pytest.raises(FormInvalid) as found:
+        await one.find("nobody.people.test")
+    assert found.value.fields == {"identifier": "handle_none"}
+
+
+async def test_the_key_of_a_person_stays_when_their_handle_changes(pds: Pds, one: ATProto) -> None:
+    """Changed there, over its directory: whoever comes is the same, under the new name."""
+    did = pds.sign_up("ben.people.test", "Ben")
+    left = await leave(one, "ben.people.test")
+    pds.rename(did, "benny.people.test")
+    back = await pds.agree(await one.authorization_url(left), "benny.people.test")
+    found = await one.identify(left, dict(parse_qsl(urlsplit(back).query)))
+    assert (found.identity.key.subject, found.identity.claims["preferred_username"]) == (did, "benny.people.test")
