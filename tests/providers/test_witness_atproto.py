@@ -10,6 +10,7 @@ from tests.providers.pds import HANDLE, Pds, running_pds
 from tests.providers.rig import OneApp, attempt
 
 from broker.chance import SystemClock, SystemEntropy
+from broker.domain.claims import PREFERRED_USERNAME
 from broker.domain.provider import Attempt, Us
 from broker.egress import Egress, Exemption
 from broker.errors import FormInvalid, SignInCancelled, UpstreamInvalid, UpstreamRejected
@@ -120,4 +121,4 @@ async def test_the_key_of_a_person_stays_when_their_handle_changes(pds: Pds, one
     pds.rename(did, "benny.people.test")
     back = await pds.agree(await one.authorization_url(left), "benny.people.test")
     found = await one.identify(left, dict(parse_qsl(urlsplit(back).query)))
-    assert (found.identity.key.subject, found.identity.claims["preferred_username"]) == (did, "benny.people.test")
+    assert (found.identity.key.subject, found.identity.claims[PREFERRED_USERNAME]) == (did, "benny.people.test")
