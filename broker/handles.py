@@ -8,7 +8,6 @@ grant. A refresh token is computed from its family and generation, so that a los
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 from datetime import UTC, datetime
 
@@ -29,7 +28,7 @@ class KeyedHandles:
     """Implements the `Handles` port. `key` is 32 bytes derived from the key ring."""
 
     def __init__(self, key: bytes) -> None:
-        self._key = key
+        self._begun = hmac.new(key, digestmod="sha256")
 
     def access_token(self, access: AccessToken) -> str:
         """`dwa_…`: grant or site, own id, start, end (seconds) and key, scopes, audience; a keyed digest over all of it."""
@@ -79,7 +78,9 @@ class KeyedHandles:
         return GrantId(body) if body is not None else None
 
     def _mac(self, kind: str, body: bytes) -> bytes:
-        return hmac.digest(self._key, kind.encode() + body, hashlib.sha256)[:_MAC]
+        running = self._begun.copy()  # a third cheaper than to begin with the key each time
+        running.update(kind.encode() + body)
+        return running.digest()[:_MAC]
 
     def _pack(self, kind: str, text: str) -> str:
         body = text.encode("ascii")
@@ -88,15 +89,13 @@ class KeyedHandles:
     def _unpack(self, kind: str, token: str) -> str | None:
         if not token.startswith(kind) or len(token) > _MAX or not token.isascii():
             return None
-        text = token[len(kind) :]
+        text = token[len(kind) :].encode("ascii")
         try:
-            raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+            body = base64.urlsafe_b64decode(text + b"=" * (-len(text) % 4))[_MAC:]
         except ValueError:
             return None
-        mac, body = raw[:_MAC], raw[_MAC:]
-        if not hmac.compare_digest(mac, self._mac(kind, body)):
-            return None
-        if base64.urlsafe_b64encode(raw).rstrip(b"=").decode() != text:  # one spelling each: no aliases of a token
+        ours = base64.urlsafe_b64encode(self._mac(kind, body) + body).rstrip(b"=")
+        if not hmac.compare_digest(ours, text):  # as text: one spelling each, no aliases of a token
             return None
         return body.decode("ascii")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -80,13 +81,12 @@ class AskedClaim:
     """Purpose by language tag; `en` is always there."""
     audience: str = "members"
     """Who sees it there: one of `policy.Audience`."""
+    version: str = field(init=False, repr=False, compare=False)
+    """Changes whenever the reason or the audience changes, or an optional claim becomes needed."""
 
-    @property
-    def version(self) -> str:
-        """Changes whenever the reason or the audience changes, or an optional claim becomes needed."""
-        return text_version(
-            self.audience, str(self.needed), *(f"{tag}={text}" for tag, text in sorted(self.why.items()))
-        )
+    def __post_init__(self) -> None:
+        words = (f"{tag}={text}" for tag, text in sorted(self.why.items()))
+        object.__setattr__(self, "version", text_version(self.audience, str(self.needed), *words))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,8 +202,7 @@ class Client:
     @property
     def sector_identifier(self) -> str:
         """What subjects are computed over (OpenID Connect Core §8.1); for a site of devices alone its own host."""
-        address = self.sector_identifier_uri or next(iter(self.redirect_uris), self.url)
-        return self.sector or (urlsplit(address).hostname or "")
+        return self.sector or _host_of(self.sector_identifier_uri or next(iter(self.redirect_uris), self.url))
 
     @property
     def version(self) -> str:
@@ -219,6 +218,12 @@ class Client:
     def introduces_itself(self) -> bool:
         """Whether its id is the address of a document in which it says what it is (`domain.documents`)."""
         return self.client_id.startswith("https://")
+
+
+@lru_cache(maxsize=1024)
+def _host_of(address: str) -> str:
+    """Asked for every token, of a few addresses."""
+    return urlsplit(address).hostname or ""
 
 
 OFFLINE: Final = AskedClaim(

@@ -81,12 +81,14 @@ def release(
     """
     if not is_standing(grant, now) or grant.client != client.client_id:
         raise InvalidToken(detail="grant not standing")
-    in_force = {ask.claim: ask.version for ask in client.asks}
-    covered = {
-        name: profile[name]
-        for name, version in grant.claims.items()
-        if in_force.get(name) == version and profile.get(name) and _goes(name, grant, client, via)
-    }
+    covered: dict[ClaimName, str] = {}
+    if profile:
+        in_force = {ask.claim: ask.version for ask in client.asks}
+        covered = {
+            name: profile[name]
+            for name, version in grant.claims.items()
+            if in_force.get(name) == version and profile.get(name) and _goes(name, grant, client, via)
+        }
     return Disclosure(
         grant=grant,
         subject=subject,

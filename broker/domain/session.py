@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -61,7 +60,7 @@ def needs_touch(session: Session, now: datetime) -> bool:
 
 def sid_for(sid: Sid, client: ClientId, key: bytes) -> str:
     """The session's name as one site sees it: different for each, so that sites cannot compare (decision 11)."""
-    return hmac.new(key, f"sid\x00{sid}\x00{client}".encode(), hashlib.sha256).hexdigest()[:32]
+    return hmac.digest(key, f"sid\x00{sid}\x00{client}".encode(), "sha256").hex()[:32]
 
 
 def device_in_words(user_agent: str) -> str:

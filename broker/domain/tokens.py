@@ -42,7 +42,7 @@ def subject_for(account: AccountId, client: Client, key: bytes) -> str:
     so neither are subjects.
     """
     sector = client.sector_identifier if client.subject_type is SubjectType.PAIRWISE else "public"
-    digest = hmac.new(key, f"sub\x00{sector}\x00{account}".encode(), hashlib.sha256).digest()
+    digest = hmac.digest(key, f"sub\x00{sector}\x00{account}".encode(), "sha256")
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 

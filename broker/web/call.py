@@ -83,16 +83,21 @@ class Call:
     @property
     def place(self) -> str:
         """Where this page can be opened again, in another language: a provider's answer is good only once."""
-        if not self.request.url.path.startswith("/callback/"):
-            return self.request.url.path
+        if not self.path.startswith("/callback/"):
+            return self.path
         return f"/f/{self.carried.transaction.id}/continue" if self.carried is not None else "/"
 
     @property
     def binding(self) -> str:
         """What this page's forms are bound to."""
-        if self.request.url.path.startswith("/f/") and "id" in self.request.path_params:
+        if self.path.startswith("/f/") and "id" in self.request.path_params:
             return f"f:{self.transaction_id}"
         return f"s:{self.session.sid}" if self.session is not None else "anonymous"
+
+    @property
+    def path(self) -> str:
+        """The path that was asked for, as it is decoded. Not `request.url`, which costs 8 µs to put together."""
+        return str(self.request.scope["path"])
 
     @property
     def user_agent(self) -> str:

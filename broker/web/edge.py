@@ -40,7 +40,12 @@ class Edge:
             await self._app(scope, receive, send)
             return
         headers: list[tuple[bytes, bytes]] = scope["headers"]
-        if len(headers) > MAX_HEADERS or sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES:
+        size, hosts = 0, []
+        for name, value in headers:
+            size += len(name) + len(value)
+            if name == b"host":
+                hosts.append(value.lower())
+        if len(headers) > MAX_HEADERS or size > MAX_HEADER_BYTES:
             await self._refuse("The request has too many or too large headers.", 431, scope, receive, send)
             return
         if not scope["query_string"].isascii():
@@ -48,11 +53,11 @@ class Edge:
                 "The address of the request has letters that no address may have.", 400, scope, receive, send
             )
             return
-        hosts = [value.lower() for name, value in headers if name == b"host"]
-        if (scope["path"] == ASK or scope["path"].startswith(ENTRY_PATH)) and self._hosts.isdisjoint(hosts):
+        path: str = scope["path"]
+        if (path == ASK or path.startswith(ENTRY_PATH)) and self._hosts.isdisjoint(hosts):
             await self._at_the_gate(scope, receive, send, hosts)
             return
-        if (len(hosts) != 1 or hosts[0] not in self._hosts) and scope["path"] not in HEALTH:
+        if (len(hosts) != 1 or hosts[0] not in self._hosts) and path not in HEALTH:
             await self._refuse("This server does not answer for that host name.", 421, scope, receive, send)
             return
         client = scope.get("client")

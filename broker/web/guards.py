@@ -196,8 +196,7 @@ async def authenticate(call: Call, form: Form) -> Client:
     proof = read_proof(_basic(headers[0]) if headers else None, form)
     # For the log, too: which of our sites was tried; nothing else reads it after an error.
     call.client = await call.world.clients.look(proof.client_id, visitor=call.address)
-    path = call.request.url.path
-    return await call.world.client_auth.authenticate(proof, path=path, address=call.address)
+    return await call.world.client_auth.authenticate(proof, path=call.path, address=call.address)
 
 
 def _basic(header: str) -> tuple[str, str]:

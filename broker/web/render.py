@@ -129,7 +129,7 @@ class Renderer:
         the first that is offered.
         """
         return (
-            self.supported(request.query_params.get("lang", ""))
+            self.supported(_asked(request))
             or self.supported(account_locale or "")
             or self.supported(self._cookie(request))
             or self.supported(begun_in)
@@ -155,6 +155,11 @@ class Renderer:
             raise NotFound(detail="static file")
         body, media = self.files[name]
         return Response(body, headers={"Cache-Control": "public, max-age=31536000, immutable"}, media_type=media)
+
+
+def _asked(request: Request) -> str:
+    """The language that the address names; most addresses name none, and are not taken apart for it."""
+    return request.query_params.get("lang", "") if b"lang=" in request.scope["query_string"] else ""
 
 
 def _read_static(folders: Sequence[Path]) -> tuple[dict[str, tuple[bytes, str]], dict[str, str]]:

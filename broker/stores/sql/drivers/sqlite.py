@@ -19,6 +19,7 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import groupby
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
@@ -31,7 +32,7 @@ T = TypeVar("T")
 BUSY_TIMEOUT: Final = 5.0
 """Seconds to wait for another process's write before giving up with 503."""
 _BATCH: Final = 64
-"""Most units of work in one commit."""
+"""As many units of work are enough for one commit."""
 
 
 def connect(path: str, *, busy_timeout: float = BUSY_TIMEOUT) -> sqlite3.Connection:
@@ -77,17 +78,18 @@ class _Job:
     error: BaseException | None = field(default=None)
 
     def settle(self) -> None:
-        """Hands the outcome to the loop. A loop that has gone needs no answer."""
-        with suppress(RuntimeError):
-            self.loop.call_soon_threadsafe(self._settle)
-
-    def _settle(self) -> None:
+        """Tells who waits, in their loop."""
         if self.future.done():  # the caller gave up waiting; what was committed stays committed
             return
         if self.error is not None:
             self.future.set_exception(self.error)
         else:
             self.future.set_result(self.result)
+
+
+def _settle(jobs: list[_Job]) -> None:
+    for job in jobs:
+        job.settle()
 
 
 class SqliteDriver:
@@ -102,7 +104,8 @@ class SqliteDriver:
             self._writer = connect(path, busy_timeout=busy_timeout)
             self._writer.execute("PRAGMA synchronous=FULL")
         self._full = True
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._gathered: list[_Job] = []
+        self._jobs: SimpleQueue[list[_Job] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._write_jobs, name="doorward-sqlite-writer", daemon=True)
         self._thread.start()
         self._closed = False
@@ -142,6 +145,7 @@ class SqliteDriver:
         if self._closed:
             return
         self._closed = True
+        self._hand_over()
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
         self._reader.close()
@@ -161,14 +165,24 @@ class SqliteDriver:
             raise StoreUnavailable("store closed")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._jobs.put(_Job(work, lasting, loop, future))
+        # All that one round of the loop has to write goes to the writer together: one waking, one commit, one answer.
+        if self._gathered and self._gathered[0].loop is not loop:
+            self._hand_over()
+        if not self._gathered:
+            loop.call_soon(self._hand_over)
+        self._gathered.append(_Job(work, lasting, loop, future))
         return await future
+
+    def _hand_over(self) -> None:
+        if self._gathered:
+            self._jobs.put(self._gathered)
+            self._gathered = []
 
     # --- in the writer thread -----------------------------------------------------------------------------
 
     def _write_jobs(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            jobs, stop = [job], False
+        while (handed := self._jobs.get()) is not None:
+            jobs, stop = handed, False
             while len(jobs) < _BATCH:
                 try:
                     more = self._jobs.get_nowait()
@@ -177,10 +191,11 @@ class SqliteDriver:
                 if more is None:
                     stop = True
                     break
-                jobs.append(more)
+                jobs += more
             self._commit_together(jobs)
-            for done in jobs:
-                done.settle()
+            for loop, done in groupby(jobs, key=lambda job: job.loop):
+                with suppress(RuntimeError):  # a loop that has gone needs no answer
+                    loop.call_soon_threadsafe(_settle, list(done))
             if stop:
                 return
 
