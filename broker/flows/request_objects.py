@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from broker.domain.checks.authorization import Params
-from broker.domain.checks.request_object import check_object, object_algorithms_of, types_of
+from broker.domain.checks.request_object import TYPES, check_object, object_algorithms_of
 from broker.domain.checks.token import MAX_OBJECT
 from broker.domain.client import Client
 from broker.domain.ports import ClientTokens, Clock, Limits
@@ -41,9 +41,7 @@ class RequestObjects:
         """
         token = await self._token(client, params)
         try:
-            claims = await self.tokens.claims(
-                client, token, algorithms=object_algorithms_of(client), types=types_of(client)
-            )
+            claims = await self.tokens.claims(client, token, algorithms=object_algorithms_of(client), types=TYPES)
         except UpstreamUnavailable as error:
             raise TemporarilyUnavailable(detail=f"request object {error.detail}") from error
         except UpstreamInvalid as error:

@@ -16,9 +16,9 @@ from broker.domain.checks.resource import RESOURCE
 from broker.domain.client import Client, RequestObjectUse
 from broker.errors import InvalidRequest, InvalidRequestObject
 
-OWN_TYPES: Final = frozenset({"oauth-authz-req+jwt", "application/oauth-authz-req+jwt"})
-TYPES: Final = OWN_TYPES | {"jwt"}
-"""`typ` of a request object, in lower case. OpenID Connect Core §6 came before it had one of its own."""
+TYPES: Final = frozenset({"oauth-authz-req+jwt", "application/oauth-authz-req+jwt", "jwt"})
+"""`typ` of a request object, in lower case; where none stands it is `jwt`. Of a strict site too: FAPI 2.0 Message Signing
+§5.3.2 only advises its own type, and what tells it from a proof of who the site is is `sub` (RFC 9101 §10.8)."""
 LONGEST: Final = timedelta(minutes=60)
 """How long a strict site's request may be good (FAPI 2.0 Message Signing §5.3.1)."""
 _BY: Final = frozenset({"request", "request_uri"})
@@ -33,11 +33,6 @@ def check_signed(client: Client, *, is_signed: bool) -> None:
     """Raises `InvalidRequest` for what anybody could have written, if the site signs all it asks (RFC 9101 §10.5)."""
     if client.request_object is RequestObjectUse.REQUIRED and not is_signed:
         raise InvalidRequest(detail="request was not signed", public="Requests of this site have to be signed.")
-
-
-def types_of(client: Client) -> frozenset[str]:
-    """What a request object of this site may call itself."""
-    return OWN_TYPES if client.strict_jwt else TYPES
 
 
 def object_algorithms_of(client: Client) -> tuple[str, ...]:
