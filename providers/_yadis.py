@@ -106,7 +106,7 @@ async def discover(http: UpstreamHTTP, address: str, allows: Allows) -> Discover
     links = read_head(answer.body) if _kind(answer) in {"text/html", "application/xhtml+xml"} else Head()
     location = location or links.xrds
     if location:
-        _, document = await asked.get(urljoin(where, location))
+        _, document = await asked.get(joined(where, location))
         if _kind(document) != _XRDS_TYPE:
             raise UpstreamInvalid("discovery", "content")
         services = read_xrds(document.body)
@@ -139,7 +139,15 @@ class _Asked:
                 return found, answer
             if answer.status // 100 != 3 or "location" not in answer.headers:
                 raise UpstreamInvalid("discovery", "status")
-            address = urljoin(found, answer.headers["location"])
+            address = joined(found, answer.headers["location"])
+
+
+def joined(base: str, reference: str) -> str:
+    """Where a reference leads from an address (RFC 3986 §5.2); nothing that is an address, where it is none itself."""
+    try:
+        return urljoin(base, reference)
+    except ValueError:
+        return ""
 
 
 def _kind(answer: UpstreamResponse) -> str:

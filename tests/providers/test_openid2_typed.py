@@ -235,7 +235,8 @@ async def test_the_providers_own_name_for_somebody_travels_beside_the_identifier
     [
         page(""), page('<link rel="openid.server" href="https://old.test/">'), page('<link rel="openid2.provider" href="nonsense">'),
         document(), Answer(200, XRDS, b"<no xml"), Answer(404), Answer(302), Answer(200, {"content-type": "image/png"}, b"\x89PNG"),
-        Answer(200, {**HTML, "x-xrds-location": ANA}, b""),
+        Answer(200, {**HTML, "x-xrds-location": ANA}, b""), Answer(200, {**HTML, "x-xrds-location": "https://[/"}, b""),
+        moved("https://[/"),
     ],
 )  # fmt: skip
 async def test_an_address_that_names_no_provider_is_said_to_be_none(line: Answer) -> None:
