@@ -356,8 +356,8 @@ SITE: Final = (
 )  # fmt: skip
 
 PROVIDER: Final = (
-    _text("kind", "How it speaks: facebook, apple, microsoft, openid_connect, oauth2, mastodon, atproto, openid2, steam.", needed=True),
-    _text("client_id", "What it knows us as. OpenID 2.0 and Steam know us by our address alone; Mastodon servers and those of the AT Protocol we tell ourselves."),
+    _text("kind", "How it speaks: facebook, apple, microsoft, openid_connect, typed_openid_connect, oauth2, mastodon, atproto, openid2, steam.", needed=True),
+    _text("client_id", "What it knows us as. OpenID 2.0 and Steam know us by our address alone; Mastodon servers, those of the AT Protocol and typed providers we tell ourselves."),
     _secret("client_secret", "What we prove ourselves to it with. Steam: the key of its Web API. Apple: its key file."),
     _text("team_id", "Apple: the team whose key client_secret is."),
     _text("key_id", "Apple: what that key is called."),
@@ -370,7 +370,7 @@ PROVIDER: Final = (
     ),
     _choice(
         "discovery",
-        "OpenID 2.0, Mastodon, AT Protocol: whether people type an address, a server or a handle themselves: not, one of the named hosts, any.",
+        "OpenID 2.0, typed OpenID Connect, Mastodon, AT Protocol: whether people type an address, a server or a handle themselves: not, one of the named hosts, any.",
         ("off", "hosts", "any"), "off",
     ),
     _texts("hosts", 'With discovery = "hosts": every host that may be asked, of people and of providers. *.example.org: all under it.'),

@@ -18,6 +18,7 @@ from broker.domain.ports import Clock
 from broker.domain.provider import Introduced, Provider, Us
 from broker.domain.values import ProviderId
 from broker.errors import ConfigurationError, Problem
+from providers._described import Described
 from providers._http import UpstreamHTTP
 from providers.preset import Preset, is_posting_scope
 
@@ -85,19 +86,29 @@ def load(
     providers: dict[ProviderId, Provider] = {}
     trials: dict[ProviderId, Provider] = {}
     early: dict[ProviderId, Provider] = {}
+    issuers: dict[str, ProviderId] = {}
     places = {"on": providers, "test": trials, "admins": early, "testers": early}
     for preset in ordered:
         found = list(_problems(preset, kinds, today))
         if any(preset.id in place for place in places.values()):
             found.append(Problem(file="", line=0, key="", what="occurs twice.", fix="Give every provider its own id."))
         problems += [_placed(preset, problem, locate) for problem in found]
-        if preset.state != "off" and not any(problem.severity == "error" for problem in found):
+        if not any(problem.severity == "error" for problem in found):
             client = http if preset.discovery == "off" or named is None else named
             provider = _kind(preset.kind)(preset, client, clock)
-            if us is not None and isinstance(provider, Introduced):
-                provider.introduce(us)
+            if (
+                isinstance(provider, Described)
+                and provider.issuer
+                and (preset.state == "on" or provider.issuer not in issuers)
+            ):
+                issuers[provider.issuer] = preset.id
+            if preset.state == "off":
+                continue
             problems += [_placed(preset, problem, locate) for problem in _posting_scopes(provider)]
             places[preset.state][preset.id] = provider
+    for provider in (*providers.values(), *trials.values(), *early.values()):
+        if us is not None and isinstance(provider, Introduced):
+            provider.introduce(replace(us, issuers=MappingProxyType(issuers)))
     errors = tuple(problem for problem in problems if problem.severity == "error")
     if errors:
         raise ConfigurationError(errors)

@@ -25,6 +25,11 @@ class Described:
         return self._preset.label
 
     @property
+    def issuer(self) -> str:
+        """Whose people these are: the first half of their keys. Nothing where each person's own address says."""
+        return self._preset.issuer
+
+    @property
     def offers(self) -> tuple[OfferedField, ...]:
         return self._offers
 

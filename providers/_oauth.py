@@ -113,12 +113,14 @@ def check_response_issuer(callback: Mapping[str, str], issuer: str, *, promised:
     found = callback.get("iss")
     if found is None and promised:
         raise UpstreamInvalid("response_iss", "missing")
-    if found is not None and found != issuer and not _is_one_of(issuer, found):
+    if found is not None and not is_issuer(issuer, found):
         raise UpstreamInvalid("response_iss")
 
 
-def _is_one_of(issuer: str, found: str) -> bool:
-    """Whether this is one of the tenants of an issuer that has many. Which of them, the ID token says."""
+def is_issuer(issuer: str, found: str) -> bool:
+    """Whether this is the issuer, or one of the tenants of one that has many. Which of them, the ID token says."""
+    if found == issuer:
+        return True
     before, gap, after = issuer.partition(TENANT)
     named = found.removeprefix(before).removesuffix(after)
     return bool(gap) and is_tenant(named) and found == f"{before}{named}{after}"

@@ -16,6 +16,7 @@ from providers.preset import is_address
 CREATED: Final = 201
 METHODS: Final = ("client_secret_basic", "client_secret_post")
 """How we may have to prove ourselves there; the first is asked for."""
+MAX_TIME: Final = 2**40
 LONGEST: Final = 2048
 """Characters of an id or a secret."""
 
@@ -31,19 +32,28 @@ class Registered:
     """Where the registration is read, changed and removed (RFC 7592 §3); nothing: nowhere."""
     token: Secret | None = None
     """What that takes."""
+    ends: int = 0
+    """When the secret stops working, in seconds since 1970; 0: never."""
 
 
-def about_us(*, name: str, issuer: str, provider: str) -> dict[str, Any]:
-    """What we say of ourselves. `issuer`: our own address; `provider`: its id here."""
+def introduction(*, name: str, issuer: str, redirect: str) -> dict[str, Any]:
+    """What we say of ourselves to whoever signs people in. `issuer`: our own address; `redirect`: where they come back to."""
     return {
         "application_type": "web",
         "client_name": name,
         "client_uri": issuer,
         "policy_uri": f"{issuer}/privacy",
-        "redirect_uris": [f"{issuer}/callback/{provider}"],
+        "redirect_uris": [redirect],
         "response_types": ["code"],
         "grant_types": ["authorization_code"],
         "token_endpoint_auth_method": METHODS[0],
+    }
+
+
+def about_us(*, name: str, issuer: str, provider: str) -> dict[str, Any]:
+    """The same to a provider of the configuration, which also tells us of sign-outs. `provider`: its id here."""
+    return {
+        **introduction(name=name, issuer=issuer, redirect=f"{issuer}/callback/{provider}"),
         "post_logout_redirect_uris": [f"{issuer}/signed-out/{provider}"],
         "initiate_login_uri": f"{issuer}/sign-in/with",
         "backchannel_logout_uri": f"{issuer}/hooks/{provider}/logout",
@@ -61,13 +71,25 @@ async def register(http: UpstreamHTTP, upstream: str, metadata: Mapping[str, Any
     told = read_success(await http.request("GET", where, headers=JSON), "discovery")
     if told.get("issuer") != upstream:
         raise UpstreamInvalid("discovery_issuer")
+    return await register_at(http, registration_endpoint(told, upstream), upstream, metadata, token)
+
+
+def registration_endpoint(told: Mapping[str, Any], upstream: str) -> str:
+    """Where the metadata says that programs register. Raises `UpstreamInvalid("registration_endpoint")` if nowhere."""
     address = told.get("registration_endpoint")
     if not _is_fit(address, upstream):
         raise UpstreamInvalid("registration_endpoint")
+    return str(address)
+
+
+async def register_at(
+    http: UpstreamHTTP, address: str, upstream: str, metadata: Mapping[str, Any], token: Secret | None
+) -> Registered:
+    """Register at this address of the provider; arguments and errors as for `register`."""
     headers = {**JSON, "Content-Type": "application/json"}
     if token is not None:
         headers["Authorization"] = f"Bearer {token.reveal()}"
-    answer = await http.request("POST", str(address), headers=headers, body=json.dumps(dict(metadata)).encode())
+    answer = await http.request("POST", address, headers=headers, body=json.dumps(dict(metadata)).encode())
     return read_answer(answer, metadata, upstream)
 
 
@@ -91,7 +113,14 @@ def read_answer(response: UpstreamResponse, metadata: Mapping[str, Any], upstrea
         method=str(method),
         address=str(address) if manages else "",
         token=Secret(str(token)) if manages else None,
+        ends=_seconds(told.get("client_secret_expires_at", 0)),
     )
+
+
+def _seconds(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < MAX_TIME:
+        raise UpstreamInvalid("registration_client_secret_expires_at")
+    return value
 
 
 def _code(response: UpstreamResponse) -> str:

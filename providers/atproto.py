@@ -88,6 +88,10 @@ class ATProto(Described):
         self._us = us
 
     @property
+    def issuer(self) -> str:
+        return ISSUER
+
+    @property
     def sign_in_scopes(self) -> tuple[str, ...]:
         return (SCOPE,)
 

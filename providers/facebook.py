@@ -120,6 +120,10 @@ class Facebook(Described):
         self._app_token_in_query = False
 
     @property
+    def issuer(self) -> str:
+        return self._issuer
+
+    @property
     def sign_in_scopes(self) -> tuple[str, ...]:
         return self._scopes
 

@@ -27,7 +27,7 @@ RESPONSE_MODES: Final = ("query", "form_post")
 DISCOVERY: Final = ("off", "hosts", "any")
 OPENID2: Final = frozenset({"openid2", "steam"})
 """Kinds that speak OpenID 2.0, which has neither client ids nor client secrets: they know us by our address."""
-NAMELESS: Final = OPENID2 | {"atproto", "mastodon"}
+NAMELESS: Final = OPENID2 | {"atproto", "mastodon", "typed_openid_connect"}
 """Kinds at which the operator registers nothing: we say ourselves who we are."""
 ENDPOINTS: Final = (
     "authorization", "token", "userinfo", "jwks", "discovery", "revocation",  # any provider
@@ -88,7 +88,7 @@ class Preset:
     openid2_realm: str = ""
     """OpenID Connect: the realm by which the provider knew us in OpenID 2.0; asks it who people were there."""
     discovery: str = "off"
-    """OpenID 2.0, Mastodon: whether people type an address that says where their provider is."""
+    """OpenID 2.0, Mastodon, OpenID Connect by a typed address: whether people type an address that says where their provider is."""
     hosts: tuple[str, ...] = ()
     """With `discovery = "hosts"`: every host that may be asked, of people and of providers."""
     fields: tuple[ClaimName, ...] = (ClaimName("name"), ClaimName("email"), ClaimName("picture"))

@@ -67,6 +67,10 @@ class Steam(Described):
         self._issuer = self._login.rpartition("/")[0]
 
     @property
+    def issuer(self) -> str:
+        return self._issuer
+
+    @property
     def sign_in_scopes(self) -> tuple[str, ...]:
         return ()
 

@@ -43,7 +43,7 @@ _IS: Final = {
     "off": "off",
 }
 _ID: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
-_ANY_SERVER: Final = {"mastodon": "fediverse"}
+_ANY_SERVER: Final = {"mastodon": "fediverse", "openid-connect": "own"}
 """By the guide for one server, the one for whichever server people name."""
 
 

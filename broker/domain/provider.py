@@ -39,6 +39,8 @@ class Found:
     """The last part of the address that it sends people back to, where each server has its own (mix-up, RFC 9700 §4.4.2)."""
     told: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What it said of itself that is needed again when the answer comes."""
+    instead: ProviderId | None = None
+    """A provider of the configuration that it is: the way in is that one's own, and nothing else here counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,7 +229,7 @@ class Finder(Protocol):
 
     @property
     def asks(self) -> str:
-        """What people are to type, in a word that the page knows: `openid`, `server`, `handle`."""
+        """What people are to type, in a word that the page knows: `openid`, `server`, `handle`, `address`."""
         ...
 
     async def find(self, typed: str) -> Found:
@@ -260,6 +262,8 @@ class Us:
     issuer: str
     """Our own address."""
     kept: Kept = field(repr=False)
+    issuers: Mapping[str, ProviderId] = field(default_factory=dict)
+    """Who speaks for whose people already: by issuer, the provider of the configuration, switched off or not."""
 
     def client_id(self, provider: ProviderId) -> str:
         """Where what we say of ourselves is read, which is our client id (Client ID Metadata Documents)."""

@@ -43,6 +43,7 @@ from broker.domain.values import AccountId, ProviderId
 from broker.errors import (
     AccountHeld,
     Conflict,
+    FormInvalid,
     IdentityTaken,
     MergeNobody,
     MergeSame,
@@ -181,6 +182,8 @@ class SignInFlow:
         """Make an attempt of it. Raises `ProviderOff`, `UpstreamUnavailable`; `FormInvalid` for what was `typed`."""
         provider, transaction = self.provider(provider_id), carried.transaction
         found = await self._find(provider, transaction, typed, ask_again=ask_again)
+        if found is not None and found.instead is not None:
+            provider, found = self._instead(found.instead), None
         request = transaction.request
         fresh = (
             transaction.purpose in {TransactionPurpose.FRESHEN, TransactionPurpose.MERGE}
@@ -190,7 +193,7 @@ class SignInFlow:
         state = f"{transaction.id}.{self.entropy.token(24)}"
         transaction = replace(
             transaction,
-            provider=provider_id,
+            provider=provider.id,
             typed=None,
             found=found,
             state_digest=hashlib.sha256(state.encode()).digest(),
@@ -221,6 +224,13 @@ class SignInFlow:
         if ask_again and transaction.found is not None and transaction.provider == provider.id:
             return transaction.found
         return await provider.find(typed if typed is not None else transaction.typed or "")
+
+    def _instead(self, provider: ProviderId) -> Provider:
+        """The provider of the configuration that a typed address led to: who may not use that one gets no way around it."""
+        known = self.providers.get(provider)
+        if known is None or isinstance(known, Finder):
+            raise FormInvalid({"identifier": "address_host"}, detail="server of a provider that is not for them")
+        return known
 
     async def complete(
         self,

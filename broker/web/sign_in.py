@@ -197,7 +197,7 @@ async def depart(call: Call, carried: Carried, provider: ProviderId, *, ask_agai
     world.metrics.sign_in(provider, "start", "ok")
     response = leave(call, leaving.url, leaving.provider.label)
     if call.form.get("remember_provider") or carried.transaction.remember_provider:
-        world.cookies.set_last_provider(response, provider)
+        world.cookies.set_last_provider(response, leaving.provider.id)
     return with_transaction(call, response, leaving.carried)
 
 

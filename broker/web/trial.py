@@ -37,7 +37,7 @@ async def begin_trial(call: Call) -> Response:
         return call.page(page, problem.status)
     if isinstance(outcome, Trial):
         return _told(call, outcome)
-    return with_transaction(call, leave(call, outcome.url, provider.label), outcome.carried)
+    return with_transaction(call, leave(call, outcome.url, outcome.provider.label), outcome.carried)
 
 
 async def came_back(

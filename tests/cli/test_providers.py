@@ -85,6 +85,7 @@ def config(tmp_path: Path) -> Path:
         (("openid2", "--issuer", "https://people.example.org"), "people"),
         (("mastodon", "--client-id", "k", "--issuer", "https://social.club.example"), "social"),
         (("fediverse",), "fediverse"),
+        (("own",), "own"),
         (("bluesky",), "bluesky"),
         (("microsoft", "--client-id", "a-b"), "microsoft"),
         (("facebook-openid", "--client-id", "1000000000000001"), "facebookopenid"),

@@ -197,6 +197,37 @@ async def test_one_server_cannot_have_the_answer_of_another_redeemed(front: Fron
         await front.sign_in.identified(plain.carried, FACEBOOK, {"state": state}, place="at-evil.test")
 
 
+class LeadsElsewhere(TypedProvider):
+    """Every address leads to a provider that stands in the configuration."""
+
+    asks = "address"
+
+    async def find(self, typed: str) -> Found:
+        return Found(endpoint="", instead=ProviderId(typed))
+
+
+async def test_an_address_that_leads_to_a_provider_of_the_configuration_is_its_own_way_in(front: Front) -> None:
+    """As if its button had been pressed; who may not press that one gets no way around it (catalogue 39, 59)."""
+    typed = LeadsElsewhere(OPENID)
+    front.sign_in = replace(front.sign_in, providers={OPENID: typed, FACEBOOK: front.facebook})
+    carried = await front.box.hold(front.transaction())
+    left = await front.sign_in.begin(carried, OPENID, typed=FACEBOOK)
+    assert (left.provider, left.carried.transaction.provider) == (front.facebook, FACEBOOK)
+    assert left.carried.transaction.found is None
+    assert front.facebook.attempts[-1].redirect_uri == f"{front.sign_in.callback_base}{FACEBOOK}"
+    assert typed.attempts == []
+    for other in ("off", OPENID):
+        with pytest.raises(FormInvalid) as refused:
+            await front.sign_in.begin(carried, OPENID, typed=other)
+        assert refused.value.fields == {"identifier": "address_host"}
+    state = front.facebook.attempts[-1].state
+    with pytest.raises(WrongBrowser):
+        await front.sign_in.identified(left.carried, OPENID, {"state": state, "code": "ana"})
+    assert (
+        await front.sign_in.identified(left.carried, FACEBOOK, {"state": state, "code": "ana"})
+    ).identity.provider == FACEBOOK
+
+
 class MovedProvider(ScriptedProvider):
     """Knew people by another name; `agrees` is what that name says."""
 

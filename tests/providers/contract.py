@@ -309,6 +309,27 @@ class OpenIDConnectWire(Wire):
         return found.changed("userinfo", **dict.fromkeys(map(str, gone))) if "userinfo" in found.raw else found
 
 
+class TypedOpenIDConnectWire(OpenIDConnectWire):
+    """The same at the issuer that a typed address led to, and nobody's word about an address counts."""
+
+    is_one = False
+    may_vouch = False
+    faults = (
+        *OpenIDConnectWire.faults,
+        Fault(name="an issuer that forgot us", check="registration", spoil=lambda one: one.changed("kept", client_id="other")),
+        Fault(name="another issuer's metadata", check="discovery_issuer", spoil=lambda one: one.changed("discovery", issuer="https://x.test")),
+        Fault(name="addresses that are not let in", check="discovery",
+              spoil=lambda one: one.changed("discovery", token_endpoint="https://elsewhere.test/token")),
+    )  # fmt: skip
+
+    def script(self, recording: Recording) -> dict[str, Any]:
+        at_issuer = recording.with_preset(issuer=recording.raw["found"]["server"])
+        return super().script(at_issuer)
+
+    def callback(self, recording: Recording) -> dict[str, str]:
+        return {"iss": recording.raw["found"]["server"]}
+
+
 class AppleWire(OpenIDConnectWire):
     """Nothing to discover, and the name in the answer that the browser posts."""
 
@@ -762,6 +783,7 @@ WIRES: Final[Mapping[str, Wire]] = {
     "mastodon": MastodonWire(),
     "oauth2": OAuth2Wire(),
     "openid_connect": OpenIDConnectWire(),
+    "typed_openid_connect": TypedOpenIDConnectWire(),
     "apple": AppleWire(),
     "microsoft": MicrosoftWire(),
     "facebook": FacebookWire(),

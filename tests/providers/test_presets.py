@@ -221,6 +221,7 @@ def test_the_kinds_are_the_modules_there_are() -> None:
         "openid2",
         "openid_connect",
         "steam",
+        "typed_openid_connect",
     )
 
 

@@ -36,7 +36,7 @@ TABLES: Final = {name: table for name, table in shipped().items() if name not in
 def test_the_providers_that_people_have_are_there() -> None:
     assert set(TABLES) == {
         "facebook", "google", "apple", "microsoft", "github", "gitlab", "linkedin", "discord", "twitch", "slack", "yahoo",
-        "amazon", "x", "mastodon", "fediverse", "bluesky", "steam", "facebook_openid",
+        "amazon", "x", "mastodon", "own", "fediverse", "bluesky", "steam", "facebook_openid",
     }  # fmt: skip
     assert len({table["order"] for table in TABLES.values()}) == len(TABLES)
 

@@ -57,7 +57,7 @@ class ProviderButton:
     only_for: str = ""
     """`admins` or `testers` while it is not for everybody yet."""
     asks: str = ""
-    """What must be typed first: `openid`, an address; `server`, where the person's account is; `handle`, what they are called there; nothing."""
+    """What must be typed first: `openid`, an address; `server`, where the person's account is; `handle`, what they are called there; `address`, either; nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ class TypedWay:
     typed: str = field(default="", repr=False)
     """What was typed when it did not work."""
     problem: str = ""
-    """A code of `words.PROBLEMS`: `identifier_…`."""
+    """A code of `words.PROBLEMS`: `identifier_…`, `server_…`, `handle_…`, `address_…`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,6 +53,18 @@ PROBLEMS: Final[Mapping[str, str]] = {
         "The server of this handle does not let us ask it who you are. Choose another way, or try again later"
     ),
     "handle_silent": N_("The server of this handle does not answer. Check it for typing mistakes, or try again later"),
+    "address_missing": N_("Type your address, or choose another way"),
+    "address_bad": N_(
+        "This is no address that can be asked. Type the whole of it, such as ana@example.org or example.org"
+    ),
+    "address_host": N_("Addresses of that place cannot be used here. Choose another way"),
+    "address_none": N_(
+        "No provider that can be used is found by this address. Check it for typing mistakes, or choose another way"
+    ),
+    "address_refused": N_(
+        "The provider of this address takes no new sites by itself. Ask those who run it, or choose another way"
+    ),
+    "address_silent": N_("That address does not answer. Check it for typing mistakes, or try again later"),
     "only_way": N_("%(field)s: codes to this address are your only way to sign in. Add another way first"),
     "needed_missing": N_("%(field)s: the site needs this. Fill it in, or choose not to share"),
 }

@@ -55,6 +55,9 @@ SERVER: Final = pages.TypedWay(
 HANDLE: Final = pages.TypedWay(
     provider=replace(OPENID, id="bluesky", label="Bluesky", host="", brand="bluesky", asks="handle")
 )
+ADDRESS: Final = pages.TypedWay(
+    provider=replace(OPENID, id="own", label="OpenID Connect", host="", brand="openid", asks="address")
+)
 TYPED: Final = pages.TypedWay(provider=replace(OPENID, id="address", label="OpenID 2.0", host=""))
 PROVIDERS: Final = (FACEBOOK, OPENID, GOOGLE, STEAM)
 ROWS: Final = (
@@ -187,6 +190,12 @@ def _sign_in() -> dict[str, Page]:
         ),
         "chooser-typed-handle": replace(
             chooser, providers=(), typed=(replace(HANDLE, typed="@ana", problem="handle_bad"),)
+        ),
+        "chooser-typed-address": replace(
+            chooser, providers=(), typed=(replace(ADDRESS, typed="ana@example.orq", problem="address_none"),)
+        ),
+        "chooser-typed-address-refused": replace(
+            chooser, typed=(replace(ADDRESS, typed="ana@example.org", problem="address_refused"),)
         ),
         "chooser-typed-only": replace(chooser, providers=(), typed=(TYPED,)),
         "chooser-typed-error": replace(
