@@ -28,7 +28,7 @@ from tests.providers.rig import (
 )
 
 import providers
-from broker.domain.provider import Attempt, Finder, Found, Identified, Us
+from broker.domain.provider import Attempt, Finder, Found, Identified, UpstreamTokens, Us
 from broker.domain.values import ProviderId
 from broker.egress import Egress
 from broker.errors import FormInvalid, SignInCancelled, UpstreamInvalid, UpstreamRejected, UpstreamUnavailable
@@ -356,7 +356,7 @@ async def test_a_host_may_send_the_question_on_to_another() -> None:
 
 async def test_with_a_list_of_hosts_no_other_is_asked() -> None:
     """catalogue 66: of addresses, on the way, of issuers, and of all that an issuer names."""
-    hosts = {"discovery": "hosts", "hosts": ["people.example", "op.example", "*.people.example"]}
+    hosts: dict[str, Any] = {"discovery": "hosts", "hosts": ["people.example", "op.example", "*.people.example"]}
     for typed, lines, asked in (
         ("ana@evil.example", {}, 0),
         ("evil.example", {}, 0),
@@ -489,7 +489,7 @@ async def test_an_issuer_of_the_configuration_keeps_its_own_way_in() -> None:
         ("slash.example", None, "slash"),
     ):
         http = ScriptedHTTP(script(**{FINGER: jrd({"rel": REL, "href": href}) if href else Answer(404)}))
-        hosts = {"discovery": "hosts", "hosts": ["people.example", "slash.example"]}
+        hosts: dict[str, Any] = {"discovery": "hosts", "hosts": ["people.example", "slash.example"]}
         found = await typed_kind(http, issuers=issuers, **hosts).find(typed)
         assert found == Found(endpoint="", instead=ProviderId(instead))
         assert http.count(METADATA) == http.count(REGISTER) == 0
@@ -577,8 +577,9 @@ async def test_what_was_given_is_given_back_and_nothing_is_kept() -> None:
     http.script[METADATA] = told(revocation_endpoint=None)
     await come_back(typed_kind(http, kept), left)
     assert http.count("/revoke") == 2
-    assert await one.revoke(None) is None  # type: ignore[arg-type,func-returns-value]
-    assert await one.check() is None  # type: ignore[func-returns-value]
+    await one.revoke(UpstreamTokens(access_token="x"))
+    await one.check()
+    assert http.count("/revoke") == 2
 
 
 async def test_an_issuer_that_forgot_us_is_registered_at_anew_by_the_next_attempt() -> None:
@@ -594,7 +595,15 @@ async def test_an_issuer_that_forgot_us_is_registered_at_anew_by_the_next_attemp
     left = await leave(one)
     with pytest.raises(UpstreamRejected):
         await come_back(one, left)
-    assert kept.values is not None
+    assert http.count(REGISTER) == 2
+    await leave(one)
+    assert http.count(REGISTER) == 2, "it knows us still"
+
+
+async def test_whom_nobody_sent_and_whom_the_policy_lets_in_no_more_is_not_signed_in() -> None:
+    http, kept = ScriptedHTTP(script()), OneApp()
+    one = typed_kind(http, kept)
+    left = await leave(one)
     with pytest.raises(UpstreamInvalid, match="server missing"):
         await one.identify(attempt(), {"code": "c"})
     with pytest.raises(UpstreamInvalid, match="server policy"):
