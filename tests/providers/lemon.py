@@ -1,8 +1,9 @@
 """Debian's LemonLDAP::NG as an upstream: real provider software of somebody else, in Perl, over TLS under a private authority.
 
 It is there as it would be behind any web server: its portal as a PSGI program, its configuration in a file. Who may sign in
-are the people of its demonstration, each with the name for a password. Its OpenID 2.0 is left off: with the library that
-Debian has for it, 2.16 answers every request by an error of its own.
+are the people of its demonstration, each with the name for a password. It signs them in by OpenID Connect and by OpenID 2.0;
+for the latter two slips of its own are mended on the way in (`lemon.psgi`), and it tells nothing of a person but who they are:
+what is asked for as optional, as we do, it never gives.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ HOST: Final = "lemon.test"
 CLIENT: Final = "doorward"
 SECRET: Final = "secret of the lemon: with % odd + characters"
 PORTAL: Final = Path("/usr/share/lemonldap-ng/portal")
+PROGRAM: Final = Path(__file__).with_suffix(".psgi")
 MOST_HOPS: Final = 12
 
 
@@ -125,7 +127,7 @@ def configuration(folder: Path, issuer: str) -> dict[str, Any]:
     }
     return {
         "cfgNum": 1, "cfgDate": "1700000000", "cfgVersion": "2.16.1", "key": "0123456789abcdef0123456789abcdef",
-        "cookieName": "lemonldap", "domain": HOST, "portal": issuer, "securedCookie": 1,
+        "cookieName": "lemonldap", "domain": HOST, "portal": issuer.rstrip("/"), "securedCookie": 1,
         "authentication": "Demo", "userDB": "Same", "passwordDB": "Null", "registerDB": "Null",
         "demoExportedVars": {"cn": "cn", "mail": "mail", "uid": "uid"},
         "globalStorage": "Apache::Session::File", "globalStorageOptions": kept("sessions"),
@@ -134,6 +136,8 @@ def configuration(folder: Path, issuer: str) -> dict[str, Any]:
         "macros": {"_whatToTrace": "lc($_user)"}, "whatToTrace": "_whatToTrace",
         "requireToken": 0,
         "captcha": "::Main::Plugin",  # none: drawing one takes packages that nothing else here needs
+        "issuerDBOpenIDActivation": 1, "issuerDBOpenIDPath": "^/openidserver/", "issuerDBOpenIDRule": 1,
+        "openIdSPList": "0;",
         "issuerDBOpenIDConnectActivation": 1,
         "oidcServiceMetaDataIssuer": issuer,
         "oidcServiceKeyIdSig": "lemon-1",
@@ -164,7 +168,7 @@ def running_lemon(authority: Authority, folder: Path) -> Iterator[Lemon]:
     command = [
         program("setpriv"), "--pdeathsig", "TERM", program("plackup"), "--server", "HTTP::Server::PSGI", "--env", "deployment",
         "--host", "127.0.0.1", "--port", str(port), "--enable-ssl",
-        "--ssl-cert-file", str(leaf.certificate), "--ssl-key-file", str(leaf.key), str(PORTAL / "htdocs" / "index.psgi"),
+        "--ssl-cert-file", str(leaf.certificate), "--ssl-key-file", str(leaf.key), str(PROGRAM),
     ]  # fmt: skip
     log = folder / "portal.log"
     environment = {**os.environ, "LLNG_DEFAULTCONFFILE": str(settings)}

@@ -1,13 +1,17 @@
-"""Signing in through Debian's LemonLDAP::NG: it signs its userinfo, and has a page for signing out."""
+"""Signing in through Debian's LemonLDAP::NG, by OpenID Connect and by OpenID 2.0.
+
+For the one it signs its userinfo, and has a page for signing out; for the other it is Perl's Net::OpenID::Server.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 from tests.providers.lemon import HOST, SECRET, Lemon, Page, running_lemon
-from tests.support.house import DOORWARD_TOML, SECRETS, Arrival, House, Sandboxes, Shown, open_house
+from tests.support.house import DOORWARD_TOML, SECRETS, Arrival, Browser, House, Sandboxes, Shown, open_house
 from tests.support.tls import Authority
 
 PROVIDERS = """
@@ -22,6 +26,13 @@ fields = ["name", "email", "preferred_username"]
 trusts_email = true
 userinfo_signed_response_alg = "RS256"
 rp_initiated_logout = true
+
+[address]
+kind = "openid2"
+label = "OpenID 2.0"
+discovery = "hosts"
+hosts = ["lemon.test"]
+fields = ["name", "email"]
 """
 
 
@@ -83,3 +94,33 @@ async def test_a_person_of_that_provider_signs_up_comes_again_and_signs_out_ther
         again = await browser.go(await lemon.walk(there, away.url, user="dwho", password="dwho"))
         assert isinstance(again, Arrival)
         assert await house.accounts() == 1
+
+
+async def test_a_typed_openid_2_address_leads_through_it_and_back_in(house: House, lemon: Lemon) -> None:
+    """catalogue 57, 59: found by the head of a page, and confirmed by the provider itself, without an association."""
+    forum, browser = house.site("forum"), house.browser()
+    address = f"{lemon.issuer}openidserver/dwho"
+    async with lemon.browser() as there:
+        await browser.open(forum.request_url())
+        preview = await typed(browser, lemon, there, address)
+        assert isinstance(preview, Shown)
+        assert preview.headings[0] == "Choose what to use from OpenID 2.0"
+        await browser.press("decision=continue")
+        own = {"preferred_username": "doctor", "v-name": "Doctor Who", "v-email": "dwho@badwolf.org"}
+        await browser.press("decision=create", fill=own)
+        end = await browser.press("decision=share", tick=["name"])
+        assert isinstance(end, Arrival)
+        claims = await forum.claims((await forum.redeem(end))["access_token"])
+        assert claims["name"] == "Doctor Who"
+    again = house.browser()
+    await again.open(forum.request_url())
+    async with lemon.browser() as there:
+        assert isinstance(await typed(again, lemon, there, address), Arrival)
+    assert await house.accounts() == 1
+
+
+async def typed(browser: Browser, lemon: Lemon, there: httpx2.AsyncClient, address: str) -> Shown | Arrival:
+    """From the chooser to its pages, where it is the Doctor, and back."""
+    away = await browser.press("provider=address", fill={"identifier": address})
+    assert isinstance(away, Arrival), away.text
+    return await browser.go(await lemon.walk(there, away.url, user="dwho", password="dwho", confirm="1"))

@@ -59,6 +59,7 @@ FILES: Final = {
     "usr/share/doc/redmine-sqlite": "redmine-sqlite",
     "usr/share/doc/ruby-jwt": "ruby-jwt",
     "usr/share/lemonldap-ng/portal/htdocs/index.psgi": "liblemonldap-ng-portal-perl",
+    "usr/share/perl5/Net/OpenID/Server.pm": "libnet-openid-server-perl",
     "usr/share/perl5/IO/String.pm": "libio-string-perl",
     "usr/share/perl5/String/Random.pm": "libstring-random-perl",
 }
