@@ -175,6 +175,26 @@ class UnitOfWork(Protocol):
         """Only ever after a posting opt-in; opened with a `PostingPermit` only."""
         ...
 
+    def claim_upstream_tokens(
+        self, account: AccountId, provider: ProviderId, *, since: datetime, given_up: datetime
+    ) -> None:
+        """Whoever claims them renews them, alone. `Conflict("tokens")` if there are none, or somebody claimed them after
+        `given_up`; what was claimed before that was cut off.
+        """
+        ...
+
+    def renew_upstream_tokens(
+        self, account: AccountId, provider: ProviderId, tokens: UpstreamTokens, *, since: datetime
+    ) -> None:
+        """New ones in place of those that were claimed at `since`, which ends the claim. `Conflict("tokens")` if they are
+        gone, or somebody else's to renew by now.
+        """
+        ...
+
+    def release_upstream_tokens(self, account: AccountId, provider: ProviderId, *, since: datetime) -> None:
+        """End the claim of `since`, if it stands; the tokens stay as they are."""
+        ...
+
     def drop_upstream_tokens(self, account: AccountId, provider: ProviderId) -> None: ...
     def add_posting(self, posting: Posting) -> None: ...
     def move_posting(

@@ -36,7 +36,7 @@ from broker.domain.grant import (
 from broker.domain.logo import DrawnLogo
 from broker.domain.picture import Picture
 from broker.domain.ports import Clock, Delivery, SigningKeyRecord
-from broker.domain.posting import Posting, PostingPermit, PostState
+from broker.domain.posting import Posting, PostState
 from broker.domain.provider import UpstreamTokens
 from broker.domain.registration import Invitation, Registration
 from broker.domain.removal import Removal, RemovalState
@@ -53,6 +53,7 @@ from broker.stores.memory_removals import MemoryRemovals
 from broker.stores.memory_sessions import MemorySessions
 from broker.stores.memory_staff import MemoryAudit, MemoryStaff
 from broker.stores.memory_streams import MemoryStreams, StreamSteps
+from broker.stores.memory_vault import MemoryVault, VaultSteps
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -77,6 +78,7 @@ class Tables:
     families: dict[str, RefreshFamily] = field(default_factory=dict)
     revoked_tokens: dict[str, datetime] = field(default_factory=dict)
     upstream_tokens: dict[tuple[AccountId, ProviderId], UpstreamTokens] = field(default_factory=dict)
+    renewing: dict[tuple[AccountId, ProviderId], datetime] = field(default_factory=dict)
     postings: dict[str, Posting] = field(default_factory=dict)
     posting_subjects: dict[tuple[ClientId, str], AccountId] = field(default_factory=dict)
     deliveries: dict[str, Delivery] = field(default_factory=dict)
@@ -145,7 +147,7 @@ def _email_key(account: Account) -> str | None:
     return email_key(email.value) if email is not None and email.verified else None
 
 
-class MemoryUnitOfWork(RegistrationSteps, LogoSteps, StreamSteps):
+class MemoryUnitOfWork(RegistrationSteps, LogoSteps, StreamSteps, VaultSteps):
     """`ports.UnitOfWork`."""
 
     def __init__(self, store: MemoryDurable) -> None:
@@ -195,6 +197,7 @@ class MemoryUnitOfWork(RegistrationSteps, LogoSteps, StreamSteps):
             tables.codes = {key: code for key, code in tables.codes.items() if code.grant not in grants}
             tables.families = {key: family for key, family in tables.families.items() if family.grant not in grants}
             tables.upstream_tokens = {key: held for key, held in tables.upstream_tokens.items() if key[0] != account}
+            tables.renewing = {key: since for key, since in tables.renewing.items() if key[0] != account}
             tables.postings = {key: held for key, held in tables.postings.items() if held.account != account}
             subjects = tables.posting_subjects
             tables.posting_subjects = {key: owner for key, owner in subjects.items() if owner != account}
@@ -319,16 +322,6 @@ class MemoryUnitOfWork(RegistrationSteps, LogoSteps, StreamSteps):
 
     def revoke_access_token(self, token_id: str, expires_at: datetime) -> None:
         self._steps.append(lambda tables: tables.revoked_tokens.update({token_id: expires_at}))
-
-    def save_upstream_tokens(self, permit_holder: AccountId, provider: ProviderId, tokens: UpstreamTokens) -> None:
-        def step(tables: Tables) -> None:
-            tables.check_account(permit_holder)
-            tables.upstream_tokens[permit_holder, provider] = tokens
-
-        self._steps.append(step)
-
-    def drop_upstream_tokens(self, account: AccountId, provider: ProviderId) -> None:
-        self._steps.append(lambda tables: tables.upstream_tokens.pop((account, provider), None))
 
     def add_posting(self, posting: Posting) -> None:
         def step(tables: Tables) -> None:
@@ -611,19 +604,6 @@ class MemoryPostings:
 
     async def account_of(self, client: ClientId, subject: str) -> AccountId | None:
         return self._store.open_tables().posting_subjects.get((client, subject))
-
-
-class MemoryVault:
-    """`ports.Vault`."""
-
-    def __init__(self, store: MemoryDurable) -> None:
-        self._store = store
-
-    async def open(self, permit: PostingPermit) -> UpstreamTokens | None:
-        return self._store.open_tables().upstream_tokens.get((permit.account, permit.provider))
-
-    async def holds(self, account: AccountId, provider: ProviderId) -> bool:
-        return (account, provider) in self._store.open_tables().upstream_tokens
 
 
 class MemoryOutbox:

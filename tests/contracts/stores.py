@@ -38,6 +38,7 @@ from tests.support import builders as make
 from tests.support.builders import FACEBOOK, FORUM, NOW, WIKI, FixedClock
 
 SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
 TAKERS = 20
 
 
@@ -80,6 +81,15 @@ async def outcomes(takers: list[Callable[[], Awaitable[object]]]) -> list[object
             return conflict
 
     return await asyncio.gather(*(take(taker) for taker in takers))
+
+
+async def is_kept(unit: UnitOfWork) -> bool:
+    """Whether nothing else was there first."""
+    try:
+        await unit.commit()
+    except Conflict:
+        return False
+    return True
 
 
 def cancelled(posting: Posting) -> Posting:
@@ -1094,6 +1104,78 @@ class PostingsContract:
         unit.drop_upstream_tokens(other.id, FACEBOOK)
         await unit.commit()
         assert await durable.vault.open(make.posting_permit(account.id)) is None
+
+    async def test_of_any_number_one_renews_the_tokens(self, durable: Durable) -> None:
+        """And only that one puts new ones there, which lets the next one at them."""
+        account, _ = await kept_account(durable)
+        old, new = make.upstream_tokens(), make.upstream_tokens(access_token="renewed")
+        unit = durable.unit()
+        unit.save_upstream_tokens(account.id, FACEBOOK, old)
+        await unit.commit()
+
+        async def claim(since: datetime) -> bool:
+            unit = durable.unit()
+            unit.claim_upstream_tokens(account.id, FACEBOOK, since=since, given_up=since - MINUTE)
+            return await is_kept(unit)
+
+        async def renew(since: datetime) -> bool:
+            unit = durable.unit()
+            unit.renew_upstream_tokens(account.id, FACEBOOK, new, since=since)
+            return await is_kept(unit)
+
+        assert not await renew(NOW)
+        claims = await asyncio.gather(*(claim(NOW + SECOND * number) for number in range(TAKERS)))
+        assert sum(claims) == 1
+        mine = NOW + SECOND * claims.index(True)
+        assert not await renew(mine + SECOND)
+        assert await durable.vault.open(make.posting_permit(account.id)) == old
+        assert await renew(mine)
+        assert await durable.vault.open(make.posting_permit(account.id)) == new
+        assert not await renew(mine)
+        assert await claim(NOW)
+
+    async def test_a_claim_that_was_cut_off_or_given_back_stops_nobody(self, durable: Durable) -> None:
+        account, _ = await kept_account(durable)
+        key = (account.id, FACEBOOK)
+        unit = durable.unit()
+        unit.claim_upstream_tokens(*key, since=NOW, given_up=NOW - MINUTE)
+        assert not await is_kept(unit)  # there is nothing to renew
+        unit = durable.unit()
+        unit.save_upstream_tokens(*key, make.upstream_tokens())
+        unit.claim_upstream_tokens(*key, since=NOW, given_up=NOW - MINUTE)
+        await unit.commit()
+        unit = durable.unit()
+        unit.release_upstream_tokens(*key, since=NOW - SECOND)  # somebody else's: stays
+        unit.claim_upstream_tokens(*key, since=NOW + SECOND, given_up=NOW - MINUTE)
+        assert not await is_kept(unit)
+        unit = durable.unit()
+        unit.release_upstream_tokens(*key, since=NOW)
+        unit.claim_upstream_tokens(*key, since=NOW + SECOND, given_up=NOW - MINUTE)
+        await unit.commit()
+        unit = durable.unit()
+        unit.claim_upstream_tokens(*key, since=NOW + MINUTE + SECOND, given_up=NOW + SECOND)
+        await unit.commit()
+
+    async def test_tokens_of_a_new_opt_in_are_nobodys_to_renew(self, durable: Durable) -> None:
+        account, _ = await kept_account(durable)
+        key = (account.id, FACEBOOK)
+        anew = make.upstream_tokens(access_token="of the new opt-in")
+        for ended in ("dropped", "replaced"):
+            unit = durable.unit()
+            unit.save_upstream_tokens(*key, make.upstream_tokens())
+            unit.claim_upstream_tokens(*key, since=NOW, given_up=NOW - MINUTE)
+            await unit.commit()
+            unit = durable.unit()
+            if ended == "dropped":
+                unit.drop_upstream_tokens(*key)
+            else:
+                unit.save_upstream_tokens(*key, anew)
+            await unit.commit()
+            unit = durable.unit()
+            unit.renew_upstream_tokens(*key, make.upstream_tokens(access_token="late"), since=NOW)
+            assert not await is_kept(unit)
+            found = await durable.vault.open(make.posting_permit(account.id))
+            assert found == (None if ended == "dropped" else anew)
 
 
 class OutboxContract:

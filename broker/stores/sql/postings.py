@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Integer, LargeBinary, bindparam, delete, func, select, update
+from sqlalchemy import BigInteger, Integer, LargeBinary, bindparam, delete, func, null, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from broker.domain.posting import Posting, PostingPermit, PostState
@@ -86,12 +86,12 @@ _save = insert(upstream_tokens).inline()
 _save = _save.from_select(
     ["account", "provider", "sealed"],
     standing_account().with_only_columns(
-        *(parameter(column).label(f"v_{column.name}") for column in upstream_tokens.c)
+        *(parameter(upstream_tokens.c[name]).label(f"v_{name}") for name in ("account", "provider", "sealed"))
     ),
 )
 SAVE_TOKENS: Final = define(
     _save.on_conflict_do_update(
-        index_elements=["account", "provider"], set_={"sealed": _save.excluded.sealed}
+        index_elements=["account", "provider"], set_={"sealed": _save.excluded.sealed, "renewing_since": null()}
     ).returning(upstream_tokens.c.account),
     reads=[accounts, upstream_tokens],
 )
@@ -101,6 +101,30 @@ DROP_TOKENS: Final = define(
         upstream_tokens.c.provider == parameter(upstream_tokens.c.provider),
     )
 )
+_ours: Final = (
+    upstream_tokens.c.account == bindparam("p_account"),
+    upstream_tokens.c.provider == parameter(upstream_tokens.c.provider),
+)
+_mine: Final = upstream_tokens.c.renewing_since == bindparam("p_since", type_=BigInteger)
+CLAIM_TOKENS: Final = define(
+    update(upstream_tokens)
+    .where(
+        *_ours,
+        or_(
+            upstream_tokens.c.renewing_since.is_(None),
+            upstream_tokens.c.renewing_since <= bindparam("p_given_up", type_=BigInteger),
+        ),
+    )
+    .values(renewing_since=bindparam("p_since", type_=BigInteger))
+    .returning(upstream_tokens.c.account)
+)
+RENEW_TOKENS: Final = define(
+    update(upstream_tokens)
+    .where(*_ours, _mine)
+    .values(sealed=parameter(upstream_tokens.c.sealed), renewing_since=null())
+    .returning(upstream_tokens.c.account)
+)
+RELEASE_TOKENS: Final = define(update(upstream_tokens).where(*_ours, _mine).values(renewing_since=null()))
 ERASE_TOKENS: Final = define(delete(upstream_tokens).where(upstream_tokens.c.account == bindparam("p_account")))
 _TOKENS: Final = define(
     select(upstream_tokens.c.sealed).where(

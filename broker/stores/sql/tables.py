@@ -184,6 +184,7 @@ upstream_tokens: Final = Table(
     _text("account"),
     _text("provider"),
     _bytes("sealed"),
+    _time("renewing_since", nullable=True),
     PrimaryKeyConstraint("account", "provider"),
 )
 

@@ -162,6 +162,26 @@ class SqlUnitOfWork:
         params = postings.token_params(permit_holder, provider, tokens, self._ring)
         self._queue(postings.SAVE_TOKENS, params, conflict="account")
 
+    def claim_upstream_tokens(
+        self, account: AccountId, provider: ProviderId, *, since: datetime, given_up: datetime
+    ) -> None:
+        params = {
+            "p_account": account,
+            "p_provider": provider,
+            "p_since": micros(since),
+            "p_given_up": micros(given_up),
+        }
+        self._queue(postings.CLAIM_TOKENS, params, conflict="tokens")
+
+    def renew_upstream_tokens(
+        self, account: AccountId, provider: ProviderId, tokens: UpstreamTokens, *, since: datetime
+    ) -> None:
+        params = {**postings.token_params(account, provider, tokens, self._ring), "p_since": micros(since)}
+        self._queue(postings.RENEW_TOKENS, params, conflict="tokens")
+
+    def release_upstream_tokens(self, account: AccountId, provider: ProviderId, *, since: datetime) -> None:
+        self._queue(postings.RELEASE_TOKENS, {"p_account": account, "p_provider": provider, "p_since": micros(since)})
+
     def drop_upstream_tokens(self, account: AccountId, provider: ProviderId) -> None:
         self._queue(postings.DROP_TOKENS, {"p_account": account, "p_provider": provider})
 
