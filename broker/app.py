@@ -322,6 +322,7 @@ def _compose(
         issuer=issuer,
         subject_key=subject_key,
         posts_per_hour=settings.broker.limits.posts_per_hour,
+        renew=every.renew_upstream,
         revoke=every.drop_upstream,
     )
     mail_code = MailCodeFlow(

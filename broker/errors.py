@@ -435,6 +435,10 @@ class PostingNotPermitted(InteractionError):
     public = "Posting is off."
 
 
+class TokenOver(PostingNotPermitted):
+    """The network says that the access token is good no more (RFC 6750 §3.1); a new one may be."""
+
+
 class WayMissing(PostingNotPermitted):
     """Posting through a provider that is no way to sign in of the account."""
 
@@ -594,6 +598,10 @@ class UpstreamNeedsVisit(UpstreamRejected):
 
     code = "upstream_needs_visit"
     public = "The provider wants to see you first. Visit it, sort out what it asks there, and try again."
+
+
+class GrantOver(UpstreamRejected):
+    """A refresh token is good no more: the person took it back there, or it was used or ran out (RFC 6749 §5.2)."""
 
 
 class UpstreamInvalid(UpstreamError):

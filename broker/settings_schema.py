@@ -438,6 +438,7 @@ PROVIDER: Final = (
             _text("kind", "How it posts: facebook_share or mastodon.", needed=True),
             _address("url", "Where posts go; for a share window, its address."),
             _texts("scopes", "What the person must grant; asked only on the opt-in page, never at sign-in."),
+            _texts("lasting_scopes", "What is asked for beside them, so that posting works on: offline_access, or its own word."),
             _choice("visibility", "Who sees a post, where the network lets us say.", ("public", "unlisted", "private"), "public"),
         ),
     ),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote_plus
@@ -19,11 +19,13 @@ from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from broker.domain.provider import UpstreamTokens
 from broker.domain.values import Secret
-from broker.errors import SignInCancelled, UpstreamInvalid, UpstreamRejected, UpstreamUnavailable
+from broker.errors import GrantOver, SignInCancelled, UpstreamInvalid, UpstreamRejected, UpstreamUnavailable
 from providers._http import OK, SERVER_FAULT, TOO_MANY, UpstreamHTTP, UpstreamResponse, post_form, read_object
 from providers._id_token import TENANT, is_tenant
 from providers.preset import Preset
 
+OVER: Final = "invalid_grant"
+"""What is said of a refresh token that is good no more (RFC 6749 §5.2)."""
 MAX_CODE: Final = 4096
 MAX_TOKEN: Final = 16 * 1024
 MAX_LIFETIME: Final = timedelta(days=3660)
@@ -106,6 +108,28 @@ async def post_as(http: UpstreamHTTP, preset: Preset, address: str, form: Mappin
     """`POST` a form to an endpoint that wants to know who we are, in the way the preset says."""
     body, headers = authenticate(preset.token_endpoint_auth_method, preset.client_id, preset.client_secret, form)
     return await post_form(http, address, body, headers)
+
+
+async def renewed(
+    http: UpstreamHTTP, preset: Preset, address: str, tokens: UpstreamTokens, now: datetime
+) -> tuple[UpstreamTokens, TokenAnswer]:
+    """Tokens from the refresh token (RFC 6749 §6), and the answer as it came, whose ID token nobody has looked at.
+
+    No scope is asked for: that asks for all that was granted. A refresh token that is not replaced stays the one to use.
+    Raises `GrantOver`, `UpstreamRejected`, `UpstreamUnavailable`, `UpstreamInvalid(check)`.
+    """
+    if tokens.refresh_token is None:
+        raise GrantOver("no refresh token")
+    form = {"grant_type": "refresh_token", "refresh_token": tokens.refresh_token}
+    response = await post_as(http, preset, address, form)
+    try:
+        answer = read_token_answer(response)
+    except UpstreamRejected as refusal:
+        if refusal.detail == f"token {OVER}":
+            raise GrantOver(refusal.detail) from refusal
+        raise
+    fresh = answer.tokens(now, tuple(sorted(tokens.scopes)))
+    return replace(fresh, refresh_token=fresh.refresh_token or tokens.refresh_token, named=tokens.named), answer
 
 
 def check_response_issuer(callback: Mapping[str, str], issuer: str, *, promised: bool) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
@@ -21,6 +21,7 @@ from broker.domain.provider import (
     Attempt,
     Identified,
     Identity,
+    Named,
     OfferedField,
     Once,
     SignedOut,
@@ -28,7 +29,7 @@ from broker.domain.provider import (
     session_name,
 )
 from broker.domain.values import ClaimName, IdentityKey
-from broker.errors import Problem, UpstreamInvalid, UpstreamRejected
+from broker.errors import GrantOver, Problem, UpstreamInvalid, UpstreamRejected
 from broker.verification import Cached, verified
 from providers._claims import SCOPE_OF, hint, is_true, offers_of, read_claims, scopes_for
 from providers._described import Described
@@ -44,6 +45,7 @@ from providers._oauth import (
     post_as,
     read_callback,
     read_token_answer,
+    renewed,
     safe_code,
 )
 from providers._openid2 import NS, is_identifier, normal_form
@@ -52,6 +54,8 @@ from providers.preset import Preset, is_address
 BINDINGS: Final = frozenset({"state", "nonce", "pkce", "signed_assertion"})
 """What ties an answer to the attempt it belongs to (decision 23)."""
 
+OFFLINE: Final = "offline_access"
+"""Asks for a refresh token, which needs the person's consent on the spot (OpenID Connect Core §11)."""
 GOOGLE: Final = "https://accounts.google.com"
 LOGOUT: Final = "http://schemas.openid.net/event/backchannel-logout"
 OLDEST_LOGOUT: Final = timedelta(minutes=10)
@@ -137,6 +141,8 @@ class OpenIDConnect(Described):
         claims = await self._verify(attempt, answer, now)
         self._admit(claims)
         tokens = answer.tokens(now, attempt.scopes)
+        if tokens.refresh_token is not None:
+            tokens = replace(tokens, named=named_in(claims))
         more = {**self._told(callback), **await self._userinfo(metadata, claims, tokens)}
         return Identified(
             identity=read_identity(self._preset, self._offers, claims, more, tokens.scopes),
@@ -239,6 +245,19 @@ class OpenIDConnect(Described):
         if response.status not in {200, 204}:
             read_success(response, "revocation")
 
+    async def renew(self, tokens: UpstreamTokens) -> UpstreamTokens:
+        """New tokens for those that have run out (RFC 6749 §6), for the same person (OpenID Connect Core §12.2).
+
+        An ID token may be left out. One that comes is checked like any other, and says what the first one said.
+        """
+        if tokens.named is None:  # kept by a version that did not write down whom they are of
+            raise GrantOver("nobody was named")
+        now = self._clock.now()
+        fresh, answer = await renewed(self._http, self._us(), (await self._where()).token, tokens, now)
+        if answer.id_token is not None:
+            check_renewed(await self._verify_renewed(answer, now), tokens.named)
+        return fresh
+
     async def check(self) -> None:
         """Metadata and keys are there and usable."""
         await self._where()
@@ -266,6 +285,18 @@ class OpenIDConnect(Described):
         if self._preset.pkce is not False:
             form["code_verifier"] = attempt.code_verifier
         return read_token_answer(await post_as(self._http, self._us(), metadata.token, form))
+
+    async def _verify_renewed(self, answer: TokenAnswer, now: datetime) -> VerifiedClaims:
+        preset = self._preset
+        expected = Expected(
+            issuer=preset.issuer,
+            client_id=preset.client_id,
+            nonce=None,
+            algorithms=preset.algorithms,
+            access_token=answer.access_token,
+            trusted_audiences=preset.trusted_audiences,
+        )
+        return await verify_id_token(answer.id_token or "", expected, self._keys, now)
 
     async def _verify(self, attempt: Attempt, answer: TokenAnswer, now: datetime) -> VerifiedClaims:
         if answer.id_token is None:  # without it nobody was named: an access token says nothing about who asked
@@ -368,7 +399,7 @@ def build_sign_in_url(preset: Preset, endpoint: str, attempt: Attempt) -> str:
         claims=asked_claims(preset.fields) if preset.asks_claims else None,
         code_challenge=challenge_of(attempt.code_verifier) if pkce else None,
         code_challenge_method="S256" if pkce else None,
-        prompt="login" if fresh else "consent" if attempt.ask_again else None,
+        prompt="login" if fresh else "consent" if attempt.ask_again or OFFLINE in attempt.scopes else None,
         max_age=str(int(FRESH.total_seconds())) if fresh else None,
         login_hint=attempt.login_hint,
         ui_locales=" ".join(attempt.ui_locales) or None,
@@ -522,6 +553,38 @@ def vouches_for_email(preset: Preset, raw: Mapping[str, Any]) -> bool:
     return (isinstance(address, str) and address.lower().endswith("@gmail.com")) or (
         isinstance(workspace, str) and bool(workspace)
     )
+
+
+def named_in(token: VerifiedClaims) -> Named:
+    """What of an ID token has to be the same in those that come with renewed tokens."""
+    nonce, azp = token.claims.get("nonce"), token.claims.get("azp")
+    return Named(
+        issuer=token.issuer,
+        subject=token.subject,
+        nonce=nonce if isinstance(nonce, str) else None,
+        azp=azp if isinstance(azp, str) else None,
+        auth_time=token.auth_time,
+        issued_at=read_time(token.claims, "iat"),
+    )
+
+
+def check_renewed(token: VerifiedClaims, first: Named) -> None:
+    """Whether an ID token that came with renewed tokens is about whom the first one was (OpenID Connect Core §12.2).
+
+    A nonce need not come again, but is the first one if it does; the time of the sign-in is the first one's if it comes;
+    `azp` comes if it came. Raises `UpstreamInvalid(check)`.
+    """
+    found = named_in(token)
+    for name, is_same in (
+        ("iss", found.issuer == first.issuer),
+        ("sub", found.subject == first.subject),
+        ("azp", found.azp == first.azp),
+        ("nonce", "nonce" not in token.claims or (found.nonce is not None and found.nonce == first.nonce)),
+        ("iat", found.issued_at is None or first.issued_at is None or found.issued_at >= first.issued_at),
+        ("auth_time", found.auth_time is None or first.auth_time is None or found.auth_time == first.auth_time),
+    ):
+        if not is_same:
+            raise UpstreamInvalid(f"renewed_{name}")
 
 
 def _declined(

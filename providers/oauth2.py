@@ -42,6 +42,7 @@ from providers._oauth import (
     post_as,
     read_callback,
     read_token_answer,
+    renewed,
 )
 from providers.preset import Preset
 
@@ -127,6 +128,12 @@ class OAuth2(Described):
         )
         if response.status not in {200, 204}:
             read_success(response, "revocation")
+
+    async def renew(self, tokens: UpstreamTokens) -> UpstreamTokens:
+        """New tokens for those that have run out (RFC 6749 §6). Nobody is named: they are for whom the old ones were."""
+        now = self._clock.now()
+        fresh, _ = await renewed(self._http, self._preset, self._preset.endpoints["token"], tokens, now)
+        return fresh
 
     async def check(self) -> None:
         """Its page for signing in answers, whatever it says to a request without parameters."""

@@ -47,6 +47,10 @@ _POSTING_SCOPES = re.compile(
 )
 
 
+OFFLINE_SCOPES: Final = frozenset({"offline_access", "offline.access"})
+"""Ask for a refresh token and for nothing else: OpenID Connect Core §11; X."""
+
+
 def is_posting_scope(scope: str) -> bool:
     """Whether a scope lets somebody write in a person's name at any network we know (house rule: never at sign-in)."""
     return bool(_POSTING_SCOPES.match(scope.lower()))
@@ -62,6 +66,8 @@ class Posting:
     """Where posts go; for a share window, its address."""
     scopes: tuple[str, ...] = ()
     """What the person must grant upstream; asked only on the opt-in page, never at sign-in."""
+    lasting_scopes: tuple[str, ...] = ()
+    """What is asked for beside them, so that it gives a refresh token; only there too."""
     visibility: str = "public"
 
 
@@ -370,22 +376,32 @@ class _Reader:
             return
         inner = _Reader(self.id, table if isinstance(table, Mapping) else {}, self.where)
         kind, url = inner.text("kind", needed=True), inner.address("url")
-        scopes, visibility = inner.texts("scopes"), inner.choice("visibility", ("public", "unlisted", "private"))
+        scopes, lasting = inner.texts("scopes") or (), inner.texts("lasting_scopes") or ()
+        visibility = inner.choice("visibility", ("public", "unlisted", "private"))
         for key in inner.table:
-            if key not in {"kind", "url", "scopes", "visibility"}:
-                inner.problem(key, "is not a known option.", "Known: kind, url, scopes, visibility.")
+            if key not in {"kind", "url", "scopes", "lasting_scopes", "visibility"}:
+                fix = "Known: kind, url, scopes, lasting_scopes, visibility."
+                inner.problem(key, "is not a known option.", fix)
+        if lasting and not scopes:
+            fix = 'Write scopes = ["…"] beside it, or remove it.'
+            inner.problem("lasting_scopes", "keeps nothing alive: nothing is asked for there.", fix)
         for found in inner.problems:
             self.problem(f"posting.{found.key.removeprefix(f'{self.id}.')}", found.what, found.fix)
         if kind and not inner.problems:
-            out["posting"] = Posting(kind=kind, url=url, scopes=scopes or (), visibility=visibility or "public")
+            out["posting"] = Posting(
+                kind=kind, url=url, scopes=scopes, lasting_scopes=lasting, visibility=visibility or "public"
+            )
 
     def _no_posting_scope(self, out: dict[str, object]) -> None:
         asked = out.get("scopes", ())
         posting = out.get("posting")
-        declared = set(posting.scopes) if isinstance(posting, Posting) else set()
+        declared = {*posting.scopes, *posting.lasting_scopes} if isinstance(posting, Posting) else set()
         asked = (*(asked if isinstance(asked, tuple) else ()), str(out.get("email_scope", "")))
         for scope in asked:
-            if scope in declared or is_posting_scope(scope):
+            if scope in OFFLINE_SCOPES:
+                what = f"asks for a refresh token ({scope!r}) at sign-in, where nothing is kept."
+                self.problem("scopes", what, "Remove it; lasting_scopes in its posting table asks for one there.")
+            elif scope in declared or is_posting_scope(scope):
                 self.problem(
                     "scopes", f"asks to post ({scope!r}) at sign-in.", "Remove it; posting has its own opt-in page."
                 )

@@ -127,6 +127,11 @@ class Publisher(Protocol):
         ...
 
     @property
+    def lasting(self) -> tuple[str, ...]:
+        """What is asked for beside, so that the permission outlives the first access token; nobody must grant it."""
+        ...
+
+    @property
     def needs_person(self) -> bool:
         """Whether the network only offers its own window."""
         ...

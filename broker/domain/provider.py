@@ -89,6 +89,18 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """Whom the ID token named that came with a refresh token: later ones have to say the same (OpenID Connect Core §12.2)."""
+
+    issuer: str
+    subject: str = field(repr=False)
+    nonce: str | None = field(default=None, repr=False)
+    azp: str | None = None
+    auth_time: datetime | None = None
+    issued_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamTokens:
     """What the provider gave us to act with. Apart from `Identity`, so that it cannot travel with it."""
 
@@ -96,6 +108,12 @@ class UpstreamTokens:
     refresh_token: str | None = field(default=None, repr=False)
     expires_at: datetime | None = None
     scopes: frozenset[str] = frozenset()
+    named: Named | None = field(default=None, repr=False)
+    """Whom they are of, where an ID token said so and they can be renewed."""
+
+    def over(self, now: datetime) -> bool:
+        """Whether the access token has run out by now, as far as the provider said when it would."""
+        return self.expires_at is not None and self.expires_at <= now
 
 
 def session_name(issuer: str, sid: str) -> str:
@@ -164,6 +182,19 @@ class EndsSessions(Protocol):
         """Where to send the browser, which comes back to `back` with `state`, if it does.
 
         Raises `UpstreamUnavailable`, and `UpstreamInvalid(check)` where the provider names no such page.
+        """
+        ...
+
+
+@runtime_checkable
+class Renews(Protocol):
+    """A provider whose access tokens can be had anew without the person (RFC 6749 §6)."""
+
+    async def renew(self, tokens: UpstreamTokens) -> UpstreamTokens:
+        """New tokens for those that have run out; with a refresh token to be used from now on.
+
+        Raises `GrantOver` when the provider takes the refresh token no more, `UpstreamInvalid(check)` for an answer that
+        is not for the same person, `UpstreamUnavailable` and `UpstreamRejected`: then the old ones are to be kept.
         """
         ...
 

@@ -8,7 +8,7 @@ a second post.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, assert_never
@@ -46,14 +46,17 @@ from broker.errors import (
     BrokerError,
     Conflict,
     FreshSignInRequired,
+    GrantOver,
     InvalidRequest,
     NotFound,
     PostingNotPermitted,
+    TokenOver,
     TooManyAttempts,
     UpstreamError,
     WayMissing,
 )
 from broker.flows.ledger import LedgerWriter
+from broker.flows.renewing import Renew, Renewing, Revoke
 
 ASKED_LIFETIME: Final = timedelta(minutes=30)
 """How long a person has to decide about one post."""
@@ -67,7 +70,9 @@ HOUR: Final = 3600
 KEY: Final = "key"
 """The parameter that the network's own window brings back; no site ever sees it."""
 
-Revoke = Callable[[ProviderId, UpstreamTokens | None], Awaitable[None]]
+
+class Withdrawn(PostingNotPermitted):
+    """Permission ended here between one step and the next; the network has refused nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,10 +88,11 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """What became of a post; `window` is where only the person can go on."""
+    """What became of a post; `window` is where only the person can go on, `problem` why the network was of no use."""
 
     posting: Posting
     window: str | None = None
+    problem: BrokerError | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +115,8 @@ class PostingGate:
     issuer: str
     subject_key: bytes
     posts_per_hour: int
+    renew: Renew
+    """Asks a provider for new tokens in place of those that have run out."""
     revoke: Revoke
     """Takes back at the provider what a person granted there; never raises for the provider's failure."""
 
@@ -120,6 +128,11 @@ class PostingGate:
     def scopes(self, provider: ProviderId) -> tuple[str, ...]:
         """What must be granted there beyond signing in; empty where only the person can post."""
         return self._publisher(provider).scopes
+
+    def asks(self, provider: ProviderId) -> tuple[str, ...]:
+        """What is asked for there on opting in: `scopes`, and what makes the permission last."""
+        publisher = self._publisher(provider)
+        return (*publisher.scopes, *publisher.lasting)
 
     def needs_person(self, provider: ProviderId) -> bool:
         """Whether the network only offers its own window."""
@@ -444,23 +457,21 @@ class PostingGate:
             self._publisher(posting.provider)
             opted = await self.standing(posting.account, posting.provider, posting.client)
             return permit(opted, self._client(posting.client), posting.account, posting.message, self.clock.now())
-        except PostingNotPermitted:
+        except PostingNotPermitted as refusal:
             await self._move(posting, PostState.CANCELLED)
-            raise
+            raise Withdrawn(refusal.detail) from refusal
 
     async def _hand_over(self, posting: Posting) -> Sent:
         """Everything is asked anew here, the opt-in last: a withdrawal that came in between stops the post (catalogue 190)."""
-        granted, token = await self._permit(posting), None
         publisher = self.publishers[posting.provider]
-        if publisher.scopes:
-            token = self._usable(await self.durable.vault.open(granted))
-            granted = await self._permit(posting)
         try:
-            outcome = await publisher.publish(granted, posting.message, token)
-        except PostingNotPermitted:
-            return await self._refused_upstream(posting, publisher)
-        except UpstreamError:  # they certainly did not take it
-            return await self._settle(posting, PostState.FAILED)
+            outcome = await self._publish(posting, publisher)
+        except Withdrawn:
+            raise
+        except (PostingNotPermitted, GrantOver) as refusal:
+            return replace(await self._refused_upstream(posting, publisher), problem=refusal)
+        except UpstreamError as problem:  # they certainly did not take it
+            return replace(await self._settle(posting, PostState.FAILED), problem=problem)
         except BaseException:  # cut off: it may be there, it may not
             await self._move(posting, PostState.UNKNOWN)
             raise
@@ -476,10 +487,24 @@ class PostingGate:
             case other:
                 assert_never(other)
 
-    def _usable(self, token: UpstreamTokens | None) -> UpstreamTokens | None:
-        if token is None or (token.expires_at is not None and token.expires_at <= self.clock.now()):
-            return None
-        return token
+    @property
+    def _renewing(self) -> Renewing:
+        return Renewing(durable=self.durable, clock=self.clock, renew=self.renew, revoke=self.revoke)
+
+    async def _publish(self, posting: Posting, publisher: Publisher) -> Posted | NeedsPerson | PostUnknown:
+        """Hand it over; with new tokens where these have run out, or the network says so, which has not taken it then.
+
+        The permit is asked for anew each time, as much may have happened while tokens were renewed.
+        """
+        granted = await self._permit(posting)
+        token = await self._renewing.usable(granted) if publisher.scopes else None
+        try:
+            return await publisher.publish(await self._permit(posting), posting.message, token)
+        except TokenOver:
+            fresh = None if token is None else await self._renewing.anew(await self._permit(posting), token)
+            if fresh is None:
+                raise
+        return await publisher.publish(await self._permit(posting), posting.message, fresh)
 
     async def _refused_upstream(self, posting: Posting, publisher: Publisher) -> Sent:
         """The network no longer lets us: the opt-in is off, so that nobody tries again and again (catalogue 193)."""
@@ -508,8 +533,8 @@ class PostingGate:
         if publisher is None or opted is None or posting.state is not PostState.POSTED or posting.remote_id is None:
             return False
         key = permit_to_take_back(opted, posting.account, self.clock.now())
-        token = await self.durable.vault.open(key) if publisher.scopes else None
         try:
+            token = await self._renewing.usable(key) if publisher.scopes else None
             gone = await publisher.undo(key, posting.remote_id, token)
         except (UpstreamError, PostingNotPermitted):
             return False

@@ -33,6 +33,7 @@ from broker.domain.provider import (
     Identified,
     Identity,
     Provider,
+    Renews,
     Successor,
     UpstreamTokens,
     callback_of,
@@ -44,6 +45,7 @@ from broker.errors import (
     AccountHeld,
     Conflict,
     FormInvalid,
+    GrantOver,
     IdentityTaken,
     MergeNobody,
     MergeSame,
@@ -619,6 +621,13 @@ class SignInFlow:
         """What began with a fresh sign-in ends soon after it, however often it is begun anew."""
         if self.clock.now() - transaction.created_at > SENSITIVE_WITHIN:
             raise SignInExpired(detail="begun too long ago for what it is for")
+
+    async def renew_upstream(self, provider_id: ProviderId, tokens: UpstreamTokens) -> UpstreamTokens:
+        """New tokens in place of those that have run out. Raises `GrantOver` where none can be had; what `Renews.renew` does."""
+        provider = self.providers.get(provider_id)
+        if provider is None or not isinstance(provider, Renews):
+            raise GrantOver("provider renews no tokens")
+        return await provider.renew(tokens)
 
     async def drop_upstream(self, provider_id: ProviderId, tokens: UpstreamTokens | None) -> None:
         """Take back at the provider what the person granted us, as far as it lets us; its failure is not theirs."""

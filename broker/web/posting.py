@@ -18,7 +18,7 @@ from broker.domain.session import needs_fresh_sign_in
 from broker.domain.transaction import SignInTransaction, TransactionPurpose
 from broker.domain.values import ClientId, ProviderId
 from broker.errors import BadRequest, InvalidRequest, PostingNotPermitted, WrongBrowser
-from broker.flows.posting import KEY, Asked, is_of_site
+from broker.flows.posting import KEY, Asked, Sent, is_of_site
 from broker.flows.sign_in import SignInFlow
 from broker.web import views
 from broker.web.call import Call, answer_json, see_other
@@ -193,9 +193,9 @@ async def _ask_there(call: Call, wanted: OptIn, sealed: str) -> Response:
 
 
 def posting_scopes(call: Call, sign_in: SignInFlow, provider: ProviderId) -> tuple[str, ...]:
-    """What to ask there for posting: to post, and who it is; nothing else."""
+    """What to ask there for posting: to post, for longer than an hour where the preset says how, and who it is."""
     who = sign_in.provider(provider).sign_in_scopes[:1]
-    return (*who, *call.world.posting.scopes(provider))
+    return (*who, *call.world.posting.asks(provider))
 
 
 def _wanted_by(call: Call, transaction: SignInTransaction) -> OptIn:
@@ -255,11 +255,20 @@ async def decide(call: Call) -> Response:
             return _back(call, call.world.clients.get(posting.client), posting.return_to, outcome_word(posting))
         case "post":
             sent = await gate.post(session, _id(call), shown=call.form.get("shown", ""), locale=call.locale)
+            _log(call, sent)
         case _:
             raise BadRequest(detail="no decision")
     if sent.window is not None:
         return leave(call, sent.window, views.provider_label(call, sent.posting.provider))
     return see_other(f"/posting/{sent.posting.id}")
+
+
+def _log(call: Call, sent: Sent) -> None:
+    """What the network said no to, or what it said that cannot be trusted."""
+    if sent.problem is not None:
+        posting, problem = sent.posting, sent.problem
+        facts = {"client": posting.client, "provider": posting.provider}
+        call.world.log.event("posting_failed", **facts, reason=problem.code, check=problem.detail)
 
 
 async def returned(call: Call) -> Response:

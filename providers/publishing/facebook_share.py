@@ -45,6 +45,10 @@ class FacebookShare:
         return ()
 
     @property
+    def lasting(self) -> tuple[str, ...]:
+        return ()
+
+    @property
     def needs_person(self) -> bool:
         return True
 

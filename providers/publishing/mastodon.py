@@ -14,13 +14,21 @@ from broker.domain.ports import Clock
 from broker.domain.posting import Message, PostingPermit, check_permit
 from broker.domain.provider import Posted, PostUnknown, UpstreamTokens
 from broker.domain.values import ProviderId
-from broker.errors import PostingNotPermitted, Problem, UpstreamInvalid, UpstreamRejected, UpstreamUnavailable
+from broker.errors import (
+    PostingNotPermitted,
+    Problem,
+    TokenOver,
+    UpstreamInvalid,
+    UpstreamRejected,
+    UpstreamUnavailable,
+)
 from providers._http import FORM, JSON, TOO_MANY, UpstreamHTTP, UpstreamResponse, read_success, was_perhaps_sent
 from providers.preset import Posting, Preset, is_address
 
 MAX_ID: Final = 200
 _GONE: Final = frozenset({404, 410})
-_NOT_ALLOWED: Final = frozenset({401, 403})
+_NOT_KNOWN: Final = 401
+_NOT_ALLOWED: Final = 403
 
 
 class Mastodon:
@@ -45,6 +53,10 @@ class Mastodon:
     @property
     def scopes(self) -> tuple[str, ...]:
         return self._posting.scopes
+
+    @property
+    def lasting(self) -> tuple[str, ...]:
+        return self._posting.lasting_scopes
 
     @property
     def needs_person(self) -> bool:
@@ -138,9 +150,12 @@ PUBLISHER = Mastodon
 def _read_posted(response: UpstreamResponse) -> Posted:
     """The status that came of it. Its id is kept as text; numbers lose digits.
 
-    Raises `PostingNotPermitted` when the token is not good for posting any more (catalogue 193).
+    Raises `PostingNotPermitted` when the token is not good for posting any more (catalogue 193), as `TokenOver` if a new
+    one may be.
     """
-    if response.status in _NOT_ALLOWED:
+    if response.status == _NOT_KNOWN:
+        raise TokenOver(f"status {response.status}")
+    if response.status == _NOT_ALLOWED:
         raise PostingNotPermitted(f"status {response.status}")
     raw = read_success(response, "status")
     remote, url = raw.get("id"), raw.get("url")

@@ -144,7 +144,7 @@ def _obey(sandbox: Sandbox, orders: dict[str, Any]) -> None:
 
 def _reset(sandbox: Sandbox) -> None:
     sandbox.faults.active.clear()
-    for kept in (sandbox.codes, sandbox.tokens, sandbox.sessions, sandbox.pending):
+    for kept in (sandbox.codes, sandbox.tokens, sandbox.refreshes, sandbox.sessions, sandbox.pending):
         kept.clear()
     sandbox.statuses.clear()
     sandbox.posted_keys.clear()

@@ -11,6 +11,7 @@ from providers.sandbox import web
 from providers.sandbox.openid_connect_faults import claims_of
 from providers.sandbox.openid_connect_state import (
     ACR_VALUES,
+    OFFLINE_SCOPE,
     POSTING_SCOPE,
     RESPONSE_MODES,
     SCOPES,
@@ -60,7 +61,7 @@ def _problem(sandbox: Sandbox, client: Client, params: dict[str, str]) -> tuple[
     if params.get("response_mode", "query") not in RESPONSE_MODES or "request" in params or "request_uri" in params:
         return "invalid_request", "Only plain requests are offered, answered by query or form_post."
     if not scopes & {"openid", POSTING_SCOPE} or scopes - set(SCOPES):
-        return "invalid_scope", "Ask for openid, profile, email, address, phone or write:statuses."
+        return "invalid_scope", "Ask for openid, profile, email, address, phone, offline_access or write:statuses."
     if params.get("code_challenge_method", "S256") != "S256" or len(params.get("code_challenge", "x" * 43)) != 43:
         return "invalid_request", "PKCE is offered with S256 only."
     if "code_challenge" not in params and (sandbox.require_pkce or client.secret is None):
@@ -184,6 +185,7 @@ def _with_code(request: Request, sandbox: Sandbox, params: dict[str, str], sessi
         show_auth_time="max_age" in params or "login" in params.get("prompt", ""),
         acr=next((acr for acr in params.get("acr_values", "").split() if acr in ACR_VALUES), ""),
         issued_at=sandbox.now(),
+        offline=OFFLINE_SCOPE in params["scope"].split() and "consent" in params.get("prompt", "").split(),
     )
     return answer(request, params, [("code", sandbox.new_code(code))])
 

@@ -17,7 +17,8 @@ CODE_LIFETIME = 300  # seconds
 TOKEN_LIFETIME = 3600  # seconds
 POSTING_SCOPE = "write:statuses"
 RESPONSE_MODES = ("query", "form_post")
-SCOPES = ("openid", "profile", "email", "address", "phone", "openid2", POSTING_SCOPE)
+OFFLINE_SCOPE = "offline_access"
+SCOPES = ("openid", "profile", "email", "address", "phone", "openid2", OFFLINE_SCOPE, POSTING_SCOPE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +193,8 @@ class Code:
     acr: str
     """How well the person was checked, where the client asked for one of `ACR_VALUES`."""
     issued_at: float
+    offline: bool = False
+    """Whether the person was asked on the spot and it may go on without them (Core §11)."""
     used: bool = False
     token: str | None = field(default=None, repr=False)
 
@@ -204,6 +207,15 @@ class Token:
     slug: str
     scopes: set[str]
     expires_at: float
+    revoked: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Refresh:
+    """A refresh token: good once, for what its code was for."""
+
+    code: Code
+    used: bool = False
     revoked: bool = False
 
 
@@ -241,6 +253,7 @@ class Sandbox:
     log: RequestLog = field(default_factory=RequestLog)
     codes: dict[str, Code] = field(default_factory=dict, repr=False)
     tokens: dict[str, Token] = field(default_factory=dict, repr=False)
+    refreshes: dict[str, Refresh] = field(default_factory=dict, repr=False)
     sessions: dict[str, Session] = field(default_factory=dict, repr=False)
     pending: dict[str, dict[str, str]] = field(default_factory=dict, repr=False)
     keys: list[SigningKey] = field(default_factory=list)
@@ -277,6 +290,19 @@ class Sandbox:
         text = secrets.token_urlsafe(32)
         self.tokens[text] = token
         return text
+
+    def new_refresh(self, code: Code) -> str:
+        """Store a refresh token and return its text."""
+        text = secrets.token_urlsafe(32)
+        self.refreshes[text] = Refresh(code=code)
+        return text
+
+    def end_refreshes(self, code: Code) -> None:
+        """All that came of one code, and its last access token."""
+        for one in self.refreshes.values():
+            one.revoked = one.revoked or one.code is code
+        if code.token in self.tokens:
+            self.tokens[code.token].revoked = True
 
     def new_pending(self, params: dict[str, str]) -> str:
         """Keep a request's parameters while a page is open; the oldest of a thousand goes."""

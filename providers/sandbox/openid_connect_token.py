@@ -61,7 +61,7 @@ async def discovery(request: Request) -> Response:
         "revocation_endpoint": f"{issuer}/oauth/revoke",
         "response_types_supported": ["code"],
         "response_modes_supported": list(RESPONSE_MODES),
-        "grant_types_supported": ["authorization_code"],
+        "grant_types_supported": ["authorization_code", "refresh_token"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
@@ -109,21 +109,27 @@ async def jwks(request: Request) -> Response:
 
 
 async def token(request: Request) -> Response:
-    """`POST /token`: authorization codes only."""
+    """`POST /token`: authorization codes, and refresh tokens that are good once (RFC 6749 §6, RFC 9700 §2.2.2)."""
     sandbox = _sandbox(request)
     fields = web.form(request)
     web.note(
         request,
         code_ref=web.ref(fields["code"]) if "code" in fields else None,
         verifier="code_verifier" in fields,
+        refresh_ref=web.ref(fields["refresh_token"]) if "refresh_token" in fields else None,
     )
     try:
         if sandbox.faults.has("token-error"):
             raise TokenError("invalid_grant", "A fault was asked for.")
         client = authenticate(request, sandbox)
-        if fields.get("grant_type") != "authorization_code":
-            raise TokenError("unsupported_grant_type", "Only authorization_code is offered.")
-        return JSONResponse(_issue(request, sandbox, client, _spend(sandbox, client, fields)), headers=_NO_STORE)
+        match fields.get("grant_type"):
+            case "authorization_code":
+                body = _issue(request, sandbox, client, _spend(sandbox, client, fields))
+            case "refresh_token":
+                body = _issue(request, sandbox, client, _spend_refresh(sandbox, client, fields), anew=True)
+            case _:
+                raise TokenError("unsupported_grant_type", "authorization_code and refresh_token are offered.")
+        return JSONResponse(body, headers=_NO_STORE)
     except TokenError as error:
         return error.response()
 
@@ -163,7 +169,20 @@ def _spend(sandbox: Sandbox, client: Client, fields: dict[str, str]) -> Code:
     return code
 
 
-def _issue(request: Request, sandbox: Sandbox, client: Client, code: Code) -> Json:
+def _spend_refresh(sandbox: Sandbox, client: Client, fields: dict[str, str]) -> Code:
+    """What a refresh token is for. One that was used ends all that came of the same code."""
+    found = sandbox.refreshes.get(fields.get("refresh_token", ""))
+    if found is None or found.code.client_id != client.id or found.revoked:
+        raise TokenError("invalid_grant", "The refresh token is not known.")
+    if found.used:
+        sandbox.end_refreshes(found.code)
+        raise TokenError("invalid_grant", "The refresh token was used.")
+    found.used = not sandbox.faults.has("refresh-not-rotated")
+    return found.code
+
+
+def _issue(request: Request, sandbox: Sandbox, client: Client, code: Code, *, anew: bool = False) -> Json:
+    """The answer; `anew`: to a refresh token, whose ID token says again what the first one said (Core §12.2)."""
     made = Token(client_id=client.id, slug=code.slug, scopes=code.scopes, expires_at=sandbox.now() + TOKEN_LIFETIME)
     code.token = sandbox.new_token(made)
     body: Json = {
@@ -173,9 +192,13 @@ def _issue(request: Request, sandbox: Sandbox, client: Client, code: Code) -> Js
         "scope": " ".join(sorted(code.scopes)),
     }
     faults = sandbox.faults
+    if code.offline and not (anew and faults.has("refresh-not-rotated")):
+        body["refresh_token"] = sandbox.new_refresh(code)
     if "openid" in code.scopes and not faults.has("id-token-missing"):
         issuer = web.base_url(request, sandbox.fixed_issuer)
         claims = _claims(sandbox, issuer, client, code, code.token)
+        if anew:
+            claims.pop("nonce", None)  # "SHOULD NOT have a nonce Claim" (Core §12.2)
         sandbox.signing_key()
         text = sign(faults, spoil_claims(faults, claims, client.id), sandbox.keys, client.secret)
         body["id_token"] = {"jwt": text} if faults.has("id-token-not-text") else text

@@ -223,7 +223,12 @@ async def revoke(request: Request) -> Response:
         client = authenticate(request, sandbox)
     except TokenError as error:
         return error.response()
-    found = sandbox.tokens.get(web.form(request).get("token", ""))
+    text = web.form(request).get("token", "")
+    refresh = sandbox.refreshes.get(text)
+    if refresh is not None and refresh.code.client_id == client.id:
+        sandbox.end_refreshes(refresh.code)
+        text = refresh.code.token or ""
+    found = sandbox.tokens.get(text)
     if found is not None and found.client_id == client.id:
         found.revoked = True
         if POSTING_SCOPE in found.scopes:

@@ -258,6 +258,7 @@ class Front:
             issuer="https://login.test",
             subject_key=b"s" * 32,
             posts_per_hour=10,
+            renew=self.sign_in.renew_upstream,
             revoke=self.sign_in.drop_upstream,
         )
         self.trail = AuditTrail(durable=self.durable, clock=self.clock, key=b"a" * 32)

@@ -70,6 +70,9 @@ class Room:
     durable: Any = None
     clock: FixedClock = field(default_factory=FixedClock)
     revoked: list[tuple[ProviderId, str]] = field(default_factory=list)
+    renewed: list[tuple[ProviderId, str]] = field(default_factory=list)
+    answer: UpstreamTokens | BaseException | None = None
+    before_answer: Callable[[], Awaitable[None]] | None = None
 
     def __post_init__(self) -> None:
         self.durable = self.durable or MemoryDurable(self.clock)
@@ -101,6 +104,7 @@ class Room:
             issuer=ISSUER,
             subject_key=KEY,
             posts_per_hour=POSTS_PER_HOUR,
+            renew=self.renew,
             revoke=self.revoke,
         )
         sessions = SessionFlow(
@@ -118,6 +122,19 @@ class Room:
             clock=self.clock,
             trail=AuditTrail(durable=self.durable, clock=self.clock, key=b"a" * 32),
             posting=self.gate,
+        )
+
+    async def renew(self, provider: ProviderId, tokens: UpstreamTokens) -> UpstreamTokens:
+        self.renewed.append((provider, tokens.refresh_token or ""))
+        if self.before_answer is not None:
+            await self.before_answer()
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        return self.answer or replace(
+            tokens,
+            access_token=f"renewed-{len(self.renewed)}",
+            refresh_token=f"refresh-{len(self.renewed)}",
+            expires_at=self.clock.now() + timedelta(hours=2),
         )
 
     async def revoke(self, provider: ProviderId, tokens: UpstreamTokens | None) -> None:
@@ -386,7 +403,9 @@ async def test_nobody_decides_about_another_persons_post(room: Room) -> None:
 
 
 def test_only_the_gate_calls_a_publisher() -> None:
-    """`publish`, `undo` of a publisher, `permit` and the vault's `open` are called in one module of the broker."""
+    """`publish`, `undo` of a publisher, `permit` and the vault's `open` are called in one module of the broker; the vault is
+    opened in one more, which the gate alone holds, and which has tokens renewed.
+    """
     callers: dict[str, set[str]] = {"publish": set(), "open": set(), "permit": set(), "permit_to_take_back": set()}
     for path in sorted((ROOT / "broker").rglob("*.py")):
         if (ROOT / "broker" / "verify") in path.parents:
@@ -397,7 +416,10 @@ def test_only_the_gate_calls_a_publisher() -> None:
                 of_vault = isinstance(node.func, ast.Attribute) and ast.unparse(node.func).endswith("vault.open")
                 if name in callers and (name != "open" or of_vault):
                     callers[name].add(str(path.relative_to(ROOT)))
-    assert callers == {name: {"broker/flows/posting.py"} for name in callers}
+    gate = "broker/flows/posting.py"
+    assert callers == {name: {gate} for name in callers} | {"open": {gate, "broker/flows/renewing.py"}}
+    holders = {path for path in (ROOT / "broker").rglob("*.py") if "flows.renewing import" in path.read_text()}
+    assert {str(path.relative_to(ROOT)) for path in holders} == {gate}
 
 
 def test_only_the_composition_root_makes_publishers() -> None:

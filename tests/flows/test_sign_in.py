@@ -27,13 +27,14 @@ from tests.support.builders import NOW
 
 from broker.domain.account import AccountStatus
 from broker.domain.claims import EMAIL, NAME, PICTURE
-from broker.domain.provider import Attempt, Found, Identified, Once, Us
+from broker.domain.provider import Attempt, Found, Identified, Once, UpstreamTokens, Us
 from broker.domain.session import Session
 from broker.domain.transaction import TransactionPurpose
 from broker.domain.values import IdentityKey, ProviderId
 from broker.errors import (
     AccountHeld,
     FormInvalid,
+    GrantOver,
     IdentityTaken,
     ProviderOff,
     SignInCancelled,
@@ -882,3 +883,21 @@ async def test_what_was_granted_upstream_is_taken_back_as_far_as_possible(front:
 
 def test_the_callback_address_says_nothing_of_the_site(front: Front) -> None:
     assert urlsplit(front.sign_in.callback_base).query == ""
+
+
+async def test_only_a_provider_that_renews_tokens_is_asked_to(front: Front) -> None:
+    """Of any other, and of one that is gone from the settings, a refresh token is of no use any more."""
+    tokens = builders.upstream_tokens()
+    asked: list[UpstreamTokens] = []
+
+    class Renewing(ScriptedProvider):
+        async def renew(self, tokens: UpstreamTokens) -> UpstreamTokens:
+            asked.append(tokens)
+            return replace(tokens, access_token="new")
+
+    front.sign_in = replace(front.sign_in, providers={OPENID: Renewing(OPENID), FACEBOOK: front.facebook})
+    assert (await front.sign_in.renew_upstream(OPENID, tokens)).access_token == "new"
+    assert asked == [tokens]
+    for provider in (FACEBOOK, ProviderId("gone")):
+        with pytest.raises(GrantOver):
+            await front.sign_in.renew_upstream(provider, tokens)

@@ -111,6 +111,12 @@ async def test_asking_again_shows_the_consent_page() -> None:
     assert parse_qs(urlsplit(url).query)["prompt"] == ["consent"]
 
 
+async def test_who_asks_for_a_refresh_token_has_the_person_asked() -> None:
+    """OpenID Connect Core §11: offline access needs prompt=consent."""
+    url = await provider().authorization_url(attempt(scopes=("openid", "write:statuses", "offline_access")))
+    assert parse_qs(urlsplit(url).query)["prompt"] == ["consent"]
+
+
 async def test_a_sign_in_costs_one_token_request_and_says_who_it_is() -> None:
     http = upstream()
     one = provider(http, trusts_email=True, acr_values=("urn:example:strong",))

@@ -132,6 +132,22 @@ def test_what_only_reads_is_no_posting_scope(scope: str) -> None:
     assert not is_posting_scope(scope)
 
 
+@pytest.mark.parametrize("scope", ["offline_access", "offline.access"])
+def test_no_sign_in_asks_for_a_refresh_token(scope: str) -> None:
+    """Nothing is kept of who only signs in; a `posting` table may ask for one, in any network's words."""
+    assert refused(scopes=["openid", scope]) == ["club.scopes"]
+    posting = {"kind": "mastodon", "scopes": ["write"], "lasting_scopes": ["for-long"]}
+    assert refused(scopes=["openid", "for-long"], posting=posting) == ["club.scopes"]
+    found = Preset.from_table("club", {**GOOD, "posting": {**posting, "lasting_scopes": [scope]}}).posting
+    assert found == Posting(kind="mastodon", scopes=("write",), lasting_scopes=(scope,))
+
+
+def test_what_makes_a_permission_last_needs_one() -> None:
+    assert refused(posting={"kind": "facebook_share", "lasting_scopes": ["offline_access"]}) == [
+        "club.posting.lasting_scopes"
+    ]
+
+
 def test_the_posting_table_is_read_like_the_rest() -> None:
     found = Preset.from_table(
         "c", {**GOOD, "posting": {"kind": "mastodon", "url": "https://social.test/api", "visibility": "unlisted"}}

@@ -19,7 +19,7 @@ from broker.domain.posting import Message, PostingPermit, opt_in, permit, permit
 from broker.domain.provider import NeedsPerson, Posted, PostUnknown, UpstreamTokens
 from broker.domain.values import AccountId, ProviderId
 from broker.egress import Egress, Exemption
-from broker.errors import ConfigurationError, PostingNotPermitted, UpstreamRejected, UpstreamUnavailable
+from broker.errors import ConfigurationError, PostingNotPermitted, TokenOver, UpstreamRejected, UpstreamUnavailable
 from providers.preset import Preset
 from providers.publishing import known_publishers, load_publishers
 from providers.publishing.facebook_share import FacebookShare
@@ -174,6 +174,19 @@ async def test_nothing_is_sent_without_a_token_for_posting(social: Social, token
         await social.publish(token=token)
     with pytest.raises(PostingNotPermitted):
         await social.publisher.undo(take_back(), "1", token)
+    assert social.texts == []
+
+
+async def test_a_token_that_is_not_known_is_told_from_one_that_is_not_enough(social: Social) -> None:
+    """RFC 6750 §3.1: of the first kind there may be a new one."""
+    social.fault("post-revoked")
+    with pytest.raises(TokenOver):
+        await social.publish()
+    social.state.faults.active.clear()
+    social.fault("post-forbidden")
+    with pytest.raises(PostingNotPermitted) as refused:
+        await social.publish()
+    assert not isinstance(refused.value, TokenOver)
     assert social.texts == []
 
 

@@ -31,6 +31,7 @@ from broker.domain.claims import NAME
 from broker.domain.provider import Provider
 from broker.domain.values import IdentityKey
 from broker.errors import SignInCancelled, UpstreamInvalid, UpstreamUnavailable
+from providers.publishing import load_publishers
 from providers.preset import AUTH_METHODS, ENDPOINTS, Preset
 
 ROOT = Path(__file__).parents[2]
@@ -63,6 +64,18 @@ def test_the_oauth_example_is_the_recorded_one() -> None:
         [Preset.from_table("discord", {**table, "client_secret": "s" * 20})], ScriptedHTTP({}), StandingClock()
     )
     assert loaded.warnings == ()
+
+
+def test_the_example_of_posting_has_a_publisher() -> None:
+    """And asks for nothing of it at sign-in."""
+    table = tomllib.loads(
+        next(block for block in re.findall(r"```toml\n(.*?)```", README, re.DOTALL) if "meadow" in block)
+    )
+    found = Preset.from_table("meadow", {**table["meadow"], "client_secret": "s" * 20})
+    loaded = providers.load([found], ScriptedHTTP({}), StandingClock())
+    publisher = load_publishers([found], ScriptedHTTP({}), StandingClock())[found.id]
+    assert (publisher.scopes, publisher.lasting) == (("write:statuses",), ("offline_access",))
+    assert loaded.providers[found.id].sign_in_scopes == ("openid", "profile", "email")
 
 
 def harbour(**script: Any) -> tuple[Provider, ScriptedHTTP]:

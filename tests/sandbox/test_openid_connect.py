@@ -285,6 +285,68 @@ async def test_a_code_works_once_and_its_replay_revokes_the_token(rig: Rig) -> N
     assert (await rig.exchange(old)).json()["error"] == "invalid_grant"
 
 
+async def refreshed(rig: Rig, token: str, **params: str) -> httpx2.Response:
+    return await rig.exchange(
+        "-", grant_type="refresh_token", refresh_token=token, redirect_uri="-", code_verifier="-", **params
+    )
+
+
+async def offline(rig: Rig, **params: str) -> dict[str, Any]:
+    """Tokens of somebody who agreed on the spot that it goes on without them."""
+    return await rig.tokens(scope="openid offline_access write:statuses", prompt="consent", **params)
+
+
+async def test_a_refresh_token_is_good_once_and_its_replay_ends_all(rig: Rig) -> None:
+    """RFC 9700 §2.2.2."""
+    first = await offline(rig)
+    second = (await refreshed(rig, first["refresh_token"])).json()
+    assert second["refresh_token"] != first["refresh_token"]
+    assert (await rig.post(second["access_token"])).status_code == 200
+    assert (await refreshed(rig, first["refresh_token"])).json()["error"] == "invalid_grant"
+    assert (await refreshed(rig, second["refresh_token"])).json()["error"] == "invalid_grant"
+    assert (await rig.post(second["access_token"])).status_code == 401
+
+
+async def test_the_id_token_of_a_refresh_says_again_what_the_first_one_said(rig: Rig) -> None:
+    """Core §12.2."""
+    first = await offline(rig, max_age="1000")
+    again = parts((await refreshed(rig, first["refresh_token"])).json()["id_token"])[1]
+    before = parts(first["id_token"])[1]
+    same = ("iss", "sub", "aud", "auth_time")
+    assert [again[name] for name in same] == [before[name] for name in same]
+    assert "nonce" in before
+    assert "nonce" not in again
+
+
+@pytest.mark.parametrize(
+    ("scope", "prompt"), [("openid offline_access", "-"), ("openid", "consent"), ("openid write:statuses", "-")]
+)
+async def test_no_refresh_token_without_being_asked_for_one_and_asking_the_person(
+    rig: Rig, scope: str, prompt: str
+) -> None:
+    """Core §11."""
+    assert "refresh_token" not in await rig.tokens(scope=scope, prompt=prompt)
+
+
+async def test_refresh_tokens_that_are_not_good(rig: Rig) -> None:
+    tokens = await offline(rig)
+    assert (await refreshed(rig, "never given")).json()["error"] == "invalid_grant"
+    other = {"client_id": PUBLIC.id, "client_secret": "-"}
+    assert (await refreshed(rig, tokens["refresh_token"], **other)).json()["error"] == "invalid_grant"
+    assert (await refreshed(rig, tokens["refresh_token"], client_secret="wrong")).status_code == 401
+    form = {"token": tokens["refresh_token"], "client_id": CLIENT.id, "client_secret": str(CLIENT.secret)}
+    assert (await rig.http.post("/oauth/revoke", data=form)).status_code == 200
+    assert (await refreshed(rig, tokens["refresh_token"])).json()["error"] == "invalid_grant"
+    assert (await rig.post(tokens["access_token"])).status_code == 401
+
+
+async def test_a_refresh_token_that_is_never_replaced(rig: Rig) -> None:
+    tokens = await offline(rig)
+    await rig.fault("refresh-not-rotated")
+    for _ in range(2):
+        assert "refresh_token" not in (await refreshed(rig, tokens["refresh_token"])).json()
+
+
 async def test_end_session_goes_back_only_to_a_registered_address(rig: Rig) -> None:
     await rig.sign_in()
     params = {"client_id": CLIENT.id, "post_logout_redirect_uri": "https://evil.test/", "state": "s"}
@@ -309,6 +371,7 @@ _CLAIM_EXPECTATIONS: dict[str, Any] = {
     "nonce-wrong": "another-nonce",
     "exp-absurd": 1e308,
     "sub-empty": "",
+    "sub-other": "sandbox-somebody-else",
     "sub-number": 12345,
     "sub-long": "s" * 256,
     "sub-control": "sand\nbox\x00",

@@ -32,6 +32,7 @@ class Network:
     clock: Clock
     provider: ProviderId = MASTODON
     scopes: tuple[str, ...] = ("write:statuses",)
+    lasting: tuple[str, ...] = ()
     needs_person: bool = False
     label: str = "Recording network"
     sent: list[Sent] = field(default_factory=list)
