@@ -41,6 +41,7 @@ from broker.errors import ConfigurationError, Problem, StoreUnavailable
 from broker.flows.access import AccessTokens
 from broker.flows.account import AccountFlow
 from broker.flows.address import AddressFlow
+from broker.flows.app_sign_in import AppSignIns
 from broker.flows.audit import AuditTrail
 from broker.flows.authorize import AuthorizeFlow
 from broker.flows.circles import SignInCircles
@@ -518,6 +519,16 @@ def _compose(
             keep_site=sites.keep,
         ),
         pushed=pushed,
+        app_sign_ins=AppSignIns(
+            pushed=pushed,
+            durable=durable,
+            store=memory.transactions,
+            seal=box.seal,
+            replay=memory.replay,
+            providers=sign_in.providers,
+            clock=clock,
+            entropy=entropy,
+        ),
         devices=devices,
         polls=EventPolls(durable=durable, signer=event_signer),
         streams=EventStreams(

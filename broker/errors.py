@@ -61,6 +61,12 @@ class InvalidGrant(ProtocolError):
     redirectable = False
 
 
+class InvalidAppToken(InvalidGrant):
+    """A provider's token that a site's app brought failed a check (RFC 7521 §4.1.1)."""
+
+    public = "The id_token did not pass our checks: sign in with the SDK again."
+
+
 class InvalidScope(ProtocolError):
     code = "invalid_scope"
     public = "The requested scope is unknown, malformed, or not allowed for this client."

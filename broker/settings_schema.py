@@ -415,6 +415,11 @@ PROVIDER: Final = (
         default=False,
     ),
     _flag(
+        "limited_login",
+        "Facebook: let apps of sites bring tokens of Limited Login (iOS), at /par/ID/limited-login. Any other kind has no such thing.",
+        default=False,
+    ),
+    _flag(
         "rp_initiated_logout",
         "OpenID Connect: offer people who sign out of everything here to sign out there too. It must know /signed-out/ID here.",
         default=False,

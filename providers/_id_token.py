@@ -49,6 +49,8 @@ class Expected:
     access_token: str | None = field(default=None, repr=False)
     trusted_audiences: tuple[str, ...] = ()
     fresh: bool = False
+    also: tuple[str, ...] = ()
+    """Other names of the same issuer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,7 @@ async def verify_id_token(token: str, expected: Expected, keys: KeySource, now: 
     Raises `UpstreamInvalid(check)`; `UpstreamUnavailable` when the issuer's keys cannot be had at all.
     """
     algorithm, claims = await verified(token, keys, algorithms=expected.algorithms, types=_TYPES, check="id_token")
-    issuer = _check_issuer(claims, expected.issuer)
+    issuer = _check_issuer(claims, expected)
     _check_audience(claims, expected)
     subject = read_subject(claims.get("sub"), "sub")
     _check_times(claims, now)
@@ -97,13 +99,16 @@ def is_tenant(raw: object) -> bool:
     return isinstance(raw, str) and _GUID.fullmatch(raw) is not None
 
 
-def _check_issuer(claims: Mapping[str, Any], issuer: str) -> str:
+def _check_issuer(claims: Mapping[str, Any], expected: Expected) -> str:
     """Who signed, by name: ours to the last character, its gap filled."""
+    issuer, named = expected.issuer, claims.get("iss")
+    if isinstance(named, str) and named in expected.also:
+        return named
     if TENANT in issuer:
         if not is_tenant(claims.get("tid")):
             raise UpstreamInvalid("tid")
         issuer = issuer.replace(TENANT, claims["tid"])
-    if claims.get("iss") != issuer or not isinstance(claims.get("iss"), str):
+    if named != issuer or not isinstance(named, str):
         raise UpstreamInvalid("iss")
     return issuer
 

@@ -8,11 +8,16 @@ The key of a person is issuer and id, where the issuer is the dialog's origin pl
 person differently in every app, and a sandbox on another origin can never produce an identity of the real one.
 
 Facebook says nothing about whether an e-mail address was proved, so it never counts as verified.
+
+Limited Login (developers.facebook.com/docs/facebook-login/limited-login) is how its SDK for iOS signs people in who are not
+to be tracked: no access token, only an ID token, signed with keys of a host of its own. Its `sub` is the same number, so that
+whoever comes by it is the same person here.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,9 +25,10 @@ from datetime import date, datetime
 from typing import Any, Final, NoReturn
 from urllib.parse import urlencode, urlsplit
 
+from broker.domain.checks.token import challenge_of, is_code_verifier
 from broker.domain.claims import EMAIL, FAMILY_NAME, GIVEN_NAME, NAME, PICTURE
 from broker.domain.ports import Clock
-from broker.domain.provider import Attempt, Identified, Identity, OfferedField, UpstreamTokens
+from broker.domain.provider import Attempt, Brought, Identified, Identity, OfferedField, Once, UpstreamTokens
 from broker.domain.removal import Removed
 from broker.domain.values import ClaimName, IdentityKey, ProviderId
 from broker.errors import Problem, UpstreamInvalid, UpstreamRejected
@@ -39,11 +45,11 @@ from providers._graph import (
     version_warning,
 )
 from providers._http import JSON, UpstreamHTTP, UpstreamResponse, post_form
-from providers._id_token import SKEW, read_subject, read_time
+from providers._id_token import OLDEST_ISSUE, SKEW, Expected, VerifiedClaims, read_subject, read_time, verify_id_token
+from providers._keys import IssuerKeys
 from providers._oauth import (
     TokenAnswer,
     build_authorization_url,
-    challenge_of,
     check_response_issuer,
     read_callback,
     read_token,
@@ -85,6 +91,10 @@ FIELD_OF: Final[Mapping[ClaimName, str]] = {
 IGNORED: Final = frozenset({"id", "name_format", "age_range", "location", "hometown"})
 """Fields that may arrive and are left where they are."""
 
+LIMITED_KEYS: Final = "https://limited.facebook.com/.well-known/oauth/openid/jwks/"
+"""Of Limited Login; the keys of the other OpenID tokens lie elsewhere (docs, "OIDC Token for Limited Login")."""
+_ENCRYPTED_PARTS: Final = 5
+
 _VERSION = re.compile(r"v\d{1,3}\.\d")
 _US_DATE = re.compile(r"(?:(\d\d)/(\d\d))?(?:/?(\d{4}))?")
 
@@ -118,6 +128,43 @@ class Facebook(Described):
         self._origin = f"{dialog.scheme}://{dialog.netloc}"
         self._issuer = f"{self._origin}/app/{preset.client_id}"
         self._app_token_in_query = False
+        keys = urlsplit(ends.get("jwks", LIMITED_KEYS))
+        # Which of its names stands in such tokens is documented nowhere, and the SDK takes any: the keys say who signed.
+        names = {self._origin, f"{keys.scheme}://{keys.netloc}", self._origin.replace("https://www.", "https://")}
+        self._limited_issuers = tuple(sorted(names))
+        self._limited_keys = IssuerKeys(http, self._limited_keys_address, clock)
+
+    async def _limited_keys_address(self) -> str:
+        return self._preset.endpoints.get("jwks", LIMITED_KEYS)
+
+    @property
+    def takes_app_tokens(self) -> bool:
+        return self._preset.limited_login
+
+    async def read_app_token(self, token: str, verifier: str) -> Brought:
+        """Who signed in by Limited Login (docs, "Validating the Limited Login OIDC Token"); see `TakesAppTokens`."""
+        if not is_code_verifier(verifier):
+            raise UpstreamInvalid("nonce_verifier")
+        if token.count(".") == _ENCRYPTED_PARTS - 1:
+            raise UpstreamInvalid("encrypted")
+        now = self._clock.now()
+        expected = Expected(
+            issuer=self._origin,
+            also=self._limited_issuers,
+            client_id=self._preset.client_id,
+            nonce=challenge_of(verifier),
+            algorithms=("RS256",),
+        )
+        said = await verify_id_token(token, expected, self._limited_keys, now)
+        made = read_time(said.claims, "iat") or now
+        identity = read_limited(
+            self._preset.id, IdentityKey(issuer=self._issuer, subject=said.subject), self._offers, said
+        )
+        return Brought(identity=identity, at=min(made, now), once=once_of(said, made))
+
+    async def check_app_tokens(self) -> None:
+        """The keys of Limited Login can be had."""
+        await self._limited_keys.load()
 
     @property
     def issuer(self) -> str:
@@ -385,6 +432,42 @@ def read_identity(
         authenticated_at=authenticated_at,
         account_hint=hint(claims),
     )
+
+
+def once_of(said: VerifiedClaims, made: datetime) -> Once:
+    """What a token of Limited Login is known by. By what was signed: the same token can be spelled in more ways than one."""
+    told = "\x00".join(str(said.claims.get(name)) for name in ("sub", "nonce", "iat", "jti"))
+    digest = hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()
+    return Once(key=f"limited:{digest}", until=made + OLDEST_ISSUE + 2 * SKEW)
+
+
+def read_limited(
+    provider: ProviderId, key: IdentityKey, offers: tuple[OfferedField, ...], said: VerifiedClaims
+) -> Identity:
+    """Who this is. What was declined there is not told, nor when the person proved anything: only what came."""
+    claims = read_claims(standard_of_limited(said.claims), offers)
+    scopes = {offer.claim: offer.scope for offer in offers}
+    return Identity(
+        provider=provider,
+        key=key,
+        claims=claims,
+        verified=frozenset(),
+        granted=frozenset({"public_profile", *(scopes[claim] for claim in claims)}),
+        declined=frozenset(),
+        authenticated_at=None,
+        account_hint=hint(claims),
+    )
+
+
+def standard_of_limited(claims: Mapping[str, Any]) -> dict[str, object]:
+    """Claims of Limited Login under the names of OpenID Connect, where they differ."""
+    names = ("name", "given_name", "family_name", "middle_name", "email", "picture")
+    return {
+        **{name: claims.get(name) for name in names},
+        "gender": claims.get("user_gender"),
+        "profile": claims.get("user_link"),
+        "birthdate": read_birthday(claims.get("user_birthday")),
+    }
 
 
 def standard(person: Mapping[str, Any]) -> dict[str, object]:

@@ -135,6 +135,8 @@ class Preset:
     """The day the secret runs out, as the operator wrote it down; nobody else says."""
     frontchannel_logout: bool = False
     """OpenID Connect: whether its pages may tell us in a frame that somebody signed out there."""
+    limited_login: bool = False
+    """Facebook: whether apps of sites may bring tokens of Limited Login."""
     rp_initiated_logout: bool = False
     """OpenID Connect: whether people who sign out here are offered to sign out there too."""
     can_force_fresh: bool = True
@@ -240,6 +242,7 @@ class _Reader:
             self._keep(out, key, self.choice(key, allowed))
         for key in (
             "pkce", "nonce", "asks_claims", "trusts_email", "trusts_phone", "frontchannel_logout", "rp_initiated_logout",
+            "limited_login",
             "can_force_fresh", "sandbox",
         ):  # fmt: skip
             self._keep(out, key, self.truth(key))

@@ -211,6 +211,39 @@ class Identified:
     """Who this was in an older protocol, by the provider's word alone: nothing until a `Successor` proves it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brought:
+    """Who a provider told an app of a site that somebody is, by a token that the app passed on to us."""
+
+    identity: Identity = field(repr=False)
+    at: datetime
+    """When the provider made the token."""
+    once: Once
+    """What the token is known by, when it comes a second time."""
+
+
+@runtime_checkable
+class TakesAppTokens(Protocol):
+    """A provider whose SDK signs people in inside an app, where no browser of ours is (Facebook's Limited Login)."""
+
+    @property
+    def takes_app_tokens(self) -> bool:
+        """Whether such tokens are taken: only where somebody switched it on."""
+        ...
+
+    async def read_app_token(self, token: str, verifier: str) -> Brought:
+        """Who it is, as the token says that the SDK gave the app.
+
+        `verifier`: what the app alone knows; the token's nonce is its hash (RFC 7636 §4.2, `S256`). Raises `UpstreamInvalid(check)`;
+        `UpstreamUnavailable` when the provider's keys cannot be had.
+        """
+        ...
+
+    async def check_app_tokens(self) -> None:
+        """Whether the keys can be had by which such tokens are checked. Raises an `UpstreamError` if not."""
+        ...
+
+
 class Provider(Protocol):
     """An upstream identity service. Has no way to post and no way to switch `state` off."""
 

@@ -12,7 +12,7 @@ from broker.domain.age import AgeAnswer
 from broker.domain.grant import AuthorizationRequest
 from broker.domain.joining import Address, Joining
 from broker.domain.merging import Merging
-from broker.domain.provider import Found, Identity, UpstreamTokens
+from broker.domain.provider import Brought, Found, Identity, UpstreamTokens
 from broker.domain.sharing import SharingDecision
 from broker.domain.values import AccountId, ProviderId, Sid
 from broker.errors import ConsentRequired, InteractionRequired, LoginRequired, ProtocolError
@@ -63,6 +63,11 @@ class SignInTransaction:
     asked_again: bool = False
     forced_fresh: bool = False
     started_at: datetime | None = None
+    # came with an app
+    brought: Brought | None = field(default=None, repr=False)
+    """Who it is by an app's word, until the person at this browser says that it is they: nobody is signed in by it before."""
+    brought_known: bool = False
+    """Whether an account has that identity."""
     # came back
     identity: Identity | None = field(default=None, repr=False)
     picture: bytes | None = field(default=None, repr=False)
@@ -104,6 +109,8 @@ class Facts:
     """There is an account for that identity."""
     age_known: bool
     """Old enough to make an account, or nobody here asks."""
+    confirmed: bool
+    """No app brought this sign-in, or the person said that it is theirs."""
     address_settled: bool
     """No account has the address that came checked, or the person said whose it is."""
     preview_decided: bool
@@ -118,6 +125,7 @@ class Facts:
 class Step(StrEnum):
     AUTHENTICATE = "sign-in"
     AGE = "age"
+    CONFIRM = "confirm"
     ADDRESS = "known"
     PREVIEW = "details"
     SIGN_UP = "finish"
@@ -132,6 +140,8 @@ def next_step(facts: Facts) -> Step:
         return Step.AUTHENTICATE
     if not facts.known and not facts.age_known:
         return Step.AGE
+    if not facts.confirmed:
+        return Step.CONFIRM
     if not facts.known and not facts.address_settled:
         return Step.ADDRESS
     if not facts.known:
@@ -146,6 +156,7 @@ def next_step(facts: Facts) -> Step:
 _WITHOUT_PAGES: Final[Mapping[Step, type[ProtocolError]]] = {
     Step.AUTHENTICATE: LoginRequired,
     Step.AGE: InteractionRequired,
+    Step.CONFIRM: InteractionRequired,
     Step.ADDRESS: InteractionRequired,
     Step.PREVIEW: InteractionRequired,
     Step.SIGN_UP: InteractionRequired,

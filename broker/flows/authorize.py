@@ -138,10 +138,14 @@ class AuthorizeFlow:
         is_new = transaction is not None and transaction.identity is not None
         # Who is to show an account of theirs shows it now: an older session proves nothing of that.
         joins = transaction is not None and transaction.joining is not None
+        # Whom an app brought comes before whoever is signed in here.
+        brought = transaction is not None and transaction.brought is not None
+        known = transaction.brought_known if transaction is not None and brought else account is not None and not is_new
         return Facts(
-            identified=is_new or (not joins and self._is_identified(situation, transaction)),
-            known=account is not None and not is_new,
+            identified=is_new or brought or (not joins and self._is_identified(situation, transaction)),
+            known=known,
             age_known=age_known,
+            confirmed=not brought,
             address_settled=transaction is None or transaction.address is not Address.ASKED,
             preview_decided=transaction is not None and transaction.decision is not None,
             policy_agreed=account is not None

@@ -25,6 +25,8 @@ from broker.flows.transactions import Seal
 
 PREFIX: Final = "urn:ietf:params:oauth:request_uri:"
 LIFETIME: Final = timedelta(seconds=60)
+_BRINGS: Final = "brings somebody"
+"""No parameter that a request can send has this name."""
 STRANGERS_PER_MINUTE: Final = 60
 """From one address, for sites that prove nothing: nobody fills our store through them."""
 
@@ -35,6 +37,8 @@ class Opened:
 
     name: str
     params: Mapping[str, str]
+    brings: bool = False
+    """Whether an app pushed it together with who it is: see `flows.app_sign_in`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +57,13 @@ class PushedRequests:
         `params`: as `read_params` gives them; `shown`: a key that its code will be bound to. Raises a `ProtocolError` for what the server has to put right, and
         `TooManyAttempts`.
         """
+        params = await self.checked(client, params, address=address, shown=shown)
+        return await self.keep(client, params, self.entropy.token(32))
+
+    async def checked(
+        self, client: Client, params: Mapping[str, str], *, address: str, shown: Shown | None = None
+    ) -> Mapping[str, str]:
+        """The request as it will be kept. Raises what `push` does."""
         has_signed = "request" in params
         if has_signed:
             params = await self.objects.opened(client, params)
@@ -61,15 +72,19 @@ class PushedRequests:
         if shown is not None:
             check_nonce(client, shown)
         check_pushed(params, client)
-        now = self.clock.now()
         if client.is_public:
-            wait = await self.limits.hit(f"pushed:{address}", limit=STRANGERS_PER_MINUTE, window=60, now=now)
+            wait = await self.limits.hit(
+                f"pushed:{address}", limit=STRANGERS_PER_MINUTE, window=60, now=self.clock.now()
+            )
             if wait:
                 raise TooManyAttempts(wait, detail="pushed requests of a public client")
-        reference = self.entropy.token(32)
-        kept = json.dumps({**params, "client_id": client.client_id})
+        return params
+
+    async def keep(self, client: Client, params: Mapping[str, str], reference: str, *, brings: bool = False) -> str:
+        """Keep a checked request under a reference that nobody can guess: its `request_uri`."""
+        kept = json.dumps({**params, "client_id": client.client_id} | ({_BRINGS: "yes"} if brings else {}))
         name = _name(reference)
-        await self.store.save(name, self.seal.seal_text(kept, name).encode(), now + LIFETIME)
+        await self.store.save(name, self.seal.seal_text(kept, name).encode(), self.clock.now() + LIFETIME)
         return f"{PREFIX}{reference}"
 
     async def open(self, request_uri: str, client: Client) -> Opened:
@@ -80,7 +95,7 @@ class PushedRequests:
         params: Mapping[str, str] = json.loads(text) if text is not None else {}
         if params.get("client_id") != client.client_id:
             raise SignInExpired(detail="pushed request over, unknown or of another site")
-        return Opened(name=name, params=params)
+        return Opened(name=name, params=params, brings=_BRINGS in params)
 
     async def spend(self, name: str) -> bool:
         """Whether this is its first answer. Remembered for longer than any sign-in that began with it can last."""

@@ -204,6 +204,7 @@ class SignInFlow:
             asked_again=transaction.asked_again or ask_again,
             forced_fresh=fresh,
             started_at=self.clock.now(),
+            brought=None,
             identity=None,
             picture=None,
             picture_failed=False,
@@ -290,6 +291,24 @@ class SignInFlow:
             raise UpstreamInvalid("replayed")
         return identified
 
+    async def confirmed(
+        self, carried: Carried, *, session: Session | None, user_agent: str
+    ) -> SignedIn | NewPerson | AgeUnknown:
+        """The person at this browser says that the sign-in an app brought is theirs: now, and once, it counts.
+
+        From here on as if the provider had sent them back. Raises `SignInFinished` for a second time, `ProviderOff`, `AccountHeld`.
+        """
+        transaction, brought = carried.transaction, carried.transaction.brought
+        if brought is None:
+            raise SignInFinished(detail="no app brought anybody, or it was confirmed")
+        self.provider(brought.identity.provider)
+        if not await self.replay.first_time(f"brought:{transaction.id}", transaction.expires_at):
+            raise SignInFinished(detail="confirmed before")
+        # What an app brings was proved when the provider said so, however long the person took to read our page.
+        taken = replace(transaction, brought=None, answered_at=brought.at)
+        identified = Identified(identity=brought.identity, tokens=None)
+        return await self._sign_in(replace(carried, transaction=taken), identified, session, user_agent)
+
     def _attempt(
         self,
         transaction: SignInTransaction,
@@ -340,8 +359,8 @@ class SignInFlow:
             unread = replace(transaction, age=AgeAnswer.UNKNOWN_PERSON, nonce=None, code_verifier=None)
             return AgeUnknown(carried=await self.box.hold(unread, carried))
         # The state's digest stays: who comes back with the same answer again is known to have been here already.
-        now = self.clock.now()
-        stripped = replace(transaction, tokens=identified.tokens, answered_at=now, nonce=None, code_verifier=None)
+        answered = transaction.answered_at or self.clock.now()
+        stripped = replace(transaction, tokens=identified.tokens, answered_at=answered, nonce=None, code_verifier=None)
         came = await self._with_picture(stripped, identity)
         if await self.is_anothers(checked_address(identity, None)):
             came = replace(came, address=Address.ASKED)
@@ -434,6 +453,7 @@ class SignInFlow:
             transaction,
             account=account.id,
             sid=started.session.sid,
+            brought=None,
             identity=None,
             tokens=None,
             nonce=None,

@@ -63,8 +63,13 @@ def _is_open(call: Call, transaction: SignInTransaction) -> bool:
 
 
 async def _on(call: Call, carried: Carried, answered: SignInTransaction) -> Response:
-    """To the provider that was chosen, or to choose one; who came back from one already goes on to the preview."""
-    if answered.identity is not None:
+    """To the provider that was chosen, or to choose one; who came back from one already goes on to the preview.
+
+    Whom an app brought, and nobody knows, is dropped when they say that they have an account: it is opened by another way.
+    """
+    if answered.brought is not None and answered.age is AgeAnswer.HAS_ACCOUNT:
+        answered = replace(answered, brought=None, provider=None)
+    if answered.identity is not None or answered.brought is not None:
         return await go_on(call, carried, answered)
     came_back_unknown = carried.transaction.age is AgeAnswer.UNKNOWN_PERSON
     held = await call.world.box.hold(answered, carried)

@@ -23,6 +23,7 @@ from broker.domain.transaction import Step, next_step, without_pages
 from broker.errors import ClientDocumentUnread
 from broker.flows.answers import AnswerTo
 from broker.flows.pushed import PREFIX
+from broker.web.app_sign_in import begin
 from broker.web.call import Call, see_other
 from broker.web.forms import parse_pairs
 from broker.web.posted import as_get, query_of
@@ -40,8 +41,9 @@ async def authorize(call: Call) -> Response:
         raise ClientDocumentUnread(detail="client document")
     client = find_client(params, world.clients)
     call.client, pushed, has_signed = client, None, is_signed(params)
-    if params.get("request_uri", "").startswith(PREFIX):
-        pushed = await world.pushed.open(params["request_uri"], client)
+    request_uri = params.get("request_uri", "")
+    if request_uri.startswith(PREFIX):
+        pushed = await world.pushed.open(request_uri, client)
         params = pushed.params  # and nothing of what the browser brought beside it (RFC 9126 §4, RFC 9101 §6.3)
     elif has_signed:
         params = await _signed(call, client, params)
@@ -52,6 +54,8 @@ async def authorize(call: Call) -> Response:
     request = read_request(params, client, redirect_uri)
     if pushed is not None:
         request = replace(request, pushed=pushed.name)
+    if pushed is not None and pushed.brings:
+        return await begin(call, client, request, request_uri)
     return await settle(call, client, request)
 
 

@@ -81,6 +81,6 @@ async def _waiting(call: Call) -> Situation:
     if situation is None or situation.account is None:
         raise SignInExpired(detail="no site is waiting, or nobody is signed in")
     facts = call.world.authorize.facts(situation, transaction)
-    if not (facts.identified and facts.known):
+    if not (facts.identified and facts.known and facts.confirmed):
         raise SignInExpired(detail="signed in too long ago, or as somebody else, for this request")
     return situation

@@ -128,7 +128,7 @@ async def choose(call: Call) -> Response:
     if transaction.purpose in _STARTED_ELSEWHERE:  # begun anew it would outlive the fresh sign-in it began with
         return see_other(transaction.return_to)
     if call.form.get("use") == "current" and call.session is not None and transaction.joining is None:
-        chosen = replace(transaction, sid=call.session.sid, identity=None, tokens=None, decision=None)
+        chosen = replace(transaction, sid=call.session.sid, brought=None, identity=None, tokens=None, decision=None)
         return await go_on(call, carried, chosen)
     if call.form.get("use") == "another":
         situation = await situation_of(call, transaction)

@@ -122,6 +122,7 @@ async def facts_of(call: Call, transaction: SignInTransaction, situation: Situat
         identified=is_ours or transaction.identity is not None,
         known=is_ours,
         age_known=age_known,
+        confirmed=True,  # only a site's app brings anybody
         address_settled=transaction.address is not Address.ASKED,
         preview_decided=transaction.decision is not None,
         policy_agreed=agreed,

@@ -14,6 +14,7 @@ from broker.domain.provider import Provider
 from broker.domain.values import ClaimName, ProviderId
 from broker.flows.account import AccountFlow
 from broker.flows.address import AddressFlow
+from broker.flows.app_sign_in import AppSignIns
 from broker.flows.authorize import AuthorizeFlow
 from broker.flows.circles import SignInCircles
 from broker.flows.client_auth import ClientAuth
@@ -126,6 +127,7 @@ class World:
     sign_up: SignUpFlow
     authorize: AuthorizeFlow
     pushed: PushedRequests
+    app_sign_ins: AppSignIns
     devices: DeviceRequests
     polls: EventPolls
     streams: EventStreams

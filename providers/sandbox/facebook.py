@@ -27,6 +27,7 @@ from providers.sandbox import web
 from providers.sandbox.avatar import clamp_side, portrait
 from providers.sandbox.facebook_control import control
 from providers.sandbox.facebook_graph import graph
+from providers.sandbox.facebook_limited import ROUTES as LIMITED
 from providers.sandbox.facebook_people import Person
 from providers.sandbox.facebook_state import App, Sandbox
 from providers.sandbox.start import read_secret, require_development, run
@@ -108,6 +109,7 @@ def _routes(sandbox: Sandbox) -> list[Route]:
         Route("/dialog/confirm", dialog.confirm, methods=["POST"]),
         Route("/dialog/share/answer", dialog.share_answer, methods=["POST"]),
         *documents,
+        *LIMITED,
         Route("/platform/profilepic/", _picture, methods=["GET"]),
         Route("/platform/uninstall/", _uninstall, methods=["POST"]),
         Route("/{path:path}", graph, methods=["GET", "POST", "DELETE"]),

@@ -86,6 +86,7 @@ class Switches:
     call_limit: int | None = None  # Graph calls per app before code 4
     fault_times: int | None = None  # how often a Graph fault happens before it heals; None: always
     slow_seconds: float | None = 20.0
+    limited_keys_hang: bool = False  # the keys of Limited Login are never answered
     slow_token: bool = False  # the slow personas are slow at the token endpoint too
 
     def update(self, values: Mapping[str, Any]) -> None:
@@ -154,6 +155,7 @@ class Sandbox:
     tokens: dict[str, Token] = field(default_factory=dict, repr=False)
     pending: dict[str, dict[str, str]] = field(default_factory=dict, repr=False)
     keys: list[SigningKey] = field(default_factory=list)
+    limited: SigningKey | None = None
     stale_key: SigningKey | None = None
     clock_offset: float = 0.0
     next_persona: str | None = None
@@ -253,6 +255,12 @@ class Sandbox:
         if not self.keys:
             self.keys.append(SigningKey.generate())
         return self.keys[-1]
+
+    def limited_key(self) -> SigningKey:
+        """The key of Limited Login, made at first use: another host has it there."""
+        if self.limited is None:
+            self.limited = SigningKey.generate()
+        return self.limited
 
     def withdrawn_key(self) -> SigningKey:
         """A key that is in no published set."""

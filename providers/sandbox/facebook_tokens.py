@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from urllib.parse import urlencode
 
 from providers.sandbox.facebook_people import Person
 from providers.sandbox.facebook_state import TOKEN_LIFETIME, App, Sandbox
-from providers.sandbox.signing import Json, b64url, compact_json, half_hash, sign_rs256, unsigned
+from providers.sandbox.signing import Json, SigningKey, b64url, compact_json, half_hash, sign_rs256, unsigned
 
 EXPIRED_BEFORE = 3_600  # seconds by which the `expired` persona's token is too old
 TAMPERINGS = ("bad-mac", "wrong-alg", "old-issued-at", "extra-padding", "truncated")
@@ -24,6 +25,23 @@ def id_token(sandbox: Sandbox, issuer: str, app: App, person: Person, nonce: str
     claims = _claims(sandbox, issuer, app, person, nonce)
     if access_token is not None:
         claims["at_hash"] = half_hash(access_token)
+    return _signed(sandbox, claims, app, person, sandbox.signing_key())
+
+
+def limited_token(sandbox: Sandbox, issuer: str, app: App, person: Person, nonce: str) -> str:
+    """What the SDK gets from Limited Login: the same with a picture, by a key of its own, and nothing to ask Graph with."""
+    claims = _claims(sandbox, issuer, app, person, nonce)
+    if not person.silhouette:
+        query = urlencode({"asid": claims["sub"], "width": 320, "height": 320, "ext": claims["exp"]})
+        claims["picture"] = f"{issuer}/platform/profilepic/?{query}"
+    if person.fault == "expired":
+        claims |= {"iat": claims["iat"] - 2 * EXPIRED_BEFORE, "exp": claims["exp"] - 2 * EXPIRED_BEFORE}
+    return _signed(sandbox, claims, app, person, sandbox.limited_key())
+
+
+def _signed(sandbox: Sandbox, claims: Json, app: App, person: Person, key: SigningKey) -> str:
+    """The token, or what the persona's fault makes of it."""
+    issuer = claims["iss"]
     if person.fault == "oidc-bad-aud":
         claims["aud"] = "1" + app.id
     if person.fault == "oidc-bad-iss":
@@ -32,8 +50,7 @@ def id_token(sandbox: Sandbox, issuer: str, app: App, person: Person, nonce: str
         claims.pop("nonce", None)
     if person.fault == "oidc-alg-none":
         return unsigned(claims)
-    stale = person.fault == "oidc-stale-key"
-    return sign_rs256(claims, sandbox.withdrawn_key() if stale else sandbox.signing_key())
+    return sign_rs256(claims, sandbox.withdrawn_key() if person.fault == "oidc-stale-key" else key)
 
 
 def _claims(sandbox: Sandbox, issuer: str, app: App, person: Person, nonce: str) -> Json:

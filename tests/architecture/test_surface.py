@@ -18,7 +18,7 @@ from providers.preset import is_posting_scope
 FORMS = {Guard.BROWSER, Guard.TRANSACTION, Guard.SIGNED_IN, Guard.FRESH}
 """Guards that want a form of ours with its token."""
 SERVERS = {
-    "/token", "/oauth/token", "/par", "/device-authorization", "/introspect", "/revoke", "/events", "/events/stream", "/events/status", "/events/subjects/add", "/events/subjects/remove", "/events/verify", "/userinfo", "/register", "/authorize", "/sign-in/with", "/end-session", "/posting/requests",
+    "/token", "/oauth/token", "/par", "/par/{provider}/limited-login", "/device-authorization", "/introspect", "/revoke", "/events", "/events/stream", "/events/status", "/events/subjects/add", "/events/subjects/remove", "/events/verify", "/userinfo", "/register", "/authorize", "/sign-in/with", "/end-session", "/posting/requests",
     "/hooks/{provider}/deauthorize", "/hooks/{provider}/deletion", "/hooks/{provider}/notice", "/hooks/{provider}/logout", "/callback/{provider}",
 }  # fmt: skip
 """What is POSTed by sites and providers: no cookie of ours counts there."""

@@ -10,7 +10,7 @@ from broker.domain.transaction import Facts, Step, next_step, without_pages
 from broker.errors import ConsentRequired, InteractionRequired, LoginRequired
 
 NAMES = (
-    "identified", "known", "age_known", "address_settled", "preview_decided", "policy_agreed", "client_request", "consented",
+    "identified", "known", "age_known", "confirmed", "address_settled", "preview_decided", "policy_agreed", "client_request", "consented",
 )  # fmt: skip
 EVERYTHING = [Facts(**dict(zip(NAMES, values, strict=True))) for values in product((False, True), repeat=len(NAMES))]
 
@@ -21,6 +21,7 @@ def expected(facts: Facts) -> Step:
     missing = [
         (Step.AUTHENTICATE, not facts.identified),
         (Step.AGE, new and not facts.age_known),
+        (Step.CONFIRM, not facts.confirmed),
         (Step.ADDRESS, new and not facts.address_settled),
         (Step.PREVIEW, new and not facts.preview_decided),
         (Step.SIGN_UP, new),
@@ -46,7 +47,7 @@ def test_nobody_skips_a_step() -> None:
     """Being done needs everything that the steps before ask for (catalogue 129)."""
     for facts in EVERYTHING:
         if next_step(facts) is Step.DONE:
-            assert facts.identified and facts.known and facts.policy_agreed
+            assert facts.identified and facts.known and facts.confirmed and facts.policy_agreed
             assert facts.consented or not facts.client_request
 
 
@@ -66,6 +67,7 @@ def test_knowing_more_never_sends_anybody_back() -> None:
     [
         (Step.AUTHENTICATE, LoginRequired),
         (Step.AGE, InteractionRequired),
+        (Step.CONFIRM, InteractionRequired),
         (Step.ADDRESS, InteractionRequired),
         (Step.PREVIEW, InteractionRequired),
         (Step.SIGN_UP, InteractionRequired),

@@ -19,6 +19,7 @@ from tests.support.builders import posting
 from tests.security.hostile import CONTENT_TYPES, LANGUAGES, MARK, MARKUP, METHODS, Dice
 from tests.security.raw import Answer, Asked, ask, lower
 from tests.support.house import ISSUER, SITES, Arrival, House, Shown, Site, site_secret
+from tests.support.phone import Phone
 
 from broker.domain.posting import Message, PostState
 from broker.domain.session import Session
@@ -100,6 +101,9 @@ class Larder:
             await browser.press("decision=continue")
             await self._keep(browser, self.strangers)
             browser = house.browser()
+        phone = Phone(house.site("forum"))
+        await browser.go(await phone.brings(await phone.sign_in("amina")))
+        await self._keep(browser, self.strangers)
 
     async def _person(self) -> None:
         """Somebody with an account who shares with the forum, and has a request of the wiki waiting."""
@@ -276,6 +280,10 @@ NAMES: Final[dict[str, tuple[str, ...]]] = {
         "client_id", "client_secret", "client_assertion", "client_assertion_type", "redirect_uri", "response_type", "scope",
         "state", "code_challenge", "code_challenge_method", "request", "request_uri", "claims", "prompt", "response_mode",
     ),
+    "/par/{provider}/limited-login": (
+        "client_id", "client_secret", "redirect_uri", "response_type", "scope", "state", "code_challenge",
+        "code_challenge_method", "prompt", "max_age", "request", "id_token", "nonce_verifier",
+    ),
     "/device-authorization": ("client_id", "client_secret", "scope"),
     "/device": ("user_code",),
     "/device/go": ("user_code", "decision"),
@@ -314,6 +322,7 @@ NAMES: Final[dict[str, tuple[str, ...]]] = {
     "/f/{id}/code": ("email", "other", "code"),
     "/f/{id}/code/check": ("code", "email"),
     "/f/{id}/passkey": ("credential", "client_data", "authenticator_data", "signature", "user_handle"),
+    "/f/{id}/confirm": ("decision",),
     "/f/{id}/known": ("whose", "decision", "email"),
     "/f/{id}/details": ("decision", "use", "v-name", "v-email", "v-picture", "v-given_name", "v-zoneinfo", "v-sub", "v-role"),
     "/f/{id}/finish": (
@@ -554,6 +563,7 @@ class Plan:
             "refresh_token": [held.tokens.get("refresh_token", "x")], "grant_type": ("authorization_code", "refresh_token"),
             "access_token": tokens, "token": tokens + codes, "id_token_hint": [held.tokens.get("id_token", "x")],
             "client_secret": [site_secret(name) for name in SITES], "token_type_hint": ("access_token", "refresh_token"),
+            "id_token": [held.tokens.get("id_token", "x")], "nonce_verifier": ("v" * 43,),
             "next": ("/me", "/me/sites", "/posting/opt-in"), "back": ("/", "/help"), "to": ("fr", "en"), "for": ("posting", "close"),
             "provider": PROVIDERS, "use": ("current", "forget", *CLAIMS), "remember_provider": ("1",), "error": ("access_denied",),
             "iss": (ISSUER, self.larder.house.openid.url), "share": CLAIMS, "claim": CLAIMS, "newsletter": ("club",),

@@ -228,6 +228,7 @@ client_id = "%(facebook_app)s"
 client_secret = { env = "FACEBOOK_SECRET" }
 fields = ["name", "email", "picture", "given_name", "family_name"]
 privacy_policy_url = "%(facebook_url)s/privacy"
+limited_login = true
 order = 1
 
 [facebook.endpoints]
@@ -235,6 +236,7 @@ authorization = "%(facebook_url)s/v26.0/dialog/oauth"
 token = "%(facebook_url)s/v26.0/oauth/access_token"
 graph = "%(facebook_url)s"
 share = "%(facebook_url)s/v26.0/dialog/share"
+jwks = "%(facebook_url)s/limited/.well-known/oauth/openid/jwks/"
 
 [openid]
 kind = "openid_connect"

@@ -18,7 +18,8 @@ from broker.errors import InvalidGrant, InvalidRequest, InvalidScope
 Params = Mapping[str, str]
 MAX_VALUE: Final = 4096
 MAX_OBJECT: Final = 8192
-"""Of `request`, which a site signed (RFC 9101)."""
+"""Of `request`, which a site signed (RFC 9101), and of a provider's `id_token`."""
+_LONG: Final = frozenset({"request", "id_token"})
 
 
 def read_params(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
@@ -27,7 +28,7 @@ def read_params(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
     for name, value in pairs:
         if name in params and name != RESOURCE:  # the one that may be repeated (RFC 8707 §2)
             raise InvalidRequest(detail="parameter repeated")
-        if len(value) > (MAX_OBJECT if name == "request" else MAX_VALUE) or len(name) > 100:
+        if len(value) > (MAX_OBJECT if name in _LONG else MAX_VALUE) or len(name) > 100:
             raise InvalidRequest(detail="parameter too long")
         if value:
             params[name] = f"{params[name]} {value}" if name in params else value

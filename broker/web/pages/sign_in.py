@@ -124,6 +124,25 @@ class PostBack(Page):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Confirm(Page):
+    """Is it you? An app brought somebody; nobody is signed in yet. Posts `decision=continue`; who says no cancels."""
+
+    template: ClassVar[str] = "sign_in/confirm.html"
+    action: str
+    provider: str
+    """The provider's label."""
+    name: str = field(default="", repr=False)
+    """The account's name, or who the provider says it is; nothing: it said no name."""
+    is_known: bool = True
+    """Whether there is an account already."""
+    replaces: str = field(default="", repr=False)
+    """The name of who is signed in here, and would be signed out by it."""
+    cancel_action: str = ""
+    site: SiteCard | None = None
+    works_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AlreadyKnown(Page):
     """An account already uses the address that the provider vouches for. Posts `whose=mine|other`.
 

@@ -22,6 +22,7 @@ from broker.web.views.posting import posting, posting_opt_in, posting_settings
 from broker.web.views.steps import (
     age,
     chooser,
+    confirm,
     finish,
     kept_nothing,
     known,
@@ -46,6 +47,7 @@ __all__ = [
     "chooser",
     "close",
     "closed",
+    "confirm",
     "cookies",
     "device_code",
     "device_done",

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from broker.domain.age import AgeAnswer
 from broker.domain.checks.authorization import CHOOSING
-from broker.domain.claims import EMAIL, LOCALE, PICTURE, PREFERRED_USERNAME, ZONEINFO, words_of
+from broker.domain.claims import EMAIL, LOCALE, NAME, PICTURE, PREFERRED_USERNAME, ZONEINFO, words_of
 from broker.domain.client import OFFLINE, SubjectType
 from broker.domain.joining import Address
 from broker.domain.mail_code import BY_MAIL
@@ -166,6 +166,29 @@ def too_young(call: Call, transaction: SignInTransaction | None, situation: Situ
     return pages.TooYoung(
         action=f"/f/{transaction.id}/age" if transaction is not None else "",
         site=site_card(call, situation.client if situation else None),
+    )
+
+
+async def confirm(call: Call, transaction: SignInTransaction, situation: Situation | None) -> pages.Confirm:
+    """Whom an app brought, by the account's own name, or by what the provider says where there is none yet."""
+    world, brought = call.world, transaction.brought
+    identity = brought.identity if brought is not None else None
+    known = await world.durable.accounts.by_identity(identity.key) if identity is not None else None
+    current = await world.account.load(call.session.account) if call.session is not None else None
+    if known is not None:
+        name = name_of(known[0])
+    else:
+        name = (identity.claims.get(NAME) or identity.account_hint or "") if identity is not None else ""
+    is_other = current is not None and (known is None or current.id != known[0].id)
+    return pages.Confirm(
+        action=f"/f/{transaction.id}/confirm",
+        provider=provider_label(call, transaction.provider),
+        name=name,
+        is_known=known is not None,
+        replaces=name_of(current) if current is not None and is_other else "",
+        cancel_action=f"/f/{transaction.id}/cancel",
+        site=site_card(call, situation.client if situation else None),
+        works_until=transaction.expires_at,
     )
 
 

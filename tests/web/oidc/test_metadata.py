@@ -106,6 +106,7 @@ async def test_every_protocol_endpoint_is_listed(house: House) -> None:
         "/events/verify",
         "/.well-known/ssf-configuration",
         "/client-metadata/{provider}",  # servers of the AT Protocol ask who we are
+        "/par/{provider}/limited-login",  # whoever writes the app of a site is told by the admin
         "/oauth/token",  # where software looks for GitLab
         "/api/v4/user",
         "/hooks/{provider}/deauthorize",  # a provider calls these, no site

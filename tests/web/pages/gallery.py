@@ -131,6 +131,10 @@ def _sign_in() -> dict[str, Page]:
         action=f"{F}/known", provider="Facebook (sandbox)", address="ana@example.com", site=FORUM,
         cancel_action=f"{F}/cancel", works_until=LATER,
     )  # fmt: skip
+    confirm = pages.Confirm(
+        action=f"{F}/confirm", provider="Facebook (sandbox)", name="Ana Marković", site=FORUM,
+        cancel_action=f"{F}/cancel", works_until=LATER,
+    )  # fmt: skip
     way = pages.MergeWay(id="w1", label="Facebook", hint="ana@example.com", added_at=NOW, is_proved=True)
     this = pages.MergeHalf(
         side="this",
@@ -225,6 +229,10 @@ def _sign_in() -> dict[str, Page]:
             )
             for problem in MERGE_PROBLEMS
         },
+        "confirm": confirm,
+        "confirm-other": replace(confirm, replaces="Bo Lund"),
+        "confirm-new": replace(confirm, is_known=False, replaces=NASTY, name=NASTY, provider=NASTY),
+        "confirm-nameless": replace(confirm, name="", replaces="Bo Lund", site=None),
         "known": known,
         "known-codes": replace(known, has_codes=True, site=None, provider=NASTY, address=NASTY),
         "code": code,
