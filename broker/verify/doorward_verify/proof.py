@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn
 from urllib.parse import quote, urlsplit
 
 from .errors import ALGORITHMS, ConfigurationError, NeedsNetwork, SessionError
-from .jws import decode_segment, read_json
+from .jws import decode_segment, is_compact, read_json
 from .proof_key import is_signed, read_proof_key, thumbprint
 from .replay import MemoryReplays, ReplayRegister
 
@@ -29,7 +29,6 @@ MAX_PROOF: Final = 4096
 MAX_HEADER: Final = 2048
 MAX_JTI: Final = 255
 _LAST_SECOND: Final = 253402300799
-_ALPHABET: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
 _PORTS: Final = {"https": 443, "http": 80}
 _ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})")
 
@@ -126,7 +125,7 @@ def _step(now: float) -> int:
 
 def _read_proof(proof: str) -> tuple[str, dict[str, Any]]:
     """Thumbprint of the key a proof carries and the claims it signed (§4.3, 2 to 7). Nothing is fetched."""
-    parts = proof.split(".") if len(proof) <= MAX_PROOF and _ALPHABET.issuperset(proof) else []
+    parts = proof.split(".") if is_compact(proof, longest=MAX_PROOF) else []
     if len(parts) != 3 or not all(parts) or len(parts[0]) > MAX_HEADER:
         _refuse("form")
     try:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Final, Generic, Literal, Protocol, TypeVar
+from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from .access_token import TYPES as ACCESS_TYPES
 from .access_token import AccessToken, read_access_token
@@ -268,8 +268,7 @@ class Verifier:
         return answer.get("active") is True and (answer.get("sub"), answer.get(same)) == (told.sub, getattr(told, same))
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen(Generic[T]):
+class _Seen(NamedTuple, Generic[T]):
     """What a token said that was verified with the keys of that generation."""
 
     told: T
