@@ -179,7 +179,8 @@ def read_document(document: Mapping[str, Any], client_id: ClientId, rules: Rules
     for name in _OF_ITS_ORIGIN:
         given = document.get(name, [])
         for uri in given if isinstance(given, list) else [given]:
-            if not isinstance(uri, str) or not is_redirect_uri(uri) or origin_of(uri) != origin_of(client_id):
+            where = uri.partition("#")[0] if name == "request_uris" and isinstance(uri, str) else uri
+            if not isinstance(where, str) or not is_redirect_uri(where) or origin_of(where) != origin_of(client_id):
                 code = "invalid_redirect_uri" if name == "redirect_uris" else "invalid_client_metadata"
                 raise Refusal(code, f"{name} leads elsewhere than to {origin_of(client_id)}")
     said = {**document, "token_endpoint_auth_method": method}

@@ -34,6 +34,7 @@ class Reader:
             Kind.NUMBER: self._number,
             Kind.TEXTS: self._texts,
             Kind.ADDRESSES: self._addresses,
+            Kind.FETCHED: self._fetched,
             Kind.NETWORKS: self._networks,
             Kind.DATE: self._date,
             Kind.WORDS: self._words,
@@ -155,6 +156,12 @@ class Reader:
                 "Write scheme, host and path; no *, blank, user name, #fragment, dot segment, or parameter named code or state.",
             )
         return WRONG if wrong else texts
+
+    def _fetched(self, key: Key, option: Option, given: object) -> object:
+        """A `#` and what follows it say which edition lies there (OpenID Connect Registration §2), and not where."""
+        if isinstance(given, list):
+            given = [item.partition("#")[0] if isinstance(item, str) else item for item in given]
+        return self._addresses(key, option, given)
 
     def _networks(self, key: Key, option: Option, given: object) -> object:
         texts = self._texts(key, option, given)

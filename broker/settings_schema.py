@@ -24,6 +24,8 @@ class Kind(StrEnum):
     CHOICE = "choice"
     TEXTS = "texts"
     ADDRESSES = "addresses"
+    FETCHED = "fetched"
+    """Addresses that we ask; of no matter is what stands behind a `#`."""
     NETWORKS = "networks"
     FILE = "file"
     DATE = "date"
@@ -325,7 +327,7 @@ SITE: Final = (
         "Whether it signs what it asks, with its keys (JAR): as it likes, or always.",
         ("optional", "required"), "optional",
     ),
-    _texts("request_uris", "Where it may leave what it signed, for us to fetch. Compared character by character.", kind=Kind.ADDRESSES),
+    _texts("request_uris", "Where it may leave what it signed, for us to fetch. Compared character by character, up to a #.", kind=Kind.FETCHED),
     _choice(
         "dpop",
         "Whether what it is given is of use only with a key that it shows each time (DPoP): as it likes, always, or always and with a nonce of ours.",
@@ -514,6 +516,7 @@ def _table_schema(options: tuple[Option, ...]) -> dict[str, object]:
 
 _TEXT: Final[Mapping[str, object]] = {"type": "string"}
 _LIST: Final[Mapping[str, object]] = {"type": "array", "items": _TEXT}
+_URIS: Final[Mapping[str, object]] = {"type": "array", "items": {"type": "string", "format": "uri"}}
 _SOURCE: Final[Mapping[str, object]] = {
     "oneOf": [
         _TEXT,
@@ -532,7 +535,8 @@ _SHAPES: Final[Mapping[Kind, Mapping[str, object]]] = {
     Kind.NUMBER: {"type": "integer"},
     Kind.CHOICE: _TEXT,
     Kind.TEXTS: _LIST,
-    Kind.ADDRESSES: {"type": "array", "items": {"type": "string", "format": "uri"}},
+    Kind.ADDRESSES: _URIS,
+    Kind.FETCHED: _URIS,
     Kind.NETWORKS: _LIST,
     Kind.DATE: {},  # a TOML date; JSON Schema has no word for it
     Kind.WORDS: {"oneOf": [_TEXT, {"type": "object", "additionalProperties": _TEXT, "required": ["en"]}]},

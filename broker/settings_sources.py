@@ -278,7 +278,7 @@ def _from_text(option: Option, text: str) -> object:
         return {"true": True, "false": False}.get(text.strip().lower(), text)
     if option.kind is Kind.NUMBER:
         return int(text) if text.strip().isascii() and text.strip().lstrip("-").isdigit() else text
-    if option.kind in {Kind.TEXTS, Kind.ADDRESSES, Kind.NETWORKS}:
+    if option.kind in {Kind.TEXTS, Kind.ADDRESSES, Kind.FETCHED, Kind.NETWORKS}:
         return [part.strip() for part in text.split(",") if part.strip()]
     if option.kind is Kind.DATE:
         return next(_dates(text), text)

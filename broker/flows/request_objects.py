@@ -63,7 +63,12 @@ class RequestObjects:
         return token
 
     async def _fetched(self, client: Client, address: str) -> str:
-        """Only from where the site's admin said it would be, to the letter (RFC 9101 §10.4.1; catalogue 16)."""
+        """Only from where the site's admin said it would be, to the letter (RFC 9101 §10.4.1; catalogue 16).
+
+        What stands behind a `#` only says that something else lies there than before (OpenID Connect Core §6.2): nothing
+        is kept here, so it is fetched in any case.
+        """
+        address = address.partition("#")[0]
         if address not in client.request_uris:
             raise InvalidRequestUri(detail="request_uri not registered")
         wait = await self.limits.hit(

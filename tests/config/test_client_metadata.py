@@ -165,6 +165,21 @@ def test_people_have_another_number_there_than_at_a_configured_site_on_its_host(
     assert registered().sector_identifier == "registered forum.example.org"
 
 
+def test_a_request_may_be_left_under_the_hash_of_what_it_says() -> None:
+    """OpenID Connect Registration §2: a fragment says which edition lies there."""
+    place = "https://forum.example.org/request"
+    said: dict[str, Any] = {
+        "jwks_uri": "https://forum.example.org/jwks",
+        "request_uris": [f"{place}#GkurKxf5T0Y", f"{place}#9mTXeGYJ6Y0"],
+    }
+    assert registered(**said).request_uris == (place,)
+    assert refused(**(said | {"request_uris": ["https://10.0.0.5/request#GkurKxf5T0Y"]})).words.startswith(
+        "request_uris"
+    )
+    own: dict[str, Any] = {"jwks_uri": f"{OWN}/jwks", "token_endpoint_auth_method": "private_key_jwt"}
+    assert described(**own, request_uris=[f"{OWN}/request#GkurKxf5T0Y"]).request_uris == (f"{OWN}/request",)
+
+
 @pytest.mark.parametrize("name", ["jwks_uri", "sector_identifier_uri", "backchannel_logout_uri", "request_uris"])
 @pytest.mark.parametrize("closed", ["keys.example.org:443", "keys.example.org:8443"])
 def test_what_is_open_for_the_admins_own_addresses_is_closed_for_it(name: str, closed: str) -> None:

@@ -279,8 +279,8 @@ async def test_oidcc_registration_sector_bad(office: Office) -> None:
 
 
 async def test_oidcc_request_uri_signed_rs256(office: Office) -> None:
-    """What it left there counts, and not what stands beside it."""
-    address, key = f"{office.host.url}/request.jwt", office.host.new_key()
+    """What it left there counts, and not what stands beside it. The suite's address has a fragment, as §6.2 advises."""
+    address, key = f"{office.host.url}/request.jwt#GkurKxf5T0Y", office.host.new_key()
     client = await office.client(request_uris=[address], jwks_uri=f"{office.host.url}/jwks")
     params = client.request()
     now = int(office.house.clock.now().timestamp())

@@ -166,8 +166,17 @@ async def test_a_request_is_fetched_from_where_the_admin_said(op: Op, shelf: She
     assert shelf.asked == [PLACE]
 
 
+async def test_what_stands_behind_a_fragment_is_no_part_of_where_it_lies(op: Op, shelf: Shelf) -> None:
+    """It changes with what lies there, which is fetched each time (OpenID Connect Core §6.2)."""
+    shelf.published[PLACE] = signed(op)
+    for edition in ("GkurKxf5T0Y", "9mTXeGYJ6Y0", ""):
+        assert (await opened(op, request_uri=f"{PLACE}#{edition}"))["state"] == "state-signed"
+    assert shelf.asked == [PLACE] * 3
+
+
 @pytest.mark.parametrize(
-    "address", ["https://shop.test/request/", "https://shop.test/request?x=1", "https://169.254.169.254/", "x", "urn:x:y"]
+    "address", ["https://shop.test/request/", "https://shop.test/request?x=1", "https://169.254.169.254/", "x", "urn:x:y", "#",
+                "https://evil.test/#https://shop.test/request"]
 )  # fmt: skip
 async def test_nothing_is_fetched_from_anywhere_else(op: Op, shelf: Shelf, address: str) -> None:
     """To the letter; no request goes out (RFC 9101 §10.4; catalogue 16)."""
