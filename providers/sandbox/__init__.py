@@ -1,7 +1,7 @@
 """Sandbox upstream providers: they run offline for the demo, the test bench and the tests.
 
 `facebook`        a Facebook-like provider: dialog, token endpoint, Graph, signed requests, personas, faults.
-`openid_connect`  an OpenID Connect provider: honest by default, misbehaving on demand.
+`openid_connect`  an OpenID Connect provider: honest by default, misbehaving on demand; found by WebFinger, open to registration.
 `openid2`         OpenID 2.0 with addresses of made-up people; it lives in the OpenID Connect process.
 `publisher`       "Sandbox Social", a Mastodon-shaped posting API; it lives in the OpenID Connect process.
 

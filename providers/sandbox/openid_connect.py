@@ -3,7 +3,7 @@ r"""The OpenID Connect sandbox provider, as an ASGI application and as a program
     DOORWARD_MODE=development python -m providers.sandbox.openid_connect --port 8011 --client-id doorward \
         --client-secret-file secret --redirect-uri http://localhost:8000/callback/sandbox
 
-Honest by default: discovery, code with PKCE and nonce, response `iss` (RFC 9207), userinfo, end_session.
+Honest by default: WebFinger, discovery, registration, code with PKCE and nonce, response `iss` (RFC 9207), userinfo, end_session.
 Tests make it misbehave at `/__emu__`, loopback only. `GET` shows everything; `POST` takes a JSON object with
 any of these keys:
 
@@ -14,7 +14,7 @@ any of these keys:
     clock         seconds the sandbox's clock runs ahead
     rotate_keys   true or "overlap": sign with a new key; with "overlap" the old ones stay published
     revoke        persona: every access token of that persona stops working
-    reset         true: no faults, codes, tokens, sessions, statuses, presets and log; keys stay
+    reset         true: no faults, codes, tokens, sessions, statuses, presets, registered clients and log; keys stay
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from starlette.routing import Route
 
 from providers.sandbox import openid2, publisher, web
 from providers.sandbox import openid_connect_authorize as pages
+from providers.sandbox import openid_connect_found as found
 from providers.sandbox import openid_connect_token as tokens
 from providers.sandbox.avatar import portrait
 from providers.sandbox.openid_connect_faults import ANSWER_FAULTS, CLAIM_FAULTS, ENDPOINTS, WIRE_FAULTS, wired
@@ -57,6 +58,8 @@ def create_app(clients: Sequence[Client], *, issuer: str | None = None, require_
         Route("/__emu__", control, methods=["GET", "POST"]),
         Route("/__emu__/log", sandbox.log.endpoint, methods=["GET", "DELETE"]),
         Route("/.well-known/openid-configuration", wired("discovery", tokens.discovery), methods=["GET"]),
+        Route("/.well-known/webfinger", wired("webfinger", found.webfinger), methods=["GET"]),
+        Route("/register", wired("register", found.register), methods=["POST"]),
         Route("/jwks", wired("jwks", tokens.jwks), methods=["GET"]),
         Route("/authorize", wired("authorize", pages.authorize), methods=["GET", "POST"]),
         Route("/sign-in", pages.sign_in, methods=["POST"]),
@@ -144,7 +147,14 @@ def _obey(sandbox: Sandbox, orders: dict[str, Any]) -> None:
 
 def _reset(sandbox: Sandbox) -> None:
     sandbox.faults.active.clear()
+<<<<<<< HEAD
     for kept in (sandbox.codes, sandbox.tokens, sandbox.refreshes, sandbox.sessions, sandbox.pending):
+=======
+    for client in sandbox.registered:
+        sandbox.clients.pop(client, None)
+    sandbox.registered.clear()
+    for kept in (sandbox.codes, sandbox.tokens, sandbox.sessions, sandbox.pending):
+>>>>>>> 9339b3d (test(providers): the modules of WebFinger, and a journey by a typed address through somebody else's provider)
         kept.clear()
     sandbox.statuses.clear()
     sandbox.posted_keys.clear()

@@ -21,7 +21,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response, Stream
 from providers.sandbox import web
 from providers.sandbox.signing import Json, SigningKey, broken_signature, sign_hs256, sign_rs256, unsigned
 
-ENDPOINTS = ("discovery", "jwks", "authorize", "token", "userinfo", "statuses")
+ENDPOINTS = ("webfinger", "discovery", "register", "jwks", "authorize", "token", "userinfo", "statuses")
 
 _MISSING = object()
 # Fault → claim and the value put there; a function gets (claims, client id).

@@ -246,6 +246,8 @@ class Sandbox:
     """The whole state of one running OpenID Connect sandbox."""
 
     clients: dict[str, Client]
+    registered: list[str] = field(default_factory=list)
+    """Those of `clients` that registered themselves."""
     fixed_issuer: str | None = None
     require_pkce: bool = True
     people: Mapping[str, Person] = field(default_factory=lambda: PEOPLE)

@@ -57,6 +57,7 @@ async def discovery(request: Request) -> Response:
         "token_endpoint": f"{issuer}/token",
         "userinfo_endpoint": f"{issuer}/userinfo",
         "jwks_uri": f"{issuer}/jwks",
+        "registration_endpoint": f"{issuer}/register",
         "end_session_endpoint": f"{issuer}/end-session",
         "revocation_endpoint": f"{issuer}/oauth/revoke",
         "response_types_supported": ["code"],

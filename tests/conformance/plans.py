@@ -294,10 +294,7 @@ CLIENT_PLANS: Final[dict[str, tuple[str, ...]]] = {
     "oidcc-client-test-3rd-party-init-login-test-plan": ("oidcc-client-test-3rd-party-init-login",),
 }  # fmt: skip
 """Modules of each plan for relying parties, 67 runs with `response_type = code`."""
-_NO_WEBFINGER: Final = "people choose a provider by its name, and type no address of their own there"
 CLIENT_MISSING: Final[dict[str, str]] = {
-    "oidcc-client-test-discovery-webfinger-acct": _NO_WEBFINGER,
-    "oidcc-client-test-discovery-webfinger-url": _NO_WEBFINGER,
     "oidcc-client-test-request-uri-signed-rs256": "what we ask a provider stands in the address, and is not signed",
     "oidcc-client-test-request-uri-signed-none": "what we ask a provider stands in the address, and is not signed",
     "oidcc-client-test-session-management": "no page of ours holds a frame of a provider",

@@ -1,12 +1,18 @@
-"""Somebody signs in with an OpenID 2.0 address that they type: the whole way, without a script."""
+"""Somebody signs in with OpenID Connect by an address that they type: the whole way, through `oidc-provider`, somebody else's
+software over TLS, where we register ourselves. Their address is at another host, which names that provider (WebFinger)."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
+from tests.providers.witness import HOST, Witness, running_witness
 from tests.support.house import (
     DOORWARD_TOML,
     ISSUER,
@@ -18,210 +24,164 @@ from tests.support.house import (
     Shown,
     open_house,
 )
+from tests.support.sandbox import serve
+from tests.support.tls import Authority
 
-TYPED = """
-[address]
-kind = "openid2"
-label = "OpenID 2.0"
+OWN = f"""
+[own]
+kind = "typed_openid_connect"
+label = "OpenID Connect"
 brand = "openid"
 sandbox = true
 discovery = "hosts"
-hosts = ["127.0.0.1", "localhost"]
-fields = ["name", "email", "picture", "locale", "zoneinfo"]
+hosts = ["127.0.0.1", "{HOST}"]
+fields = ["name", "email", "picture"]
 order = 3
 """
+REL = "http://openid.net/specs/connect/1.0/issuer"
+
+
+@pytest.fixture(scope="module")
+def witness(authority: Authority) -> Iterator[Witness]:
+    with running_witness(authority, OPEN_REGISTRATION="1") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def people(witness: Witness) -> Iterator[str]:
+    """The host of people's addresses: it names the provider of each, and has none itself."""
+
+    def finger(request: Request) -> Response:
+        resource = request.query_params["resource"]
+        user = resource.removeprefix("acct:").partition("@")[0]
+        if user == "moved":
+            return RedirectResponse(f"/there?resource={resource}", 307)
+        if user == "inside":
+            return JSONResponse({"links": [{"rel": REL, "href": "https://127.0.0.1:6379"}]})
+        if user == "elsewhere":
+            return JSONResponse({"links": [{"rel": REL, "href": "https://elsewhere.test"}]})
+        if not resource.startswith("acct:"):
+            return Response(status_code=404)
+        named = ours[0] if user == "ours" else witness.issuer
+        return JSONResponse(
+            {"subject": resource, "links": [{"rel": REL, "href": named}]}, media_type="application/jrd+json"
+        )
+
+    def there(request: Request) -> Response:
+        return JSONResponse({"links": [{"rel": REL, "href": witness.issuer}]})
+
+    ours = OURS
+    with serve(Starlette(routes=[Route("/.well-known/webfinger", finger), Route("/there", there)])) as url:
+        yield urlsplit(url).netloc
+
+
+OURS: list[str] = []
+"""The issuer of the provider that the configuration names."""
 
 
 @pytest.fixture
-async def house(tmp_path: Path, sandboxes: Sandboxes) -> AsyncIterator[House]:
-    async with open_house(tmp_path, sandboxes, providers=PROVIDERS_TOML + TYPED) as opened:
+async def house(tmp_path: Path, sandboxes: Sandboxes, witness: Witness, people: str) -> AsyncIterator[House]:
+    OURS[:] = [sandboxes.openid.url]
+    doorward = DOORWARD_TOML.replace('[fields.email]\nuse = "needed"', '[fields.email]\nuse = "optional"')
+    doorward += f'\n[egress."{people}"]\n\n[egress."{HOST}:{witness.port}"]\nca_file = "{witness.authority.ca}"\n'
+    async with open_house(tmp_path, sandboxes, doorward=doorward, providers=PROVIDERS_TOML + OWN) as opened:
         yield opened
 
 
-async def type_in(browser: Browser, address: str) -> Shown:
-    shown = await browser.press("provider=address", fill={"identifier": address})
-    assert isinstance(shown, Shown), shown
+async def leave(browser: Browser, typed: str) -> Shown | Arrival:
+    return await browser.press("provider=own", fill={"identifier": typed})
+
+
+async def type_in(browser: Browser, witness: Witness, typed: str, name: str) -> Shown:
+    """Away, through its pages as this person, and back."""
+    gone = await leave(browser, typed)
+    assert isinstance(gone, Arrival), gone
+    shown = await browser.go(await witness.sign_in(gone.url, name))
+    assert isinstance(shown, Shown)
     return shown
 
 
-async def be(browser: Browser, persona: str) -> Shown:
-    """On the sandbox's page: this person."""
-    shown = await browser.press(f"persona={persona}")
-    assert isinstance(shown, Shown), shown
-    return shown
+async def opened(house: House) -> Browser:
+    browser = house.browser()
+    await browser.open("/sign-in")
+    return browser
 
 
-async def visits(house: House) -> int:
-    """How often the addresses of people were asked."""
-    return len([one for one in await house.openid.log() if one["path"].startswith("/people")])
-
-
-async def test_a_typed_address_is_a_way_to_an_account_and_back_in(house: House) -> None:
-    """What arrives is shown like any other provider's; the next time the same address leads to the same account."""
-    forum, browser = house.site("forum"), house.browser()
-    address = f"{house.openid.url}/people/ana"
-    await browser.open(forum.request_url())
-    asks = await type_in(browser, address)
-    assert "Are you Ana Marković?" in asks.text
-    preview = await be(browser, "ana")
+async def test_a_typed_address_is_a_way_to_an_account_and_back_in(house: House, witness: Witness, people: str) -> None:
+    """Registered at once and then known; a second address of the same provider leads to the same account."""
+    browser = house.browser()
+    chooser = await browser.open("/sign-in")
+    assert "Your OpenID Connect address" in chooser.text
+    assert "For example ana@example.org" in chooser.text
+    preview = await type_in(browser, witness, f"zoe@{people}", "zoe")
     assert preview.path.endswith("/details")
-    assert "ana.markovic@people.test" in preview.text
-    await browser.press("decision=continue", tick=("picture",))
-    await browser.press("decision=create", fill={"preferred_username": "ana"})
-    end = await browser.press("decision=share", tick=("email",))
-    assert isinstance(end, Arrival)
-    claims = await forum.claims((await forum.redeem(end))["access_token"])
-    assert (claims["email"], claims["email_verified"]) == ("ana.markovic@people.test", False)
+    assert "Zoe Witness" in preview.text
+    await browser.press("decision=continue")
+    await browser.press("decision=create", fill={"preferred_username": "zoe"})
 
-    again = house.browser()
-    await again.open(forum.request_url())
-    await type_in(again, house.openid.url)  # the provider's own address: who it is is chosen there
-    back = await again.press("persona=ana")
-    assert isinstance(back, Arrival)
-    assert (await forum.claims((await forum.redeem(back))["access_token"]))["sub"] == claims["sub"]
+    again = await opened(house)
+    assert (await type_in(again, witness, f"acct:moved@{people}", "zoe")).path == "/me"
     assert await house.accounts() == 1
+    for part in (people, HOST, "zoe@", "acct:"):
+        assert part not in house.log
+
+
+async def test_the_address_to_come_back_to_is_that_issuers_own(house: House, witness: Witness, people: str) -> None:
+    """RFC 9700 §4.4.2 (catalogue 39): registered there is no other, and each browser is known there as it was expected."""
+    gone = await leave(await opened(house), f"zoe@{people}")
+    assert isinstance(gone, Arrival)
+    query = {name: value for name, (value,) in parse_qs(urlsplit(gone.url).query).items()}
+    assert query["redirect_uri"].startswith(f"{ISSUER}/callback/own/")
+    assert (query["login_hint"], query["code_challenge_method"]) == (f"zoe@{people}", "S256")
+    assert len(query["nonce"]) > 20
+    forged = gone.url.replace(query["redirect_uri"].rpartition("/")[2], "0" * 24)
+    async with witness.browser() as there:
+        assert (await there.get(forged)).status_code == 400
+
+
+async def test_an_address_that_leads_to_a_configured_provider_is_that_providers_sign_in(
+    house: House, people: str
+) -> None:
+    """One person, one account, whichever of the two ways: its own client, its own address to come back to, nothing registered."""
+    browser = await opened(house)
+    assert isinstance(await browser.choose("openid", "ana"), Shown)
+    await browser.press("decision=continue")
+    await browser.press("decision=create", fill={"preferred_username": "ana"})
+    again = await opened(house)
+    await house.openid.order(persona="ana")
+    for typed in (f"ours@{people}", house.openid.host):
+        shown = await again.agree_upstream(await leave(again, typed))
+        assert isinstance(shown, Shown)
+        assert shown.path == "/me"
+        again = await opened(house)
+    assert await house.accounts() == 1
+    log = await house.openid.log()
+    assert "/register" not in [line["path"] for line in log]
+    assert {line["query"]["client_id"] for line in log if line["path"] == "/authorize"} == {"doorward"}
 
 
 @pytest.mark.parametrize(
     ("typed", "words"),
     [
-        ("", "Type the address of your OpenID"),
-        ("=ana", "do not work any more"),
-        ("ana marković", "This is no address of an OpenID"),
-        ("https://elsewhere.test/ana", "cannot be used here"),
-        ("{openid}/people/nobody", "There is no OpenID at this address"),
-        ("127.0.0.1:1/ana", "does not answer"),
+        ("", "Type your address, or choose another way"),
+        ("zoe", "This is no address that can be asked"),
+        ("zoe@elsewhere.test", "Addresses of that place cannot be used here"),
+        ("elsewhere@{people}", "Addresses of that place cannot be used here"),
+        ("inside@{people}", "That address does not answer"),
+        ("{people}", "No provider that can be used is found"),
+        ("zoe@127.0.0.1:1", "That address does not answer"),
     ],
 )
-async def test_what_leads_nowhere_is_said_beside_the_box_and_kept_in_it(house: House, typed: str, words: str) -> None:
-    browser = house.browser()
-    await browser.open("/sign-in")
-    address = typed.format(openid=house.openid.url)
-    shown = await type_in(browser, address)
+async def test_what_leads_nowhere_is_said_beside_the_box_and_kept_in_it(
+    house: House, people: str, typed: str, words: str
+) -> None:
+    """The log says which check it was, and never who or where (catalogue 66, 152)."""
+    browser = await opened(house)
+    typed = typed.format(people=people)
+    shown = await leave(browser, typed)
+    assert isinstance(shown, Shown), shown
     assert (shown.status, shown.path.endswith("/sign-in")) == (422, True)
     assert shown.text.count(words) == 2, "in the summary and beside the box"
-    assert shown.value("identifier") == address
-    assert "elsewhere.test" not in house.log
+    assert shown.value("identifier") == typed
+    assert "elsewhere" not in house.log
     assert '"check":"' in house.log
-    asks = await type_in(browser, f"{house.openid.url}/people/ana")  # and it can be put right
-    assert "Are you Ana" in asks.text
-
-
-async def test_saying_no_there_leads_back_to_the_chooser(house: House) -> None:
-    browser = house.browser()
-    await browser.open("/sign-in")
-    await type_in(browser, f"{house.openid.url}/people/ana")
-    shown = await browser.press("Cancel")
-    assert isinstance(shown, Shown)
-    assert "You did not let OpenID 2.0 tell us who you are" in shown.text
-    assert await house.accounts() == 0
-
-
-async def test_an_address_can_be_added_to_an_account_and_proves_its_owner_anew(house: House) -> None:
-    browser = house.browser()
-    await browser.open("/sign-in")
-    await browser.sign_up(provider="facebook")
-    ways = await browser.open("/me/ways")
-    wrong = await type_in(browser, "=ana")
-    assert (wrong.status, wrong.path) == (422, "/me/ways/add")
-    assert "do not work any more" in wrong.text
-    assert wrong.value("identifier") == "=ana"
-    await type_in(browser, f"{house.openid.url}/people/ana")
-    ways = await be(browser, "ana")
-    assert ways.path == "/me/ways"
-    assert "You can now sign in this way too." in ways.text
-
-    await house.move(minutes=20)
-    step_up = await browser.open("/sign-in/again?next=/me/ways&for=ways")
-    assert "Your address at OpenID 2.0" in step_up.text
-    asks = await type_in(browser, house.openid.url)
-    assert "Sign in as" in asks.text, "signed in there already, but asked anew (PAPE)"
-
-
-async def test_an_address_waits_for_the_question_of_age(tmp_path: Path, sandboxes: Sandboxes) -> None:
-    """Nothing is asked anywhere before it is answered; then the address that was typed is gone to, or said to be wrong."""
-    doorward = DOORWARD_TOML + "\n[age]\nminimum = 16\n"
-    async with open_house(tmp_path, sandboxes, doorward=doorward, providers=PROVIDERS_TOML + TYPED) as house:
-        for address, path in (
-            (f"{house.openid.url}/people/ana", "/openid2"),
-            (f"{house.openid.url}/people/nobody", "/age"),
-        ):
-            browser = house.browser()
-            await browser.open("/sign-in")
-            before = await visits(house)
-            await type_in(browser, address)
-            assert await visits(house) == before
-            shown = await browser.press("use=answer", fill={"birth_month": "3", "birth_year": "1990"})
-            assert isinstance(shown, Shown)
-            assert shown.path.endswith(path)
-            if path == "/age":
-                assert shown.value("identifier") == address
-
-
-async def test_whoever_came_by_an_address_keeps_the_account_when_the_provider_moves_on(
-    tmp_path: Path, sandboxes: Sandboxes
-) -> None:
-    """By OpenID Connect they are the same person: nothing is asked again, and the old way in is renamed to the new one."""
-    moved = PROVIDERS_TOML.replace(
-        "trusts_email = true", 'trusts_email = true\nopenid2_realm = "https://login.test/"', 1
-    )
-    async with open_house(tmp_path, sandboxes, providers=moved + TYPED) as house:
-        browser = house.browser()
-        await browser.open("/sign-in")
-        await type_in(browser, f"{house.openid.url}/people/ana")
-        await be(browser, "ana")
-        await browser.press("decision=continue")
-        await browser.press("decision=create", fill={"preferred_username": "ana"})
-
-        again = house.browser()
-        there = await again.sign_in(provider="openid", persona="ana")
-        assert isinstance(there, Shown)
-        assert there.path == "/me"
-        ways = await again.open("/me/ways")
-        assert "Club OpenID" in ways.text
-        assert "This is your only way to sign in." in ways.text
-        assert await house.accounts() == 1
-
-        other = house.browser()
-        stranger = await other.sign_in(provider="openid", persona="lucas")
-        assert isinstance(stranger, Shown)
-        assert stranger.path.endswith("/details"), "nobody we know by either name"
-
-
-async def test_a_provider_may_look_up_where_people_come_back_to(
-    house: House, tmp_path: Path, sandboxes: Sandboxes
-) -> None:
-    """Named by the page of our realm (§13); nothing of it where nobody speaks OpenID 2.0."""
-    browser = house.browser()
-    there = (await browser.send("GET", f"{ISSUER}/")).headers["x-xrds-location"]
-    assert there == f"{ISSUER}/openid2/return-addresses"
-    document = await browser.send("GET", there)
-    assert document.headers["content-type"].startswith("application/xrds+xml")
-    assert document.text.count("<URI>") == 1
-    assert f"<URI>{ISSUER}/callback/address</URI>" in document.text
-    async with open_house(tmp_path / "other", sandboxes) as other:
-        bare = other.browser()
-        assert "x-xrds-location" not in (await bare.send("GET", f"{ISSUER}/")).headers
-        assert (await bare.send("GET", there)).status_code == 404
-
-
-async def test_somebody_elses_software_finds_our_return_address(house: House) -> None:
-    """python3-openid's server looks, as a provider does before it sends anybody back."""
-    from openid import fetchers
-    from openid.server import trustroot
-
-    browser = house.browser()
-    pages = {url: await browser.send("GET", url) for url in (f"{ISSUER}/", f"{ISSUER}/openid2/return-addresses")}
-
-    class Fetched(fetchers.HTTPFetcher):  # type: ignore[misc]  # no types there
-        def fetch(self, url: str, body: Any = None, headers: Any = None) -> Any:
-            page = pages[url]
-            return fetchers.HTTPResponse(url, page.status_code, dict(page.headers), page.content)
-
-    fetchers.setDefaultFetcher(Fetched(), wrap_exceptions=False)
-    try:
-        assert trustroot.verifyReturnTo(f"{ISSUER}/", f"{ISSUER}/callback/address?state=s")
-        assert not trustroot.verifyReturnTo(f"{ISSUER}/", f"{ISSUER}/callback/facebook?state=s")
-        assert not trustroot.verifyReturnTo(f"{ISSUER}/", "https://evil.test/callback/address")
-    finally:
-        fetchers.setDefaultFetcher(None)

@@ -4,6 +4,7 @@
 // to be in the certificate; NODE_EXTRA_CA_CERTS says who may have signed that. Once it has taken it: "told".
 //
 // Signs in whoever gives a name on oidc-provider's development pages. The issuer is https://openid.test:PORT.
+// Registering takes the initial access token "let-us-in"; none where OPEN_REGISTRATION is set.
 // A line "rotate" on stdin signs with a new key from then on and publishes only that one. Ready when it prints "ready".
 import { readFileSync } from "node:fs";
 import { createServer, request as ask } from "node:https";
@@ -61,7 +62,7 @@ const build = async () => {
     findAccount: (_, sub) => ({ accountId: sub, claims: () => person(sub) }),
     jwks: { keys: [await newKey("RS256")] },
     cookies: { keys: ["only for tests"] },
-    features: { devInteractions: { enabled: true }, revocation: { enabled: true }, backchannelLogout: { enabled: true }, registration: { enabled: true, initialAccessToken: "let-us-in" } },
+    features: { devInteractions: { enabled: true }, revocation: { enabled: true }, backchannelLogout: { enabled: true }, registration: { enabled: true, initialAccessToken: process.env.OPEN_REGISTRATION ? false : "let-us-in" } },
     ttl: { AccessToken: 600, AuthorizationCode: 60, IdToken: 600, Interaction: 600, Grant: 600, Session: 600 },
   });
   provider.on("backchannel.success", () => process.stdout.write("told\n"));

@@ -737,3 +737,54 @@ async def test_revocation_ends_posting_and_the_permission(rig: Rig) -> None:
     assert answer.json() == {} and (await rig.post(token)).status_code == 401
     assert (await rig.authorize(scope=POSTING_SCOPE)).status_code == 200  # asked again
     assert (await rig.http.get("/api/v2/instance")).json()["configuration"]["statuses"]["max_characters"] == 500
+
+
+# --- found by an address, and open to registration --------------------------------------------------------
+
+
+async def test_webfinger_names_the_issuer_of_the_people_there_are(rig: Rig) -> None:
+    """RFC 7033 §4.3: what was not asked for is left out; who is not there is not found."""
+    rel = "http://openid.net/specs/connect/1.0/issuer"
+    for resource in ("acct:ana@openid.test", f"{BASE}/ana", f"{BASE}/"):
+        for asked in ({}, {"rel": rel}):
+            answer = await rig.http.get("/.well-known/webfinger", params={"resource": resource, **asked})
+            assert answer.headers["content-type"] == "application/jrd+json"
+            assert answer.json() == {"subject": resource, "links": [{"rel": rel, "href": BASE}]}
+    other = await rig.http.get("/.well-known/webfinger", params={"resource": f"{BASE}/", "rel": "self"})
+    assert other.json()["links"] == []
+    for params, status in (
+        ({}, 400),
+        ({"resource": "acct:nobody@openid.test"}, 404),
+        ({"resource": "acct:ana@evil.test"}, 404),
+    ):
+        assert (await rig.http.get("/.well-known/webfinger", params=params)).status_code == status
+    await rig.fault("status", at="webfinger", status=404)
+    assert (await rig.http.get("/.well-known/webfinger", params={"resource": f"{BASE}/"})).status_code == 404
+
+
+async def test_who_registers_is_a_client_until_the_sandbox_is_as_new(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 7591 §3.2.1"""
+    told = (await rig.http.get("/.well-known/openid-configuration")).json()
+    made = await rig.http.post(told["registration_endpoint"], json={"client_name": "Club", "redirect_uris": [CALLBACK]})
+    assert made.status_code == 201
+    assert made.json()["redirect_uris"] == [CALLBACK]
+    client = made.json()["client_id"]
+    assert client in (await rig.http.get("/__emu__")).text
+    for wrong, error in (
+        ({}, "invalid_redirect_uri"), ({"redirect_uris": ["javascript:x"]}, "invalid_redirect_uri"),
+        ({"redirect_uris": [7]}, "invalid_redirect_uri"),
+        ({"redirect_uris": [CALLBACK], "token_endpoint_auth_method": "none"}, "invalid_client_metadata"),
+        ({"redirect_uris": [CALLBACK], "id_token_signed_response_alg": "none"}, "invalid_client_metadata"),
+        ([], "invalid_client_metadata"),
+    ):  # fmt: skip
+        refused = await rig.http.post("/register", json=wrong)
+        assert (refused.status_code, refused.json()["error"]) == (400, error)
+    monkeypatch.setattr("providers.sandbox.openid_connect_found.MOST_REGISTERED", 1)
+    other = (await rig.http.post("/register", json={"redirect_uris": [CALLBACK]})).json()["client_id"]
+    shown = (await rig.http.get("/__emu__")).text
+    assert other in shown
+    assert client not in shown
+    await rig.emu(reset=True)
+    shown = (await rig.http.get("/__emu__")).text
+    assert other not in shown
+    assert CLIENT.id in shown
