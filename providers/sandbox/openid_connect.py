@@ -147,14 +147,10 @@ def _obey(sandbox: Sandbox, orders: dict[str, Any]) -> None:
 
 def _reset(sandbox: Sandbox) -> None:
     sandbox.faults.active.clear()
-<<<<<<< HEAD
-    for kept in (sandbox.codes, sandbox.tokens, sandbox.refreshes, sandbox.sessions, sandbox.pending):
-=======
     for client in sandbox.registered:
         sandbox.clients.pop(client, None)
     sandbox.registered.clear()
-    for kept in (sandbox.codes, sandbox.tokens, sandbox.sessions, sandbox.pending):
->>>>>>> 9339b3d (test(providers): the modules of WebFinger, and a journey by a typed address through somebody else's provider)
+    for kept in (sandbox.codes, sandbox.tokens, sandbox.refreshes, sandbox.sessions, sandbox.pending):
         kept.clear()
     sandbox.statuses.clear()
     sandbox.posted_keys.clear()
