@@ -83,12 +83,12 @@ def unsigned(algorithm: object, claims: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "nOnE", "", None, "HS256"])
 async def test_what_nobody_signed_is_no_request_object(op: Op, algorithm: object) -> None:
-    """(catalogue 69)"""
+    """Nor what is signed as this site may not (RFC 9101 §6.2; catalogue 69)."""
     claims = object_claims("shop", ISSUER, op.clock.now())
-    assert await refused(op, RequestNotSupported, request=unsigned(algorithm, claims)) == "request object alg"
+    assert await refused(op, InvalidRequestObject, request=unsigned(algorithm, claims)) == "request object alg"
     op.clients[SHOP] = replace(op.clients[SHOP], strict_jwt=True)
     text = signed(op, key=new_key("RS256", "rsa-1"), algorithm="RS256")
-    assert await refused(op, RequestNotSupported, request=text) == "request object alg"
+    assert await refused(op, InvalidRequestObject, request=text) == "request object alg"
 
 
 @pytest.mark.parametrize(

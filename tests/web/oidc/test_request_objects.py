@@ -103,7 +103,7 @@ async def test_what_is_wrong_with_it_is_said_to_the_site_at_its_own_address(hous
         (signed(house, aud="https://evil.test"), "invalid_request_object"),
         (signed(house, key=new_key("ES256", "stranger"), header={"kid": "site-1"}), "invalid_request_object"),
         (signed(house, exp=1), "invalid_request_object"),
-        ("eyJhbGciOiJub25lIn0.e30.", "request_not_supported"),
+        ("eyJhbGciOiJub25lIn0.e30.", "invalid_request_object"),
         ("x" * 8193, "invalid_request"),
     ]
     for text, error in wrong:
