@@ -469,7 +469,7 @@ class PostingGate:
         except Withdrawn:
             raise
         except (PostingNotPermitted, GrantOver) as refusal:
-            return replace(await self._refused_upstream(posting, publisher), problem=refusal)
+            return await self._refused_upstream(posting, publisher, refusal)
         except UpstreamError as problem:  # they certainly did not take it
             return replace(await self._settle(posting, PostState.FAILED), problem=problem)
         except BaseException:  # cut off: it may be there, it may not
@@ -506,13 +506,17 @@ class PostingGate:
                 raise
         return await publisher.publish(await self._permit(posting), posting.message, fresh)
 
-    async def _refused_upstream(self, posting: Posting, publisher: Publisher) -> Sent:
-        """The network no longer lets us: the opt-in is off, so that nobody tries again and again (catalogue 193)."""
-        unit = self.durable.unit()
+    async def _refused_upstream(self, posting: Posting, publisher: Publisher, refusal: BrokerError) -> Sent:
+        """The network no longer lets us: the opt-in is off, so that nobody tries again and again (catalogue 193).
+
+        What is erased here is taken back there, too, unless it is known to be good no more: it may outlive this refusal.
+        """
+        unit, ended = self.durable.unit(), Ended()
         if publisher.scopes:
-            await self.queue_end(unit, posting.account, sid=None, locale="", provider=posting.provider)
-        await self._move(posting, PostState.FAILED, unit)
-        return Sent(posting=await self._again(posting))
+            ended = await self.queue_end(unit, posting.account, sid=None, locale="", provider=posting.provider)
+        if await self._move(posting, PostState.FAILED, unit) and not isinstance(refusal, GrantOver):
+            await self.revoke_ended(ended)
+        return Sent(posting=await self._again(posting), problem=refusal)
 
     async def returned(self, posting_id: str, key: str, *, cancelled: bool) -> Posting:
         """The network's window sends the person back. Raises `NotFound` unless it is that window's own address."""

@@ -137,6 +137,7 @@ async def test_what_the_person_did_not_grant_is_not_asked_for_anew(room: Room) -
     assert (await room.post(ana, await room.ask(ana))).posting.state is PostState.FAILED
     assert room.renewed == []
     assert await room.gate.switches(ana.account.id) == ()
+    assert room.revoked == [(MASTODON, "token-to-post")], "the refresh token is erased here and ends there"
 
 
 async def test_a_refresh_token_that_is_good_no_more_ends_the_opt_in(room: Room) -> None:
@@ -149,6 +150,7 @@ async def test_a_refresh_token_that_is_good_no_more_ends_the_opt_in(room: Room) 
     assert room.sent() == []
     assert await room.gate.switches(ana.account.id) == ()
     assert await held(room, ana) is None
+    assert room.revoked == []
 
 
 @pytest.mark.parametrize(
