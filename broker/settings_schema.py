@@ -442,7 +442,7 @@ PROVIDER: Final = (
     Option(
         name="posting", kind=Kind.TABLE, doc="How posts reach this network. Without it nothing can be posted there.",
         inside=(
-            _text("kind", "How it posts: facebook_share or mastodon.", needed=True),
+            _text("kind", "How it posts: facebook_share, mastodon or x.", needed=True),
             _address("url", "Where posts go; for a share window, its address."),
             _texts("scopes", "What the person must grant; asked only on the opt-in page, never at sign-in."),
             _texts("lasting_scopes", "What is asked for beside them, so that posting works on: offline_access, or its own word."),

@@ -195,7 +195,7 @@ async def _ask_there(call: Call, wanted: OptIn, sealed: str) -> Response:
 def posting_scopes(call: Call, sign_in: SignInFlow, provider: ProviderId) -> tuple[str, ...]:
     """What to ask there for posting: to post, for longer than an hour where the preset says how, and who it is."""
     who = sign_in.provider(provider).sign_in_scopes[:1]
-    return (*who, *call.world.posting.asks(provider))
+    return tuple(dict.fromkeys((*who, *call.world.posting.asks(provider))))
 
 
 def _wanted_by(call: Call, transaction: SignInTransaction) -> OptIn:

@@ -311,6 +311,24 @@ async def test_what_somebody_else_got_meanwhile_is_used(room: Room) -> None:
     assert (room.renewed, await is_claimed(room, ana)) == ([], False)
 
 
+async def test_what_somebody_else_got_is_used_while_they_renew_once_more(room: Room) -> None:
+    """Other tokens than those that were refused are there, and that they are being renewed is nobody's hindrance."""
+    ana = await opted_in(room)
+    old = await held(room, ana)
+    assert old is not None
+    now = room.clock.now()
+    unit = room.durable.unit()
+    unit.save_upstream_tokens(ana.account.id, MASTODON, replace(TOKEN, access_token="of another process"))
+    unit.claim_upstream_tokens(ana.account.id, MASTODON, since=now, given_up=now - GIVEN_UP)
+    await unit.commit()
+    (opted,) = await room.gate.switches(ana.account.id)
+    renewing = Renewing(durable=room.durable, clock=room.clock, renew=room.renew, revoke=room.revoke)
+    found = await renewing.anew(permit_to_take_back(opted, ana.account.id, now), old)
+    assert found is not None
+    assert found.access_token == "of another process"
+    assert (room.renewed, await is_claimed(room, ana)) == ([], True)
+
+
 async def test_a_lost_answer_is_no_reason_to_renew(room: Room) -> None:
     """It may be there: it is never posted a second time (catalogue 192)."""
     ana = await opted_in(room)

@@ -1,0 +1,120 @@
+"""Posting that was turned on works on when access tokens run out, over the pages and with a provider that gives refresh tokens."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.support.house import PROVIDERS_TOML, House, Sandboxes, Shown, open_house
+from tests.web.test_posting import POSTING_TOML, Member, asked_scopes, is_on, states, statuses
+
+from broker.domain.values import ProviderId
+
+LASTING = PROVIDERS_TOML + POSTING_TOML + 'lasting_scopes = ["offline_access"]\n'
+NOT_POSTED = "failed"
+OFF_NOW = "Club OpenID no longer lets us post for you, so posting is off now."
+
+
+@pytest.fixture
+async def house(tmp_path: Path, sandboxes: Sandboxes) -> AsyncIterator[House]:
+    async with open_house(tmp_path, sandboxes, providers=LASTING) as opened:
+        yield opened
+
+
+async def post(member: Member) -> Shown:
+    """Look at one and press."""
+    await member.preview()
+    shown = await member.browser.press("decision=post")
+    assert isinstance(shown, Shown)
+    return shown
+
+
+def grants(house: House) -> list[str]:
+    """The refresh tokens that are good at the provider."""
+    return [text for text, one in house.openid.state.refreshes.items() if not (one.used or one.revoked)]
+
+
+async def test_a_refresh_token_is_asked_for_on_opting_in_and_never_before(house: House) -> None:
+    """(catalogue 189)"""
+    member = await Member.join(house)
+    assert not any("offline_access" in scopes for scopes in await asked_scopes(house))
+    assert house.openid.state.refreshes == {}
+    await member.opt_in()
+    asked = [scopes for scopes in await asked_scopes(house) if "offline_access" in scopes]
+    assert asked
+    assert all(scopes == {"openid", "write:statuses", "offline_access"} for scopes in asked)
+    assert len(grants(house)) == 1
+
+
+async def test_where_the_preset_says_nothing_none_is_asked_for(tmp_path: Path, sandboxes: Sandboxes) -> None:
+    """Then posting ends with the access token, as it says."""
+    async with open_house(tmp_path, sandboxes, providers=PROVIDERS_TOML + POSTING_TOML) as house:
+        member = await Member.join(house)
+        await member.opt_in()
+        assert not any("offline_access" in scopes for scopes in await asked_scopes(house))
+        await house.move(hours=2)
+        await post(member)
+        assert await states(member) == [NOT_POSTED]
+        assert not await is_on(member)
+
+
+async def test_a_post_goes_out_long_after_the_access_token_ran_out(house: House) -> None:
+    member = await Member.join(house)
+    await member.opt_in()
+    for _ in range(3):
+        await house.move(hours=2)
+        await post(member)
+    assert await states(member) == ["posted"] * 3
+    assert len(await statuses(house)) == 3
+    assert len(grants(house)) == 1, "the last one, and only that, is ours"
+
+
+async def test_a_token_that_stopped_working_early_is_had_anew(house: House) -> None:
+    member = await Member.join(house)
+    await member.opt_in()
+    await house.openid.order(revoke="ana")
+    await post(member)
+    assert await states(member) == ["posted"]
+    assert len(await statuses(house)) == 1
+
+
+async def test_who_took_it_back_over_there_is_told_and_posting_is_off(house: House) -> None:
+    """As ever: nobody tries again and again (catalogue 193)."""
+    member = await Member.join(house)
+    await member.opt_in()
+    await house.move(hours=2)
+    await house.openid.order(fault={"name": "token-error"})
+    shown = await post(member)
+    assert await states(member) == [NOT_POSTED]
+    assert not await is_on(member)
+    assert OFF_NOW in shown.text
+    assert await statuses(house) == []
+    assert '"check":"tokeninvalid_grant"' in house.log.replace(" ", "")
+
+
+async def test_a_provider_that_is_down_costs_one_post_and_no_opt_in(house: House) -> None:
+    member = await Member.join(house)
+    await member.opt_in()
+    await house.move(hours=2)
+    await house.openid.order(fault={"name": "status", "at": "token"})
+    shown = await post(member)
+    assert await states(member) == [NOT_POSTED]
+    assert await is_on(member)
+    assert OFF_NOW not in shown.text
+    await house.openid.order(faults=[])
+    await post(member)
+    assert sorted(await states(member)) == [NOT_POSTED, "posted"]
+
+
+async def test_turned_off_nothing_is_left_there_or_here(house: House) -> None:
+    """The refresh token that is good by then is taken back at the provider and erased (RFC 7009)."""
+    member = await Member.join(house)
+    await member.opt_in()
+    await house.move(hours=2)
+    await post(member)
+    await member.browser.open("/me/posting")
+    await member.browser.press("Turn off")
+    assert not await is_on(member)
+    assert grants(house) == []
+    assert not await house.world.durable.vault.holds(await member.account, ProviderId("openid"))
