@@ -6,17 +6,22 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Awaitable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from broker.errors import FormInvalid, UpstreamError, UpstreamInvalid, UpstreamRejected
+from broker.errors import FormInvalid, UpstreamError, UpstreamInvalid, UpstreamRejected, UpstreamUnavailable
 from providers._findings import Findings
 from providers._yadis import FIELD, host_allowed
 from providers.preset import Preset, is_address
 
 FIND_SECONDS: Final = 10.0
 """How long finding a server and all that belongs to it may take, all requests together."""
+SIGN_IN_SECONDS: Final = 10.0
+"""How long all that a server is asked about somebody who came back from there may take, and before they are sent there."""
+GIVE_BACK_SECONDS: Final = 3.0
+"""And then to give back what it gave: the person waits for that too."""
 MAX_HOST: Final = 253
 MAX_ADDRESS: Final = 512
 """Characters of an address that a server gives: it goes with the sign-in, which is to fit into a cookie."""
@@ -105,6 +110,22 @@ async def told_apart(asked: Awaitable[T], word: str) -> T:
     except (UpstreamError, TimeoutError) as error:
         reason = error.detail.partition(" ")[0] if isinstance(error, UpstreamError) else "timeout"
         raise FormInvalid({FIELD: f"{word}_silent"}, detail=f"server {reason}") from None
+
+
+async def in_time(asked: Awaitable[T], what: str) -> T:
+    """What a stranger's server answered, all its answers together in time. Raises `UpstreamUnavailable("timeout <what>")`."""
+    try:
+        async with asyncio.timeout(SIGN_IN_SECONDS):
+            return await asked
+    except TimeoutError:
+        raise UpstreamUnavailable(f"timeout {what}") from None
+
+
+async def given_back(asked: Awaitable[object]) -> None:
+    """What was asked for one answer is given back, and dies with it as far as we can help it: whether that worked or not."""
+    with suppress(UpstreamError, TimeoutError):
+        async with asyncio.timeout(GIVE_BACK_SECONDS):
+            await asked
 
 
 def own_address(told: Mapping[str, Any], key: str, origin: str, usual: str) -> str:

@@ -29,7 +29,7 @@ from providers._dpop import ProofKey
 from providers._findings import Findings
 from providers._http import JSON, SERVER_FAULT, TOO_MANY, Unnamed, UpstreamHTTP, read_object, read_success
 from providers._oauth import challenge_of, check_response_issuer, read_callback, read_token_answer, safe_code
-from providers._typed import Policy, origin_of, own_address, policy_problems, told_apart
+from providers._typed import Policy, given_back, in_time, origin_of, own_address, policy_problems, told_apart
 from providers._yadis import FIELD
 from providers.preset import Preset
 
@@ -184,7 +184,8 @@ class ATProto(Described):
             "code_challenge_method": "S256",
             **({"login_hint": found.local_id} if found.local_id else {}),
         }
-        response = await ProofKey(attempt.nonce).post(self._http, found.told["par"], form, self._clock.now())
+        pushed = ProofKey(attempt.nonce).post(self._http, found.told["par"], form, self._clock.now())
+        response = await in_time(pushed, "par")
         if response.status >= SERVER_FAULT or response.status == TOO_MANY:
             raise UpstreamUnavailable(f"status {response.status} par")
         told = read_object(response, "par")
@@ -204,7 +205,9 @@ class ATProto(Described):
         """Who came back: the code for a token that names a DID, which must name this server; then its public profile."""
         found = _found(attempt)
         check_response_issuer(callback, found.server, promised=True)
-        code = read_callback(callback)
+        return await in_time(self._identify(attempt, found, read_callback(callback)), "sign-in")
+
+    async def _identify(self, attempt: Attempt, found: Found, code: str) -> Identified:
         client_id = self._introduced().client_id(self.id)
         form = {
             "grant_type": "authorization_code",
@@ -223,9 +226,8 @@ class ATProto(Described):
             profile = await self._profile(person)
             handle = await self._handle(person, found)
         finally:
-            with suppress(UpstreamError):  # it was asked for one answer, and dies with it as far as we can help it
-                held = {"token": answer.refresh_token or answer.access_token, "client_id": client_id}
-                await key.post(self._http, found.told["revocation"], held, now)
+            held = {"token": answer.refresh_token or answer.access_token, "client_id": client_id}
+            await given_back(key.post(self._http, found.told["revocation"], held, now))
         claims = read_claims(_raw(person, handle, profile), self._offers)
         identity = Identity(
             provider=self.id,

@@ -11,7 +11,6 @@ redeem that one's code at itself (RFC 9700 §4.4.2).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Final
@@ -21,7 +20,7 @@ from broker.domain.claims import EMAIL, NAME, PICTURE, PREFERRED_USERNAME
 from broker.domain.ports import Clock
 from broker.domain.provider import Attempt, Found, Identified, Identity, OfferedField, UpstreamTokens, Us
 from broker.domain.values import ClaimName, IdentityKey, ProviderId, Secret
-from broker.errors import FormInvalid, Problem, UpstreamError, UpstreamInvalid, UpstreamRejected, UpstreamUnavailable
+from broker.errors import FormInvalid, Problem, UpstreamInvalid, UpstreamRejected, UpstreamUnavailable
 from providers._claims import hint, offers_of, read_claims
 from providers._described import Described
 from providers._findings import Findings
@@ -36,7 +35,17 @@ from providers._oauth import (
     read_callback,
     read_token_answer,
 )
-from providers._typed import Policy, origin_of, own_address, place_of, policy_problems, read_origin, told_apart
+from providers._typed import (
+    Policy,
+    given_back,
+    in_time,
+    origin_of,
+    own_address,
+    place_of,
+    policy_problems,
+    read_origin,
+    told_apart,
+)
 from providers._yadis import FIELD
 from providers.preset import Preset, is_address
 
@@ -190,6 +199,9 @@ class Mastodon(Described):
         code = read_callback(callback)
         if not self._policy.allows(found.server):
             raise UpstreamInvalid("server", "policy")
+        return await in_time(self._identify(attempt, found, code), "sign-in")
+
+    async def _identify(self, attempt: Attempt, found: Found, code: str) -> Identified:
         us, name = self._introduced(), self._name(found.server)
         kept = await us.kept.load(name)
         if kept is None or kept["client_id"] != found.told["client_id"]:
@@ -198,8 +210,7 @@ class Mastodon(Described):
         try:
             person = await self._person(found, answer.access_token)
         finally:
-            with suppress(UpstreamError):  # it was asked for one answer, and dies with it as far as we can help it
-                await self._give_back(found, answer.access_token, Secret(kept["client_secret"]))
+            await given_back(self._give_back(found, answer.access_token, Secret(kept["client_secret"])))
         is_granted = answer.scopes is None or found.told["scope"] in answer.scopes
         identity = read_identity(self._preset.id, self._offers, found.server, person, is_granted=is_granted)
         if _USED not in kept:

@@ -421,6 +421,36 @@ async def test_whoever_signed_in_is_known_by_a_name_that_moves_with_them() -> No
     assert http.of(f"{SERVER}/oauth/revoke")[0].form == {"token": "rt", "client_id": CLIENT}
 
 
+class Slow(Net):
+    """Every answer comes, and each takes its time."""
+
+    seconds = 0.0
+
+    async def request(self, *given: Any, **named: Any) -> Any:
+        answer = await super().request(*given, **named)
+        await asyncio.sleep(self.seconds)
+        return answer
+
+
+async def test_a_server_that_answers_slowly_is_given_up_however_many_answers_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One time for all requests about one person together; and what was given is given back."""
+    monkeypatch.setattr("providers._typed.SIGN_IN_SECONDS", 0.2)
+    monkeypatch.setattr("providers._typed.GIVE_BACK_SECONDS", 0.05)
+    http = Slow()
+    left = await leave(http)
+    http.seconds = 0.09
+    with pytest.raises(UpstreamUnavailable, match="timeout sign-in"):
+        await come_back(http, left)
+    assert len(http.of(f"{SERVER}/oauth/token")) == 1
+    assert [one.form["token"] for one in http.of(f"{SERVER}/oauth/revoke")] == ["rt"]
+    assert http.of(RECORD) == [], "it did not come to that"
+    http.seconds = 0.3
+    with pytest.raises(UpstreamUnavailable, match="timeout par"):
+        await server(http).authorization_url(left)
+
+
 async def test_a_server_speaks_only_for_those_whose_document_leads_to_it() -> None:
     """atproto.com/specs/oauth, "Identity authentication" (catalogue 45, 59): a hostile server names Bob, whose data lies elsewhere."""
     theirs = {f"{DIRECTORY}/{BOB}": document(BOB, "bob.test", "https://bobs.test")}

@@ -244,6 +244,29 @@ async def test_a_server_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) 
     assert await refused(Never({}), "social.example") == ("server_silent", "server timeout")
 
 
+async def test_a_server_that_answers_slowly_is_given_up_however_many_answers_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One time for all requests about one person together; and what was given is given back."""
+
+    class Slow(ScriptedHTTP):
+        seconds = 0.0
+
+        async def request(self, *given: Any, **named: Any) -> Any:
+            answer = await super().request(*given, **named)
+            await asyncio.sleep(self.seconds)
+            return answer
+
+    monkeypatch.setattr("providers._typed.SIGN_IN_SECONDS", 0.15)
+    monkeypatch.setattr("providers._typed.GIVE_BACK_SECONDS", 0.05)
+    http, kept = Slow(script()), OneApp()
+    left = await leave(http, kept)
+    http.seconds = 0.1
+    with pytest.raises(UpstreamUnavailable, match="timeout sign-in"):
+        await come_back(http, kept, left)
+    assert http.only(REVOKE).form["token"] == "at"
+
+
 @pytest.mark.parametrize("typed", ["intranet.test", "127.0.0.1", "169.254.169.254", "2130706433.test"])
 async def test_no_server_leads_into_our_own_network(typed: str) -> None:
     """catalogue 66: by its name, or by what the name stands for; the page says no more than that it does not answer."""
