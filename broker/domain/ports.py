@@ -500,7 +500,7 @@ class Streams(Protocol):
         ...
 
     async def put(self, stream: Stream) -> None:
-        """In the place of what was there."""
+        """In the place of what was loaded, whose version it has. Raises `Conflict("stale")` if it was set meanwhile."""
         ...
 
     async def remove_subject(self, client: ClientId, subject: str, most: int) -> bool:

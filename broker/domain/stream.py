@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from broker.domain.client import Client
@@ -31,6 +31,8 @@ class Stream:
     deleted: bool = False
     proof: Secret | None = None
     """What the site wants to see as `Authorization`, where its admin named nothing."""
+    version: int = field(default=0, compare=False)
+    """How often it was set before: it can be set anew only over what was read."""
 
     @property
     def is_over(self) -> bool:

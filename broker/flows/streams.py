@@ -5,7 +5,7 @@ There is one stream for each site that its admin gave `security_events`; it bear
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -17,16 +17,20 @@ from broker.domain.stream import Stream, StreamStatus, delivered, supported
 from broker.domain.subject import named_subject
 from broker.domain.values import ClientId, Secret
 from broker.errors import (
+    Conflict,
     InsufficientScope,
     InvalidRequest,
     InvalidToken,
     NoStreams,
+    Overtaken,
     StreamExists,
+    TemporarilyUnavailable,
     TooManyAttempts,
     TooManySubjects,
     UnknownStream,
 )
 from broker.flows.access import AccessTokens
+from broker.flows.anew import anew
 from broker.flows.events import EventWriter
 
 LONGEST: Final = 200
@@ -87,30 +91,36 @@ class EventStreams:
         """
         if not client.security_events:
             raise NoStreams(detail="site wants no events")
-        if not (await self.durable.streams.load(client.client_id)).deleted:
+        ended = await self.durable.streams.load(client.client_id)
+        if not ended.deleted:
             raise StreamExists(detail="second stream")
-        new = self._changed(client, Stream(client=client.client_id), {"delivery": {"method": POLL}, **said})
+        fresh = Stream(client=client.client_id, version=ended.version)
+        new = self._changed(client, fresh, {"delivery": {"method": POLL}, **said})
         await self._drop(client)
-        await self.durable.streams.put(new)
+        try:
+            await self.durable.streams.put(new)
+        except Conflict as conflict:
+            raise StreamExists(detail="begun elsewhere meanwhile") from conflict
         return self._told(client, new)
 
     async def update(self, client: Client, said: Mapping[str, Any], *, whole: bool) -> Mapping[str, Any]:
         """Change what is named (SSF 1.0 §8.1.1.3), or all that a site may set: what is not named is as at first (§8.1.1.4).
 
-        Raises `UnknownStream`, `InvalidRequest`.
+        Raises `UnknownStream`, `InvalidRequest`, `TemporarilyUnavailable`.
         """
-        stream = await self._load(client, _text(said, "stream_id"))
-        self._check_ours(client, stream, said)
-        before = replace(stream, requested=None, description="", proof=None) if whole else stream
-        after = self._changed(client, before, said)
-        await self.durable.streams.put(after)
+
+        def change(stream: Stream) -> Stream:
+            self._check_ours(client, stream, said)
+            before = replace(stream, requested=None, description="", proof=None) if whole else stream
+            return self._changed(client, before, said)
+
+        _, after = await self._set(client, _text(said, "stream_id"), change)
         return self._told(client, after)
 
     async def delete(self, client: Client, stream: str) -> None:
-        """End a stream, with all that waits (SSF 1.0 §8.1.1.5). Raises `UnknownStream`."""
-        found = await self._load(client, stream)
-        await self.durable.streams.put(Stream(client=found.client, deleted=True))
-        await self.durable.streams.add_everybody(found.client)
+        """End a stream, with all that waits (SSF 1.0 §8.1.1.5). Raises `UnknownStream`, `TemporarilyUnavailable`."""
+        await self._set(client, stream, lambda found: Stream(client=found.client, deleted=True, version=found.version))
+        await self.durable.streams.add_everybody(client.client_id)
         await self._drop(client)
 
     async def status(self, client: Client, stream: str) -> Mapping[str, str]:
@@ -120,9 +130,10 @@ class EventStreams:
     async def set_status(self, client: Client, said: Mapping[str, Any]) -> Mapping[str, str]:
         """Pause a stream, end its telling, or go on (SSF 1.0 §8.1.2.2).
 
-        Raises `UnknownStream`, `InvalidRequest`, `TooManyAttempts`.
+        Raises `UnknownStream`, `InvalidRequest`, `TooManyAttempts`, `TemporarilyUnavailable`.
         """
-        before = await self._load(client, _text(said, "stream_id"))
+        stream = _text(said, "stream_id")
+        await self._load(client, stream)
         status = _text(said, "status")
         if status not in set(StreamStatus):
             raise InvalidRequest(detail="no such status")
@@ -131,8 +142,10 @@ class EventStreams:
             f"stream status:{client.client_id}", limit=TRIES_PER_MINUTE, window=60, now=now
         ):
             raise TooManyAttempts(wait, detail="changes of a stream's status")
-        after = replace(before, status=StreamStatus(status), reason=_text(said, "reason", "")[:LONGEST])
-        await self.durable.streams.put(after)
+        reason = _text(said, "reason", "")[:LONGEST]
+        before, after = await self._set(
+            client, stream, lambda found: replace(found, status=StreamStatus(status), reason=reason)
+        )
         if before.is_over or after.is_over:
             await self._drop(client)
         elif (
@@ -142,6 +155,20 @@ class EventStreams:
         ):
             await self._go_on(client)
         return _status(after)
+
+    async def _set(self, client: Client, stream: str, change: Callable[[Stream], Stream]) -> tuple[Stream, Stream]:
+        """Change a stream as it is now, also where it is changed elsewhere at the same moment; before, and after."""
+
+        async def once() -> tuple[Stream, Stream]:
+            before = await self._load(client, stream)
+            after = change(before)
+            await self.durable.streams.put(after)
+            return before, after
+
+        try:
+            return await anew(once)
+        except Overtaken as error:
+            raise TemporarilyUnavailable(detail="stream changed elsewhere each time") from error
 
     async def verify(self, client: Client, stream: str, state: str | None) -> None:
         """Send an event about nobody that holds `state` (SSF 1.0 §8.1.4.2). Raises `UnknownStream`, `TooManyAttempts`."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from broker.domain.stream import Stream
 from broker.domain.values import ClientId
+from broker.errors import Conflict
 
 if TYPE_CHECKING:
     from broker.stores.memory import MemoryDurable, Tables
@@ -32,7 +34,11 @@ class MemoryStreams:
         return self._store.open_tables().streams.get(client, Stream(client=client))
 
     async def put(self, stream: Stream) -> None:
-        self._store.open_tables().streams[stream.client] = stream
+        streams = self._store.open_tables().streams
+        before = streams.get(stream.client)
+        if before is not None and before.version != stream.version:
+            raise Conflict("stale")
+        streams[stream.client] = replace(stream, version=stream.version + 1)
 
     async def remove_subject(self, client: ClientId, subject: str, most: int) -> bool:
         removed = self._store.open_tables().removed_subjects

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -512,7 +513,8 @@ async def stream_of(config: Path, stream: Stream | None = None) -> list[str]:
     stores = await open_durable(settings)
     try:
         if stream is not None:
-            await stores.durable.streams.put(stream)
+            version = (await stores.durable.streams.load(stream.client)).version
+            await stores.durable.streams.put(replace(stream, version=version))
         return [one.payload["event"] for one in await stores.durable.outbox.pending("stream", "forum")]
     finally:
         await stores.close()

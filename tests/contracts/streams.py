@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+
 import pytest
 from tests.support import builders as make
 
@@ -26,6 +29,7 @@ class StreamsContract:
         await durable.streams.put(Stream(client=FORUM, deleted=True, requested=("urn:three",)))
         last = Stream(
             client=FORUM,
+            version=(await durable.streams.load(FORUM)).version,
             status=StreamStatus.PAUSED,
             reason="Wir ruhen.",
             requested=requested,
@@ -37,8 +41,34 @@ class StreamsContract:
 
     async def test_the_header_is_gone_with_the_next_that_has_none(self, durable: Durable) -> None:
         await durable.streams.put(Stream(client=FORUM, proof=Secret("Bearer one")))
-        await durable.streams.put(Stream(client=FORUM))
+        await durable.streams.put(replace(await durable.streams.load(FORUM), proof=None))
         assert await durable.streams.load(FORUM) == Stream(client=FORUM)
+
+    async def test_it_is_set_over_what_was_read_and_nothing_else(self, durable: Durable) -> None:
+        """Of two that read the same, the second has to read again; also where nobody had set anything yet."""
+        for _ in range(2):
+            read = await durable.streams.load(FORUM)
+            await durable.streams.put(replace(read, reason="one"))
+            with pytest.raises(Conflict) as stale:
+                await durable.streams.put(replace(read, description="two"))
+            assert stale.value.what == "stale"
+            assert await durable.streams.load(FORUM) == replace(read, reason="one")
+            await durable.streams.put(replace(await durable.streams.load(FORUM), description="two"))
+            assert await durable.streams.load(FORUM) == Stream(client=FORUM, reason="one", description="two")
+
+    async def test_of_many_changes_at_once_none_is_lost_without_a_word(self, durable: Durable) -> None:
+        async def change(name: str) -> bool:
+            read = await durable.streams.load(FORUM)
+            try:
+                await durable.streams.put(replace(read, requested=(*(read.requested or ()), name)))
+            except Conflict:
+                return False
+            return True
+
+        names = [f"urn:{number}" for number in range(8)]
+        done = [name for name, is_done in zip(names, await asyncio.gather(*map(change, names)), strict=True) if is_done]
+        assert done
+        assert sorted((await durable.streams.load(FORUM)).requested or ()) == done
 
     async def test_whoever_a_site_takes_out_is_out_of_its_stream_alone(self, durable: Durable) -> None:
         assert await durable.streams.remove_subject(FORUM, ANA, 2)

@@ -14,8 +14,17 @@ from tests.flows.test_streams import streams_of
 
 from broker.domain.client import Client
 from broker.domain.events import CHOICES, POLL, PUSH, URIS, SecurityEvent
+from broker.domain.ports import Streams
+from broker.domain.stream import Stream, StreamStatus
 from broker.domain.values import ClientId
-from broker.errors import InvalidRequest, NoStreams, StreamExists, TooManyAttempts, UnknownStream
+from broker.errors import (
+    InvalidRequest,
+    NoStreams,
+    StreamExists,
+    TemporarilyUnavailable,
+    TooManyAttempts,
+    UnknownStream,
+)
 from broker.flows.events import FETCHED_WITHIN, EventPolls
 from broker.flows.streams import TRIES_PER_MINUTE, EventStreams
 
@@ -252,3 +261,67 @@ async def test_a_pause_ends_for_an_event_when_a_week_is_over(
     await office.deliverer.once()
     ((left, is_over),) = await office.op.durable.outbox.traces("stream", FORUM)
     assert (is_over, left.last_error, office.sites.pushed) == (True, "paused for too long", [])
+
+
+# --- two changes at once ------------------------------------------------------------------------------
+
+
+class Elsewhere:
+    """The streams of a store where another process sets one of them, this often, between what is read and what is put."""
+
+    def __init__(self, real: Streams, times: int, **changes: Any) -> None:
+        self.real, self.times, self.changes = real, times, changes
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+    async def put(self, stream: Stream) -> None:
+        if self.times:
+            self.times -= 1
+            await self.real.put(replace(await self.real.load(stream.client), **self.changes))
+        await self.real.put(stream)
+
+
+def elsewhere(office: Office, times: int, **changes: Any) -> Streams:
+    """From now on; what was there before."""
+    real = office.op.durable.streams
+    office.op.durable.streams = Elsewhere(real, times, **changes)  # type: ignore[assignment]
+    return real
+
+
+async def test_of_two_changes_at_once_both_are_there(office: Office, streams: EventStreams, wiki: Client) -> None:
+    elsewhere(office, 2, status=StreamStatus.PAUSED, reason="Holidays.")
+    told = await streams.update(wiki, {"stream_id": "wiki", "description": "New"}, whole=False)
+    assert told["description"] == "New"
+    assert await streams.status(wiki, "wiki") == {"stream_id": "wiki", "status": "paused", "reason": "Holidays."}
+    elsewhere(office, 1, description="Newer")
+    await streams.set_status(wiki, {"stream_id": "wiki", "status": "enabled"})
+    assert (await streams.read(wiki, "wiki"))["description"] == "Newer"
+
+
+async def test_who_is_overtaken_each_time_is_told_to_come_again(
+    office: Office, streams: EventStreams, wiki: Client
+) -> None:
+    elsewhere(office, 99)
+    for change in (
+        streams.update(wiki, {"stream_id": "wiki", "description": "New"}, whole=False),
+        streams.set_status(wiki, {"stream_id": "wiki", "status": "disabled"}),
+        streams.delete(wiki, "wiki"),
+    ):
+        with pytest.raises(TemporarilyUnavailable):
+            await change
+    assert await streams.status(wiki, "wiki") == {"stream_id": "wiki", "status": "enabled"}
+    assert (await streams.read(wiki, "wiki")) == whole(wiki)
+
+
+async def test_a_stream_that_ended_meanwhile_is_not_set_and_one_that_began_is_not_begun_again(
+    office: Office, streams: EventStreams, wiki: Client
+) -> None:
+    real = elsewhere(office, 1, deleted=True)
+    with pytest.raises(UnknownStream):
+        await streams.update(wiki, {"stream_id": "wiki", "description": "New"}, whole=False)
+    office.op.durable.streams = real  # type: ignore[assignment]
+    elsewhere(office, 1, deleted=False, description="Theirs")
+    with pytest.raises(StreamExists):
+        await streams.create(wiki, {"description": "Ours"})
+    assert (await streams.read(wiki, "wiki"))["description"] == "Theirs"

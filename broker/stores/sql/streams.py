@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from broker.domain.stream import Stream, StreamStatus
 from broker.domain.values import ClientId, Secret
+from broker.errors import Conflict
 from broker.stores.sql.drivers import Driver
 from broker.stores.sql.statements import Params, define, parameter
 from broker.stores.sql.tables import removed_subjects, streams
@@ -21,6 +22,7 @@ _PUT: Final = define(
     .on_conflict_do_update(
         index_elements=["client"],
         set_={column.name: _put.excluded[column.name] for column in streams.columns if not column.primary_key},
+        where=streams.c.version == _put.excluded.version - 1,
     )
     .returning(streams.c.client)
 )
@@ -65,7 +67,7 @@ class SqlStreams:
         rows = await self._driver.read(_LOAD, {"p_client": client})
         if not rows:
             return Stream(client=client)
-        _, status, reason, requested, description, deleted, proof = rows[0]
+        _, status, reason, requested, description, deleted, proof, version = rows[0]
 
         def read() -> Secret | None:
             return None if proof is None else Secret(self._ring.open(proof, _place(client)).decode())
@@ -78,11 +80,12 @@ class SqlStreams:
             description=description,
             deleted=bool(deleted),
             proof=await self._ring.reading(read),
+            version=version,
         )
 
     async def put(self, stream: Stream) -> None:
         proof = stream.proof
-        await self._driver.write(
+        is_set = await self._driver.write(
             _PUT,
             {
                 "p_client": stream.client,
@@ -92,8 +95,11 @@ class SqlStreams:
                 "p_description": stream.description,
                 "p_deleted": stream.deleted,
                 "p_proof": None if proof is None else self._ring.seal(proof.reveal().encode(), _place(stream.client)),
+                "p_version": stream.version + 1,
             },
         )
+        if not is_set:
+            raise Conflict("stale")
 
     async def remove_subject(self, client: ClientId, subject: str, most: int) -> bool:
         params = {**subject_params(client, subject, self._ring), "p_most": most}

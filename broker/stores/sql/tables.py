@@ -311,6 +311,7 @@ streams: Final = Table(
     _text("description"),
     Column("deleted", Boolean, nullable=False),
     _bytes("proof", nullable=True),  # the header that the site wants to see, sealed
+    Column("version", Integer, nullable=False, server_default="0"),  # how often it was set
 )
 
 removed_subjects: Final = Table(
