@@ -24,6 +24,7 @@ from broker.app import create_app
 from broker.chance import SystemEntropy
 from broker.errors import ConfigurationError, StoreUnavailable
 from broker.server.admission import Admission
+from broker.server.wire import OneWriteProtocol
 from broker.settings import Settings
 from broker.stores import NewerSchema, WrongMasterKey
 from broker.telemetry import Telemetry
@@ -109,7 +110,7 @@ class _Worker:
                 self._admission,
                 lifespan="off",
                 ws="none",
-                http="httptools",
+                http=OneWriteProtocol,
                 log_config=None,
                 access_log=False,
                 server_header=False,
