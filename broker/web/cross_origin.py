@@ -18,7 +18,7 @@ KEPT: Final = 600
 
 def let_apps_read(call: Call, response: Response) -> None:
     """Name the page's origin if it is one that this site registered; never `*`, and never whatever was sent."""
-    response.headers["Vary"] = "Origin"
+    response.raw_headers.append((b"vary", b"Origin"))  # nobody else names it
     sent = call.request.headers.getlist("origin")
     client = call.client.client_id if call.client is not None else None
     if len(sent) == 1 and call.world.app_origins.may_read(sent[0], client):

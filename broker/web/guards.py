@@ -144,7 +144,7 @@ async def bearer(call: Call) -> None:
     """Only that there is exactly one well-formed access token; what it is worth the flow says (RFC 6750 §2, RFC 9449 §7)."""
     call.scheme = "Bearer"
     values = call.request.headers.getlist("authorization")
-    if "access_token" in call.request.query_params:
+    if call.request.scope["query_string"] and "access_token" in call.request.query_params:
         raise InvalidRequest(detail="access token in the query")
     if call.request.method == "POST" and call.request.headers.get("content-type", "").startswith(FORM):
         call.form = Form(parse_pairs(await read_body(call.request)))
@@ -161,7 +161,7 @@ async def bearer(call: Call) -> None:
         call.scheme = "DPoP"
     elif scheme.lower() != "bearer":
         token = ""
-    if not token or not token.isascii() or any(ch <= " " or ch == "\x7f" for ch in token):
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise InvalidToken(detail="no bearer token")
     call.request.scope["doorward.token"] = token
 
