@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -87,7 +87,7 @@ from broker.sealing import TransactionSeal
 from broker.settings import Settings
 from broker.signing import KeyBox
 from broker.stores import Stores, open_stores
-from broker.telemetry import Telemetry
+from broker.telemetry import Log, Telemetry
 from broker.traced_log import TracedLog
 from broker.upstream_apps import UpstreamApps
 from broker.watching import Watched, watching
@@ -129,6 +129,23 @@ class Opened:
     stores: Stores
     trail: AuditTrail
     trace: FailureTrace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strangers:
+    """The clients of one provider whose people say themselves which servers are asked."""
+
+    http: Egress
+    for_pictures: Egress
+    pictures: Pictures
+
+    @classmethod
+    def of(cls, preset: Preset, exemptions: Sequence[Exemption], log: Log) -> Strangers:
+        """No exception holds for what a stranger names, but for hosts that the admin wrote down by name for this very provider."""
+        lent = [one for one in exemptions if preset.sandbox or one.host in preset.named_hosts]
+        for_pictures = Egress(exemptions=lent, total_seconds=FETCH_SECONDS)
+        pictures = Pictures(for_pictures, lambda reason: log.event("no_picture", reason=reason))
+        return cls(http=Egress(exemptions=lent), for_pictures=for_pictures, pictures=pictures)
 
 
 def load_presets(settings: Settings) -> tuple[Preset, ...]:
@@ -178,9 +195,27 @@ async def open_world(settings: Settings, telemetry: Telemetry, clock: Clock | No
         stack.push_async_callback(named.aclose)
         stack.push_async_callback(for_sites.aclose)
         stack.push_async_callback(for_pictures.aclose)
+        strangers = {
+            preset.id: Strangers.of(preset, exemptions, telemetry.log)
+            for preset in load_presets(settings)
+            if preset.is_named_by_people
+        }
+        for one in strangers.values():
+            stack.push_async_callback(one.http.aclose)
+            stack.push_async_callback(one.for_pictures.aclose)
         pictures = Pictures(for_pictures, lambda reason: telemetry.log.event("no_picture", reason=reason))
         opened = _compose(
-            settings, telemetry, stores, egress, named, for_sites, pictures, LogoPictures(for_pictures), clock, entropy
+            settings,
+            telemetry,
+            stores,
+            egress,
+            named,
+            for_sites,
+            strangers,
+            pictures,
+            LogoPictures(for_pictures),
+            clock,
+            entropy,
         )
         await _load_keys(opened)
         await opened.world.clients.reload()
@@ -205,12 +240,14 @@ def _compose(
     egress: Egress,
     named: Egress,
     for_sites: Egress,
+    strangers: Mapping[ProviderId, Strangers],
     pictures: Pictures,
     logo_pictures: LogoPictures,
     clock: Clock,
     entropy: Entropy,
 ) -> Opened:
-    """`named`: for what any visitor names, `for_sites`: for what sites that there are name, `egress`: for what the admin wrote down."""
+    """`named`: for what any visitor names, `for_sites`: for what sites that there are name, `strangers`: for what whoever
+    signs in names, `egress`: for what the admin wrote down."""
     trace = FailureTrace(durable=stores.durable, clock=clock, entropy=entropy)
     log = TracedLog(telemetry.log, trace)
     durable, memory, issuer = stores.durable, stores.memory, settings.broker.public_url
@@ -231,7 +268,7 @@ def _compose(
         Watched(egress),
         clock,
         locate=lambda id_, key: tables[id_](key),
-        named=Watched(named),
+        named={id_: Watched(one.http) for id_, one in strangers.items()},
         us=Us(name=settings.broker.brand, issuer=issuer, kept=apps),
     )
     publishers = load_publishers(loaded.presets.values(), egress, clock) if settings.broker.posting_enabled else {}
@@ -299,6 +336,7 @@ def _compose(
         age=settings.age,
         letters=letters,
         pictures=pictures if PICTURE in settings.fields else None,
+        pictures_of={id_: one.pictures for id_, one in strangers.items()},
     )
     circles = SignInCircles(every=every, circles=_circles(loaded))
     sign_in = circles.open_to(None)

@@ -465,7 +465,7 @@ DOORWARD: Final = (
     Option(
         name="egress",
         kind=Kind.TABLE,
-        doc="Exact host:port addresses that may be reached although they are private, not https, or on another port.",
+        doc="Exact host:port addresses that may be reached although they are private, not https, or on another port. Not by what people name when they sign in, unless hosts of that provider lists the host.",
         inside=EGRESS,
         by_name=(),
     ),

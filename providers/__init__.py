@@ -69,12 +69,12 @@ def load(
     *,
     locate: Locate | None = None,
     us: Us | None = None,
-    named: UpstreamHTTP | None = None,
+    named: Mapping[ProviderId, UpstreamHTTP] | None = None,
 ) -> LoadedProviders:
     """Make every provider that is on. Touches no network: one that is down is found out later and stops nobody.
 
-    `us`: who we are, for those that say so themselves; without it nobody can be sent to them. `named`: another client, for
-    servers that people name, so that theirs hold up no other.
+    `us`: who we are, for those that say so themselves; without it nobody can be sent to them. `named`: clients of their
+    own for some, as where people name the servers, so that those hold up no other and are let in nowhere else.
 
     Raises `ConfigurationError` with all problems at once: an unknown kind, a preset its kind cannot use, an id twice,
     a posting scope at sign-in.
@@ -94,7 +94,7 @@ def load(
             found.append(Problem(file="", line=0, key="", what="occurs twice.", fix="Give every provider its own id."))
         problems += [_placed(preset, problem, locate) for problem in found]
         if not any(problem.severity == "error" for problem in found):
-            client = http if preset.discovery == "off" or named is None else named
+            client = (named or {}).get(preset.id, http)
             provider = _kind(preset.kind)(preset, client, clock)
             if (
                 isinstance(provider, Described)

@@ -157,6 +157,17 @@ class Preset:
     posting: Posting | None = None
 
     @property
+    def is_named_by_people(self) -> bool:
+        """Whether whoever signs in says which servers are asked: by what they type, or by what their own document says."""
+        return self.discovery != "off" or self.kind == "atproto"
+
+    @property
+    def named_hosts(self) -> frozenset[str]:
+        """The hosts that the admin wrote down by name for it."""
+        addresses = (self.issuer, *self.endpoints.values())
+        return frozenset({*self.hosts, *(urlsplit(address).hostname or "" for address in addresses)})
+
+    @property
     def shown_host(self) -> str:
         """The host a person will be sent to; nothing where what they type says."""
         if self.discovery != "off":

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -149,6 +149,8 @@ class SignInFlow:
     """`https://login.example.org/callback/`; the provider's id follows: one address each (mix-up, RFC 9700 §4.4.2)."""
     pictures: PictureSource | None = None
     """Where pictures are fetched; `None` where none is kept."""
+    pictures_of: Mapping[ProviderId, PictureSource] = field(default_factory=dict)
+    """The same for providers whose people say which servers are asked: those are let in nowhere else."""
     letters: LetterWriter | None = None
     """Tells people of a new way into their account; `None` where nobody is written to."""
     age: AgeRule | None = None
@@ -378,7 +380,8 @@ class SignInFlow:
         address = identity.claims.get(PICTURE)
         if address is None:
             return replace(transaction, identity=identity)
-        picture = await self.pictures.fetch(address) if self.pictures is not None else None
+        source = self.pictures_of.get(identity.provider, self.pictures) if self.pictures is not None else None
+        picture = await source.fetch(address) if source is not None else None
         claims = {name: value for name, value in identity.claims.items() if name != PICTURE}
         if picture is not None:
             claims[PICTURE] = kept_as(self.entropy.token(12))

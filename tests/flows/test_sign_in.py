@@ -17,6 +17,7 @@ from tests.flows.front import (
     FACEBOOK,
     OPENID,
     Front,
+    ScriptedPictures,
     ScriptedProvider,
     identity,
     request,
@@ -227,6 +228,19 @@ async def test_an_address_that_leads_to_a_provider_of_the_configuration_is_its_o
     assert (
         await front.sign_in.identified(left.carried, FACEBOOK, {"state": state, "code": "ana"})
     ).identity.provider == FACEBOOK
+
+
+async def test_a_picture_that_people_of_a_typed_server_name_is_fetched_by_a_client_of_its_own(front: Front) -> None:
+    """It is let in nowhere where that provider's own is not (catalogue 139); where no picture is kept none is fetched."""
+    of_strangers = ScriptedPictures()
+    front.sign_in = replace(front.sign_in, pictures_of={OPENID: of_strangers})
+    await front.back(await front.leave(OPENID), "ana")
+    assert (of_strangers.asked, front.pictures.asked) == (["https://pictures.test/ana"], [])
+    await front.back(await front.leave(FACEBOOK), "ana")
+    assert (len(of_strangers.asked), front.pictures.asked) == (1, ["https://pictures.test/ana"])
+    front.sign_in = replace(front.sign_in, pictures=None)
+    await front.back(await front.leave(OPENID), "ana")
+    assert len(of_strangers.asked) == 1
 
 
 class MovedProvider(ScriptedProvider):
