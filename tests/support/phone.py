@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -49,7 +50,7 @@ class Phone:
         return Made(answer.json()["authentication_token"], verifier)
 
     async def push(
-        self, made: Made, *, form: dict[str, str | None] | None = None, **changes: str | None
+        self, made: Made, *, form: Mapping[str, str | None] | None = None, **changes: str | None
     ) -> httpx2.Response:
         """What the endpoint answers to a good request, changed like that; `form` changes what stands beside it."""
         asked: dict[str, Any] = dict(parse_qsl(urlsplit(self.site.request_url(**changes)).query))

@@ -13,6 +13,8 @@ from tests.support.house import FACEBOOK_APP, PROVIDERS_TOML, House, Sandboxes, 
 from tests.support.phone import PATH, Made, Phone
 from tests.web.desk import wide_house
 
+from broker.egress import Egress
+
 
 @pytest.fixture
 async def house(tmp_path: Path, sandboxes: Sandboxes) -> AsyncIterator[House]:
@@ -152,7 +154,7 @@ async def test_who_has_seen_the_token_alone_brings_nobody(phone: Phone) -> None:
         {"max_age": "60"},
     ],
 )
-async def test_a_mistake_in_the_request_costs_no_token(phone: Phone, changes: dict[str, str | None]) -> None:
+async def test_a_mistake_in_the_request_costs_no_token(phone: Phone, changes: dict[str, Any]) -> None:
     """Nobody has to sign in at Facebook a second time for it."""
     made = await phone.sign_in()
     error, said = error_of(await phone.push(made, **changes))
@@ -170,16 +172,22 @@ async def test_a_parameter_twice_is_refused(house: House, phone: Phone) -> None:
     assert error_of(answer)[0] == "invalid_request"
 
 
-async def test_while_facebooks_keys_hang_the_app_hears_so_and_keeps_its_token(house: House, phone: Phone) -> None:
+async def test_while_facebooks_keys_hang_the_app_hears_so_and_keeps_its_token(
+    tmp_path: Path, sandboxes: Sandboxes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """503 and when to come back; nobody waits for ever (catalogue 173)."""
-    made = await phone.sign_in()
-    await house.facebook.order(limited_keys_hang=True)
-    answer = await phone.push(made)
-    assert error_of(answer, 503)[0] == "temporarily_unavailable"
-    assert int(answer.headers["retry-after"]) > 0
-    await house.facebook.order(limited_keys_hang=False)
-    await house.move(seconds=10)
-    assert (await phone.push(made)).status_code == 201
+    assert Egress.__init__.__kwdefaults__ is not None
+    monkeypatch.setitem(Egress.__init__.__kwdefaults__, "total_seconds", 0.3)
+    async with wide_house(tmp_path, sandboxes) as house:
+        phone = Phone(house.site("app"))
+        made = await phone.sign_in()
+        await house.facebook.order(limited_keys_hang=True)
+        answer = await phone.push(made)
+        assert error_of(answer, 503)[0] == "temporarily_unavailable"
+        assert int(answer.headers["retry-after"]) > 0
+        await house.facebook.order(limited_keys_hang=False)
+        await house.move(seconds=10)
+        assert (await phone.push(made)).status_code == 201
 
 
 async def test_nothing_of_the_token_stands_in_the_log_or_an_answer(house: House, phone: Phone) -> None:
