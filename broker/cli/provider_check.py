@@ -20,7 +20,7 @@ from broker.chance import SystemClock, SystemEntropy
 from broker.cli.findings import Finding
 from broker.cli.logos import findings as findings_of_logo
 from broker.cli.own_server import HOOKS, discovery, takes
-from broker.domain.provider import Attempt, Provider
+from broker.domain.provider import Attempt, Provider, TakesAppTokens
 from broker.domain.trial import Exchange, failure_of
 from broker.domain.values import Secret
 from broker.egress import Egress, Exemption
@@ -140,6 +140,8 @@ class _Check:
             yield self.secret(provider)
         if isinstance(provider, Facebook):
             yield self.facebook(provider)
+        if isinstance(provider, TakesAppTokens) and provider.takes_app_tokens:
+            yield self.app_tokens(provider)
 
     def told(self) -> Iterator[Finding]:
         if self.preset.kind in NAMELESS:
@@ -324,6 +326,19 @@ class _Check:
         yield Finding(
             None, "Whether the app is live Facebook shows to its admins alone: until it is, only they can sign in."
         )
+
+    async def app_tokens(self, provider: TakesAppTokens) -> AsyncIterator[Finding]:
+        """The keys by which tokens are checked that apps bring; they lie elsewhere than all the rest."""
+        where = f"{self.settings.broker.public_url}/par/{self.preset.id}/limited-login"
+        try:
+            await provider.check_app_tokens()
+        except UpstreamError as error:
+            yield Finding(
+                False,
+                f"The keys of Limited Login cannot be had, so no app can bring anybody. {words_for(error.detail)}",
+            )
+        else:
+            yield Finding(True, f"The keys of Limited Login are there. Apps bring its tokens to {where}.")
 
     async def certificates(self, seen: Sequence[Exchange]) -> AsyncIterator[Finding]:
         """Until when those of its hosts are good that were asked."""

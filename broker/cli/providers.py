@@ -250,6 +250,8 @@ def _facts(preset: Preset, settings: Settings) -> dict[str, str | list[str]]:
         facts[f"{hook}_address"] = f"{issuer}/hooks/{preset.id}/{hook}"
     if preset.frontchannel_logout:
         facts["front_logout_address"] = f"{issuer}/hooks/{preset.id}/front-logout"
+    if preset.limited_login:
+        facts["limited_login_address"] = f"{issuer}/par/{preset.id}/limited-login"
     if preset.rp_initiated_logout:
         facts["post_logout_redirect_address"] = f"{issuer}/signed-out/{preset.id}"
     if preset.issuer:

@@ -323,6 +323,28 @@ def test_facebooks_own_settings_are_read(config: Path) -> None:
     assert "login.club.example is not among the app domains (none)." in done.stdout
 
 
+def test_the_keys_of_limited_login_are_asked_for_where_it_is_on(config: Path) -> None:
+    hook = f"{PUBLIC}/hooks/facebook/deauthorize"
+    with checked(config, app={"deauthorize_url": hook, "privacy_url": f"{PUBLIC}/privacy"}) as (fb, _):
+        off = doorward("check", "facebook", "--offline", config=config)
+        text = (config / "providers.toml").read_text()
+        on = text.replace('kind = "facebook"', 'kind = "facebook"\nlimited_login = true')
+        for keys, code, words in (
+            (
+                "/limited/.well-known/oauth/openid/jwks/",
+                0,
+                "The keys of Limited Login are there. Apps bring its tokens to",
+            ),
+            ("/nowhere", 1, "The keys of Limited Login cannot be had, so no app can bring anybody."),
+        ):
+            (config / "providers.toml").write_text(f'{on}jwks = "{fb}{keys}"\n')
+            done = doorward("check", "facebook", "--offline", config=config)
+            assert (done.returncode, words in done.stdout) == (code, True), done.stdout + done.stderr
+        shown = json.loads(doorward("show", "facebook", "--json", config=config).stdout)
+    assert "Limited Login" not in off.stdout
+    assert shown["limited_login_address"] == f"{PUBLIC}/par/facebook/limited-login"
+
+
 def test_the_running_server_is_asked_for_the_addresses_that_are_called(config: Path) -> None:
     with issuer("") as port, checked(config):
         own = (config / "doorward.toml").read_text().replace(PUBLIC, f"http://127.0.0.1:{port}")

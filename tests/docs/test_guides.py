@@ -84,7 +84,7 @@ def test_the_list_of_guides_is_whole() -> None:
     wanted = {
         "discourse", "phpbb", "flarum", "mediawiki", "dokuwiki", "redmine", "trac", "gitlab", "discourse-connect", "gitea", "mattermost", "bookstack",
         "wikijs", "nextcloud", "nginx", "caddy", "traefik", "apache", "python", "node", "php", "go", "generic",
-        "api",
+        "api", "ios",
     }  # fmt: skip
     assert wanted == set(guides.names())
 
