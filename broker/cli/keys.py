@@ -70,8 +70,8 @@ def _row(record: SigningKeyRecord) -> dict[str, str]:
 def rotate(config: Path, *, data: bool, resume: bool) -> None:
     """Make new signing keys, or with --data a new data key.
 
-    New signing keys are published at once and used half an hour later, so that every site knows them by then; the old
-    ones stay until nothing they signed is valid any more. With --data everything stored is encrypted again under a new
+    New signing keys are published within a minute and used half an hour later, so that every site knows them by then; the
+    old ones stay until nothing they signed is valid any more. With --data everything stored is encrypted again under a new
     key, in small steps. Both go on while servers run.
     """
     if resume and not data:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 
 from tests.conformance.plans import CLIENT_MISSING, CLIENT_PLANS, MISSING, PLANS, function_of
 from tests.support.source import ROOT
@@ -51,3 +52,9 @@ def test_the_document_lists_the_plans_and_what_is_missing() -> None:
             assert f"| `{plan}` | {len(modules)} | {tested} |" in text, plan
         for module, reason in missing.items():
             assert f"| `{module}` | {reason} |" in text, module
+
+
+def test_the_suites_browser_is_told_its_way_for_modules_that_there_are() -> None:
+    """A name that is none would be passed over without a word, and the module would go the usual way."""
+    told = json.loads((ROOT / "config/conformance/suite.json").read_text(encoding="utf-8"))
+    assert told["override"].keys() <= MODULES
