@@ -8,6 +8,7 @@ import pytest
 
 import providers
 from broker.domain.claims import EMAIL, LABELS
+from broker.domain.provider import Renews
 from broker.domain.values import ClaimName, IdentityKey
 from broker.errors import SignInCancelled, UpstreamInvalid, UpstreamUnavailable
 from providers._oauth import challenge_of
@@ -19,6 +20,9 @@ ALL = recorded()
 CODES = [name for name in ALL if Recording.read(name).wire.code is not None]
 """Those whose answer is a code to redeem (OAuth)."""
 FAULTS = [pytest.param(name, fault, id=f"{name}-{fault.name}") for name in ALL for fault in Recording.read(name).faults]
+RENEWING = [name for name in ALL if isinstance(Recording.read(name).provider(ScriptedHTTP({})), Renews)]
+NAMING = [name for name in RENEWING if "id_token" in Recording.read(name).raw]
+"""Those whose answers name somebody, also when tokens are renewed."""
 ANSWERS = [
     pytest.param(one.name, path, id=f"{one.name}{path}")
     for one in map(Recording.read, ALL)
@@ -252,3 +256,38 @@ async def test_an_answer_that_does_not_come_is_an_outage(name: str, path: str, r
     assert caught.value.detail.startswith(reason)
     assert http.count(path) >= 1
     assert http.count(recording.wire.token_path(recording)) <= 1
+
+
+class TestRenewing:
+    """Rules that hold for every provider whose access tokens can be had anew (RFC 6749 §6)."""
+
+    @pytest.mark.parametrize("name", RENEWING)
+    async def test_tokens_are_renewed_with_the_last_refresh_token(self, name: str) -> None:
+        recording = Recording.read(name).changed("token", refresh_token="first")
+        tokens = (await recording.sign_in()).tokens
+        assert tokens is not None
+        answered = recording.changed("token", refresh_token="second", access_token="renewed")
+        for refresh in ("first", "second"):
+            http = answered.http()
+            provider = answered.provider(http)
+            assert isinstance(provider, Renews)
+            tokens = await provider.renew(tokens)
+            form = http.only(recording.wire.token_path(recording)).form
+            assert (form["grant_type"], form["refresh_token"]) == ("refresh_token", refresh)
+            assert (tokens.access_token, tokens.refresh_token) == ("renewed", "second")
+
+    @pytest.mark.parametrize("name", NAMING)
+    async def test_tokens_of_somebody_else_are_refused(self, name: str) -> None:
+        """OpenID Connect Core §12.2"""
+        recording = Recording.read(name).changed("token", refresh_token="first")
+        tokens = (await recording.sign_in()).tokens
+        assert tokens is not None
+        other = recording.wire.with_subject(recording, "somebody-else")
+        provider = other.provider(other.http())
+        assert isinstance(provider, Renews)
+        with pytest.raises(UpstreamInvalid, match="renewed_sub"):
+            await provider.renew(tokens)
+
+    def test_both_families_of_them_are_among_the_recordings(self) -> None:
+        assert {"google", "linkedin", "apple", "microsoft"} <= set(NAMING)
+        assert {"x", "discord"} <= set(RENEWING) - set(NAMING)
