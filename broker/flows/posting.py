@@ -134,6 +134,10 @@ class PostingGate:
         publisher = self._publisher(provider)
         return (*publisher.scopes, *publisher.lasting)
 
+    def lasts(self, provider: ProviderId) -> bool:
+        """Whether what is asked for there is to outlive the visit."""
+        return bool(self._publisher(provider).lasting)
+
     def needs_person(self, provider: ProviderId) -> bool:
         """Whether the network only offers its own window."""
         return self._publisher(provider).needs_person

@@ -161,6 +161,7 @@ def test_yes_and_no_are_of_equal_weight(chromium: Chromium, pages: str) -> None:
         "share",
         "share-more",
         "opt-in",
+        "opt-in-lasting",
         "opt-in-person",
         "post",
         "post-person",

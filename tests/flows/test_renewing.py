@@ -371,3 +371,4 @@ def test_what_is_asked_for_there_is_what_posting_needs_and_what_makes_it_last(ro
     assert room.gate.asks(MASTODON) == ("write:statuses", "offline_access")
     assert room.gate.scopes(MASTODON) == ("write:statuses",)
     assert room.gate.asks(FACEBOOK) == ()
+    assert (room.gate.lasts(MASTODON), room.gate.lasts(FACEBOOK)) == (True, False)

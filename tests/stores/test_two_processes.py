@@ -13,7 +13,7 @@ from tests.contracts.stores import kept_account, kept_family, kept_grant
 from tests.stores.processes import BEGIN_TOGETHER, Workers, workers
 from tests.stores.worker import MASTER_KEY
 from tests.support import builders as make
-from tests.support.builders import NOW, FixedClock
+from tests.support.builders import FACEBOOK, NOW, FixedClock
 from tests.support.servers import PostgresServer, RedisServer
 
 from broker.domain.grant import AlreadyRedeemed
@@ -135,6 +135,17 @@ async def test_one_of_twenty_movers_in_two_processes_moves_the_posting(durably: 
         await unit.commit()
         got = durably.processes.do("move_posting", posting.id)
         assert sorted(got, key=str) == ["Conflict posting"] * 19 + [None]
+
+
+async def test_one_of_twenty_in_two_processes_renews_the_tokens(durably: Shared) -> None:
+    """A refresh token that comes twice ends the grant at most providers (RFC 9700 §2.2.2)."""
+    async with opened(durably) as stores:
+        account, _ = await kept_account(stores.durable)
+        unit = stores.durable.unit()
+        unit.save_upstream_tokens(account.id, FACEBOOK, make.upstream_tokens())
+        await unit.commit()
+        got = durably.processes.do("claim_tokens", account.id)
+        assert sorted(got, key=str) == ["Conflict tokens"] * 19 + [None]
 
 
 async def test_twenty_first_sign_ins_of_one_person_in_two_processes_make_one_account(durably: Shared) -> None:

@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import Any
 
 from tests.support import builders as make
-from tests.support.builders import FORUM, NOW, FixedClock
+from tests.support.builders import FACEBOOK, FORUM, NOW, FixedClock
 
 from broker.domain.grant import Rotated
 from broker.domain.posting import PostState
@@ -49,6 +49,13 @@ async def delete_transaction(stores: Stores, transaction: str) -> object:
 async def move_posting(stores: Stores, posting: str) -> object:
     unit = stores.durable.unit()
     unit.move_posting(posting, expected=PostState.ASKED, state=PostState.SENDING, now=NOW)
+    await unit.commit()
+    return None
+
+
+async def claim_tokens(stores: Stores, account: str) -> object:
+    unit = stores.durable.unit()
+    unit.claim_upstream_tokens(AccountId(account), FACEBOOK, since=NOW, given_up=NOW - timedelta(minutes=2))
     await unit.commit()
     return None
 
@@ -98,7 +105,7 @@ async def refreshable(stores: Stores, grant: str) -> object:
 OPERATIONS: dict[str, Callable[..., Awaitable[object]]] = {
     work.__name__: work
     for work in (
-        redeem_code, refresh, delete_transaction, move_posting, first_time, end_session, sign_up, hit, claim, add_family,
+        redeem_code, refresh, delete_transaction, move_posting, claim_tokens, first_time, end_session, sign_up, hit, claim, add_family,
         refreshable,
     )
 }  # fmt: skip

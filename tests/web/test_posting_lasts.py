@@ -40,6 +40,9 @@ async def test_a_refresh_token_is_asked_for_on_opting_in_and_never_before(house:
     member = await Member.join(house)
     assert not any("offline_access" in scopes for scopes in await asked_scopes(house))
     assert house.openid.state.refreshes == {}
+    refused = await member.ask()
+    page = await member.browser.open(refused.json()["opt_in_url"])
+    assert "to post, for longer than this visit" in page.text
     await member.opt_in()
     asked = [scopes for scopes in await asked_scopes(house) if "offline_access" in scopes]
     assert asked
@@ -51,6 +54,8 @@ async def test_where_the_preset_says_nothing_none_is_asked_for(tmp_path: Path, s
     """Then posting ends with the access token, as it says."""
     async with open_house(tmp_path, sandboxes, providers=PROVIDERS_TOML + POSTING_TOML) as house:
         member = await Member.join(house)
+        refused = await member.ask()
+        assert "one more permission: to post. " in (await member.browser.open(refused.json()["opt_in_url"])).text
         await member.opt_in()
         assert not any("offline_access" in scopes for scopes in await asked_scopes(house))
         await house.move(hours=2)

@@ -374,6 +374,8 @@ class PostingOptIn(Page):
     hidden: tuple[tuple[str, str], ...] = ()
     needs_person: bool = False
     """The network only offers its own window (Facebook): we can never post."""
+    lasts: bool = False
+    """What is asked for there outlives the visit: we are given a refresh token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

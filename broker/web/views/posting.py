@@ -56,6 +56,7 @@ def posting_opt_in(call: Call, client: Client, provider: ProviderId, sealed: str
         site=_card(call, client),
         hidden=(("request", sealed),),
         needs_person=call.world.posting.needs_person(provider),
+        lasts=call.world.posting.lasts(provider),
     )
 
 

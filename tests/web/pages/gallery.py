@@ -483,6 +483,7 @@ def _posting_and_out() -> dict[str, Page]:
     )
     out: dict[str, Page] = {
         "opt-in": opt_in,
+        "opt-in-lasting": replace(opt_in, provider="X", lasts=True),
         "opt-in-person": replace(opt_in, provider="Facebook", needs_person=True),
         "post": preview,
         "post-person": replace(preview, provider="Facebook", needs_person=True, who="", where="Your page"),

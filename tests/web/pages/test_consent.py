@@ -11,7 +11,7 @@ from tests.web.pages.markup import Element
 
 Documents = Mapping[tuple[str, str], Element]
 CONSENT = (
-    "preview", "preview-declined", "preview-nothing", "share", "share-more", "opt-in", "opt-in-person", "post",
+    "preview", "preview-declined", "preview-nothing", "share", "share-more", "opt-in", "opt-in-lasting", "opt-in-person", "post",
     "post-person", "policy", "close", "merge", "merge-start",
 )  # fmt: skip
 PUSHY = (
