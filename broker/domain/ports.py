@@ -232,6 +232,10 @@ class UnitOfWork(Protocol):
         """Keep it over the one of the same code. `Conflict("removal")` unless that is in state `over`; `None`: there is none."""
         ...
 
+    def move_removals(self, goes: AccountId, stays: AccountId) -> None:
+        """What was said of the owner of `goes` is said of the owner of `stays`: they are one."""
+        ...
+
     def put_member(self, member: Member) -> None:
         """This role instead of any other it had. `Conflict("account")` if the account is gone."""
         ...

@@ -253,6 +253,9 @@ class MergeFlow:
             await self.account.sessions.tell_of(
                 unit, SecurityEvent.CREDENTIAL_CHANGE, stays.account.id, change="create", credential=kind
             )
+        unit.move_removals(
+            goes.account.id, stays.account.id
+        )  # what was asked for, or will be, is meant for this one now
         noted(unit)
         try:
             await unit.commit()

@@ -409,6 +409,13 @@ class MemoryUnitOfWork(RegistrationSteps, LogoSteps, StreamSteps, VaultSteps):
 
         self._steps.append(step)
 
+    def move_removals(self, goes: AccountId, stays: AccountId) -> None:
+        def step(tables: Tables) -> None:
+            said = tables.removals
+            said |= {code: replace(one, account=stays) for code, one in said.items() if one.account == goes}
+
+        self._steps.append(step)
+
     def put_member(self, member: Member) -> None:
         def step(tables: Tables) -> None:
             tables.check_account(member.account)

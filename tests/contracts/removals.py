@@ -9,6 +9,7 @@ import pytest
 
 from broker.domain.ports import Durable
 from broker.domain.removal import Removal, RemovalKind, RemovalState
+from broker.domain.values import AccountId
 from broker.errors import Conflict
 from tests.contracts.stores import kept_account
 from tests.support import builders as make
@@ -57,6 +58,17 @@ class RemovalsContract:
         await put(durable, make.removal(state=RemovalState.KEPT, decided_at=NOW))
         assert await durable.removals.waiting() == (first, later)
         assert await durable.removals.waiting(1) == (first,)
+
+    async def test_what_was_said_of_one_account_is_said_of_the_one_it_became(self, durable: Durable) -> None:
+        owner, other = make.removal(), make.removal()
+        told = [owner, replace(make.removal(), account=owner.account, kind=RemovalKind.APP_REMOVED), other]
+        for one in told:
+            await put(durable, one)
+        unit = durable.unit()
+        unit.move_removals(owner.account, AccountId("stays"))
+        await unit.commit()
+        found = [await durable.removals.load(one.code) for one in told]
+        assert found == [*(replace(one, account=AccountId("stays")) for one in told[:2]), other]
 
     async def test_a_removal_outlives_its_account(self, durable: Durable) -> None:
         """The person can still look up what became of it."""

@@ -17,12 +17,14 @@ from broker.domain.audit import Act, Action
 from broker.domain.claims import EMAIL
 from broker.domain.consent import Purpose
 from broker.domain.letters import Letter
+from broker.domain.merging import Choice, Side
 from broker.domain.posting import PostState, counterparty
 from broker.domain.provider import UpstreamTokens
 from broker.domain.removal import NOBODY, Removal, RemovalKind, RemovalState, Removed
 from broker.domain.session import Session
 from broker.domain.transaction import TransactionPurpose
 from broker.errors import FormInvalid, NotFound
+from broker.flows.sign_in import OtherShown
 
 DELETION, APP_REMOVED = RemovalKind.DELETION, RemovalKind.APP_REMOVED
 BOTH = pytest.mark.parametrize("kind", [DELETION, APP_REMOVED])
@@ -52,6 +54,30 @@ async def add_way(front: Front, session: Session) -> None:
     front.openid.people["ana"] = identity("ana", provider=OPENID)
     fresh = replace(session, auth_time=front.clock.now())
     await front.back(await front.leave(OPENID, TransactionPurpose.LINK, fresh), "ana", session=fresh)
+
+
+async def test_what_is_asked_for_by_a_way_that_was_taken_away_reaches_the_account_it_was_merged_into(
+    front: Front,
+) -> None:
+    """catalogue 110: Facebook says first that somebody took us out. What they ask for afterwards is meant for what is theirs."""
+    mine, bens = await sign_up(front), (await front.person("ben", OPENID)).started.session
+    fresh = replace(bens, auth_time=front.clock.now())
+    await front.back(await front.leave(FACEBOOK, TransactionPurpose.LINK, fresh), "ben", session=fresh)
+    await front.removals.take(FACEBOOK, APP_REMOVED, said(front, "ben"))
+    assert [link.provider for link in front.links if link.account == bens.account] == [OPENID]
+    mine = await sign_in(front)
+    outcome = await front.back(await front.leave(OPENID, TransactionPurpose.MERGE, mine), "ben", session=mine)
+    assert isinstance(outcome, OtherShown)
+    both = await front.merging.look(outcome.carried.transaction, mine)
+    chosen = Choice(stays=Side.THIS, fields={}, ways=frozenset(), seen=both.seen)
+    await front.merging.merge(outcome.carried.transaction, mine, chosen, user_agent="", locale="en")
+    front.clock.move(HOUR)
+    code = await front.removals.take(FACEBOOK, DELETION, said(front, "ben"))
+    assert (await front.removals.look_up(code)).state is RemovalState.WAITING
+    (waiting,) = await front.removals.waiting()
+    assert waiting.account is not None
+    assert waiting.account.id == mine.account
+    assert waiting.ways == len(front.links) > 0, "and its own ways stand"
 
 
 async def sign_in(front: Front, name: str = "ana") -> Session:

@@ -36,6 +36,10 @@ SAVE: Final = define(
     .returning(removals.c.code)
 )
 
+MOVE: Final = define(
+    update(removals).where(removals.c.account == bindparam("p_goes")).values(account=parameter(removals.c.account))
+)
+
 
 def removal_params(removal: Removal) -> Params:
     """What its row holds."""

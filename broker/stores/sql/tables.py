@@ -252,6 +252,7 @@ removals: Final = Table(
     _time("decided_at", nullable=True),
     _text("reason"),
     Index(None, "state", "asked_at"),
+    Index(None, "account"),
 )
 
 invitations: Final = Table(

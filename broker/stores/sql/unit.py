@@ -238,6 +238,9 @@ class SqlUnitOfWork:
         else:
             self._queue(removals.SAVE, {**params, "p_over": over.value}, conflict="removal")
 
+    def move_removals(self, goes: AccountId, stays: AccountId) -> None:
+        self._queue(removals.MOVE, {"p_goes": goes, "p_account": stays})
+
     def put_member(self, member: Member) -> None:
         self._queue(staff.PUT, staff.member_params(member), conflict="account")
 
