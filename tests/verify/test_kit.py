@@ -358,6 +358,29 @@ def test_a_later_sign_in_is_not_touched_by_an_older_logout_token(site: Any) -> N
     assert site.who()["sub"] == "subject-1"
 
 
+def test_who_comes_back_within_the_second_of_a_sign_out_is_let_in(any_site: Any) -> None:
+    """Sharing was stopped in the broker, which ends what the site has; and then the site is opened again at once."""
+    any_site.sign_in()
+    at = int(time.time()) + 1
+    assert _backchannel(any_site, any_site.op.logout_token(iat=at, exp=at + 60)).status == 200
+    any_site.browser.cookies = {}
+    time.sleep(max(0.0, at - time.time()))
+    any_site.sign_in()
+    assert any_site.op.calls["refresh"] == 1, "it was made in the same second"
+    assert any_site.who()["sub"] == "subject-1"
+
+
+def test_a_session_that_was_ended_while_somebody_came_back_lets_nobody_in(any_site: Any) -> None:
+    """catalogue 105, as the receiver: the broker has the last word."""
+    at = int(time.time()) + 1
+    assert _backchannel(any_site, any_site.op.logout_token(iat=at, exp=at + 60)).status == 200
+    any_site.op.faults.add("refuse refresh")
+    time.sleep(max(0.0, at - time.time()))
+    page = any_site.browser.open(any_site.url + "/private")
+    assert (page.status, "did not finish the sign-in" in page.text) == (400, True)
+    assert any_site.who()["sub"] is None
+
+
 EVENT = "http://schemas.openid.net/event/backchannel-logout"
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from .claims import check_audience
@@ -16,6 +17,9 @@ from .session import Session
 from .verifier import Verifier
 
 __all__ = ["Provider", "Refused", "Tokens", "log_code"]
+
+SECOND: Final = 1.0
+"""The times in tokens are whole seconds."""
 
 
 class Refused(Exception):
@@ -65,8 +69,11 @@ class Provider:
         return _with_query(address, {"client_id": self.client_id, **parameters})
 
     def redeem(self, *, code: str, verifier: str, redirect_uri: str, nonce: str) -> Tokens:
-        """Trade the code for tokens and check all of them. Raises `Refused`, `Unreachable`,
-        `SessionError`."""
+        """Trade the code for tokens and check all of them. Raises `Refused`, `Unreachable`, `SessionError`.
+
+        A sign-out covers all that was made in its second, also after it: who comes back within that second waits it out,
+        and the broker says whether their session goes on.
+        """
         form = {
             "grant_type": "authorization_code",
             "code": code,
@@ -80,7 +87,16 @@ class Provider:
         claims = self._read_id_token(id_token)
         if claims.get("nonce") != nonce:
             raise Refused("wrong_nonce")
-        return self._tokens(body, sub=claims["sub"], id_token=id_token, auth_time=claims.get("auth_time"))
+        auth_time = claims.get("auth_time")
+        try:
+            return self._tokens(body, sub=claims["sub"], id_token=id_token, auth_time=auth_time)
+        except SessionError as error:
+            refresh_token = body.get("refresh_token")
+            if error.code != "revoked" or not isinstance(refresh_token, str):
+                raise
+        time.sleep(SECOND)
+        later = self.renew(refresh_token, sub=claims["sub"])
+        return replace(later, id_token=later.id_token or id_token)
 
     def renew(self, refresh_token: str, *, sub: str) -> Tokens:
         """Trade the refresh token for a new session token of the same person."""
