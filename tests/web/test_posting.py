@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import types
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Iterator
@@ -69,6 +70,19 @@ async def test_who_has_not_added_the_network_hears_what_to_add_and_finds_the_way
     back = dict(shown.links)["Back to Forum"]
     assert back == f"{TOPIC}?posting=not_permitted"
     assert "Club OpenID" in (await ana.browser.open("/me/ways")).text
+
+
+@pytest.mark.parametrize(("provider", "label"), [("facebook", "Facebook"), ("openid", "Club OpenID")])
+async def test_who_signs_up_reads_of_the_network_that_they_came_by_that_posting_is_off(
+    house: House, provider: str, label: str
+) -> None:
+    """And of no other: it is none of theirs."""
+    browser = house.browser()
+    await browser.open("/sign-in")
+    await browser.choose(provider)
+    finish = await browser.press("decision=continue")
+    assert isinstance(finish, Shown)
+    assert re.findall(r"Posting to (.+?) is off\.", finish.text) == [label]
 
 
 class Member:

@@ -267,7 +267,7 @@ class Finish(Page):
     """Back to the preview, where that still can be."""
     cancel_action: str = ""
     posting_off: tuple[str, ...] = ()
-    """Labels of providers that can be posted to: "Posting to Facebook is off"."""
+    """The label of the provider that they came by, if it can be posted to: "Posting to Facebook is off"."""
     site: SiteCard | None = None
     step: int = 2
     steps: int = 2

@@ -323,7 +323,9 @@ async def finish(
         privacy=policy_ref(in_force(policies.privacy, today)),
         change_url="",
         cancel_action=f"/f/{transaction.id}/cancel",
-        posting_off=tuple(provider_label(call, provider) for provider in world.posting.networks),
+        posting_off=(provider_label(call, transaction.provider),)
+        if transaction.provider in world.posting.networks
+        else (),
         site=site_card(call, situation.client if situation else None),
         works_until=transaction.expires_at,
     )
