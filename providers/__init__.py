@@ -11,6 +11,7 @@ import pkgutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Final, Protocol
 
@@ -22,7 +23,7 @@ from providers._described import Described
 from providers._http import UpstreamHTTP
 from providers.preset import Preset, is_posting_scope
 
-__all__ = ["Kind", "LoadedProviders", "Preset", "known_kinds", "load"]
+__all__ = ["Kind", "LoadedProviders", "Preset", "known_kinds", "load", "unknown_kind"]
 
 _NOT_KINDS: Final = frozenset({"preset"})
 
@@ -126,10 +127,16 @@ def _kind(name: str) -> Kind:
     return kind
 
 
+def unknown_kind(given: str, kinds: tuple[str, ...]) -> dict[str, str]:
+    """`what` is wrong with a kind that there is not, and the `fix`: the nearest one, and all there are."""
+    close = get_close_matches(given.lower(), kinds, n=1, cutoff=0.7)
+    hint = f"Did you mean {close[0]}? " if close else ""
+    return {"what": f"{given!r} is not a kind of provider.", "fix": f"{hint}Known kinds: {', '.join(kinds)}."}
+
+
 def _problems(preset: Preset, kinds: tuple[str, ...], today: date) -> Iterable[Problem]:
     if preset.kind not in kinds:
-        fix = f"Known kinds: {', '.join(kinds)}."
-        return [Problem(file="", line=0, key="kind", what=f"{preset.kind!r} is not a kind of provider.", fix=fix)]
+        return [Problem(file="", line=0, key="kind", **unknown_kind(preset.kind, kinds))]
     return [*_kind(preset.kind).problems(preset, today), *_secret_problems(preset, today)]
 
 

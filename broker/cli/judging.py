@@ -68,9 +68,10 @@ def provider_problems(settings: Settings) -> tuple[Problem, ...]:
 
 def _unknown_kind(table: ProviderTable, kinds: tuple[str, ...]) -> list[Problem]:
     """Said here only when other mistakes in the table keep the loader from saying it."""
+    import providers
+
     kind = table.table.get("kind")
     if not isinstance(kind, str) or kind in kinds:
         return []
     file, line = table.where("kind")
-    what, fix = f"{kind!r} is not a kind of provider.", f"Known kinds: {', '.join(kinds)}."
-    return [Problem(file=file, line=line, key=f"{table.id}.kind", what=what, fix=fix)]
+    return [Problem(file=file, line=line, key=f"{table.id}.kind", **providers.unknown_kind(kind, kinds))]

@@ -214,6 +214,21 @@ def test_problems_of_all_presets_are_told_at_once_with_their_places() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("kind", "meant"),
+    [("openid-connect", "openid_connect"), ("OIDC_connect", "openid_connect"), ("Facebok", "facebook"), ("saml", "")],
+)
+def test_a_kind_that_is_none_is_told_with_the_one_that_is_nearest(kind: str, meant: str) -> None:
+    """Also where the table has other mistakes, which keep it from being loaded."""
+    with pytest.raises(ConfigurationError) as caught:
+        load(preset(kind=kind))
+    (problem,) = caught.value.problems
+    hint = f"Did you mean {meant}? " if meant else ""
+    assert problem.what == f"{kind!r} is not a kind of provider."
+    assert problem.fix == f"{hint}Known kinds: {', '.join(providers.known_kinds())}."
+    assert providers.unknown_kind(kind, providers.known_kinds()) == {"what": problem.what, "fix": problem.fix}
+
+
 def test_a_weaker_sign_in_is_a_warning_that_says_what_it_costs() -> None:
     loaded = load(preset(pkce=False))
     (warning,) = loaded.warnings
