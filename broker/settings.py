@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
+from broker import paths
 from broker.chance import SystemEntropy
 from broker.domain.age import AgeRule
 from broker.domain.client import Client
@@ -201,6 +202,15 @@ def collect_problems(settings: Settings, preset_problems: Iterable[Problem]) -> 
     return problems
 
 
+_WORDLESS: Final = frozenset({"en", "qps"})
+"""Languages without a catalogue: the one that pages are written in, in all its kinds, and the one that tries pages out."""
+
+
+def _languages() -> tuple[str, ...]:
+    """The languages that the pages have words for: English is in the templates, and each other one has a catalogue."""
+    return ("en", *sorted(folder.name for folder in (paths.templates() / "locales").iterdir() if folder.is_dir()))
+
+
 def merged_problems(*lists: Iterable[Problem]) -> tuple[Problem, ...]:
     """All of them in the order they stand in; of several about one key the first, an error before a warning."""
     merged: dict[tuple[str, int, str], Problem] = {}
@@ -365,6 +375,14 @@ class _Loader:
 
     def _agreement(self, values: Mapping[str, Any]) -> None:
         """Options that must fit each other."""
+        there = _languages()
+        unknown = [tag for tag in values["locales"] if tag not in there and tag.partition("-")[0] not in _WORDLESS]
+        if unknown:
+            self.draft.problem(
+                ("broker", "locales"),
+                f"names {', '.join(map(repr, unknown))}, for which there are no words.",
+                f"Choose of: {', '.join(there)}.",
+            )
         if values["default_locale"] not in values["locales"]:
             self.draft.problem(
                 ("broker", "default_locale"),

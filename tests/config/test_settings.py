@@ -81,6 +81,22 @@ def test_a_master_key_may_be_written_in_hex_or_base64(tmp_path: Path, text: str)
 
 
 @pytest.mark.parametrize(
+    ("given", "named"), [('"de"', "'de'"), ('"fr", "xx", "FR"', "'xx', 'FR'"), ('"en", ".."', "'..'")]
+)
+def test_a_language_without_words_is_refused_with_those_that_there_are(tmp_path: Path, given: str, named: str) -> None:
+    tag = given.partition(",")[0].strip('"')
+    write(tmp_path, doorward=broker_with(f'locales = [{given}]\ndefault_locale = "{tag}"'))
+    (found,) = [problem for problem in problems(tmp_path) if problem.severity == "error"]
+    assert (found.key, found.what) == ("broker.locales", f"names {named}, for which there are no words.")
+    assert found.fix == "Choose of: en, fr."
+
+
+def test_english_has_its_kinds(tmp_path: Path) -> None:
+    write(tmp_path, doorward=broker_with('locales = ["en-GB", "fr"]\ndefault_locale = "en-GB"'))
+    assert load(tmp_path).broker.locales == ("en-GB", "fr")
+
+
+@pytest.mark.parametrize(
     ("line", "key"),
     [
         ('default_locale = "de"', "broker.default_locale"), ("session_idle_hours = 500", "broker.session_idle_hours"),
