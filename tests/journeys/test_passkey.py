@@ -75,6 +75,22 @@ async def member(house: House, key: SoftKey, *, user_name: str = "ana", persona:
     return browser
 
 
+async def test_a_passkey_is_named_like_any_other_way_on_the_page_that_shows_two_accounts(house: House) -> None:
+    """At the beginning of a line, so with a capital; inside a sentence without."""
+    await member(house, SoftKey(), user_name="lucas", persona="lucas")
+    browser = house.browser()
+    await browser.sign_up(user_name="ana")
+    await browser.open("/me/ways")
+    await house.openid.order(persona="lucas")
+    refused = await browser.agree_upstream(await browser.press("provider=openid"))
+    assert isinstance(refused, Shown)
+    await browser.open(next(url for text, url in refused.links if text == "Merge two accounts"))
+    await browser.press("Sign in to the other account")
+    shown = await browser.choose("openid", "lucas")
+    assert isinstance(shown, Shown)
+    assert "A passkey, My key" in shown.text
+
+
 async def test_a_passkey_opens_the_account_when_the_provider_is_gone(tmp_path: Path, sandboxes: Sandboxes) -> None:
     """And the waiting site gets the same person, signed in by something that is no provider (catalogue 118)."""
     key = SoftKey()

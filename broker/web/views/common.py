@@ -70,6 +70,12 @@ def provider_label(call: Call, provider: str | None) -> str:
     return face.label if face else (provider or "")
 
 
+def line_label(call: Call, provider: str) -> str:
+    """The same where a line begins with it: what is no name of somebody's begins with a capital there."""
+    label = provider_label(call, provider)
+    return label[:1].upper() + label[1:] if provider in {BY_MAIL, BY_PASSKEY} else label
+
+
 def provider_button(call: Call, provider: ProviderId) -> pages.ProviderButton:
     """One way to sign in, with what it tells us and where it is."""
     face = call.world.faces[provider]

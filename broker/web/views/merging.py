@@ -12,7 +12,7 @@ from broker.flows.merging import Both
 from broker.web import pages
 from broker.web.call import Call
 from broker.web.forms import Form
-from broker.web.views.common import held_value, name_of, provider_label
+from broker.web.views.common import held_value, line_label, name_of, provider_label
 
 
 async def merge_start(call: Call) -> pages.MergeStart:
@@ -59,7 +59,7 @@ def _half(call: Call, both: Both, side: Side, known: dict[Side, dict[str, str]],
         ways=tuple(
             pages.MergeWay(
                 id=link.id,
-                label=provider_label(call, link.provider),
+                label=line_label(call, link.provider),
                 hint=link.hint or "",
                 added_at=link.linked_at,
                 is_proved=link.key == half.proved,
