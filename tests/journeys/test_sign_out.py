@@ -43,7 +43,8 @@ async def test_one_can_sign_out_of_one_site_and_stay_at_the_other(tmp_path: Path
             assert "2 sites" in buttons["everything"]
             after = await browser.press("what=forum")
             assert isinstance(after, Shown)
-            assert "You are signed out there" in after.headings
+            assert "You are signed out of Forum" in after.headings
+            assert after.title.startswith("You are signed out of Forum")
             assert "Club Login: still signed in" in after.text
             assert "Forum: told, no answer yet" in after.text
             assert (await house.site("forum").userinfo(forum_has["access_token"])).status_code == 401
