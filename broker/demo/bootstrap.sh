@@ -58,6 +58,11 @@ if [ -x "$venv/bin/python" ] && is_recent "$venv/bin/python" && [ -f "$stamp" ];
     fi
 fi
 
+# What a link leads to belongs to somebody else, who would find everything in it replaced.
+if [ -L "$venv" ]; then
+    fail "$venv is a link to $(readlink "$venv"), and what is there was not set up for this folder. Remove the link, so that one is made here: rm $venv"
+fi
+
 version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 if ! "$python" -c 'import venv, ensurepip' >/dev/null 2>&1; then
     debian="python3-venv"

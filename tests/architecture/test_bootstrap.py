@@ -11,7 +11,7 @@ import pytest
 from tests.support.source import ROOT
 
 FILES = ("broker/demo/bootstrap.sh", "broker/demo/pins.txt", "broker/verify/pyproject.toml", "pyproject.toml")
-TOOLS = ("sh", "cat", "cmp", "cp", "dirname", "grep", "mkdir", "pwd", "rm", "tail", "tee", "ln")
+TOOLS = ("sh", "cat", "cmp", "cp", "dirname", "grep", "mkdir", "pwd", "rm", "tail", "tee", "ln", "readlink")
 REAL = Path(sys.base_prefix) / "bin" / "python3"
 
 
@@ -119,6 +119,30 @@ def test_a_copied_checkout_is_set_up_again(machine: Path) -> None:
     (machine / "copy" / "programs").symlink_to(machine / "programs")
     assert bootstrap(machine / "copy").returncode == 0
     assert (machine / "copy" / "log").exists()
+
+
+@pytest.mark.parametrize("wanted", ["demo", "test"])
+def test_an_environment_that_is_a_link_is_somebody_elses_and_stays_as_it_is(machine: Path, wanted: str) -> None:
+    """Empty, or set up for another checkout."""
+    with_python(machine)
+    theirs = machine / "theirs"
+    shutil.copytree(machine / "checkout", theirs / "checkout")
+    (theirs / "programs").symlink_to(machine / "programs")
+    assert bootstrap(theirs, wanted).returncode == 0
+    (machine / "empty").mkdir()
+    link = machine / "checkout" / ".venv"
+    for folder in (machine / "empty", theirs / "checkout" / ".venv"):
+        before = sorted(path.name for path in folder.rglob("*"))
+        link.symlink_to(folder)
+        done = bootstrap(machine, wanted)
+        assert (done.returncode, done.stdout, asked(machine)) == (1, "", 0)
+        assert done.stderr == (
+            f".venv is a link to {folder}, and what is there was not set up for this folder. "
+            "Remove the link, so that one is made here: rm .venv\n"
+        )
+        assert sorted(path.name for path in folder.rglob("*")) == before
+        link.unlink()
+    assert bootstrap(machine, wanted).returncode == 0
 
 
 def test_the_test_tools_are_enough_for_the_demo(machine: Path) -> None:
