@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import re
 import pytest
 from tests.journeys.ear import listening
 from tests.support.house import DOORWARD_TOML, Arrival, Browser, House, Sandboxes, Shown, open_house, peek
@@ -260,6 +261,28 @@ async def test_what_a_site_gets_can_be_stopped_field_by_field(house: House) -> N
     for words in ("E-mail address", "Display name", "Forum"):
         assert words in history.text
     assert "ana.markovic@people.test" not in history.text
+
+
+def rows_of(history: Shown) -> list[str]:
+    """Of its table, in words."""
+    rows = re.findall(r"<tr><td>.*?</tr>", history.response.text, re.DOTALL)
+    return [" ".join(re.sub(r"<[^>]+>", " ", row).split()) for row in rows]
+
+
+async def test_a_sign_in_is_one_row_however_it_was_told(house: House) -> None:
+    """P10: the same fields at the token endpoint and at userinfo. Another sign-in, other fields or a decision have their own."""
+    forum, browser = house.site("forum"), house.browser()
+    end = await browser.sign_up(forum, user_name="ana", share=("name",))
+    assert isinstance(end, Arrival)
+    for _ in range(2):
+        await forum.claims((await forum.redeem(end))["access_token"])
+        end = await browser.arrive(forum)
+    rows = rows_of(await browser.open("/me/history"))
+    ways = [row.partition("Shown beside your user name.")[2].strip() for row in rows]
+    assert sorted(ways) == 2 * ["when you signed in, the site asked us"] + ["you chose to share"]
+    assert "Forum: 2 fields, 1 time" in browser.page.text
+    only = rows_of(await browser.open("/me/history?field=name"))
+    assert sorted(only) == sorted(rows)
 
 
 async def test_a_withdrawn_consent_stops_everything_at_once(house: House) -> None:

@@ -231,6 +231,8 @@ class HistoryRow:
     """`id_token`, `userinfo`, `session_token`, `introspection`, `forward_auth`, `discourse_connect`; for decisions `agreed`, `refused`, `stopped`, `disconnected`."""
     why: tuple[str, ...] = ()
     """The reasons shown to the person, one per claim or fewer."""
+    also: tuple[str, ...] = ()
+    """Other ways in which the same went there for the same sign-in, on the same day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from broker.flows.account import ConnectedSite
 from broker.web import pages
 from broker.web.call import Call
 from broker.web.forms import Form
-from broker.web.pages.words import DONE
+from broker.web.pages.words import DONE, VIAS
 from broker.web.views.common import (
     TypedBox,
     held_value,
@@ -227,7 +227,8 @@ async def history(call: Call) -> pages.History:
         limit=PAGE_ROWS + 1,
         offset=(page - 1) * PAGE_ROWS,
     )
-    shown = [_disclosed(call, row, names) for row in rows[:PAGE_ROWS] if not claim or claim in row.claims]
+    wanted = [row for row in rows[:PAGE_ROWS] if not claim or claim in row.claims]
+    shown = [_disclosed(call, same, names) for same in _by_sign_in(wanted)]
     if page == 1:
         chosen = [one for one in receipts if not client or one.counterparty == client]
         shown += [_decided(call, one, names) for one in chosen if not claim or claim in one.shown]
@@ -257,9 +258,25 @@ def _site_names(call: Call, receipts: tuple[ConsentReceipt, ...]) -> dict[str, s
     return names | {id_: client.name for id_, client in known if client}
 
 
-def _disclosed(call: Call, row: DisclosureRow, names: Mapping[str, str]) -> pages.HistoryRow:
-    fields = _as_asked(call, row.client, row.claims)
-    return pages.HistoryRow(at=row.released_at, site=names.get(row.client, row.client), via=row.via, **fields)
+def _by_sign_in(rows: Iterable[DisclosureRow]) -> list[list[DisclosureRow]]:
+    """Those together that tell of the same fields of one sign-in on one day, and differ in how they went: oldest first."""
+    found: dict[tuple[object, ...], list[DisclosureRow]] = {}
+    for row in rows:
+        found.setdefault((row.client, row.grant, row.day, frozenset(row.claims)), []).append(row)
+    order = tuple(VIAS)
+    return [sorted(same, key=lambda row: (row.released_at, order.index(row.via))) for same in found.values()]
+
+
+def _disclosed(call: Call, same: list[DisclosureRow], names: Mapping[str, str]) -> pages.HistoryRow:
+    first = same[0]
+    ways: dict[str, str] = {}  # two ways may be called the same
+    for row in same:
+        ways.setdefault(VIAS[row.via], str(row.via))
+    via, *also = ways.values()
+    fields = _as_asked(call, first.client, first.claims)
+    return pages.HistoryRow(
+        at=first.released_at, site=names.get(first.client, first.client), via=via, also=tuple(also), **fields
+    )
 
 
 class _Fields(TypedDict):

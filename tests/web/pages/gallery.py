@@ -340,7 +340,7 @@ def _account() -> dict[str, Page]:
     history = pages.History(
         name=ana, claims=("email", "name"), sites=(("forum", "Sailing Forum"),),
         rows=(
-            pages.HistoryRow(at=NOW, site="Sailing Forum", claims=("email", "name"), via="userinfo", why=("To reach you.",)),
+            pages.HistoryRow(at=NOW, site="Sailing Forum", claims=("email", "name"), via="id_token", also=("userinfo",), why=("To reach you.",)),
             pages.HistoryRow(at=NOW, site="Sailing Forum", claims=(), via="id_token"),
         ),
         summaries=(pages.HistorySummary(site="Sailing Forum", fields=3, times=41, last_at=NOW),), site="forum",
