@@ -166,6 +166,8 @@ def test_yes_and_no_are_of_equal_weight(chromium: Chromium, pages: str) -> None:
         "post",
         "post-person",
         "policy",
+        "confirm",
+        "confirm-other",
         "close",
         "merge",
     ]
