@@ -118,6 +118,8 @@ def read_answer(response: UpstreamResponse, metadata: Mapping[str, Any], upstrea
 
 
 def _seconds(value: object) -> int:
+    if value is None:  # some write so what never ends
+        return 0
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < MAX_TIME:
         raise UpstreamInvalid("registration_client_secret_expires_at")
     return value

@@ -157,8 +157,7 @@ class TypedOpenIDConnect(Described):
         instead = next((one for one in map(self._configured, candidates) if one is not None), None)
         if instead is not None:
             return Found(endpoint="", instead=instead)
-        issuer = await self._first(candidates)
-        one = self._issuers[issuer]
+        issuer, one = await self._first(candidates)
         kept = await self._client(one, issuer)
         return Found(
             endpoint=await one.endpoint(),
@@ -172,14 +171,15 @@ class TypedOpenIDConnect(Described):
         """The provider of the configuration that this issuer is."""
         return next((id_ for known, id_ in self._introduced().issuers.items() if is_issuer(known, issuer)), None)
 
-    async def _first(self, candidates: tuple[str, ...]) -> str:
+    async def _first(self, candidates: tuple[str, ...]) -> tuple[str, Issuer]:
         """The first of these that is an issuer by its own word."""
         wrong = UpstreamInvalid("webfinger", "none")
         for issuer in candidates:
             if not self._policy.allows(issuer):
                 raise UpstreamInvalid("discovery", "policy")
+            one = self._remembered(issuer)
             try:
-                await self._remembered(issuer).endpoint()
+                await one.endpoint()
             except UpstreamRejected:
                 raise UpstreamInvalid("discovery", "none") from None
             except UpstreamInvalid as error:
@@ -187,7 +187,7 @@ class TypedOpenIDConnect(Described):
                     raise
                 wrong = error
             else:
-                return issuer
+                return issuer, one
             self._issuers.pop(issuer, None)
         raise wrong
 

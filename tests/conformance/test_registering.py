@@ -150,6 +150,9 @@ def test_an_answer_is_read() -> None:
     more = {"registration_client_uri": f"{UPSTREAM}/reg/us", "registration_access_token": "t"}
     found = read_answer(Answer(GOOD | more | {"token_endpoint_auth_method": "client_secret_post"}), US, UPSTREAM)
     assert (found.client_id, found.secret, found.method) == ("us", Secret("s3cret"), "client_secret_post")
+    assert [
+        read_answer(Answer(GOOD | {"client_secret_expires_at": one}), US, UPSTREAM).ends for one in (0, None, 7)
+    ] == [0, 0, 7]
     assert (found.address, found.token) == (more["registration_client_uri"], Secret("t"))
     for missing in more:
         rest = {name: value for name, value in more.items() if name != missing}
@@ -173,6 +176,14 @@ def test_an_answer_is_read() -> None:
         (Answer(GOOD | {"client_secret": None}), UpstreamInvalid, "registration_client_secret"),
         (Answer(GOOD | {"client_secret": "a\nb"}), UpstreamInvalid, "registration_client_secret"),
         (Answer(GOOD | {"token_endpoint_auth_method": "none"}), UpstreamInvalid, "registration_method"),
+        *(
+            (
+                Answer(GOOD | {"client_secret_expires_at": ends}),
+                UpstreamInvalid,
+                "registration_client_secret_expires_at",
+            )
+            for ends in (True, "7", -1, 2**50)
+        ),
         (Answer(GOOD | {"redirect_uris": ["https://evil.test/"]}), UpstreamInvalid, "registration_redirect_uris"),
     ],
 )
