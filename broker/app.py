@@ -112,6 +112,8 @@ LOGOS_LOOKED_AFTER_EVERY: Final = 30.0
 """Seconds until a file that changed, or a logo that an admin looked at, is seen in every process."""
 PURGED_EVERY: Final = 30.0
 FAILURES_WRITTEN_EVERY: Final = 3.0
+PAGES_COMPILED_EVERY: Final = 0.02
+"""Seconds: a page takes as long to compile, and requests come in between."""
 PURGE_BATCH: Final = 500
 PURGE_BATCHES: Final = 200
 """At once: more than anybody can write between two purges."""
@@ -787,8 +789,13 @@ def _renderer(settings: Settings) -> Renderer:
     )
 
 
-def create_app(settings: Settings, telemetry: Telemetry | None = None, clock: Clock | None = None) -> ASGIApp:
-    """The application. Stores open at start-up, background work starts with them and stops with them."""
+def create_app(
+    settings: Settings, telemetry: Telemetry | None = None, clock: Clock | None = None, *, warm: bool = False
+) -> ASGIApp:
+    """The application. Stores open at start-up, background work starts with them and stops with them.
+
+    `warm`: compile all pages beside the first requests, for an application that will be asked for most of them.
+    """
     telemetry = telemetry or Telemetry.for_settings(settings)
 
     @asynccontextmanager
@@ -796,6 +803,8 @@ def create_app(settings: Settings, telemetry: Telemetry | None = None, clock: Cl
         async with open_world(settings, telemetry, clock) as opened:
             app.state.opened, app.state.world = opened, opened.world
             tasks = [asyncio.create_task(work) for work in background(opened)]
+            if warm:
+                tasks.append(asyncio.create_task(opened.world.renderer.warm(PAGES_COMPILED_EVERY)))
             try:
                 yield
             finally:

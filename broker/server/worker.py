@@ -98,7 +98,7 @@ class _Worker:
     def __init__(self, assignment: Assignment, telemetry: Telemetry) -> None:
         settings = assignment.settings.broker
         self._assignment, self._telemetry = assignment, telemetry
-        self._application = Lifespan(create_app(assignment.settings, telemetry))
+        self._application = Lifespan(create_app(assignment.settings, telemetry, warm=True))
         self._admission = Admission(
             self._application.app,
             limit=settings.limits.connections,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextvars import ContextVar
@@ -109,10 +110,11 @@ class Renderer:
         language = self.languages.all.get(locale, self.languages.default)
         return language.catalogue.gettext(text) % values
 
-    def warm(self) -> None:
-        """Compile every template now, so that no visitor waits for it."""
+    async def warm(self, pause: float = 0.0) -> None:
+        """Compile every template, one after another with `pause` seconds between, so that no visitor waits for it."""
         for name in self._environment.list_templates(extensions=["html"]):
             self._environment.get_template(name)
+            await asyncio.sleep(pause)
 
     # --- languages ------------------------------------------------------------------------------------
 

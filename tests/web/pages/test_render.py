@@ -65,8 +65,8 @@ def test_static_names_change_with_the_content(tmp_path: Path) -> None:
     assert before.partition("/static/base.")[2][:12] != after.partition("/static/base.")[2][:12]
 
 
-def test_every_template_compiles() -> None:
-    _renderer().warm()
+async def test_every_template_compiles() -> None:
+    await _renderer().warm()
 
 
 @pytest.mark.parametrize("script", ["app.", "passkey."])
