@@ -95,6 +95,8 @@ class RemovalFlow:
         now = self.clock.now()
         unit = self.durable.unit()
         has_another = known is None or await self._end_way(unit, known[0], known[1])
+        if known is None and account is not None:
+            unit.save_account(account)  # as it is: if it was merged meanwhile, this is about the one that it became
         says_anything_new = known is not None or kind is RemovalKind.DELETION
         if account is not None and says_anything_new and (kept is None or kept.state is not RemovalState.WAITING):
             self._tell(unit, account, provider, kind, code, has_another=has_another)

@@ -56,6 +56,53 @@ async def add_way(front: Front, session: Session) -> None:
     await front.back(await front.leave(OPENID, TransactionPurpose.LINK, fresh), "ana", session=fresh)
 
 
+async def merge_ben_into(front: Front, mine: Session) -> None:
+    outcome = await front.back(await front.leave(OPENID, TransactionPurpose.MERGE, mine), "ben", session=mine)
+    assert isinstance(outcome, OtherShown)
+    both = await front.merging.look(outcome.carried.transaction, mine)
+    chosen = Choice(stays=Side.THIS, fields={}, ways=frozenset(), seen=both.seen)
+    await front.merging.merge(outcome.carried.transaction, mine, chosen, user_agent="", locale="en")
+
+
+async def test_what_is_asked_for_in_the_moment_of_a_merge_reaches_the_account_that_lives_on(front: Front) -> None:
+    """catalogue 110: the account was there when it was looked for, and had become the other one when it was written."""
+    await sign_up(front)
+    bens = (await front.person("ben", OPENID)).started.session
+    fresh = replace(bens, auth_time=front.clock.now())
+    await front.back(await front.leave(FACEBOOK, TransactionPurpose.LINK, fresh), "ben", session=fresh)
+    await front.removals.take(FACEBOOK, APP_REMOVED, said(front, "ben"))
+    mine, real, merged = await sign_in(front), front.durable, list[bool]()
+
+    class Late:
+        """Another is merged before this one is committed."""
+
+        def __init__(self, unit: Any) -> None:
+            self.unit = unit
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.unit, name)
+
+        async def commit(self) -> None:
+            if not merged:
+                merged.append(True)
+                await merge_ben_into(front, mine)
+            await self.unit.commit()
+
+    class Durable:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+        def unit(self) -> Late:
+            return Late(real.unit())
+
+    front.clock.move(timedelta(minutes=1))
+    late = replace(front.removals, durable=cast("Any", Durable()))
+    code = await late.take(FACEBOOK, DELETION, said(front, "ben"))
+    assert merged
+    assert front.durable.tables.removals[code].account == mine.account
+    assert (await front.removals.look_up(code)).state is RemovalState.WAITING
+
+
 async def test_what_is_asked_for_by_a_way_that_was_taken_away_reaches_the_account_it_was_merged_into(
     front: Front,
 ) -> None:
@@ -66,11 +113,7 @@ async def test_what_is_asked_for_by_a_way_that_was_taken_away_reaches_the_accoun
     await front.removals.take(FACEBOOK, APP_REMOVED, said(front, "ben"))
     assert [link.provider for link in front.links if link.account == bens.account] == [OPENID]
     mine = await sign_in(front)
-    outcome = await front.back(await front.leave(OPENID, TransactionPurpose.MERGE, mine), "ben", session=mine)
-    assert isinstance(outcome, OtherShown)
-    both = await front.merging.look(outcome.carried.transaction, mine)
-    chosen = Choice(stays=Side.THIS, fields={}, ways=frozenset(), seen=both.seen)
-    await front.merging.merge(outcome.carried.transaction, mine, chosen, user_agent="", locale="en")
+    await merge_ben_into(front, mine)
     front.clock.move(HOUR)
     code = await front.removals.take(FACEBOOK, DELETION, said(front, "ben"))
     assert (await front.removals.look_up(code)).state is RemovalState.WAITING
