@@ -13,6 +13,30 @@ from broker.domain.values import ProviderId
 
 LASTING = PROVIDERS_TOML + POSTING_TOML + 'lasting_scopes = ["offline_access"]\n'
 NOT_POSTED = "failed"
+PLAIN = """
+[openid]
+kind = "oauth2"
+label = "Club OpenID"
+sandbox = true
+client_id = "%(openid_client)s"
+client_secret = { env = "OPENID_SECRET" }
+issuer = "%(openid_url)s"
+fields = ["name", "email"]
+scopes = ["openid", "profile"]
+email_scope = "email"
+subject = "sub"
+privacy_policy_url = "%(openid_url)s/privacy"
+
+[openid.claims]
+name = "name"
+email = "email"
+
+[openid.endpoints]
+authorization = "%(openid_url)s/authorize?prompt=consent"
+token = "%(openid_url)s/token"
+userinfo = "%(openid_url)s/userinfo"
+revocation = "%(openid_url)s/oauth/revoke"
+"""
 OFF_NOW = "Club OpenID no longer lets us post for you, so posting is off now."
 
 
@@ -123,3 +147,21 @@ async def test_turned_off_nothing_is_left_there_or_here(house: House) -> None:
     assert not await is_on(member)
     assert grants(house) == []
     assert not await house.world.durable.vault.holds(await member.account, ProviderId("openid"))
+
+
+async def test_so_it_does_at_a_service_that_speaks_plain_oauth(tmp_path: Path, sandboxes: Sandboxes) -> None:
+    """As X does: nobody is named anew, and the last refresh token is taken back in the end."""
+    facebook, _, _ = PROVIDERS_TOML.partition("[openid]")
+    providers = facebook + PLAIN + POSTING_TOML + 'lasting_scopes = ["offline_access"]\n'
+    async with open_house(tmp_path, sandboxes, providers=providers) as house:
+        member = await Member.join(house)
+        await member.opt_in()
+        await house.move(hours=2)
+        await post(member)
+        await house.openid.order(revoke="ana")
+        await post(member)
+        assert await states(member) == ["posted"] * 2
+        assert len(grants(house)) == 1
+        await member.browser.open("/me/posting")
+        await member.browser.press("Turn off")
+        assert grants(house) == []
