@@ -58,6 +58,8 @@ async def decide_confirm(call: Call) -> Response:
         return await go_on(call, carried)
     if call.form.get("decision") != "continue":
         raise BadRequest(detail="no decision")
+    if call.form.get("shown") != views.confirm_digest(call, transaction):
+        return call.page(await views.confirm(call, transaction, situation, changed=True), 409)
     provider = str(transaction.provider)
     try:
         outcome = await (await call.sign_in()).confirmed(carried, session=call.session, user_agent=call.user_agent)

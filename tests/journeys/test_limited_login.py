@@ -128,6 +128,25 @@ async def test_whoever_goes_on_is_that_account_and_no_longer_the_other(house: Ho
     assert "Ana Marković" in await account_here(house, browser)
 
 
+async def test_whoever_signed_in_in_another_tab_meanwhile_is_not_signed_out_unsaid(house: House) -> None:
+    """What the page said was true of nobody: it is shown again, with who is there now (catalogue 134)."""
+    browser = house.browser()
+    shown = await brought(house, browser, "jonas")
+    assert "is signed in now" not in shown.text
+    bo = await member(house, "bo")
+    name = house.world.cookies.session_name
+    browser.jar.set(name, bo.cookies[name], domain="login.test", path="/")
+    again = await browser.press("decision=continue")
+    assert isinstance(again, Shown)
+    assert again.status == 409
+    assert "changed while you were reading" in again.text
+    assert "In this browser Bo Lund is signed in now" in again.text
+    assert session_of(house, browser) == bo.cookies[name]
+    end = await browser.press("decision=continue")
+    assert isinstance(end, Shown)
+    assert end.path.endswith("/details")
+
+
 async def test_the_data_of_who_is_signed_in_is_never_shared_in_their_place(house: House) -> None:
     """The share page answers for nobody while the question stands (catalogue 129, 134)."""
     browser = await member(house, "bo")

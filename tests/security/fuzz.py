@@ -322,7 +322,7 @@ NAMES: Final[dict[str, tuple[str, ...]]] = {
     "/f/{id}/code": ("email", "other", "code"),
     "/f/{id}/code/check": ("code", "email"),
     "/f/{id}/passkey": ("credential", "client_data", "authenticator_data", "signature", "user_handle"),
-    "/f/{id}/confirm": ("decision",),
+    "/f/{id}/confirm": ("decision", "shown"),
     "/f/{id}/known": ("whose", "decision", "email"),
     "/f/{id}/details": ("decision", "use", "v-name", "v-email", "v-picture", "v-given_name", "v-zoneinfo", "v-sub", "v-role"),
     "/f/{id}/finish": (

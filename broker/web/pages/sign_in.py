@@ -125,7 +125,7 @@ class PostBack(Page):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confirm(Page):
-    """Is it you? An app brought somebody; nobody is signed in yet. Posts `decision=continue`; who says no cancels."""
+    """Is it you? An app brought somebody; nobody is signed in yet. Posts `shown` and `decision=continue`; who says no cancels."""
 
     template: ClassVar[str] = "sign_in/confirm.html"
     action: str
@@ -133,6 +133,10 @@ class Confirm(Page):
     """The provider's label."""
     name: str = field(default="", repr=False)
     """The account's name, or who the provider says it is; nothing: it said no name."""
+    shown: str = ""
+    """The digest of whose sign-in this page shows, and of who would be signed out by it."""
+    is_changed: bool = False
+    """Who is signed in here changed while the person was reading."""
     is_known: bool = True
     """Whether there is an account already."""
     replaces: str = field(default="", repr=False)

@@ -12,7 +12,7 @@ from broker.domain.client import OFFLINE, SubjectType
 from broker.domain.joining import Address
 from broker.domain.mail_code import BY_MAIL
 from broker.domain.passkey import BY_PASSKEY
-from broker.domain.policy import in_force
+from broker.domain.policy import in_force, text_version
 from broker.domain.sharing import FieldShare, FieldStatus
 from broker.domain.transaction import SignInTransaction, TransactionPurpose
 from broker.domain.values import ClaimName, ProviderId
@@ -169,7 +169,14 @@ def too_young(call: Call, transaction: SignInTransaction | None, situation: Situ
     )
 
 
-async def confirm(call: Call, transaction: SignInTransaction, situation: Situation | None) -> pages.Confirm:
+def confirm_digest(call: Call, transaction: SignInTransaction) -> str:
+    """What the page about it shows: another tab may sign somebody else in while it is read (catalogue 134)."""
+    return text_version(transaction.id, call.session.account if call.session is not None else "")
+
+
+async def confirm(
+    call: Call, transaction: SignInTransaction, situation: Situation | None, *, changed: bool = False
+) -> pages.Confirm:
     """Whom an app brought, by the account's own name, or by what the provider says where there is none yet."""
     world, brought = call.world, transaction.brought
     identity = brought.identity if brought is not None else None
@@ -184,6 +191,8 @@ async def confirm(call: Call, transaction: SignInTransaction, situation: Situati
         action=f"/f/{transaction.id}/confirm",
         provider=provider_label(call, transaction.provider),
         name=name,
+        shown=confirm_digest(call, transaction),
+        is_changed=changed,
         is_known=known is not None,
         replaces=name_of(current) if current is not None and is_other else "",
         cancel_action=f"/f/{transaction.id}/cancel",

@@ -132,7 +132,7 @@ def _sign_in() -> dict[str, Page]:
         cancel_action=f"{F}/cancel", works_until=LATER,
     )  # fmt: skip
     confirm = pages.Confirm(
-        action=f"{F}/confirm", provider="Facebook (sandbox)", name="Ana Marković", site=FORUM,
+        action=f"{F}/confirm", provider="Facebook (sandbox)", name="Ana Marković", site=FORUM, shown="0123abcd",
         cancel_action=f"{F}/cancel", works_until=LATER,
     )  # fmt: skip
     way = pages.MergeWay(id="w1", label="Facebook", hint="ana@example.com", added_at=NOW, is_proved=True)
@@ -231,6 +231,7 @@ def _sign_in() -> dict[str, Page]:
         },
         "confirm": confirm,
         "confirm-other": replace(confirm, replaces="Bo Lund"),
+        "confirm-changed": replace(confirm, replaces="Bo Lund", is_changed=True),
         "confirm-new": replace(confirm, is_known=False, replaces=NASTY, name=NASTY, provider=NASTY),
         "confirm-nameless": replace(confirm, name="", replaces="Bo Lund", site=None),
         "known": known,
