@@ -54,7 +54,7 @@ def durable_probes(durable: Durable) -> Mapping[str, Probe]:
         "streams.remove_subject": lambda: durable.streams.remove_subject(FORUM, "nobody", 9),
         "streams.add_subject": lambda: durable.streams.add_subject(FORUM, "nobody"),
         "streams.add_everybody": lambda: durable.streams.add_everybody(FORUM),
-        "streams.put": lambda: durable.streams.put(Stream(client=FORUM)),
+        "streams.put": lambda: durable.streams.put(Stream(client=ClientId(make.new_id("site")))),
         "staff.role": lambda: durable.staff.role(NOBODY),
         "failures.newest": lambda: durable.failures.newest(FACEBOOK, 1),
         "failures.load": lambda: durable.failures.load("none"),
