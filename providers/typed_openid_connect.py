@@ -180,15 +180,15 @@ class TypedOpenIDConnect(Described):
             one = self._remembered(issuer)
             try:
                 await one.endpoint()
-            except UpstreamRejected:
-                raise UpstreamInvalid("discovery", "none") from None
-            except UpstreamInvalid as error:
-                if error.check != "discovery_issuer":
+            except UpstreamError as error:
+                self._issuers.pop(issuer, None)  # so that nothing stands in the way of who tries again
+                if isinstance(error, UpstreamRejected):
+                    raise UpstreamInvalid("discovery", "none") from None
+                if not isinstance(error, UpstreamInvalid) or error.check != "discovery_issuer":
                     raise
                 wrong = error
             else:
                 return issuer, one
-            self._issuers.pop(issuer, None)
         raise wrong
 
     def _remembered(self, issuer: str) -> Issuer:

@@ -16,20 +16,31 @@ import pytest
 
 from broker.chance import SystemClock, SystemEntropy
 from broker.domain.claims import EMAIL, NAME
-from broker.domain.provider import Attempt, Identified
+from broker.domain.provider import Attempt, Identified, Us
 from broker.domain.values import ProviderId, Secret
 from broker.egress import Egress, Exemption
-from broker.errors import SignInCancelled, UpstreamError, UpstreamInvalid, UpstreamRejected, UpstreamUnavailable
+from broker.errors import (
+    FormInvalid,
+    SignInCancelled,
+    UpstreamError,
+    UpstreamInvalid,
+    UpstreamRejected,
+    UpstreamUnavailable,
+)
 from providers.openid_connect import OpenIDConnect
 from providers.preset import Preset
 from providers.sandbox.openid_connect import Client, create_app
 from providers.sandbox.openid_connect_faults import ALL, ENDPOINTS, WIRE_FAULTS
+from providers.typed_openid_connect import TypedOpenIDConnect
+from tests.providers.rig import OneApp
 from tests.providers.walk import come_back, log_of, order
 from tests.support.sandbox import serve
 
 REDIRECT = "http://localhost:8000/callback/sandbox"
 SECRET = "sandbox secret: with % odd + characters"
 FINE = "fine"
+FOUND = {"webfinger", "register"}
+"""Asked only for an address that somebody typed."""
 
 CHECKS: dict[str, str] = {
     "iss-wrong": "iss", "iss-prefix": "iss", "iss-slash": "iss", "iss-not-text": "iss", "iss-missing": "iss",
@@ -63,6 +74,7 @@ ELSEWHERE = {
     "response-state-wrong", "response-state-missing",  # the sign-in flow's, before any provider is asked
     "post-accept-then-hang", "post-accept-then-500", "post-revoked", "post-forbidden", "post-rate-limited",
     "post-duplicate",  # the publisher's
+    "refresh-not-rotated", "sub-other",  # of tokens that are renewed
     "logout-state-wrong", "logout-state-missing",  # of the page that people come back to
 }  # fmt: skip
 WIRE: dict[str, str] = {
@@ -168,7 +180,9 @@ async def test_a_fresh_sign_in_that_is_not_fresh_is_refused(rig: Rig, name: str)
     assert (await rig.sign_in(fresh=True)).identity.authenticated_at is not None
 
 
-@pytest.mark.parametrize("at", [endpoint for endpoint in ENDPOINTS if endpoint not in {"authorize", "statuses"}])
+@pytest.mark.parametrize(
+    "at", [endpoint for endpoint in ENDPOINTS if endpoint not in {"authorize", "statuses", *FOUND}]
+)
 @pytest.mark.parametrize("name", sorted(WIRE))
 async def test_a_spoiled_answer_is_refused_in_time_with_its_reason(rig: Rig, name: str, at: str) -> None:
     """catalogue 140, 172, 173, 174: every endpoint with every kind of garbage, within the time allowed, never an accident."""
@@ -189,6 +203,30 @@ async def test_a_spoiled_answer_is_refused_in_time_with_its_reason(rig: Rig, nam
         assert isinstance(caught.value, UpstreamInvalid)
         assert caught.value.check.startswith(at)
     await order(rig.base, faults=[])
+
+
+@pytest.mark.parametrize("at", ["webfinger", "discovery", "register"])
+@pytest.mark.parametrize("name", sorted(WIRE))
+async def test_a_spoiled_answer_to_a_typed_address_is_said_in_time(base: str, name: str, at: str) -> None:
+    """catalogue 140, 172, 173, 174: wherever an address leads, with every kind of garbage; the page says it in one of three words."""
+    fault: dict[str, Any] = {"name": name, "at": at}
+    if name in {"hang", "drip"}:
+        fault["seconds"] = 3 if name == "hang" else 0.2
+    await order(base, reset=True, faults=[fault])
+    where = urlsplit(base).netloc
+    egress = Egress(exemptions=[Exemption.parse(where)], total_seconds=1.0)
+    preset = Preset(id=ProviderId("own"), kind="typed_openid_connect", label="Own", discovery="any", sandbox=True)
+    one = TypedOpenIDConnect(preset, egress, SystemClock())
+    one.introduce(Us(name="Club", issuer="https://login.test", kept=OneApp()))
+    began = time.monotonic()
+    with pytest.raises(FormInvalid) as caught:
+        await one.find(f"ana@{where}")
+    assert time.monotonic() - began < 3
+    wrong = "address_refused" if at == "register" else "address_none"
+    assert caught.value.fields == {"identifier": "address_silent" if WIRE[name] == "unavailable" else wrong}
+    await order(base, faults=[])
+    assert (await one.find(f"ana@{where}")).server == base
+    await egress.aclose()
 
 
 async def test_one_provider_that_hangs_leaves_the_code_unspent_elsewhere(rig: Rig) -> None:

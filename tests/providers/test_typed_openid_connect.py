@@ -446,8 +446,13 @@ async def test_whoever_names_many_issuers_does_not_fill_the_memory(monkeypatch: 
         await one.find(f"op{number}.example")
     assert list(one._issuers) == [f"https://op{number}.example" for number in (3, 1, 4)]
     http.script[METADATA] = Answer(404)
-    assert (await refused(http, "op9.example"))[0] == "address_none"
-    assert len(one._issuers) == 3
+    with pytest.raises(FormInvalid):
+        await one.find("op9.example")
+    assert "https://op9.example" not in one._issuers
+    http.script[METADATA] = here
+    assert (await one.find("op9.example")).server == "https://op9.example", (
+        "nothing stands in the way of who tries again"
+    )
 
 
 # --- who comes back -----------------------------------------------------------------------------------------------------
