@@ -28,6 +28,8 @@ THIS_POST: Final = ClaimName("post")
 """What the receipt of one yes or no to one post shows."""
 WORDING: Final = "1"
 """The version of the words on the opt-in and preview pages: a new one for every change of what they mean."""
+LASTING_WORDING: Final = "1 lasting"
+"""The same of an opt-in page that says that the permission outlives the visit."""
 MAX_TEXT: Final = 5000
 MAX_ADDRESS: Final = 2000
 
@@ -222,7 +224,7 @@ def permit(
         raise PostingNotPermitted(detail="no opt-in standing")
     if not (client.may_post and client.enabled):
         raise PostingNotPermitted(detail="client may not post")
-    if opted.wording != WORDING or opted.client_version != client.version:
+    if opted.wording not in {WORDING, LASTING_WORDING} or opted.client_version != client.version:
         raise PostingNotPermitted(detail="opt-in to other words, or to a site that looked different")
     return PostingPermit(
         account=account,

@@ -20,6 +20,7 @@ from broker.domain.consent import ConsentReceipt, Purpose
 from broker.domain.policy import Policies, notice_version
 from broker.domain.ports import Clock, Durable, Entropy, Limits, UnitOfWork
 from broker.domain.posting import (
+    LASTING_WORDING,
     POST,
     THIS_POST,
     WORDING,
@@ -278,7 +279,7 @@ class PostingGate:
             shown=(POST,),
             accepted=(POST,) if accepted else (),
             refused=() if accepted else (POST,),
-            versions={POST: WORDING},
+            versions={POST: LASTING_WORDING if self.lasts(provider) else WORDING},
             counterparty_version=client.version,
             notice_version=self._notice(),
             preview_digest="",

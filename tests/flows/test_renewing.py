@@ -11,7 +11,8 @@ from tests.flows.test_posting import FACEBOOK, MASTODON, TOKEN, Person, Room
 from tests.support import builders as make
 from tests.support.builders import FORUM
 
-from broker.domain.posting import PostState, permit_to_take_back
+from broker.domain.consent import Purpose
+from broker.domain.posting import LASTING_WORDING, POST, WORDING, PostState, permit_to_take_back
 from broker.domain.provider import PostUnknown, UpstreamTokens
 from broker.errors import (
     GrantOver,
@@ -372,3 +373,17 @@ def test_what_is_asked_for_there_is_what_posting_needs_and_what_makes_it_last(ro
     assert room.gate.scopes(MASTODON) == ("write:statuses",)
     assert room.gate.asks(FACEBOOK) == ()
     assert (room.gate.lasts(MASTODON), room.gate.lasts(FACEBOOK)) == (True, False)
+
+
+@pytest.mark.parametrize(("asked", "words"), [((), WORDING), (("offline_access",), LASTING_WORDING)])
+async def test_the_receipt_keeps_whether_the_page_said_that_the_permission_lasts(
+    room: Room, asked: tuple[str, ...], words: str
+) -> None:
+    room.mastodon.lasting = asked
+    ana = await opted_in(room)
+
+    (receipt,) = await room.durable.ledger.receipts(ana.account.id, Purpose.POST_UPSTREAM)
+
+    assert receipt.versions == {POST: words}
+    await room.post(ana, await room.ask(ana))  # and it is good for posting
+    assert used(room) == [TOKEN.access_token]
