@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
@@ -37,7 +36,7 @@ from providers._http import Unnamed, UpstreamHTTP, UpstreamResponse, read_succes
 from providers._oauth import is_issuer
 from providers._openid_connect import BINDINGS, IGNORED, Metadata, OpenIDConnect, read_metadata
 from providers._registration import METHODS, introduction, register_at, registration_endpoint
-from providers._typed import Policy, place_of, policy_problems, told_apart
+from providers._typed import Policy, given_back, in_time, place_of, policy_problems, told_apart
 from providers._webfinger import WORD, Asked, find_issuer, normalise
 from providers._yadis import FIELD
 from providers.preset import Preset
@@ -223,13 +222,17 @@ class TypedOpenIDConnect(Described):
         """The issuer's own page (OpenID Connect Core §3.1.2.1); it is told who is expected, as that was typed for it."""
         found = _found(attempt)
         ours = self._remembered(found.server).known_as(found.told["client_id"])
-        return await ours.authorization_url(replace(attempt, login_hint=found.local_id or attempt.login_hint))
+        hinted = replace(attempt, login_hint=found.local_id or attempt.login_hint)
+        return await in_time(ours.authorization_url(hinted), "discovery")
 
     async def identify(self, attempt: Attempt, callback: Mapping[str, str]) -> Identified:
         """Who came back, as with any issuer; then what was given to us is given back."""
         found = _found(attempt)
         if not self._policy.allows(found.server) or self._configured(found.server) is not None:
             raise UpstreamInvalid("server", "policy")
+        return await in_time(self._identify(attempt, found, callback), "sign-in")
+
+    async def _identify(self, attempt: Attempt, found: Found, callback: Mapping[str, str]) -> Identified:
         us, name = self._introduced(), self._name(found.server)
         kept = await us.kept.load(name)
         if kept is None or kept["client_id"] != found.told["client_id"]:
@@ -242,8 +245,7 @@ class TypedOpenIDConnect(Described):
                 await us.kept.drop(name)
             raise
         if identified.tokens is not None:
-            with suppress(UpstreamError):  # it was asked for one answer, and dies with it as far as we can help it
-                await ours.revoke(identified.tokens)
+            await given_back(ours.revoke(identified.tokens))
         if _USED not in kept:
             await self._keep(us.kept, name, {**kept, _USED: "yes"}, KEPT_FOR)
         return Identified(identity=replace(identified.identity, amr=()), tokens=None)

@@ -430,6 +430,36 @@ async def test_a_host_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) ->
     assert await refused(Never({}), "ana@people.example") == ("address_silent", "server timeout")
 
 
+async def test_an_issuer_that_answers_slowly_is_given_up_however_many_answers_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One time for all requests about one person together, and a short one to give back what was given."""
+
+    class Slow(ScriptedHTTP):
+        seconds, revoking = 0.0, 0.0
+
+        async def request(self, method: str, url: str, **named: Any) -> Any:
+            answer = await super().request(method, url, **named)
+            await asyncio.sleep(self.revoking if url.endswith("/revoke") else self.seconds)
+            return answer
+
+    monkeypatch.setattr("providers._typed.SIGN_IN_SECONDS", 0.15)
+    monkeypatch.setattr("providers._typed.GIVE_BACK_SECONDS", 0.02)
+    http, clock = Slow(script()), StandingClock()
+    one = typed_kind(http, clock=clock)
+    left = await leave(one)
+    http.revoking = 60.0
+    assert (await come_back(one, left)).identity.key.subject == "subject-0815", "it need not be taken back"
+    one = typed_kind(http, clock=clock)  # a process that knows neither its addresses nor its keys yet
+    again = await leave(one)
+    http.seconds = 0.08
+    with pytest.raises(UpstreamUnavailable, match="timeout sign-in"):
+        await come_back(one, again)
+    http.seconds = 60.0
+    with pytest.raises(UpstreamUnavailable, match="timeout discovery"):
+        await typed_kind(http, clock=clock).authorization_url(again)
+
+
 async def test_whoever_names_many_issuers_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("providers.typed_openid_connect.MAX_KNOWN", 3)
     assert MAX_KNOWN >= 100
