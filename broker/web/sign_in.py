@@ -145,7 +145,11 @@ async def choose(call: Call) -> Response:
         (await call.sign_in()).provider(ProviderId(provider))
         remember = bool(call.form.get("remember_provider"))
         chosen = replace(
-            transaction, provider=ProviderId(provider), remember_provider=remember, typed=typed_address(call)
+            transaction,
+            provider=ProviderId(provider),
+            remember_provider=remember,
+            typed=typed_address(call),
+            brought=None,  # another way was chosen
         )
         held = await world.box.hold(chosen, carried)
         return with_transaction(call, see_other(step_url(chosen, "age")), held)

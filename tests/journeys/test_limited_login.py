@@ -311,6 +311,20 @@ async def test_whoever_has_an_account_by_another_way_uses_that(kept: House) -> N
     assert again.path.endswith("/sign-in")
 
 
+async def test_whoever_chooses_another_way_before_the_age_is_asked_comes_by_that_one(kept: House) -> None:
+    """The question would name a provider that never said so; who was brought is gone with the choice (catalogue 33, 51)."""
+    browser = kept.browser()
+    shown = await asked_age(kept, browser, "jonas")
+    await browser.open(shown.path.replace("age", "sign-in"))
+    await browser.choose("openid", "ana")
+    assert browser.page.path.endswith("/age")
+    left = await browser.press("use=answer", fill={"birth_month": "1", "birth_year": "1990"})
+    end = await browser.agree_upstream(left)
+    assert isinstance(end, Shown)
+    assert end.path.endswith("/details")
+    assert "jonas" not in end.text.lower()
+
+
 async def test_whoever_has_an_account_is_not_asked_for_their_age(kept: House) -> None:
     browser = kept.browser()
     await asked_age(kept, browser)
