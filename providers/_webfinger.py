@@ -30,6 +30,7 @@ MAX_LINKS: Final = 100
 _ACCEPT: Final = {"Accept": "application/jrd+json, application/json;q=0.9"}
 _RESERVED: Final = tuple("=@+$!(")
 """XRIs begin so; what they would mean is left open (§2.1.2)."""
+_PORTS: Final = {"https": 443, "http": 80}
 _USER = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")
 """The first half of an `acct:` address (RFC 7565 §7)."""
 
@@ -132,6 +133,16 @@ async def _fetch(http: UpstreamHTTP, address: str, policy: Policy) -> UpstreamRe
 
 
 def is_issuer(text: str, scheme: str) -> bool:
-    """Whether this can name an issuer: an address with neither query nor fragment (Discovery §2)."""
-    is_one = len(text) <= MAX_ADDRESS and is_address(text) and "?" not in text
-    return is_one and urlsplit(text).scheme in {"https", scheme}
+    """Whether this can name an issuer: an address with neither query nor fragment (Discovery §2), its host in the one spelling.
+
+    An issuer that repeats whichever host it is asked by would else be as many as there are spellings of it.
+    """
+    if len(text) > MAX_ADDRESS or not is_address(text) or "?" in text:
+        return False
+    parts = urlsplit(text)
+    port = "" if parts.port in {None, _PORTS.get(parts.scheme)} else f":{parts.port}"
+    origin = f"{parts.scheme}://{parts.hostname}{port}"
+    is_plain = (
+        text.startswith(origin) and text[len(origin) :][:1] in {"", "/"} and not f"{parts.hostname}".endswith(".")
+    )
+    return is_plain and parts.scheme in {"https", scheme}

@@ -535,6 +535,27 @@ async def test_an_issuer_of_the_configuration_keeps_its_own_way_in() -> None:
     assert http.count("/token") == 0
 
 
+@pytest.mark.parametrize(
+    "named",
+    [
+        f"{OP}:443",
+        f"{OP}:0443",
+        f"{OP}:",
+        f"{OP}.",
+        f"{OP}.:8443",
+        "https://OP.example",
+        "https://op.EXAMPLE/",
+        "HTTPS://op.example",
+    ],
+)
+async def test_an_issuer_has_one_spelling_of_its_host(named: str) -> None:
+    """One that repeats whichever host it is asked by is no second issuer, with the same people and a way in of its own (catalogue 59)."""
+    http = ScriptedHTTP(script(**{FINGER: jrd({"rel": REL, "href": named}), METADATA: told(issuer=named)}))
+    configured = {OP: ProviderId("club")}
+    assert await refused(http, "ana@people.example", issuers=configured) == ("address_none", "webfinger issuer")
+    assert http.count(METADATA) == 0
+
+
 def test_all_of_the_configuration_is_known_also_what_is_off() -> None:
     """Who speaks for whose people: by the first half of their keys; one that is on before one that is off."""
     tables: dict[str, dict[str, Any]] = {
