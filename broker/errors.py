@@ -304,6 +304,13 @@ class SignInExpired(InteractionError):
     public = "This sign-in took too long or is no longer known. Nothing was saved."
 
 
+class RequestOver(SignInExpired):
+    """What a site pushed to us and sent the person with (RFC 9126 §2.2) is over, used, or not that site's."""
+
+    code = "request_over"
+    public = "What the site asked for is over or was used already. Nothing was saved."
+
+
 class SignInElsewhere(InteractionError):
     """A page of a sign-in that this browser does not carry."""
 

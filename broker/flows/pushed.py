@@ -19,7 +19,7 @@ from broker.domain.checks.request_object import check_signed
 from broker.domain.client import Client
 from broker.domain.ports import Clock, Entropy, Limits, Replay, Transactions
 from broker.domain.transaction import AT_MOST
-from broker.errors import SignInExpired, TooManyAttempts
+from broker.errors import RequestOver, TooManyAttempts
 from broker.flows.request_objects import RequestObjects
 from broker.flows.transactions import Seal
 
@@ -88,13 +88,13 @@ class PushedRequests:
         return f"{PREFIX}{reference}"
 
     async def open(self, request_uri: str, client: Client) -> Opened:
-        """What stands behind a reference. Raises `SignInExpired` if it is over, used, unknown or another site's."""
+        """What stands behind a reference. Raises `RequestOver` if it is over, used, unknown or another site's."""
         name = _name(request_uri.removeprefix(PREFIX))
         sealed = await self.store.load(name, self.clock.now())
         text = self.seal.open_text(sealed.decode(), name) if sealed is not None else None
         params: Mapping[str, str] = json.loads(text) if text is not None else {}
         if params.get("client_id") != client.client_id:
-            raise SignInExpired(detail="pushed request over, unknown or of another site")
+            raise RequestOver(detail="pushed request over, unknown or of another site")
         return Opened(name=name, params=params, brings=_BRINGS in params)
 
     async def spend(self, name: str) -> bool:

@@ -349,7 +349,7 @@ def test_no_state_is_reached_by_nobody() -> None:
         "upstream_invalid", "sign_in_cancelled", "wrong_browser", "site_misconfigured", "unknown_client", "account_held",
         "identity_taken", "merge_same", "merge_nobody", "letter_over", "sign_in_required", "forbidden", "not_found", "method_not_allowed",
         "bad_request", "too_large", "provider_off", "unavailable", "server_fault",
-        "upstream_needs_visit", "not_let_in", "trial_over", "unknown_issuer", "unknown_place", "not_your_way", "client_document_unread",
+        "upstream_needs_visit", "not_let_in", "trial_over", "unknown_issuer", "unknown_place", "not_your_way", "client_document_unread", "request_over",
     }  # fmt: skip
     others = {
         "way_missing",

@@ -60,6 +60,12 @@ WORDS: Final[Mapping[str, _Words]] = {
         title=N_("You took longer than 30 minutes"),
         paragraphs=(N_("To keep you safe we threw away what %(provider)s sent. Nothing was saved."),),
     ),
+    "request_over": _Words(
+        title=N_("The site has to send you again"),
+        paragraphs=(
+            N_("It may send you here once, and within a minute. That is over, or was used already. Nothing was saved."),
+        ),
+    ),
     "sign_out_unknown": _Words(
         title=N_("We cannot say whether you are signed out at %(provider)s"),
         paragraphs=(

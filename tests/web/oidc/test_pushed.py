@@ -122,11 +122,11 @@ async def test_a_reference_that_is_over_or_another_sites_is_refused_by_a_page(ho
     for url in others:
         end = await house_browser.go(url)
         assert isinstance(end, Shown)
-        assert end.status == 410
+        assert (end.status, end.headings[0]) == (410, "The site has to send you again")
     house.clock.move(seconds=60)
     end = await house_browser.go(url_of(forum, request_uri))
     assert isinstance(end, Shown)
-    assert end.status == 410
+    assert (end.status, end.headings[0]) == (410, "The site has to send you again")
 
 
 @pytest.mark.parametrize(

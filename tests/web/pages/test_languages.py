@@ -33,6 +33,14 @@ def test_translations_keep_placeholders_and_tags() -> None:
             assert sorted(set(_HOLES.findall(str(text)))) == sorted(set(_HOLES.findall(ids[-1]))), ids
 
 
+def test_no_sentence_is_translated_twice() -> None:
+    for catalogue in paths.templates().glob("locales/*/LC_MESSAGES/doorward.po"):
+        entries = [one for one in catalogue.read_text().split("msgid ")[1:] if not one.startswith("_plural")]
+        sentences = [one.partition("msgstr")[0].strip() for one in entries]
+        assert len(sentences) > 100
+        assert sorted(set(sentences)) == sorted(sentences), catalogue.name
+
+
 def test_no_translation_is_left_that_nothing_uses() -> None:
     known = {message.id for message in extracted()}
     assert [message.id for message in translated("fr") if message.id and message.id not in known] == []
