@@ -48,7 +48,9 @@ class Policy:
         return cls(hosts=preset.hosts, is_open=preset.discovery == "any", scheme="http" if preset.sandbox else "https")
 
     def allows(self, address: str) -> bool:
-        """Whether this address may be asked."""
+        """Whether this address may be asked; what is no address may not."""
+        if not is_address(address):
+            return False
         is_safe = self.scheme == "http" or urlsplit(address).scheme == "https"
         return is_safe and (self.is_open or host_allowed(address, self.hosts))
 

@@ -39,7 +39,7 @@ from providers._registration import METHODS, introduction, register_at, registra
 from providers._typed import Policy, given_back, in_time, place_of, policy_problems, told_apart
 from providers._webfinger import WORD, Asked, find_issuer, normalise
 from providers._yadis import FIELD
-from providers.preset import Preset
+from providers.preset import Preset, is_address
 
 __all__ = ["BINDINGS", "IGNORED", "PROVIDER", "TypedOpenIDConnect"]
 
@@ -110,6 +110,8 @@ class Issuer(OpenIDConnect):
         metadata = read_metadata(self._preset, told)
         named = (metadata.authorization, metadata.token, metadata.jwks, metadata.userinfo, metadata.revocation)
         registers = told.get("registration_endpoint")
+        if isinstance(registers, str) and not is_address(registers):
+            raise UpstreamInvalid("registration_endpoint")
         if not all(self._policy.allows(one) for one in (*named, registers) if isinstance(one, str)):
             raise UpstreamInvalid("discovery", "policy")
         self._registering = {name: told[name] for name in _REGISTERING if name in told}

@@ -460,6 +460,16 @@ async def test_an_issuer_that_answers_slowly_is_given_up_however_many_answers_th
         await typed_kind(http, clock=clock).authorization_url(again)
 
 
+@pytest.mark.parametrize("name", [name for name, value in TOLD.items() if str(value).startswith(OP)])
+@pytest.mark.parametrize("text", ["https://[::1", "https://[x]/", "https://op.example]/", "https://a\u2100b.example/"])
+async def test_an_address_that_is_none_is_the_issuers_mistake_and_no_error_of_ours(name: str, text: str) -> None:
+    """catalogue 67"""
+    http = ScriptedHTTP(script(**{METADATA: told(**{name: text})}))
+    code, _ = await refused(http, "ana@people.example")
+    assert code in {"address_none", "address_host"}
+    assert http.count(REGISTER) == 0
+
+
 async def test_whoever_names_many_issuers_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("providers.typed_openid_connect.MAX_KNOWN", 3)
     assert MAX_KNOWN >= 100
