@@ -193,7 +193,7 @@ def read_token(answer: Mapping[str, Any], *, kind: str = "bearer") -> TokenAnswe
     return TokenAnswer(
         access_token=_access_token(answer, kind),
         id_token=_optional_text(answer, "id_token"),
-        refresh_token=_optional_text(answer, "refresh_token"),
+        refresh_token=_refresh_token(answer),
         lifetime=_lifetime(answer.get("expires_in")),
         scopes=_scopes(answer.get("scope")),
     )
@@ -206,6 +206,14 @@ def _access_token(answer: Mapping[str, Any], wanted: str) -> str:
     token = _optional_text(answer, "access_token")
     if token is None or len(token) > MAX_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
         raise UpstreamInvalid("access_token")
+    return token
+
+
+def _refresh_token(answer: Mapping[str, Any]) -> str | None:
+    """Of what can be sent back as it came (RFC 6749 §A.17)."""
+    token = _optional_text(answer, "refresh_token")
+    if token is not None and (len(token) > MAX_TOKEN or not token.isascii() or not token.isprintable()):
+        raise UpstreamInvalid("refresh_token")
     return token
 
 
