@@ -31,7 +31,7 @@ from providers._http import JSON, SERVER_FAULT, TOO_MANY, Unnamed, UpstreamHTTP,
 from providers._oauth import challenge_of, check_response_issuer, read_callback, read_token_answer, safe_code
 from providers._typed import Policy, given_back, in_time, origin_of, own_address, policy_problems, told_apart
 from providers._yadis import FIELD
-from providers.preset import Preset
+from providers.preset import Preset, is_address
 
 BINDINGS: Final = frozenset({"state", "pkce"})
 IGNORED: Final = frozenset(
@@ -148,7 +148,7 @@ class ATProto(Described):
         if told.get("resource") != person.pds or not isinstance(servers, list) or len(servers) != 1:
             raise UpstreamInvalid("resource")
         server = servers[0]
-        if not isinstance(server, str) or origin_of(server) != server:
+        if not isinstance(server, str) or not is_address(server) or origin_of(server) != server:
             raise UpstreamInvalid("resource_server")
         return server
 

@@ -244,6 +244,7 @@ async def test_a_did_of_a_web_host_is_asked_there_and_another_directory_may_be_n
     [
         resource(resource=EVIL), resource(authorization_servers=[]), resource(authorization_servers=[SERVER, EVIL]),
         resource(authorization_servers=[f"{SERVER}/x"]), resource(authorization_servers=[7]), resource(authorization_servers=SERVER),
+        resource(authorization_servers=["https://["]), resource(authorization_servers=["https://a\u2100b.example"]),
         Answer(200, {"content-type": "text/html"}, b""), Answer(302),
     ],
 )  # fmt: skip
