@@ -325,7 +325,7 @@ class PostingGate:
         tokens = []
         for network in sorted({one.provider for one in ending} - {one.provider for one in staying}):
             key = permit_to_take_back(next(one for one in ending if one.provider == network), account, now)
-            held = await self.durable.vault.open(key)
+            held = await self._renewing.stop(key)
             unit.drop_upstream_tokens(account, network)
             if held is not None:
                 tokens.append((network, held))

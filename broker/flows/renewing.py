@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -82,6 +83,19 @@ class Renewing:
             return None
         return since
 
+    async def stop(self, permit: PostingPermit) -> UpstreamTokens | None:
+        """The tokens as they will stay until they are dropped: whoever renews them from here on, or does so now, keeps nothing.
+
+        Without it what was kept between our looking and our dropping would be taken back nowhere.
+        """
+        now = self.clock.now()
+        unit = self.durable.unit()
+        since = now + timedelta(microseconds=1)  # the moment of nobody who renews
+        unit.claim_upstream_tokens(permit.account, permit.provider, since=since, given_up=since)
+        with suppress(Conflict):  # there are none
+            await unit.commit()
+        return await self.durable.vault.open(permit)
+
     async def _release(self, permit: PostingPermit, since: datetime) -> None:
         unit = self.durable.unit()
         unit.release_upstream_tokens(permit.account, permit.provider, since=since)
@@ -97,9 +111,10 @@ class Renewing:
         unit.renew_upstream_tokens(permit.account, permit.provider, fresh, since=since)
         try:
             await unit.commit()
-        except Conflict:  # it was turned off meanwhile; or on again, and then what it got stands
+        except Conflict:  # it is turned off, or just being so; or on again, and then what it got stands
             standing = await self.durable.vault.open(permit)
-            if standing is None:
-                await self.revoke(permit.provider, fresh)
-            return standing
+            if standing is not None and standing != held:
+                return standing
+            await self.revoke(permit.provider, fresh)
+            return None
         return fresh

@@ -417,7 +417,7 @@ def test_only_the_gate_calls_a_publisher() -> None:
                 if name in callers and (name != "open" or of_vault):
                     callers[name].add(str(path.relative_to(ROOT)))
     gate = "broker/flows/posting.py"
-    assert callers == {name: {gate} for name in callers} | {"open": {gate, "broker/flows/renewing.py"}}
+    assert callers == {name: {gate} for name in callers} | {"open": {"broker/flows/renewing.py"}}
     holders = {path for path in (ROOT / "broker").rglob("*.py") if "flows.renewing import" in path.read_text()}
     assert {str(path.relative_to(ROOT)) for path in holders} == {gate}
 

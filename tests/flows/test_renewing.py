@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from tests.flows.test_posting import FACEBOOK, MASTODON, TOKEN, Person, Room
@@ -12,7 +13,7 @@ from tests.support import builders as make
 from tests.support.builders import FORUM
 
 from broker.domain.consent import Purpose
-from broker.domain.posting import LASTING_WORDING, POST, WORDING, PostState, permit_to_take_back
+from broker.domain.posting import LASTING_WORDING, POST, WORDING, PostingPermit, PostState, permit_to_take_back
 from broker.domain.provider import PostUnknown, UpstreamTokens
 from broker.errors import (
     GrantOver,
@@ -266,6 +267,44 @@ async def test_turned_off_while_tokens_are_renewed_nothing_goes_out_and_nothing_
     assert room.sent() == []
     assert await held(room, ana) is None
     assert room.revoked == [(MASTODON, "token-to-post"), (MASTODON, "renewed-1")]
+
+
+class Held:
+    """A vault whose next look is known, and is acted on only when somebody says so."""
+
+    def __init__(self, vault: Any) -> None:
+        self.vault, self.looked, self.go_on = vault, asyncio.Event(), asyncio.Event()
+
+    async def open(self, permit: PostingPermit) -> UpstreamTokens | None:
+        found: UpstreamTokens | None = await self.vault.open(permit)
+        if not self.looked.is_set():
+            self.looked.set()
+            await self.go_on.wait()
+        return found
+
+
+async def test_turned_off_while_new_tokens_come_between_the_look_and_the_end(room: Room) -> None:
+    """What came then is taken back, too: it would live on over there, where nobody could end it from here (catalogue 190)."""
+    ana = await opted_in(room)
+    room.clock.move(2 * HOUR)
+    vault, slow = room.durable.vault, Held(room.durable.vault)
+    ending: list[asyncio.Task[None]] = []
+
+    async def begin_to_end() -> None:
+        room.durable.vault = slow
+        ending.append(asyncio.ensure_future(room.off(ana)))
+        await slow.looked.wait()
+
+    room.before_answer = begin_to_end
+    posting = await room.ask(ana)
+    await room.post(ana, posting)
+    slow.go_on.set()
+    await asyncio.gather(*ending, return_exceptions=True)
+    room.durable.vault = vault
+    assert await held(room, ana) is None
+    assert not await room.gate.switches(ana.account.id)
+    assert {token for _, token in room.revoked} == {"token-to-post", "renewed-1"}
+    assert room.sent() == [] or used(room) == ["renewed-1"]
 
 
 async def test_turned_off_while_somebody_else_renews_them(room: Room) -> None:
