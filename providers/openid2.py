@@ -86,7 +86,7 @@ class OpenID2(Described):
             claims=claims,
             verified=frozenset(),
             granted=frozenset(offer.scope for offer in self._offers if offer.claim in claims),
-            declined=frozenset(offer.claim for offer in self._offers if offer.claim not in claims),
+            declined=frozenset(),  # fields are optional there, and an answer does not say why one is missing
             authenticated_at=proved,
             amr=methods,
             acr=self._preset.believed(level),

@@ -482,6 +482,7 @@ class OpenID2Wire(Wire):
     """One answer through the browser, and the provider's word, asked directly, that it made it."""
 
     code = None
+    can_decline = False
     people: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = (
         *(

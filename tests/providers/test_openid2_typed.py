@@ -348,8 +348,19 @@ async def test_only_signed_fields_fill_in_the_form() -> None:
     signed = "op_endpoint,claimed_id,identity,return_to,response_nonce,assoc_handle,ns.sreg,sreg.fullname"
     identity = (await come_back(net, left, answer(left, **told, signed=signed))).identity
     assert identity.claims == {NAME: "Ana"}
-    assert identity.declined == {EMAIL}
     assert identity.verified == frozenset()
+
+
+async def test_what_does_not_come_was_not_declined_as_far_as_anybody_knows() -> None:
+    """Fields are optional there (AX 1.0 §5.1), and no answer says why one is missing: nobody is told that they held it back."""
+    net = Net(USUAL)
+    left = await leave(net, ANA)
+    told = {"ns.sreg": "http://openid.net/extensions/sreg/1.1", "sreg.fullname": "Ana"}
+    signed = "op_endpoint,claimed_id,identity,return_to,response_nonce,assoc_handle,ns.sreg,sreg.fullname"
+    identity = (await come_back(net, left, answer(left, **told, signed=signed))).identity
+    assert EMAIL not in identity.claims
+    assert identity.declined == frozenset()
+    assert EMAIL in {offer.claim for offer in typed(net).offers}
 
 
 async def test_generations_schemes_and_slashes_are_different_people() -> None:
