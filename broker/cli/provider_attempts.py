@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from broker.cli.attempts import Attempt, said_in
-from broker.domain.failures import Failure
-from broker.domain.trial import failure_of
+from broker.domain.failures import ADDRESS, Failure
+from broker.domain.trial import UNKNOWN, failure_of
 from broker.web.pages.words import FAILURES
 
 WORDS: Final[Mapping[str, tuple[str, str]]] = {
@@ -34,7 +34,21 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = {
     ),
 }
 """By the error code, where it is not the provider's answer that is wrong."""
-_EVENTS: Final = frozenset({"problem", "provider_state", "provider_tried"})
+_EVENTS: Final = frozenset({ADDRESS, "problem", "provider_state", "provider_tried"})
+_TYPED: Final = "At an address that somebody typed: "
+_NO_ADDRESS: Final = ("Somebody typed what is no address.", "Nothing.")
+_NOT_LET_IN: Final = (
+    "Somebody typed an address that is at a host that is not let in, or leads to one.",
+    'If it should be let in, add it to hosts, or write discovery = "any".',
+)
+_REFUSED_THERE: Final = (
+    "The server there does not take us.",
+    "Ask whoever runs it whether programs may register there by themselves.",
+)
+_NOBODY_THERE: Final = (
+    "Nothing there says in a way that can be used who signs its people in.",
+    "A typing mistake, if it is not often. Else ask whoever runs that host what it offers.",
+)
 
 
 def read_attempts(lines: Iterable[str], provider: str) -> Iterator[Attempt]:
@@ -68,6 +82,8 @@ def _words(said: Mapping[str, Any]) -> tuple[str, str] | None:
         return None if reason == "ok" else _told("Asked in the background: ", reason)
     if event == "provider_tried":
         return _told("Tried: ", check) if said.get("outcome") == "failed" else None
+    if event == ADDRESS:
+        return _at_typed(check)
     if reason in WORDS:
         return WORDS[reason]
     if reason.startswith("upstream_") or reason in {"sign_in_cancelled", "egress_refused"}:
@@ -78,3 +94,23 @@ def _words(said: Mapping[str, Any]) -> tuple[str, str] | None:
 def _told(before: str, detail: str) -> tuple[str, str]:
     what, fix = FAILURES[failure_of(detail)]
     return f"{before}{what} ({detail})", fix
+
+
+def _at_typed(check: str) -> tuple[str, str]:
+    """By what a typed address failed at. Which address it was nobody wrote down."""
+    if check == "identifier":
+        return _NO_ADDRESS
+    if check.endswith(" policy"):
+        return _NOT_LET_IN
+    first, _, rest = check.partition(" ")
+    if first in {"server", "discovery"}:  # no answer came, for a reason of the guarded client or a status of the server
+        failure = "unwell" if rest.startswith("status") else failure_of(rest)
+        if failure != UNKNOWN:
+            what, fix = FAILURES[failure]
+            return f"{_TYPED}{what} ({check})", fix
+    what, fix = (
+        _REFUSED_THERE
+        if first in {"registration", "registration_endpoint", "registration_method", "status"}
+        else _NOBODY_THERE
+    )
+    return f"{_TYPED}{what} ({check})", fix

@@ -14,6 +14,8 @@ from broker.domain.values import ProviderId
 KEEP: Final = timedelta(days=7)
 SHOWN: Final = "problem"
 """The step that ends on a page with a reference code."""
+ADDRESS: Final = "address_failed"
+"""An address that somebody typed led nowhere: the page says so beside the box, without a code."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +27,7 @@ class Failure:
     provider: ProviderId
     at: datetime
     step: str
-    """As the log calls it: `problem`, `provider_state`, `provider_tried`."""
+    """As the log calls it: `problem`, `address_failed`, `provider_state`, `provider_tried`."""
     reason: str
     detail: str
     """Which check failed."""

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
+from broker.domain.failures import ADDRESS
 from broker.domain.opening import place_of
 from broker.domain.transaction import SignInTransaction, TransactionPurpose
 from broker.domain.values import ProviderId
@@ -162,7 +163,7 @@ async def depart_within_limit(call: Call, carried: Carried, provider: ProviderId
     try:
         return await depart(call, carried, provider, ask_again=False)
     except FormInvalid as problem:
-        note_failure(call, provider, problem)
+        note_failure(call, provider, problem, event=ADDRESS)
         transaction = carried.transaction
         typed = typed_address(call)
         box = views.TypedBox(
@@ -178,10 +179,10 @@ def typed_address(call: Call) -> str | None:
     return typed[:MAX_TYPED] if typed is not None else None
 
 
-def note_failure(call: Call, provider: ProviderId, error: BrokerError) -> None:
-    """For the operator: at which provider, and which check. Never who."""
+def note_failure(call: Call, provider: ProviderId, error: BrokerError, *, event: str = "sign_in_failed") -> None:
+    """For the operator: at which provider, and which check. Never who. `event`: what the log calls it."""
     call.world.metrics.sign_in(provider, "start", error.code)
-    call.world.log.event("sign_in_failed", provider=provider, reason=error.code, check=error.detail)
+    call.world.log.event(event, provider=provider, reason=error.code, check=error.detail)
 
 
 async def depart(call: Call, carried: Carried, provider: ProviderId, *, ask_again: bool) -> Response:

@@ -30,7 +30,7 @@ from tests.support.sandbox import serve
 from tests.support.source import ROOT
 
 from broker.cli.common import open_durable
-from broker.cli.provider_attempts import WORDS
+from broker.cli.provider_attempts import WORDS, read_attempts
 from broker.cli.provider_check import clock_of
 from broker.domain.failures import Failure
 from broker.domain.trial import Exchange
@@ -475,6 +475,29 @@ def test_attempts_are_told_in_words(config: Path) -> None:
     other = doorward("attempts", "idp", "--log", "-", config=config, said="12:00:01 problem  provider=idp\n")
     assert (other.returncode, other.stdout) == (2, "")
     assert 'log_format = "json"' in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("check", "what", "fix"),
+    [
+        ("identifier", "Somebody typed what is no address.", "Nothing."),
+        ("webfinger policy", "Somebody typed an address that is at a host that is not let in", "add it to hosts"),
+        ("server connect", "Its host takes no connection from this machine. (server connect)", "Look for a firewall"),
+        ("server scheme", "It has an address of a kind that is never called. (server scheme)", "in egress"),
+        ("server status", "It is unwell right now. (server status)", "Try again later."),
+        ("discovery timeout", "It did not answer in time. (discovery timeout)", "Try again."),
+        ("registration invalid_redirect_uri", "The server there does not take us.", "Ask whoever runs it"),
+        ("registration_endpoint missing", "The server there does not take us.", "Ask whoever runs it"),
+        ("webfinger none", "Nothing there says", "A typing mistake"),
+        ("discovery no service", "Nothing there says", "A typing mistake"),
+    ],
+)
+def test_what_a_typed_address_failed_at_is_told_in_words(check: str, what: str, fix: str) -> None:
+    said = line("form_invalid", check, event="address_failed", reference="")
+    (found,) = read_attempts([said], "idp")
+    assert what in found.what
+    assert fix in found.fix
+    assert not list(read_attempts([line("form_invalid", check, event="sign_in_failed")], "idp"))
 
 
 def test_what_is_kept_is_told_in_words_without_the_log(config: Path) -> None:

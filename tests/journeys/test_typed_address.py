@@ -27,6 +27,9 @@ from tests.support.house import (
 from tests.support.sandbox import serve
 from tests.support.tls import Authority
 
+from broker.cli.provider_attempts import of_failures, read_attempts
+from broker.domain.values import ProviderId
+
 OWN = f"""
 [own]
 kind = "typed_openid_connect"
@@ -161,21 +164,31 @@ async def test_an_address_that_leads_to_a_configured_provider_is_that_providers_
 
 
 @pytest.mark.parametrize(
-    ("typed", "words"),
+    ("typed", "words", "told"),
     [
-        ("", "Type your address, or choose another way"),
-        ("zoe", "This is no address that can be asked"),
-        ("zoe@elsewhere.test", "Addresses of that place cannot be used here"),
-        ("elsewhere@{people}", "Addresses of that place cannot be used here"),
-        ("inside@{people}", "That address does not answer"),
-        ("{people}", "No provider that can be used is found"),
-        ("zoe@127.0.0.1:1", "That address does not answer"),
+        ("", "Type your address, or choose another way", "Somebody typed what is no address."),
+        ("zoe", "This is no address that can be asked", "Somebody typed what is no address."),
+        (
+            "zoe@elsewhere.test",
+            "Addresses of that place cannot be used here",
+            "Somebody typed an address that is at a host",
+        ),
+        (
+            "elsewhere@{people}",
+            "Addresses of that place cannot be used here",
+            "Somebody typed an address that is at a host",
+        ),
+        ("inside@{people}", "That address does not answer", "(server "),
+        ("{people}", "No provider that can be used is found", "Nothing there says in a way that can be used"),
+        ("zoe@127.0.0.1:1", "That address does not answer", "(server "),
     ],
 )
 async def test_what_leads_nowhere_is_said_beside_the_box_and_kept_in_it(
-    house: House, people: str, typed: str, words: str
+    house: House, people: str, typed: str, words: str, told: str
 ) -> None:
-    """The log says which check it was, and never who or where (catalogue 66, 152)."""
+    """The log says which check it was, and never who or where (catalogue 66, 152); the command line says it in words, from what is
+    kept and from the log.
+    """
     browser = await opened(house)
     typed = typed.format(people=people)
     shown = await leave(browser, typed)
@@ -185,3 +198,10 @@ async def test_what_leads_nowhere_is_said_beside_the_box_and_kept_in_it(
     assert shown.value("identifier") == typed
     assert "elsewhere" not in house.log
     assert '"check":"' in house.log
+    await house.opened.trace.flush()
+    kept = await house.world.durable.failures.newest(ProviderId("own"), 9)
+    (found,) = of_failures(kept)
+    (read,) = read_attempts(house.log.splitlines(), "own")
+    assert told in found.what
+    assert (found.what, found.fix, found.reference) == (read.what, read.fix, "")
+    assert found.fix.endswith(".")

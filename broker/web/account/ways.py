@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
+from broker.domain.failures import ADDRESS
 from broker.domain.passkey import BY_PASSKEY
 from broker.domain.transaction import TransactionPurpose
 from broker.domain.values import ProviderId
@@ -30,7 +31,7 @@ async def add(call: Call) -> Response:
     try:
         return await depart(call, carried, ProviderId(provider), ask_again=False)
     except FormInvalid as problem:
-        note_failure(call, ProviderId(provider), problem)
+        note_failure(call, ProviderId(provider), problem, event=ADDRESS)
         await call.world.box.drop(carried)
         box = views.TypedBox(provider=provider, typed=typed_address(call) or "", problems=problem.fields)
         return call.page(await views.ways(call, box), problem.status)
