@@ -6,6 +6,7 @@ import json
 import re
 import threading
 import time
+from base64 import urlsafe_b64decode
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -491,6 +492,40 @@ def test_a_step_up_asks_for_a_fresh_sign_in(site: Any) -> None:
     site.op.auth_time = int(time.time())
     assert json.loads(site.browser.open(site.url + "/_login/start?next=/fresh&max_age=60").text) == {"fresh": True}
     assert site.op.requests[-1]["max_age"] == "60"
+
+
+def test_whoever_confirms_as_somebody_else_changes_nothing(site: Any) -> None:
+    site.op.auth_time = int(time.time()) - 4000
+    site.sign_in()
+    before, cookies = site.who(), dict(site.browser.cookies)
+    site.op.sub, site.op.auth_time = "somebody-else", int(time.time())
+    page = site.browser.open(site.url + "/_login/start?next=/fresh&max_age=300")
+    assert (page.status, "That was another account" in page.text) == (403, True)
+    assert "/_login/start?next=/fresh&amp;max_age=300" in page.text
+    assert site.who() == before
+    assert dict(site.browser.cookies) == cookies
+    assert site.op.calls["/revoke"] == 1  # what came for somebody else is given back
+
+
+def test_a_step_up_says_who_is_to_confirm(site: Any) -> None:
+    page = site.browser.open(site.url + "/_login/start?next=/fresh&max_age=300", follow=False)
+    assert "id_token_hint" not in page.header("location")
+    site.sign_in()
+    site.browser.open(site.url + "/_login/start?next=/fresh&max_age=300")
+    payload = site.op.requests[-1]["id_token_hint"].split(".")[1]
+    assert json.loads(urlsafe_b64decode(payload + "=="))["sub"] == site.who()["sub"]
+    site.browser.open(site.url + "/_login/start?next=/")
+    assert "id_token_hint" not in site.op.requests[-1]
+
+
+def test_a_broker_that_refuses_somebody_else_leaves_who_was_signed_in(site: Any) -> None:
+    site.sign_in()
+    before = site.who()
+    site.op.faults.add("error login_required")
+    page = site.browser.open(site.url + "/_login/start?next=/fresh&max_age=300")
+    assert (page.status, "That was another account" in page.text) == (403, True)
+    site.op.faults.clear()
+    assert site.who() == before
 
 
 def test_no_log_line_quotes_a_person_or_a_token(site: Any, caplog: pytest.LogCaptureFixture) -> None:

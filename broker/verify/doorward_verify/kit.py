@@ -45,6 +45,8 @@ MOST_TRANSACTIONS: Final = 4
 HANDLE_LIFE: Final = 400 * 24 * 3600
 NOTICE_LIFE: Final = 60
 NOT_SIGNED_IN: Final = frozenset({"login_required", "consent_required", "interaction_required"})
+SOMEBODY_ELSE: Final = frozenset({"another_person", "login_required"})
+"""How a sign-in ends by which somebody was to confirm who they are, and somebody else came."""
 
 log = logging.getLogger("doorward_verify")
 
@@ -124,7 +126,10 @@ class SignInKit:
         return self._start(next=next_path)
 
     def fresh_url(self, next_path: str, max_age: int = 300) -> str:
-        """Where to send somebody who has to confirm that it is them (step-up)."""
+        """Where to send somebody who has to confirm that it is them (step-up).
+
+        Whoever comes back as somebody else changes nothing: who was signed in still is, and reads what happened.
+        """
         return self._start(next=next_path, max_age=str(max_age))
 
     def silent_url(self, next_path: str) -> str:
@@ -215,12 +220,17 @@ class SignInKit:
             parameters["max_age"] = str(max_age)
         if silent:
             parameters["prompt"] = "none"
+        who = self.read_handle(request) if max_age is not None else None
+        if who is not None and who.get("idt"):
+            parameters["id_token_hint"] = who["idt"]
         try:
             url = self.provider.authorization_url(parameters)
         except Unreachable:
             return self.unavailable(next_path)
         name = self.cookies.transaction(state)
         kept = {"s": state, "n": nonce, "v": verifier, "next": next_path, "age": max_age, "silent": silent}
+        if who is not None:
+            kept["sub"] = who["sub"]
         sealed = self.sealer.seal(name, kept, seconds=TRANSACTION_LIFE)
         cookies = self.cookies.drop_oldest(request, MOST_TRANSACTIONS)
         cookies.append(self.cookies.set(name, sealed, seconds=TRANSACTION_LIFE))
@@ -249,7 +259,12 @@ class SignInKit:
             )
         except Refused as refused:
             log.warning("sign-in refused: %s", log_code(refused.code))
-            answer = self._failed("The sign-in service did not finish the sign-in.", kept["next"])
+            is_other = kept.get("sub") is not None and refused.code in SOMEBODY_ELSE
+            answer = (
+                self._is_other(kept)
+                if is_other
+                else self._failed("The sign-in service did not finish the sign-in.", kept["next"])
+            )
         return answer.with_cookies(done)
 
     def _finish(self, query: dict[str, str], kept: dict[str, Any]) -> Answer:
@@ -264,6 +279,10 @@ class SignInKit:
         tokens = self.provider.redeem(
             code=query["code"], verifier=kept["v"], redirect_uri=self.redirect_uri, nonce=kept["n"]
         )
+        if kept.get("sub") not in {None, tokens.session.sub}:
+            if tokens.refresh_token:
+                self.provider.revoke(tokens.refresh_token)
+            raise Refused("another_person")
         if kept["age"] is not None and time.time() - tokens.auth_time > kept["age"] + 60:
             raise Refused("not_recent")
         return redirect(kept["next"]).with_cookies(self.session_cookies(tokens))
@@ -363,6 +382,11 @@ class SignInKit:
     def _failed(self, why: str, next_path: str) -> Answer:
         links = [("Sign in again", self.start_url(next_path)), ("Go on without signing in", next_path)]
         return page(400, "You are not signed in", why, links)
+
+    def _is_other(self, kept: dict[str, Any]) -> Answer:
+        text = "To go on you have to confirm with the account that is signed in here. Nothing was changed here."
+        again = self.fresh_url(kept["next"], kept["age"])
+        return page(403, "That was another account", text, [("Try again", again), *self._links()])
 
     def here(self, request: Request) -> str:
         """The page that was asked for, as a place to come back to."""
