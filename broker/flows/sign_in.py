@@ -38,7 +38,7 @@ from broker.domain.provider import (
     UpstreamTokens,
     callback_of,
 )
-from broker.domain.session import Session
+from broker.domain.session import FRESH, Session
 from broker.domain.transaction import SignInTransaction, TransactionPurpose
 from broker.domain.values import AccountId, ProviderId
 from broker.errors import (
@@ -67,6 +67,8 @@ from broker.flows.transactions import Carried, TransactionBox
 
 SENSITIVE_WITHIN: Final = timedelta(minutes=10)
 """How long after its beginning a way to sign in may be added, or posting allowed."""
+NEVER_FRESH: Final = FRESH + timedelta(seconds=1)
+"""So long ago at least counts as when somebody signed in whom nobody saw sign in."""
 LINK_TOUCH_EVERY: Final = timedelta(hours=1)
 """`last_used_at` of a link is for people's eyes; a write per sign-in would be waste."""
 
@@ -306,8 +308,9 @@ class SignInFlow:
         self.provider(brought.identity.provider)
         if not await self.replay.first_time(f"brought:{transaction.id}", transaction.expires_at):
             raise SignInFinished(detail="confirmed before")
-        # What an app brings was proved when the provider said so, however long the person took to read our page.
-        taken = replace(transaction, brought=None, answered_at=brought.at)
+        # What an app brings was proved when the provider said so, however long the person took to read our page; and never
+        # just now: an app that holds the token could have pressed for them, and sensitive things ask for a fresh sign-in.
+        taken = replace(transaction, brought=None, answered_at=min(brought.at, self.clock.now() - NEVER_FRESH))
         identified = Identified(identity=brought.identity, tokens=None)
         return await self._sign_in(replace(carried, transaction=taken), identified, session, user_agent)
 

@@ -18,6 +18,7 @@ from broker.domain.age import AgeAnswer, AgeRule
 from broker.domain.checks.token import challenge_of
 from broker.domain.client import AuthMethod
 from broker.domain.provider import Brought, Once
+from broker.domain.session import needs_fresh_sign_in
 from broker.domain.transaction import SignInTransaction
 from broker.domain.values import ClientId, ProviderId
 from broker.egress import Egress
@@ -36,7 +37,7 @@ from broker.errors import (
 from broker.flows.app_sign_in import AppSignIns
 from broker.flows.pushed import LIFETIME, PREFIX, STRANGERS_PER_MINUTE, PushedRequests
 from broker.flows.request_objects import RequestObjects
-from broker.flows.sign_in import AgeUnknown, NewPerson, SignedIn
+from broker.flows.sign_in import NEVER_FRESH, AgeUnknown, NewPerson, SignedIn
 
 GOOD = {
     "redirect_uri": "https://forum.test/cb",
@@ -361,6 +362,14 @@ async def test_the_moment_that_counts_is_when_the_provider_said_so(desk: Desk) -
     assert outcome.started.session.auth_time == desk.front.clock.now() - timedelta(minutes=24)
 
 
+async def test_an_app_that_holds_the_token_opens_nothing_sensitive_with_it(desk: Desk) -> None:
+    """It could open the reference and press for the person: no such session is a fresh one (catalogue 117)."""
+    await desk.front.person("ana")
+    outcome = await desk.confirmed(await desk.taken(await desk.push("ana")))
+    assert isinstance(outcome, SignedIn)
+    assert needs_fresh_sign_in(outcome.started.session, desk.front.clock.now())
+
+
 async def test_whoever_is_signed_in_already_is_not_made_fresh_by_it(desk: Desk) -> None:
     """catalogue 117: nobody proved anything at this browser just now."""
     before = (await desk.front.person("ana")).started.session
@@ -377,11 +386,11 @@ async def test_a_new_person_goes_on_to_the_preview(desk: Desk) -> None:
     after = outcome.carried.transaction
     assert after.brought is None
     assert after.identity is not None and after.identity.key == identity("mia").key
-    assert after.answered_at == desk.front.clock.now() - timedelta(minutes=2)
+    assert after.answered_at == desk.front.clock.now() - NEVER_FRESH
     decided = await desk.front.sign_up.decide(outcome.carried, ticked=frozenset(), edits={})
     made = await desk.front.sign_up.create(decided, desk.front.form("mia"), session=None, user_agent=AGENT)
     assert isinstance(made, SignedIn)
-    assert made.started.session.auth_time == desk.front.clock.now() - timedelta(minutes=2)
+    assert made.started.session.auth_time == desk.front.clock.now() - NEVER_FRESH
     assert not desk.front.facebook.revoked
 
 
