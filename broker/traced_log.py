@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from broker.domain.failures import ADDRESS, SHOWN
+from broker.domain.failures import ADDRESS, POSTING, SHOWN
 from broker.domain.values import ProviderId
 from broker.flows.failures import FailureTrace
 from broker.log_lines import clean
@@ -41,4 +41,4 @@ def _went_wrong(name: str, facts: Mapping[str, str | float | None]) -> bool:
         case "provider_tried":
             return facts.get("outcome") == "failed"
         case _:
-            return name in {SHOWN, ADDRESS}
+            return name in {SHOWN, ADDRESS, POSTING}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from broker.cli.attempts import Attempt, said_in
-from broker.domain.failures import ADDRESS, Failure
+from broker.domain.failures import ADDRESS, POSTING, Failure
 from broker.domain.trial import UNKNOWN, failure_of
 from broker.web.pages.words import FAILURES
 
@@ -34,7 +34,12 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = {
     ),
 }
 """By the error code, where it is not the provider's answer that is wrong."""
-_EVENTS: Final = frozenset({ADDRESS, "problem", "provider_state", "provider_tried"})
+_EVENTS: Final = frozenset({ADDRESS, POSTING, "problem", "provider_state", "provider_tried"})
+_POST: Final = "A post was not taken: "
+_GRANT_OVER: Final = frozenset(
+    {"token invalid_grant", "no refresh token", "provider renews no tokens", "nobody was named"}
+)
+_TURN_ON: Final = "Nothing: posting is off for them now, and they can turn it on again."
 _TYPED: Final = "At an address that somebody typed: "
 _NO_ADDRESS: Final = ("Somebody typed what is no address.", "Nothing.")
 _NOT_LET_IN: Final = (
@@ -84,6 +89,8 @@ def _words(said: Mapping[str, Any]) -> tuple[str, str] | None:
         return _told("Tried: ", check) if said.get("outcome") == "failed" else None
     if event == ADDRESS:
         return _at_typed(check)
+    if event == POSTING:
+        return _of_post(reason, check)
     if reason in WORDS:
         return WORDS[reason]
     if reason.startswith("upstream_") or reason in {"sign_in_cancelled", "egress_refused"}:
@@ -114,3 +121,12 @@ def _at_typed(check: str) -> tuple[str, str]:
         else _NOBODY_THERE
     )
     return f"{_TYPED}{what} ({check})", fix
+
+
+def _of_post(reason: str, check: str) -> tuple[str, str]:
+    """Why the network did not take a post. Where it is no longer let, the person's opt-in went off (`flows.posting`)."""
+    if check in _GRANT_OVER:
+        return f"{_POST}what somebody had let us do there is over, or they took it back. ({check})", _TURN_ON
+    if reason == "posting_not_permitted":
+        return f"{_POST}it does not let us post for somebody any more. ({check})", _TURN_ON
+    return _told(_POST, check)

@@ -16,6 +16,8 @@ SHOWN: Final = "problem"
 """The step that ends on a page with a reference code."""
 ADDRESS: Final = "address_failed"
 """An address that somebody typed led nowhere: the page says so beside the box, without a code."""
+POSTING: Final = "posting_failed"
+"""The network did not take a post: the post's own page says so, without a code."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +29,7 @@ class Failure:
     provider: ProviderId
     at: datetime
     step: str
-    """As the log calls it: `problem`, `address_failed`, `provider_state`, `provider_tried`."""
+    """As the log calls it: `problem`, `address_failed`, `posting_failed`, `provider_state`, `provider_tried`."""
     reason: str
     detail: str
     """Which check failed."""

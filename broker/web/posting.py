@@ -13,6 +13,7 @@ import orjson
 from starlette.responses import Response
 
 from broker.domain.client import Client
+from broker.domain.failures import POSTING
 from broker.domain.posting import Posting, PostState
 from broker.domain.session import needs_fresh_sign_in
 from broker.domain.transaction import SignInTransaction, TransactionPurpose
@@ -268,7 +269,7 @@ def _log(call: Call, sent: Sent) -> None:
     if sent.problem is not None:
         posting, problem = sent.posting, sent.problem
         facts = {"client": posting.client, "provider": posting.provider}
-        call.world.log.event("posting_failed", **facts, reason=problem.code, check=problem.detail)
+        call.world.log.event(POSTING, **facts, reason=problem.code, check=problem.detail)
 
 
 async def returned(call: Call) -> Response:

@@ -500,6 +500,36 @@ def test_what_a_typed_address_failed_at_is_told_in_words(check: str, what: str, 
     assert not list(read_attempts([line("form_invalid", check, event="sign_in_failed")], "idp"))
 
 
+@pytest.mark.parametrize(
+    ("reason", "check", "what", "fix"),
+    [
+        (
+            "upstream_rejected",
+            "token invalid_grant",
+            "what somebody had let us do there is over",
+            "can turn it on again",
+        ),
+        (
+            "posting_not_permitted",
+            "status 403",
+            "it does not let us post for somebody any more.",
+            "can turn it on again",
+        ),
+        (
+            "upstream_unavailable",
+            "status 503 statuses",
+            "It is unwell right now. (status 503 statuses)",
+            "Try again later.",
+        ),
+        ("upstream_unavailable", "timeout", "It did not answer in time. (timeout)", "Try again."),
+    ],
+)
+def test_why_a_post_was_not_taken_is_told_in_words(reason: str, check: str, what: str, fix: str) -> None:
+    (found,) = read_attempts([line(reason, check, event="posting_failed", reference="", client="forum")], "idp")
+    assert found.what.startswith(f"A post was not taken: {what}")
+    assert fix in found.fix
+
+
 def test_what_is_kept_is_told_in_words_without_the_log(config: Path) -> None:
     """Of this provider alone, the newest ones, or the one whose code somebody read out."""
     empty = doorward("attempts", "idp", config=config)

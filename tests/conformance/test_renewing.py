@@ -15,6 +15,9 @@ import pytest
 from tests.support.house import PROVIDERS_TOML, House, Sandboxes, Shown, open_house
 from tests.web.test_posting import POSTING_TOML, Member, is_on, states, statuses
 
+from broker.cli.provider_attempts import of_failures
+from broker.domain.values import ProviderId
+
 LASTING = PROVIDERS_TOML + POSTING_TOML + 'lasting_scopes = ["offline_access"]\n'
 POST = "decision=post"
 
@@ -59,6 +62,10 @@ async def refused(house: House, fault: str, check: str) -> None:
     assert await asked(house, "/api/v1/statuses") == []
     assert f'"check":"{check}"' in house.log.replace(" ", "")
     assert '"event":"posting_failed"' in house.log.replace(" ", "")
+    await house.opened.trace.flush()
+    (kept,) = of_failures(await house.world.durable.failures.newest(ProviderId("openid"), 9))
+    assert kept.what.startswith("A post was not taken: ")
+    assert f"({check})" in kept.what
     assert "Not posted" in shown.text or "not posted" in shown.text
     assert await is_on(member)
     await house.openid.order(faults=[])

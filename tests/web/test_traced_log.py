@@ -24,16 +24,20 @@ async def test_what_went_wrong_with_a_provider_is_kept_as_clean_as_the_line() ->
     log.event("provider_tried", provider=FACEBOOK, outcome="failed", check="kid")
     log.event("sign_in_failed", provider=FACEBOOK, reason="odd")
     log.event("address_failed", provider=FACEBOOK, reason="form_invalid", check="server dns")
+    log.event(
+        "posting_failed", client="forum", provider=FACEBOOK, reason="upstream_rejected", check="token invalid_grant"
+    )
     log.fault("fault", ValueError(), provider=FACEBOOK)
     log.access("chooser", "GET", 200, 0.1)
     await trace.flush()
     kept = await front.durable.failures.newest(FACEBOOK, 9)
     assert sorted((one.step, one.reason, one.detail, one.reference) for one in kept) == [
         ("address_failed", "form_invalid", "server dns", ""),
+        ("posting_failed", "upstream_rejected", "token invalid_grant", ""),
         ("problem", "upstream_rejected", "<withheld>", "K7Q2-91XM"),
         ("provider_state", "dns", "", ""),
         ("provider_tried", "", "kid", ""),
     ]
     lines = stream.getvalue().decode().splitlines()
-    assert len(lines) == 10
+    assert len(lines) == 11
     assert "ana@mail.test" not in stream.getvalue().decode()
