@@ -35,6 +35,74 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = {
 }
 """By the error code, where it is not the provider's answer that is wrong."""
 _EVENTS: Final = frozenset({ADDRESS, POSTING, "problem", "provider_state", "provider_tried"})
+_OF_APP: Final = "Whoever writes the app reads in the answer what to change; config/guides/ios.md has every step."
+_AGAIN: Final = (
+    "Nothing: the app has to sign in with the SDK again. Often: it keeps tokens and sends them late, or twice."
+)
+_BROUGHT: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
+    ("invalid_grant", "replayed"): ("An app brought a token of Limited Login a second time.", _AGAIN),
+    ("invalid_grant", "exp"): ("An app brought a token of Limited Login that was over.", _AGAIN),
+    ("invalid_grant", "iat"): (
+        "An app brought a token of Limited Login that is older than 10 minutes, or from the future.",
+        f"{_AGAIN} From the future: set this machine's clock by NTP.",
+    ),
+    ("invalid_grant", "nonce"): (
+        "An app brought a token of Limited Login with another nonce than its nonce_verifier gives.",
+        "The app must give the SDK the S256 hash of nonce_verifier as nonce, and send nonce_verifier itself to us.",
+    ),
+    ("invalid_grant", "nonce_verifier"): (
+        "An app sent a nonce_verifier that is none.",
+        "The app must make 43 to 128 letters, digits, -, ., _ or ~ for each sign-in.",
+    ),
+    ("invalid_grant", "aud"): (
+        "An app brought a token of Limited Login that was made for another app.",
+        "Compare client_id here with the app id in the app's own settings (FacebookAppID).",
+    ),
+    ("invalid_grant", "azp"): (
+        "An app brought a token of Limited Login that was made for another app.",
+        "Compare client_id here with the app id in the app's own settings (FacebookAppID).",
+    ),
+    ("invalid_request", "id_token missing"): ("An app brought no token of Limited Login.", _OF_APP),
+    ("invalid_request", "nonce_verifier missing"): (
+        "An app brought a token of Limited Login without nonce_verifier.",
+        _OF_APP,
+    ),
+    ("invalid_request", "no code_challenge with a token"): (
+        "An app brought a token of Limited Login without PKCE.",
+        "The app must send code_challenge and code_challenge_method=S256.",
+    ),
+    ("invalid_request", "prompt none with a token"): (
+        "An app brought a token of Limited Login and asked for prompt=none.",
+        "The app must leave prompt=none out: the person is asked first.",
+    ),
+    ("invalid_request", "new sign-in asked with a token"): (
+        "An app brought a token of Limited Login and asked for a new sign-in.",
+        "The app must leave prompt=login and max_age out, or send the person to /authorize without a token.",
+    ),
+    ("not_found", "no provider whose tokens apps may bring"): (
+        "An app brought a token of Limited Login, and no app may bring one from here.",
+        "If apps may, write limited_login = true in its table, see that it is on, and reload the server. Else nothing.",
+    ),
+    ("way_missing", "provider is not linked"): (
+        "Somebody wanted to turn posting on who does not sign in with it.",
+        "Nothing: the page offers them to add it as a way to sign in.",
+    ),
+}
+"""By the error code and the check: what apps do wrong that bring people (`flows.app_sign_in`), and what is no fault."""
+_HOOKS: Final = frozenset({"signed", "issued", "notice", "event", "logout", "frame"})
+"""How the checks begin that a message of the provider's server did not pass (`web.hooks`)."""
+_FORGED: Final = (
+    "Anybody can send one. If those it sends itself are refused: compare client_id, client_secret and issuer with what "
+    "stands there."
+)
+_OF_SITE: Final = frozenset(
+    {
+        "invalid_client", "invalid_scope", "invalid_request", "invalid_redirect_uri", "unauthorized_client", "unknown_client",
+        "unsupported_response_type",
+    }
+)  # fmt: skip
+"""Where it is the site that is wrong, on its way to the provider."""
+_ASK_SITE: Final = "doorward site attempts, with the site's id, tells what it did and what to do."
 _POST: Final = "A post was not taken: "
 _GRANT_OVER: Final = frozenset(
     {"token invalid_grant", "no refresh token", "provider renews no tokens", "nobody was named"}
@@ -95,6 +163,15 @@ def _words(said: Mapping[str, Any]) -> tuple[str, str] | None:
         return WORDS[reason]
     if reason.startswith("upstream_") or reason in {"sign_in_cancelled", "egress_refused"}:
         return _told("", check)
+    if (reason, check) in _BROUGHT:
+        what, fix = _BROUGHT[reason, check]
+        return f"{what} ({check})", fix
+    if reason == "invalid_grant":
+        return f"An app brought a token of Limited Login that did not pass our checks. ({check})", _OF_APP
+    if reason == "invalid_request" and check.partition("_")[0].partition(" ")[0] in _HOOKS:
+        return f"A message to one of its hooks did not pass our checks, and did nothing. ({check})", _FORGED
+    if reason in _OF_SITE:
+        return f"A site's app was refused: {reason} ({check or 'no more is known'}).", _ASK_SITE
     return f"Refused: {reason} ({check or 'no more is known'}).", ""
 
 

@@ -31,6 +31,7 @@ from tests.support.source import ROOT
 
 from broker.cli.common import open_durable
 from broker.cli.provider_attempts import WORDS, read_attempts
+from broker.flows.app_sign_in import _WORDS as APP_WORDS
 from broker.cli.provider_check import clock_of
 from broker.domain.failures import Failure
 from broker.domain.trial import Exchange
@@ -528,6 +529,45 @@ def test_why_a_post_was_not_taken_is_told_in_words(reason: str, check: str, what
     (found,) = read_attempts([line(reason, check, event="posting_failed", reference="", client="forum")], "idp")
     assert found.what.startswith(f"A post was not taken: {what}")
     assert fix in found.fix
+
+
+@pytest.mark.parametrize(
+    ("reason", "check", "what", "fix"),
+    [
+        ("invalid_grant", "replayed", "An app brought a token of Limited Login a second time.", "with the SDK again"),
+        ("invalid_grant", "nonce", "another nonce than its nonce_verifier gives", "the S256 hash of nonce_verifier"),
+        ("invalid_grant", "signature", "An app brought a token of Limited Login that did not", "config/guides/ios.md"),
+        (
+            "invalid_request",
+            "new sign-in asked with a token",
+            "asked for a new sign-in",
+            "leave prompt=login and max_age out",
+        ),
+        ("not_found", "no provider whose tokens apps may bring", "no app may bring one", "write limited_login = true"),
+        ("way_missing", "provider is not linked", "Somebody wanted to turn posting on", "Nothing: the page offers"),
+        (
+            "invalid_request",
+            "signed_request_signature",
+            "A message to one of its hooks",
+            "compare client_id, client_secret",
+        ),
+        ("invalid_request", "logout_iss", "A message to one of its hooks", "issuer"),
+        ("invalid_client", "client secret wrong", "A site's app was refused: invalid_client", "doorward site attempts"),
+    ],
+)
+def test_what_an_app_or_a_hook_was_refused_for_is_told_in_words(reason: str, check: str, what: str, fix: str) -> None:
+    (found,) = read_attempts([line(reason, check)], "idp")
+    assert what in found.what
+    assert check in found.what
+    assert fix in found.fix
+
+
+def test_every_check_that_has_words_for_the_app_has_words_here() -> None:
+    """Words for whoever writes the app, and words for whoever runs the service."""
+    for check in APP_WORDS:
+        (found,) = read_attempts([line("invalid_grant", check)], "idp")
+        assert not found.what.startswith("Refused")
+        assert found.fix.endswith(".")
 
 
 def test_what_is_kept_is_told_in_words_without_the_log(config: Path) -> None:
