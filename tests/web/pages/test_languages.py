@@ -33,6 +33,12 @@ def test_translations_keep_placeholders_and_tags() -> None:
             assert sorted(set(_HOLES.findall(str(text)))) == sorted(set(_HOLES.findall(ids[-1]))), ids
 
 
+def test_what_is_not_the_persons_fault_does_not_read_in_french_as_if_they_were_somebody_else() -> None:
+    told = {str(one.id): str(one.string) for one in translated("fr") if str(one.id).startswith("It is not you.")}
+    assert len(told) >= 4
+    assert all(text.startswith("Vous n’y êtes pour rien.") for text in told.values()), told
+
+
 def test_no_sentence_is_translated_twice() -> None:
     for catalogue in paths.templates().glob("locales/*/LC_MESSAGES/doorward.po"):
         entries = [one for one in catalogue.read_text().split("msgid ")[1:] if not one.startswith("_plural")]
