@@ -74,6 +74,23 @@ async def test_a_refresh_token_is_asked_for_on_opting_in_and_never_before(house:
     assert len(grants(house)) == 1
 
 
+async def test_the_privacy_notice_and_my_account_say_which_keys_are_kept(tmp_path: Path, sandboxes: Sandboxes) -> None:
+    """Of a network that lasts both, of one that does not the first alone, of a Share window none."""
+    for providers, lasts in ((LASTING, True), (PROVIDERS_TOML + POSTING_TOML, False)):
+        folder = tmp_path / str(lasts)
+        folder.mkdir()
+        async with open_house(folder, sandboxes, providers=providers) as house:
+            member = await Member.join(house)
+            await member.opt_in()
+            notice = (await member.browser.open("/privacy")).text
+            assert "(an access token)" in notice
+            assert notice.count("That is so with: Club OpenID.") == 1 + lasts, "and not with Facebook"
+            assert ("(a refresh token)" in notice) is lasts
+            mine = (await member.browser.open("/me/posting")).text
+            assert ("For this we keep keys of Club OpenID" in mine) is lasts
+            assert ("For this we keep a key of Club OpenID" in mine) is not lasts
+
+
 async def test_where_the_preset_says_nothing_none_is_asked_for(tmp_path: Path, sandboxes: Sandboxes) -> None:
     """Then posting ends with the access token, as it says."""
     async with open_house(tmp_path, sandboxes, providers=PROVIDERS_TOML + POSTING_TOML) as house:

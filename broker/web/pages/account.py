@@ -298,6 +298,10 @@ class PostingSwitch:
     client: str
     site: str
     since: datetime
+    has_key: bool = False
+    """Whether an access token of that network is kept for it."""
+    lasts: bool = False
+    """Whether a refresh token was asked for, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

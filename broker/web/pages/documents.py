@@ -53,6 +53,10 @@ class PrivacyNotice(Page):
     operator: str = ""
     contact: str = ""
     is_posting_possible: bool = False
+    posting_keys: tuple[str, ...] = ()
+    """Labels of the networks whose access token is kept for who turned posting on there."""
+    lasting_keys: tuple[str, ...] = ()
+    """Those of them whose refresh token is kept, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

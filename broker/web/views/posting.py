@@ -29,6 +29,8 @@ async def posting_settings(call: Call) -> pages.PostingSettings:
                 client=one.client,
                 site=_site_name(call, one.client),
                 since=one.since,
+                has_key=one.provider in gate.networks and bool(gate.scopes(one.provider)),
+                lasts=one.provider in gate.networks and gate.lasts(one.provider),
             )
             for one in switches
         ),

@@ -27,6 +27,7 @@ def privacy(call: Call) -> pages.PrivacyNotice:
     """What is kept, why, who sees it, who gets it."""
     settings = call.world.settings
     version = in_force(settings.policies.privacy, call.world.clock.now().date())
+    gate = call.world.posting
     return pages.PrivacyNotice(
         fields=tuple(
             _notice_field(
@@ -48,7 +49,9 @@ def privacy(call: Call) -> pages.PrivacyNotice:
         changes=version.changes if version else (),
         operator=settings.broker.operator_name,
         contact=settings.broker.operator_contact,
-        is_posting_possible=bool(call.world.posting.networks),
+        is_posting_possible=bool(gate.networks),
+        posting_keys=tuple(provider_label(call, one) for one in gate.networks if gate.scopes(one)),
+        lasting_keys=tuple(provider_label(call, one) for one in gate.networks if gate.lasts(one)),
     )
 
 

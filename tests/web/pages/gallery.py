@@ -372,7 +372,10 @@ def _account() -> dict[str, Page]:
     )
     posting = pages.PostingSettings(
         name=ana,
-        switches=(switch,),
+        switches=(
+            replace(switch, has_key=True),
+            replace(switch, provider="x", provider_label="X", has_key=True, lasts=True),
+        ),
         posts=tuple(replace(post, state=state, text=f"I wrote\nwhat is {state}") for state in POST_STATES),
     )
     removal = pages.RemovalStatus(
@@ -529,6 +532,9 @@ def _documents() -> dict[str, Page]:
         "home-signed-in": pages.Home(sites=(FORUM,), name="Ana"),
         "privacy": privacy,
         "privacy-bare": pages.PrivacyNotice(fields=(), is_posting_possible=True),
+        "privacy-posting": replace(
+            privacy, is_posting_possible=True, posting_keys=("Mastodon", "X"), lasting_keys=("X",)
+        ),
         "terms": terms,
         "help": pages.Help(providers=("Facebook", "OpenID"), operator="Sailing Club", contact="help@sailing.example"),
         "help-codes": pages.Help(providers=("Facebook",), has_codes=True),
