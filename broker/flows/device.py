@@ -174,7 +174,7 @@ class DeviceRequests:
         check_allowed(client)
         device_code = params.get("device_code")
         if device_code is None:
-            raise InvalidRequest(detail="device_code missing")
+            raise InvalidRequest(detail="device_code missing", public="The parameter device_code is missing.")
         name = _name(device_code)
         device, now = await self._load(name, is_over_too=True), self.clock.now()
         if device is None or device.client_id != client.client_id:

@@ -72,14 +72,14 @@ class ExchangeFlow:
         if grant_type == "client_credentials":
             return self._for_itself(client, params, shown)
         if grant_type is None:
-            raise InvalidRequest(detail="grant_type missing")
+            raise InvalidRequest(detail="grant_type missing", public="The parameter grant_type is missing.")
         raise UnsupportedGrantType(detail="grant_type")
 
     async def redeem(self, client: Client, params: Params) -> Redeemed:
         """Use a code up, then check that this client may have what it stands for. Raises `InvalidGrant`."""
         secret = params.get("code")
         if secret is None:
-            raise InvalidRequest(detail="code missing")
+            raise InvalidRequest(detail="code missing", public="The parameter code is missing.")
         now = self.clock.now()
         outcome = await self.durable.grants.consume_code(hashlib.sha256(secret.encode()).digest(), now)
         if outcome is None:
@@ -111,7 +111,7 @@ class ExchangeFlow:
     async def _refresh(self, client: Client, params: Params, shown: Shown | None) -> Mapping[str, Any]:
         token = params.get("refresh_token")
         if token is None:
-            raise InvalidRequest(detail="refresh_token missing")
+            raise InvalidRequest(detail="refresh_token missing", public="The parameter refresh_token is missing.")
         presented = self.handles.read_refresh_token(token)
         if presented is None:
             raise InvalidGrant(detail="refresh token not ours")

@@ -33,6 +33,7 @@ from broker.errors import (
     UnauthorizedClient,
     UnsupportedGrantType,
 )
+from broker.flows.device import GRANT_TYPE as DEVICE_GRANT
 
 AWAY = "openid profile email offline_access"
 
@@ -312,6 +313,22 @@ async def test_other_requests_are_refused_by_their_names(
     """RFC 6749 §5.2, RFC 8707."""
     with pytest.raises(error):
         await op.exchange.exchange(op.clients[FORUM], params)
+
+
+@pytest.mark.parametrize(
+    ("grant_type", "missing"),
+    [
+        (None, "grant_type"),
+        ("authorization_code", "code"),
+        ("refresh_token", "refresh_token"),
+        (DEVICE_GRANT, "device_code"),
+    ],
+)
+async def test_a_parameter_that_is_missing_is_named(op: Op, grant_type: str | None, missing: str) -> None:
+    client = replace(op.clients[FORUM], device_grant=True)
+    with pytest.raises(InvalidRequest) as refused:
+        await op.exchange.exchange(client, {} if grant_type is None else {"grant_type": grant_type})
+    assert refused.value.public == f"The parameter {missing} is missing."
 
 
 async def test_no_record_no_token(op: Op, ana: Session) -> None:
