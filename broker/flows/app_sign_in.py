@@ -43,8 +43,12 @@ class AppSignIns:
     def source(self, provider: ProviderId) -> TakesAppTokens:
         """Raises `NotFound` where no app may bring anybody from there."""
         found: object = self.providers.get(provider)
+        if found is None:
+            public = "No provider for everybody has the id in this address. Ask the admin for the right one."
+            raise NotFound(detail="no provider whose tokens apps may bring", public=public)
         if not isinstance(found, TakesAppTokens) or not found.takes_app_tokens:
-            raise NotFound(detail="no provider whose tokens apps may bring")
+            public = f"Provider {provider} takes no tokens of apps: limited_login of a Facebook provider is off. Ask the admin."
+            raise NotFound(detail="no provider whose tokens apps may bring", public=public)
         return found
 
     async def push(

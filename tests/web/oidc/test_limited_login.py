@@ -53,26 +53,40 @@ async def test_a_site_with_a_secret_shows_it(house: House) -> None:
     assert (await forum.push(made)).status_code == 201
 
 
-@pytest.mark.parametrize("provider", ["openid", "gone"])
-async def test_there_is_no_such_address_for_other_providers(house: House, phone: Phone, provider: str) -> None:
+@pytest.mark.parametrize(
+    ("provider", "words"),
+    [
+        ("openid", "Provider openid takes no tokens of apps"),
+        ("gone", "No provider for everybody has the id in this address."),
+    ],
+)
+async def test_there_is_no_such_address_for_other_providers(
+    house: House, phone: Phone, provider: str, words: str
+) -> None:
     made = await phone.sign_in()
     form = {"client_id": "app", "id_token": made.token, "nonce_verifier": made.verifier}
     answer = await house.site("app").post(PATH.replace("facebook", provider), form, auth=False)
-    assert answer.status_code == 404
+    assert error_of(answer, 404)[1].startswith(words)
 
 
 async def test_nor_where_nobody_switched_it_on(tmp_path: Path, sandboxes: Sandboxes) -> None:
     off = PROVIDERS_TOML.replace("limited_login = true\n", "")
     async with wide_house(tmp_path, sandboxes, providers=off) as house:
         phone = Phone(house.site("app"))
-        assert (await phone.push(await phone.sign_in())).status_code == 404
+        error, said = error_of(await phone.push(await phone.sign_in()), 404)
+        assert error == "invalid_request"
+        assert said.startswith(
+            "Provider facebook takes no tokens of apps: limited_login of a Facebook provider is off."
+        )
 
 
 async def test_nor_for_a_provider_that_only_some_may_use(tmp_path: Path, sandboxes: Sandboxes) -> None:
     early = PROVIDERS_TOML.replace("limited_login = true\n", 'limited_login = true\nstate = "testers"\n')
     async with wide_house(tmp_path, sandboxes, providers=early) as house:
         phone = Phone(house.site("app"))
-        assert (await phone.push(await phone.sign_in())).status_code == 404
+        assert "id in this address" in error_of(await phone.push(await phone.sign_in()), 404)[1], (
+            "as if there were none"
+        )
 
 
 @pytest.mark.parametrize(
