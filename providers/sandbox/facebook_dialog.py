@@ -57,7 +57,7 @@ async def login(request: Request) -> Response:
     pending = sandbox.new_pending(params)
     slug = _who(request, sandbox)
     if slug is None:
-        return _chooser(pending)
+        return _chooser(pending, params)
     return _ask(request, sandbox, app, sandbox.people[slug], pending)
 
 
@@ -85,7 +85,7 @@ async def confirm(request: Request) -> Response:
     if params is None or slug not in sandbox.people:
         return error_page("Start again", "This page is too old. Go back to the site and start again.")
     if fields.get("action") == "switch":
-        answer = _chooser(fields["pending"])
+        answer = _chooser(fields["pending"], params)
         answer.delete_cookie(COOKIE)
         return answer
     del sandbox.pending[fields["pending"]]
@@ -130,7 +130,8 @@ def _who(request: Request, sandbox: Sandbox) -> str | None:
     return slug
 
 
-def _chooser(pending: str) -> Response:
+def _chooser(pending: str, params: dict[str, str]) -> Response:
+    wanted = params.get("response_type", "code").replace(",", " ").split()
     return web.page(
         "choose.html",
         label=LABEL,
@@ -138,7 +139,7 @@ def _chooser(pending: str) -> Response:
         text="Choose one of these made-up people to continue.",
         action="/dialog/choose",
         pending=pending,
-        groups=grouped(),
+        groups=grouped(id_token="id_token" in wanted or "openid" in scopes(params)),
     )
 
 

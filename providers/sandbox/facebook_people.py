@@ -211,6 +211,7 @@ _ALL = (
 PEOPLE: Mapping[str, Person] = MappingProxyType({person.slug: person for person in _ALL})
 
 
-def grouped() -> list[tuple[str, list[Person]]]:
-    """Personas under their headings, for the chooser page."""
-    return [(group, [p for p in _ALL if p.group == group]) for group in (ORDINARY, UNUSUAL, TROUBLE)]
+def grouped(*, id_token: bool) -> list[tuple[str, list[Person]]]:
+    """Personas under their headings, for the chooser page; those whose ID token is bad only where one is asked for."""
+    offered = [p for p in _ALL if id_token or not (p.fault or "").startswith("oidc-")]
+    return [(group, [p for p in offered if p.group == group]) for group in (ORDINARY, UNUSUAL, TROUBLE)]

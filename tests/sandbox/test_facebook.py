@@ -593,6 +593,20 @@ async def _id_token(rig: Rig, slug: str, **params: str) -> str:
     return str((await rig.exchange(found["code"])).json()["id_token"])
 
 
+@pytest.mark.parametrize(
+    ("params", "is_offered"),
+    [({"scope": "email"}, False), ({"scope": "openid,email"}, True), ({"response_type": "id_token"}, True)],
+)
+async def test_people_with_bad_id_tokens_are_offered_where_one_is_asked_for(
+    rig: Rig, params: dict[str, str], is_offered: bool
+) -> None:
+    """Without one nothing goes wrong for them, and their notes would promise what does not happen."""
+    chooser = await rig.dialog(**params)
+    assert ("ID token" in chooser.text) is is_offered
+    assert ('value="oidc-bad-aud"' in chooser.text) is is_offered
+    assert 'value="foreign-app-token"' in chooser.text
+
+
 async def test_openid_scope_adds_a_verifiable_id_token(rig: Rig) -> None:
     text = await _id_token(rig, "normal")
     config = (await rig.http.get("/.well-known/openid-configuration/")).json()
