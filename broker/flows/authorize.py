@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
+from typing import Final
 
 from broker.domain import tokens
 from broker.domain.account import Account, AccountStatus, ProfileValue, Source
@@ -43,6 +44,9 @@ from broker.flows.answers import Answer, AnswerTo, answer, to_whom
 from broker.flows.ledger import LedgerWriter
 from broker.flows.pushed import PushedRequests
 from broker.flows.status import StatusLists
+
+SHORTEST_CONFIRMED: Final = 60
+"""Seconds of `max_age` from which on a person confirms with their own account alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +179,19 @@ class AuthorizeFlow:
         if request.max_age is not None:
             return (self.clock.now() - session.auth_time).total_seconds() <= request.max_age and request.max_age > 0
         return True
+
+    def is_to_confirm(self, situation: Situation) -> bool:
+        """Whether the site means who is signed in, and only wants to know that it is still them: `max_age` is over.
+
+        Then nobody else can answer for them (OpenID Connect Core §3.1.2.1, `id_token_hint`). A moment of less than a minute
+        may be over on the way back; whoever asks for that is answered by a sign-in of this very attempt.
+        """
+        session, request = situation.session, situation.request
+        if session is None or (request.max_age or 0) < SHORTEST_CONFIRMED or request.prompt & ({"login"} | CHOOSING):
+            return False
+        return self._hinted(situation) == self._subject(session, situation) and self._is_strong_enough(
+            session, situation
+        )
 
     def refusal(self, situation: Situation, transaction: SignInTransaction) -> str | None:
         """The error a site hears where the person just signed in and still is not who, or not as, it insists on.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from urllib.parse import quote
 
 from starlette.responses import Response
 
@@ -73,7 +74,10 @@ async def settle(call: Call, client: Client, request: AuthorizationRequest) -> R
         raise error
     call.locale = world.renderer.locale_for(request.ui_locales, call.locale)
     carried = await hold(call, new_transaction(call, request=request))
-    return with_transaction(call, see_other(step_url(carried.transaction, step)), carried)
+    page = step_url(carried.transaction, step)
+    if step is Step.AUTHENTICATE and world.authorize.is_to_confirm(situation):
+        page = f"/sign-in/again?next={quote(step_url(carried.transaction, 'continue'))}&for=site"
+    return with_transaction(call, see_other(page), carried)
 
 
 async def _signed(call: Call, client: Client, params: Params) -> Params:

@@ -158,6 +158,39 @@ async def test_a_hint_that_is_over_signs_nobody_in_silently(op: Op, ana: Session
     assert await step(op, ana, id_token_hint=theirs) is Step.AUTHENTICATE
 
 
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({}, True),
+        ({"max_age": "60"}, True),
+        ({"max_age": "59"}, False),
+        ({"max_age": "0"}, False),
+        ({"max_age": None}, False),
+        ({"id_token_hint": None}, False),
+        ({"id_token_hint": "nonsense"}, False),
+        ({"prompt": "login"}, False),
+        ({"prompt": "select_account"}, False),
+        ({"prompt": "consent"}, True),
+    ],
+)
+async def test_who_is_named_and_signed_in_too_long_ago_is_to_confirm(
+    op: Op, ana: Session, more: dict[str, str | None], expected: bool
+) -> None:
+    """OpenID Connect Core §3.1.2.1: the site means this person, and only asks whether it is still them."""
+    await op.share(ana)
+    asked = {"max_age": "300", "id_token_hint": hint_of(op, ana), **more}
+    op.move(seconds=301)
+    situation = await op.look(ana, **{name: value for name, value in asked.items() if value is not None})
+    assert op.authorize.is_to_confirm(situation) is expected
+
+
+async def test_nobody_is_to_confirm_for_somebody_else(op: Op, ana: Session) -> None:
+    ben = await op.person("ben")
+    asked = {"max_age": "300", "id_token_hint": hint_of(op, ben)}
+    assert not op.authorize.is_to_confirm(await op.look(ana, **asked))
+    assert not op.authorize.is_to_confirm(await op.look(None, **asked))
+
+
 async def test_a_hint_at_somebody_else_means_that_nobody_is_signed_in(op: Op, ana: Session) -> None:
     """`prompt=none` then answers login_required (catalogue 78)."""
     ben = await op.person("ben")

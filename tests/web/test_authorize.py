@@ -445,6 +445,41 @@ async def test_max_age_asks_again_once_it_is_over(house: House, forum: Site) -> 
     assert error_of(answer, forum)["error"] == "login_required"
 
 
+async def test_who_is_to_confirm_does_so_with_their_own_account_alone(house: House, forum: Site) -> None:
+    """A site that names who is signed in hears of nobody else, and nobody else is signed in by it (catalogue 78)."""
+    ana = house.browser()
+    await ana.sign_up(user_name="ana")
+    hint = (await tokens_of(ana, forum))["id_token"]
+    house.clock.move(seconds=301)
+    url = forum.request_url(max_age="300", id_token_hint=hint)
+
+    page = await ana.open(url)
+    assert (page.path.split("/")[1], page.headings[0]) == ("f", "Sign in again")
+    other = await ana.choose("facebook", "jonas")
+    assert isinstance(other, Shown)
+    assert (other.status, other.headings[0]) == (409, "That is not one of your ways to sign in")
+    assert (await ana.open("/me")).status == 200  # and she is still signed in
+
+    await ana.open(url)
+    arrival = await ana.choose("facebook", "normal")
+    assert isinstance(arrival, Arrival)
+    claims = peek((await forum.redeem(arrival))["id_token"])
+    assert (claims["sub"], claims["auth_time"]) == (peek(hint)["sub"], int(house.clock.now().timestamp()))
+
+
+@pytest.mark.parametrize("more", [{"prompt": "login"}, {"max_age": "59"}, {"max_age": "0"}, {"id_token_hint": ""}])
+async def test_any_other_wish_for_a_new_sign_in_is_open_to_whoever_comes(
+    house: House, forum: Site, more: dict[str, str]
+) -> None:
+    ana = await member(house)
+    hint = (await tokens_of(ana, forum))["id_token"]
+    house.clock.move(seconds=301)
+
+    page = await ana.open(forum.request_url(**{"max_age": "300", "id_token_hint": hint, **more}))
+
+    assert page.headings[0] == "Sign in to Forum"
+
+
 async def test_prompt_select_account_offers_who_is_signed_in(house: House, forum: Site) -> None:
     ana = await member(house)
     await connect(ana, forum)
