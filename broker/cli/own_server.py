@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 from broker.cli.findings import Finding
+from broker.domain.failures import PROBE
 
 if TYPE_CHECKING:
     from broker.settings import Settings
@@ -36,11 +36,14 @@ def discovery(settings: Settings) -> Finding:
     return Finding(True, f"{address} answers, as {issuer}.")
 
 
-def takes(address: str, form: dict[str, str] | None = None) -> Finding:
-    """Whether the server has something at an address of ours that a provider calls. What it is sent there is worth nothing."""
-    body = urlencode(form).encode("ascii") if form is not None else None
+def takes(address: str, *, posts: bool = False) -> Finding:
+    """Whether the server has something at an address of ours that a provider calls. It is sent nothing there.
+
+    We say who asks, so that nobody reads of it as something that went wrong with the provider.
+    """
+    asked = Request(address, data=b"" if posts else None, headers={"User-Agent": PROBE})
     try:
-        with urlopen(Request(address, data=body), timeout=ASK_WITHIN) as answer:
+        with urlopen(asked, timeout=ASK_WITHIN) as answer:
             status = answer.status
     except HTTPError as error:
         with error:

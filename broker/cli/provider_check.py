@@ -361,7 +361,7 @@ class _Check:
             return
         yield takes(self.redirect)
         for kind in HOOKS.get(self.preset.kind, ()):
-            yield takes(f"{self.settings.broker.public_url}/hooks/{self.preset.id}/{kind}", {"signed_request": "none"})
+            yield takes(f"{self.settings.broker.public_url}/hooks/{self.preset.id}/{kind}", posts=True)
 
 
 def clock_of(seen: Sequence[Exchange]) -> Iterator[Finding]:

@@ -14,6 +14,10 @@ from broker.domain.values import ProviderId
 KEEP: Final = timedelta(days=7)
 SHOWN: Final = "problem"
 """The step that ends on a page with a reference code."""
+PROBED: Final = "probed"
+"""What the log calls the same where `doorward provider check` asked whether an address of ours is there: nothing went wrong."""
+PROBE: Final = "doorward-check"
+"""What it calls itself as a user agent. Whoever says so and brings nothing else is believed: there is nothing to hide in it."""
 ADDRESS: Final = "address_failed"
 """An address that somebody typed led nowhere: the page says so beside the box, without a code."""
 POSTING: Final = "posting_failed"

@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from broker.domain.checks.dpop import PROOF_ALGORITHMS
 from broker.domain.client import near_miss
+from broker.domain.failures import PROBE, PROBED, SHOWN
 from broker.domain.values import ProviderId
 from broker.errors import (
     BrokerError,
@@ -60,7 +61,7 @@ def answer_problem(call: Call, route: Route | None, error: Exception) -> Respons
         return sent
     call.reference = call.world.entropy.reference()
     call.world.log.event(
-        "problem",
+        PROBED if _is_probe(call) else SHOWN,
         reference=call.reference,
         route=route.name if route else "none",
         reason=problem.code,
@@ -75,6 +76,13 @@ def answer_problem(call: Call, route: Route | None, error: Exception) -> Respons
     if isinstance(problem, ProtocolError) and problem.redirectable and call.answer_to is not None:
         return _redirect(call, problem) if _is_sent_on(call) else _page(call, problem, NOT_SENT_ON)
     return _page(call, problem)
+
+
+def _is_probe(call: Call) -> bool:
+    """Whether `doorward provider check` looks if an address is there. A request that brings anything is never one."""
+    headers = call.request.headers
+    is_empty = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
+    return headers.get("user-agent") == PROBE and is_empty and not call.request.url.query and "cookie" not in headers
 
 
 def _unexpected(error: Exception) -> BrokerError:

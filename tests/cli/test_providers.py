@@ -30,10 +30,11 @@ from tests.support.sandbox import serve
 from tests.support.source import ROOT
 
 from broker.cli.common import open_durable
+from broker.cli.own_server import takes
 from broker.cli.provider_attempts import WORDS, read_attempts
 from broker.flows.app_sign_in import _WORDS as APP_WORDS
 from broker.cli.provider_check import clock_of
-from broker.domain.failures import Failure
+from broker.domain.failures import PROBE, Failure
 from broker.domain.trial import Exchange
 from broker.domain.values import ProviderId
 from broker.chance import SystemClock, SystemEntropy
@@ -356,6 +357,26 @@ def test_the_running_server_is_asked_for_the_addresses_that_are_called(config: P
     with checked(config):
         away = doorward("check", "idp", config=config)
     assert "Does the server run" in found(away)[0]
+
+
+@pytest.mark.parametrize("posts", [False, True])
+def test_who_looks_whether_an_address_is_there_says_so_and_brings_nothing(posts: bool) -> None:
+    """What the server takes for a check, and not for an answer that went wrong (`web.problems`)."""
+    asked: list[tuple[str, str | None, str | None]] = []
+
+    class Listening(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append((self.command, self.headers["user-agent"], self.headers["content-length"]))
+            self.send_response(400)
+            self.end_headers()
+
+        do_POST = do_GET
+
+        def log_message(self, *_: object) -> None: ...
+
+    with serving(Listening) as port:
+        assert takes(f"http://127.0.0.1:{port}/callback/idp", posts=posts).is_fine
+    assert asked == [("POST", PROBE, "0") if posts else ("GET", PROBE, None)]
 
 
 def test_apple_is_asked_with_a_wrong_key_as_with_a_right_one(config: Path, tmp_path: Path) -> None:

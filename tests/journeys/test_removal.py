@@ -9,7 +9,10 @@ import httpx2
 import pytest
 from tests.support.house import Arrival, House, Shown
 
+from broker.cli.provider_attempts import read_attempts
 from broker.domain.audit import Act
+from broker.domain.failures import PROBE
+from broker.domain.values import ProviderId
 
 TAMPERINGS = ("bad-mac", "wrong-alg", "old-issued-at", "extra-padding", "truncated")
 
@@ -142,3 +145,25 @@ async def test_a_signed_request_at_the_callback_signs_nobody_in(house: House) ->
     shown = await stranger.open(f"/callback/facebook?signed_request={word}")
     assert shown.status >= 400
     assert (await stranger.open("/me")).path.endswith("/sign-in")
+
+
+async def test_the_admins_own_check_is_no_failure_of_the_provider(house: House) -> None:
+    """It says who asks and brings nothing; whoever brings anything is written down as ever, whatever they call themselves."""
+    probe = {"user-agent": PROBE}
+    async with house.client(headers=probe) as client:
+        for kind in ("deauthorize", "deletion"):
+            empty = {"content-type": "application/x-www-form-urlencoded"}
+            assert (await client.post(f"/hooks/facebook/{kind}", headers=empty)).status_code == 400
+        assert (await client.get("/callback/facebook")).status_code == 403
+        assert (await client.get("/callback/nobody")).status_code == 404
+    assert not list(read_attempts(house.log.splitlines(), "facebook"))
+    assert house.log.count('"probed"') == 4
+    async with house.client(headers=probe) as client:
+        await client.post("/hooks/facebook/deletion", data={"signed_request": "none"})
+        await client.get("/callback/facebook?state=old&code=old")
+        await client.get("/callback/facebook", headers={"cookie": "a=b"})
+    async with house.client() as client:
+        await client.get("/callback/facebook")
+    assert len(list(read_attempts(house.log.splitlines(), "facebook"))) == 4
+    await house.opened.trace.flush()
+    assert len(await house.world.durable.failures.newest(ProviderId("facebook"), 9)) == 4
