@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
@@ -35,6 +36,7 @@ from broker.settings_sites import is_loopback, read_sites
 from broker.settings_sources import UNREADABLE, Draft, Origin, Where, nearest, shown, top_level
 
 Network: TypeAlias = IPv4Network | IPv6Network
+_HOST_NAME: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?:\.(?!-)[a-z0-9-]{1,63})*\.?")
 MASTER_KEY_BYTES: Final = 32
 MASTER_KEY_FILE: Final = "master.key"
 _DATABASES: Final = frozenset({"sqlite", "postgresql", "postgres"})
@@ -505,15 +507,11 @@ class _Loader:
         out = []
         for address, table in self._named("egress").items():
             host, colon, port = address.rpartition(":")
-            if (
-                not colon
-                or not host
-                or "*" in host
-                or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536)
-            ):
-                self.draft.problem(
-                    ("egress", address), "is not an exact host:port.", 'Write [egress."idp.example.org:8443"].'
-                )
+            is_port = port.isascii() and port.isdigit() and 0 < int(port) < 65536
+            if not colon or not _is_host(host) or not is_port:
+                meant = address.rpartition("://")[2].partition("/")[0]
+                named = meant if "://" in address and ":" in meant else "idp.example.org:8443"
+                self.draft.problem(("egress", address), "is not an exact host:port.", f'Write [egress."{named}"].')
                 continue
             ca_file = self.draft.path(table["ca_file"]) if table["ca_file"] else None
             if ca_file is not None and not ca_file.is_file():
@@ -639,6 +637,19 @@ _AS_GIVEN: Final = (
     "status_lists", "session_management", "passkeys", "registration", "registration_pkce",
     "client_documents", "client_document_hosts",
 )  # fmt: skip
+
+
+def _is_host(text: str) -> bool:
+    """A name, or an address (IPv6 with or without its brackets): what the guarded client takes for an exception."""
+    if _HOST_NAME.fullmatch(text.lower()):
+        return True
+    try:
+        ip_address(text.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
+
+
 __all__ = [
     "BrokerSettings", "EgressException", "Limits", "Newsletter", "ProviderTable", "Settings", "collect_problems",
     "load_settings", "merged_problems", "nearest", "origin_of", "read_master_key", "read_settings", "shown",

@@ -137,7 +137,14 @@ def unknown_kind(given: str, kinds: tuple[str, ...]) -> dict[str, str]:
 def _problems(preset: Preset, kinds: tuple[str, ...], today: date) -> Iterable[Problem]:
     if preset.kind not in kinds:
         return [Problem(file="", line=0, key="kind", **unknown_kind(preset.kind, kinds))]
-    return [*_kind(preset.kind).problems(preset, today), *_secret_problems(preset, today)]
+    return [*_kind(preset.kind).problems(preset, today), *_secret_problems(preset, today), *_app_token_problems(preset)]
+
+
+def _app_token_problems(preset: Preset) -> Iterable[Problem]:
+    if not preset.limited_login or hasattr(_kind(preset.kind), "read_app_token"):
+        return []
+    what = f"has no effect: kind {preset.kind} has no tokens that apps could bring."
+    return [Problem(file="", line=0, key="limited_login", what=what, fix="Remove it. Only kind facebook has it.")]
 
 
 def _secret_problems(preset: Preset, today: date) -> Iterable[Problem]:

@@ -228,6 +228,8 @@ class _Reader:
         out["kind"] = self.text("kind", needed=True)
         if self.table.get("kind") not in NAMELESS:
             out["client_id"] = self.text("client_id", needed=True)
+        elif "client_id" in self.table:
+            self.problem("client_id", "has no effect: this kind gets no client id from a file.", "Remove it.")
         out["label"] = self.text("label", default=self.id.replace("_", " ").title())
         for key in (
             "team_id",

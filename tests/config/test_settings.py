@@ -11,6 +11,7 @@ import pytest
 from tests.config.folder import DOORWARD, ENVIRON, PROVIDERS, SITES, load, only_problem, problems, write
 
 from broker.domain.values import ClientId
+from broker.egress import Exemption
 from broker.errors import ConfigurationError, Problem
 from broker.settings import collect_problems, load_settings, merged_problems, read_master_key
 from broker.settings_schema import EVERYTHING, Kind, Option, json_schema, option_at
@@ -136,9 +137,31 @@ def test_a_retention_that_is_no_time_is_refused(tmp_path: Path, retention: str) 
     assert only_problem(write(tmp_path, doorward=text)).key == "fields.name.retention"
 
 
-@pytest.mark.parametrize("address", ["*:443", "idp.test", "idp.test:0", "idp.test:99999", "idp.test:https", ":443"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "*:443", "idp.test", "idp.test:0", "idp.test:99999", "idp.test:https", ":443", "ana@idp.test:443", "idp.test/x:443", "a b:443",
+        "[zz]:443",
+    ],
+)  # fmt: skip
 def test_an_egress_exception_is_one_exact_address(tmp_path: Path, address: str) -> None:
-    assert only_problem(write(tmp_path, doorward=f'{DOORWARD}\n[egress."{address}"]\n')).key == f"egress.{address}"
+    found = only_problem(write(tmp_path, doorward=f'{DOORWARD}\n[egress."{address}"]\n'))
+    assert (found.key, found.fix) == (f"egress.{address}", 'Write [egress."idp.example.org:8443"].')
+
+
+def test_an_egress_exception_that_is_an_address_with_a_scheme_is_told_what_to_write(tmp_path: Path) -> None:
+    for address, meant in (("http://localhost:99", "localhost:99"), ("https://idp.test:8443/x", "idp.test:8443")):
+        found = only_problem(write(tmp_path, doorward=f'{DOORWARD}\n[egress."{address}"]\n'))
+        assert (found.key, found.fix) == (f"egress.{address}", f'Write [egress."{meant}"].')
+
+
+@pytest.mark.parametrize(
+    "address", ["localhost:99", "IDP.test:8443", "127.0.0.1:1", "[::1]:8443", "::1:8443", "idp.test.:443"]
+)
+def test_what_the_settings_take_as_an_egress_exception_the_client_takes_too(tmp_path: Path, address: str) -> None:
+    """What is fine for `doorward check` must not stop the server."""
+    assert problems(write(tmp_path, doorward=f'{DOORWARD}\n[egress."{address}"]\n')) == ()
+    assert Exemption.parse(address).port
 
 
 def test_a_missing_certificate_of_an_egress_exception_is_named(tmp_path: Path) -> None:

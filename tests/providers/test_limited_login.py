@@ -24,7 +24,7 @@ import providers
 from broker.domain.checks.token import challenge_of
 from broker.domain.provider import Brought, TakesAppTokens
 from broker.domain.values import ProviderId, Secret
-from broker.errors import UpstreamInvalid, UpstreamUnavailable
+from broker.errors import ConfigurationError, UpstreamInvalid, UpstreamUnavailable
 from providers.facebook import Facebook
 from providers.preset import Preset
 
@@ -256,6 +256,19 @@ async def test_it_is_off_unless_somebody_switched_it_on() -> None:
         provider = loaded.providers[ProviderId("facebook")]
         assert isinstance(provider, TakesAppTokens)
         assert provider.takes_app_tokens is is_on
+
+
+def test_switched_on_where_there_is_no_such_thing_it_is_named() -> None:
+    other = Preset(
+        id=ProviderId("club"), kind="openid_connect", label="Club", issuer="https://club.example", client_id="a",
+        client_secret=Secret("b"), limited_login=True,
+    )  # fmt: skip
+    with pytest.raises(ConfigurationError) as caught:
+        providers.load([other], http(), StandingClock())
+    (found,) = caught.value.problems
+    assert found.key == "club.limited_login"
+    assert "kind openid_connect has no tokens that apps could bring" in found.what
+    assert "Only kind facebook" in found.fix
 
 
 async def test_a_sandbox_has_names_and_keys_of_its_own() -> None:

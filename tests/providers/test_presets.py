@@ -12,7 +12,7 @@ from tests.providers.rig import ScriptedHTTP, StandingClock, preset
 import providers
 from broker.domain.values import ClaimName, ProviderId, Secret
 from broker.errors import ConfigurationError
-from providers.preset import Posting, Preset, is_address, is_posting_scope
+from providers.preset import NAMELESS, Posting, Preset, is_address, is_posting_scope
 
 GOOD: dict[str, Any] = {
     "kind": "openid_connect",
@@ -72,6 +72,15 @@ def test_an_endpoint_is_one_we_know_at_an_address_we_can_call() -> None:
         endpoints={"tokens": "https://op.example/t", "token": "op.example/t", "jwks": "https://op.example/k"}
     )
     assert found == ["club.endpoints.tokens", "club.endpoints.token"]
+
+
+@pytest.mark.parametrize("kind", sorted(NAMELESS))
+def test_a_client_id_where_no_file_gives_one_is_named(kind: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Preset.from_table("own", {"kind": kind, "label": "Own", "client_id": "doorward"})
+    (found,) = caught.value.problems
+    assert (found.key, found.fix) == ("own.client_id", "Remove it.")
+    assert Preset.from_table("own", {"kind": kind, "label": "Own"}).client_id == ""
 
 
 def test_everything_is_said_at_once() -> None:
