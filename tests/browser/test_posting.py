@@ -124,7 +124,7 @@ def test_on_facebook_only_the_person_shares_in_facebooks_own_window(town: Town, 
         visitor.press("Yes, offer it to me")
         told(visitor, "Posting is on for this site.")
         for button, words in (("Cancel", "Nothing was posted."), ("Share", "Facebook took over from here.")):
-            ask(visitor, "Facebook", "Post this to Facebook (sandbox)?")
+            ask(visitor, "Facebook", "Share this link on Facebook (sandbox)?")
             visitor.press("Open the Share window of Facebook (sandbox)")
             visitor.page.get_by_role("button", name=button, exact=True).click()
             told(visitor, words)

@@ -655,10 +655,13 @@ async def test_only_the_person_shares_in_facebooks_window(house: House, button: 
     answer = await ana.ask("facebook")
     assert answer.json()["outcome"] == "needs_person"
     page = await ana.browser.open(answer.json()["continue_url"])
+    assert page.headings[0] == "Share this link on Facebook?"
     assert "We can't post for you there." in page.text
+    assert "Only the link goes along." in page.text
     window = await ana.browser.press("decision=post")
     assert isinstance(window, Shown)
     assert window.url.startswith(house.facebook.url)
+    assert "Seed swap" not in window.url + window.text, "as the page said"
     assert await states(ana) == ["needs_person"]
     back = await ana.browser.press(button)
     assert isinstance(back, Arrival)
