@@ -39,6 +39,15 @@ def test_what_is_not_the_persons_fault_does_not_read_in_french_as_if_they_were_s
     assert all(text.startswith("Vous n’y êtes pour rien.") for text in told.values()), told
 
 
+def test_no_french_word_that_would_be_elided_stands_before_a_name() -> None:
+    """Some names begin with a vowel ("d’OpenID", "qu’Ana"), so a name stands where nothing is elided."""
+    elided = re.compile(
+        r"\b(?:de|que|ne|se|le|la|me|te|si|jusque|lorsque|puisque) (?:<[^>]*>)?%\((?!num|time|date|version)\w+\)s",
+        re.IGNORECASE,
+    )
+    assert [text for one in translated("fr") for text in map(str, strings_of(one)) if elided.search(text)] == []
+
+
 def test_no_sentence_is_translated_twice() -> None:
     for catalogue in paths.templates().glob("locales/*/LC_MESSAGES/doorward.po"):
         entries = [one for one in catalogue.read_text().split("msgid ")[1:] if not one.startswith("_plural")]
