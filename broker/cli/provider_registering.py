@@ -7,21 +7,32 @@ import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from broker.cli.common import fail
+from broker.domain.trial import UNKNOWN, failure_of
 from broker.domain.values import Secret
 from broker.egress import Egress, Exemption
 from broker.errors import UpstreamError
 from broker.settings import Settings
+from broker.web.pages.words import FAILURES
 from providers._registration import Registered, about_us, register
 
 MODE: Final = 0o600
 _WHY: Final = {
     "discovery_issuer": "It calls itself by another address. Open its /.well-known/openid-configuration and look for issuer.",
     "registration_endpoint": "It lets nobody register by a program. Leave --register out, and enter the values there yourself.",
+    "registration invalid_token": "It wants an initial access token, or takes ours not. Get one there, and give it with --token-file.",
+    "registration access_denied": "It lets only some register. Ask whoever runs it for an initial access token, and give it with --token-file.",
+    "registration status": "It takes no registration like ours. Leave --register out, and enter the values there yourself.",
+    "registration invalid_redirect_uri": "It takes no address like ours to come back to. Look at public_url, and ask whoever runs it.",
+    "registration invalid_client_metadata": "It takes no program like us. Leave --register out, and enter the values there yourself.",
     "registration_method": "It wants us to prove ourselves in a way that we do not know. Register there yourself.",
     "registration_redirect_uris": "It registered other addresses than ours. Look at the registration there, and remove it.",
 }
+
+
+_BY_HAND: Final = "Look at its documentation, or leave --register out and enter the values there yourself."
 
 
 class Kept:
@@ -41,6 +52,11 @@ class Kept:
         except OSError as error:
             for path in made:
                 path.unlink()
+            if isinstance(error, FileExistsError):
+                fail(
+                    f"{error.filename} is there already, from another registration. Nobody was asked, and nothing was registered. "
+                    "Name this provider otherwise with --id, or remove the file if nothing needs it any more."
+                )
             fail(f"{error.filename} cannot be made ({error.strerror}). Nobody was asked, and nothing was registered.")
 
     def fill(self, registered: Registered) -> None:
@@ -69,12 +85,36 @@ async def registered_at(settings: Settings, upstream: str, name: str, token: Sec
         kept.fill(registered)
     except UpstreamError as error:
         kept.drop()
-        fail(
-            f"{upstream} did not register us ({error.code}: {error.detail}). {_WHY.get(error.detail.split(' ')[0], '')}".strip()
-        )
+        fail(f"{upstream} did not register us ({error.code}: {error.detail}). {why_not(upstream, error.detail)}")
     except BaseException:
         kept.drop()
         raise
     finally:
         await egress.aclose()
     return registered
+
+
+def why_not(upstream: str, detail: str) -> str:
+    """What went wrong at a provider that did not register us, and what to do. `detail`: as the error names it."""
+    first, _, rest = detail.partition(" ")
+    second = rest.partition(" ")[0]
+    known = _WHY.get(f"{first} {second}") or _WHY.get(first)
+    if known:
+        return known
+    if first == "registration":
+        return f"It refused. {_BY_HAND}"
+    found = failure_of(detail)
+    if found == UNKNOWN:
+        return f"Its answer is none that can be used. {_BY_HAND}"
+    what, fix = FAILURES[found]
+    if found in {"kind_of_address", "private_address"}:
+        return f'{what} {fix} In doorward.toml: [egress."{_host_and_port(upstream)}"]'
+    return f"{what} {fix}"
+
+
+def _host_and_port(address: str) -> str:
+    """As an exception names it."""
+    parts = urlsplit(address)
+    host = parts.hostname or ""
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

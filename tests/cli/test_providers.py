@@ -34,6 +34,7 @@ from broker.cli.own_server import takes
 from broker.cli.provider_attempts import WORDS, read_attempts
 from broker.flows.app_sign_in import _WORDS as APP_WORDS
 from broker.cli.provider_check import clock_of
+from broker.cli.provider_registering import why_not
 from broker.domain.failures import PROBE, Failure
 from broker.domain.trial import Exchange
 from broker.domain.values import ProviderId
@@ -116,6 +117,50 @@ def test_what_is_printed_puts_the_provider_in(config: Path, words: tuple[str, ..
     again = doorward("add", *words, config=config)
     assert (again.returncode, again.stdout) == (1, "")
     assert f"There is a provider {name} already" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("issuer", "what", "fix"),
+    [
+        (
+            "http://localhost:9311",
+            "egress_refused: scheme localhost). It has an address of a kind",
+            '[egress."localhost:9311"]',
+        ),
+        ("https://127.0.0.1", "egress_refused: literal 127.0.0.1). It has", '[egress."127.0.0.1:443"]'),
+        (
+            "https://nope.invalid",
+            "upstream_unavailable: dns nope.invalid). The name of its host is not known.",
+            "typing mistakes",
+        ),
+    ],
+)
+def test_who_cannot_be_asked_to_register_us_is_told_in_words(config: Path, issuer: str, what: str, fix: str) -> None:
+    done = doorward("add", "openid-connect", "--issuer", issuer, "--id", "there", "--register", config=config)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"{issuer} did not register us ({what}" in done.stderr
+    assert fix in done.stderr
+    assert list((config / "secrets").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("detail", "words"),
+    [
+        ("discovery_issuer", "It calls itself by another address."),
+        ("registration_endpoint", "Leave --register out"),
+        ("registration invalid_token", "give it with --token-file"),
+        ("registration status 403", "It takes no registration like ours."),
+        ("registration invalid_client_metadata", "It takes no program like us."),
+        ("registration odd", "It refused. Look at its documentation"),
+        ("registration_client_id", "Its answer is none that can be used."),
+        ("status 503 registration", "It is unwell right now. Try again later."),
+        ("status 404 discovery", "There is nothing at the address."),
+        ("address id.club.example", '[egress."id.club.example:443"]'),
+    ],
+)
+def test_why_a_provider_did_not_register_us_is_told_in_words(detail: str, words: str) -> None:
+    assert words in why_not("https://id.club.example", detail)
+    assert '"[::1]:8443"' in why_not("https://[::1]:8443", "literal ::1")
 
 
 @pytest.mark.parametrize(

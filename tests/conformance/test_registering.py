@@ -98,6 +98,7 @@ async def test_who_is_not_let_in_keeps_nothing(
     )
     assert done.exit_code == 1
     assert f"{witness.issuer} did not register us (upstream_rejected: registration inv" in done.output
+    assert "give it with --token-file" in done.output
     assert list((config / "secrets").iterdir()) == []
     assert not token or token not in done.output
 
@@ -111,6 +112,7 @@ async def test_a_secret_that_is_there_stays_and_nobody_is_asked(
     done = await add(config, "openid-connect", "--issuer", witness.issuer, "--id", "there", "--register")
     assert done.exit_code == 1
     assert "nothing was registered" in done.output
+    assert "Name this provider otherwise with --id" in done.output
     assert [path.name for path in (config / "secrets").iterdir()] == ["there.registration"]
     assert (config / "secrets/there.registration").read_text() == "mine"
 
