@@ -29,6 +29,7 @@ MAX_ADDRESS: Final = 512
 _LABEL = re.compile(r"[a-z0-9-]{1,63}")
 _LOCAL = re.compile(r"(?:127\.0\.0\.1|localhost)(?::[0-9]{1,5})?")
 """In the demo and in tests a server is a loopback address with a port."""
+_HERE = re.compile(r"(?:127(?:\.[0-9]{1,3}){3}|localhost)(?::[0-9]{1,5})?")
 _NAMED = re.compile(r"(?:\*\.)?[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})*")
 T = TypeVar("T")
 
@@ -161,7 +162,15 @@ def policy_problems(preset: Preset, found: Findings) -> None:
     if preset.discovery == "any" and preset.hosts:
         found.add("hosts", 'has no effect with discovery = "any".', 'Remove it, or write discovery = "hosts".')
     for host in preset.hosts:
-        if not _NAMED.fullmatch(host):
+        if _HERE.fullmatch(host) and (not preset.sandbox or ":" in host):
+            plain = host.partition(":")[0]
+            fix = (
+                f'In development write hosts = ["{plain}"] without a port, sandbox = true beside it, and '
+                f'[egress."{plain}:9311"], with its port, in doorward.toml. Else remove it.'
+            )
+            what = f"names {host!r}, which is this machine: it is asked by https alone, and hosts have no port."
+            found.add("hosts", what, fix, "error" if ":" in host else "warning")
+        elif not _NAMED.fullmatch(host):
             found.add(
                 "hosts",
                 f"names {host!r}, which is no host.",

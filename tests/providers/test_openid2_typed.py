@@ -421,7 +421,7 @@ def test_a_preset_is_pinned_or_typed_and_says_for_whom() -> None:
     pinned = {"endpoints": {"authorization": OP}, "identifiers": ["https://op.test/"]}
     assert (
         keys(discovery="any")
-        == keys(discovery="hosts", hosts=["a.test", "*.a.test", "localhost"])
+        == keys(discovery="hosts", hosts=["a.test", "*.a.test", "localhost"], sandbox=True)
         == keys(**pinned)
         == []
     )

@@ -694,6 +694,26 @@ async def test_without_a_word_who_we_are_nobody_is_sent_anywhere() -> None:
         await one.find("ana@people.example")
 
 
+@pytest.mark.parametrize(
+    ("host", "severity"),
+    [("localhost", "warning"), ("127.0.0.1", "warning"), ("localhost:9311", "error"), ("127.0.0.1:9311", "error")],
+)
+def test_a_host_on_this_machine_is_told_what_it_needs(host: str, severity: str) -> None:
+    """As in the demo, where addresses of the sandbox are typed: `sandbox` lets plain http and a port in there."""
+    table = {"kind": "typed_openid_connect", "discovery": "hosts", "hosts": [host], "fields": ["name"]}
+    (found,) = PROVIDER.problems(Preset.from_table("own", table), date(2026, 11, 24))
+    plain = host.partition(":")[0]
+    assert (found.key, found.severity) == ("hosts", severity)
+    assert "which is this machine" in found.what
+    assert f'hosts = ["{plain}"] without a port, sandbox = true beside it' in found.fix
+    mended = {**table, "hosts": [plain], "sandbox": True}
+    assert list(PROVIDER.problems(Preset.from_table("own", mended), date(2026, 11, 24))) == []
+    typed = "ana@" + plain + ":9311"
+    assert normalise(typed, "http").origin == f"http://{plain}:9311"
+    with pytest.raises(FormInvalid):
+        normalise(typed, "https")
+
+
 def test_a_preset_says_which_hosts_and_nothing_of_one_provider() -> None:
     def keys(**more: object) -> list[str]:
         table = {"kind": "typed_openid_connect", "discovery": "any", "fields": ["name"], **more}
