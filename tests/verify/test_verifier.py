@@ -407,3 +407,12 @@ def test_a_seen_token_costs_microseconds() -> None:
     for _ in range(2000):
         verifier.verify(token)
     assert (time.process_time() - begun) / 2000 < 50e-6
+
+
+def test_an_issuer_of_another_spelling_is_named_in_the_sites_log(op: StubOP, caplog: pytest.LogCaptureFixture) -> None:
+    """One stroke too many is no outage, though nobody is let in either way (OpenID Connect Discovery §4.3)."""
+    verifier = Verifier(op.issuer + "/", "forum")
+    with pytest.raises(SessionError) as refused:
+        verifier.verify(op.session_token())
+    assert refused.value.code == "keys_unavailable"
+    assert f"the issuer is not '{op.issuer}/': it calls itself '{op.issuer}', so configure exactly that" in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from threading import Lock
@@ -16,6 +17,8 @@ from .fetch import Fetcher, Unreachable, check_url
 from .jws import Key
 
 __all__ = ["KeySource", "Metadata", "read_keys"]
+
+log = logging.getLogger("doorward_verify")
 
 CACHE: Final = 600.0
 COOLDOWN: Final = 30.0
@@ -76,7 +79,14 @@ class Metadata:
             return self._document
         try:
             reply = self._fetcher.load(self.issuer.rstrip("/") + "/.well-known/openid-configuration")
-            if reply.status != 200 or reply.body.get("issuer") != self.issuer:
+            if reply.status != 200:
+                raise Unreachable
+            named = reply.body.get("issuer")
+            if named != self.issuer:
+                if isinstance(named, str):
+                    log.error(
+                        "the issuer is not %r: it calls itself %.200r, so configure exactly that", self.issuer, named
+                    )
                 raise Unreachable
         except Unreachable:
             if self._document is None:
