@@ -360,6 +360,10 @@ class _Check:
         if found.is_fine is False:
             return
         yield takes(self.redirect)
+        if HOOKS.get(self.preset.kind) and self.preset.state != "on":
+            words = "Where it tells us things by itself there is an answer once it is on: look again then."
+            yield Finding(None, words)
+            return
         for kind in HOOKS.get(self.preset.kind, ()):
             yield takes(f"{self.settings.broker.public_url}/hooks/{self.preset.id}/{kind}", posts=True)
 

@@ -397,8 +397,13 @@ def test_the_running_server_is_asked_for_the_addresses_that_are_called(config: P
         own = (config / "doorward.toml").read_text().replace(PUBLIC, f"http://127.0.0.1:{port}")
         (config / "doorward.toml").write_text(own.replace("[broker]", '[broker]\nmode = "development"'))
         done = doorward("check", "facebook", config=config)
+        providers = (config / "providers.toml").read_text()
+        (config / "providers.toml").write_text(providers.replace("[facebook]", '[facebook]\nstate = "test"'))
+        tested = doorward("check", "facebook", config=config)
     assert f"http://127.0.0.1:{port}/callback/facebook is there." in done.stdout
     assert any("/hooks/facebook/deletion answers 501" in line for line in found(done)), done.stdout
+    assert "/hooks/facebook/deletion" not in tested.stdout
+    assert "Where it tells us things by itself there is an answer once it is on: look again then." in tested.stdout
     with checked(config):
         away = doorward("check", "idp", config=config)
     assert "Does the server run" in found(away)[0]
