@@ -13,7 +13,6 @@ from urllib.parse import quote, urlencode
 from broker.domain.ports import Clock
 from broker.domain.posting import Message, PostingPermit, check_permit
 from broker.domain.provider import Posted, PostUnknown, UpstreamTokens
-from broker.domain.values import ProviderId
 from broker.errors import (
     PostingNotPermitted,
     Problem,
@@ -24,6 +23,7 @@ from broker.errors import (
 )
 from providers._http import FORM, JSON, TOO_MANY, UpstreamHTTP, UpstreamResponse, read_success, was_perhaps_sent
 from providers.preset import Posting, Preset, is_address
+from providers.publishing._by_token import ByToken, text_of
 
 MAX_ID: Final = 200
 _GONE: Final = frozenset({404, 410})
@@ -31,36 +31,12 @@ _NOT_KNOWN: Final = 401
 _NOT_ALLOWED: Final = 403
 
 
-class Mastodon:
+class Mastodon(ByToken):
     """A server with Mastodon's statuses interface."""
 
     def __init__(self, preset: Preset, http: UpstreamHTTP, clock: Clock) -> None:
-        self._preset, self._http, self._clock = preset, http, clock
-        self._posting = preset.posting or Posting(kind="mastodon")
+        super().__init__(preset, http, clock, preset.posting or Posting(kind="mastodon"))
         self._address = (self._posting.url or "").rstrip("/")
-
-    def __repr__(self) -> str:
-        return f"Mastodon({self._preset.id!r})"
-
-    @property
-    def provider(self) -> ProviderId:
-        return self._preset.id
-
-    @property
-    def label(self) -> str:
-        return self._preset.label
-
-    @property
-    def scopes(self) -> tuple[str, ...]:
-        return self._posting.scopes
-
-    @property
-    def lasting(self) -> tuple[str, ...]:
-        return self._posting.lasting_scopes
-
-    @property
-    def needs_person(self) -> bool:
-        return False
 
     async def publish(
         self, permit: PostingPermit, message: Message, token: UpstreamTokens | None
@@ -74,8 +50,7 @@ class Mastodon:
         bearer = self._bearer(token)
         if not message.idempotency_key:
             raise PostingNotPermitted("no idempotency key")
-        text = f"{message.text}\n\n{message.url}" if message.url else message.text
-        body = urlencode({"status": text, "visibility": self._posting.visibility}).encode("ascii")
+        body = urlencode({"status": text_of(message), "visibility": self._posting.visibility}).encode("ascii")
         headers = {**FORM, **bearer, "Idempotency-Key": message.idempotency_key}
         try:
             response, was_lost = await self._send(body, headers)
@@ -123,11 +98,6 @@ class Mastodon:
             if was_perhaps_sent(error):
                 raise
             raise UpstreamUnavailable("timeout and then no connection") from None  # the first try may have arrived
-
-    def _bearer(self, token: UpstreamTokens | None) -> dict[str, str]:
-        if token is None or (token.scopes and not set(self.scopes) <= token.scopes):
-            raise PostingNotPermitted("no token for posting")
-        return {"Authorization": f"Bearer {token.access_token}"}
 
     @staticmethod
     def problems(preset: Preset) -> Iterable[Problem]:

@@ -16,10 +16,10 @@ from urllib.parse import quote
 from broker.domain.ports import Clock
 from broker.domain.posting import Message, PostingPermit, check_permit
 from broker.domain.provider import Posted, PostUnknown, UpstreamTokens
-from broker.domain.values import ProviderId
-from broker.errors import PostingNotPermitted, Problem, TokenOver, UpstreamInvalid, UpstreamUnavailable
+from broker.errors import Problem, TokenOver, UpstreamInvalid, UpstreamUnavailable
 from providers._http import JSON, TOO_MANY, UpstreamHTTP, UpstreamResponse, read_object, read_success, was_perhaps_sent
 from providers.preset import Posting, Preset
+from providers.publishing._by_token import ByToken, text_of
 
 POSTS: Final = "https://api.x.com/2/tweets"
 READING: Final = ("tweet.read", "users.read")
@@ -30,36 +30,16 @@ _GONE: Final = 404
 _NUMBER = re.compile(r"[0-9]{1,20}")
 
 
-class X:
+class X(ByToken):
     """Posts at X, of whoever let us."""
 
     def __init__(self, preset: Preset, http: UpstreamHTTP, clock: Clock) -> None:
-        self._preset, self._http, self._clock = preset, http, clock
-        self._posting = preset.posting or Posting(kind="x")
+        super().__init__(preset, http, clock, preset.posting or Posting(kind="x"))
         self._address = (self._posting.url or POSTS).rstrip("/")
-
-    def __repr__(self) -> str:
-        return f"X({self._preset.id!r})"
-
-    @property
-    def provider(self) -> ProviderId:
-        return self._preset.id
-
-    @property
-    def label(self) -> str:
-        return self._preset.label
 
     @property
     def scopes(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((*self._posting.scopes, *READING)))
-
-    @property
-    def lasting(self) -> tuple[str, ...]:
-        return self._posting.lasting_scopes
-
-    @property
-    def needs_person(self) -> bool:
-        return False
+        return tuple(dict.fromkeys((*super().scopes, *READING)))
 
     async def publish(
         self, permit: PostingPermit, message: Message, token: UpstreamTokens | None
@@ -70,9 +50,8 @@ class X:
         `UpstreamRejected` or `UpstreamUnavailable` when X certainly did not take it. `PostUnknown`: it may have.
         """
         check_permit(permit, message, self._clock.now())
-        headers = {"Content-Type": "application/json", **self._bearer(token)}
-        text = f"{message.text}\n\n{message.url}" if message.url else message.text
-        body = json.dumps({"text": text}, ensure_ascii=False).encode()
+        headers = {"Content-Type": "application/json", **JSON, **self._bearer(token)}
+        body = json.dumps({"text": text_of(message)}, ensure_ascii=False).encode()
         try:
             response = await self._http.request("POST", self._address, headers=headers, body=body)
         except UpstreamUnavailable as error:
@@ -91,16 +70,11 @@ class X:
     async def undo(self, permit: PostingPermit, remote_id: str, token: UpstreamTokens | None) -> bool:
         """Delete a post; true when it is gone, also when it was gone before. Raises `UpstreamRejected`, `UpstreamUnavailable`."""
         address = f"{self._address}/{quote(remote_id, safe='')}"
-        response = await self._http.request("DELETE", address, headers=self._bearer(token))
+        response = await self._http.request("DELETE", address, headers={**JSON, **self._bearer(token)})
         if response.status == _GONE:
             return True
         data = read_success(response, "undo").get("data")
         return isinstance(data, dict) and data.get("deleted") is True
-
-    def _bearer(self, token: UpstreamTokens | None) -> dict[str, str]:
-        if token is None or (token.scopes and not set(self.scopes) <= token.scopes):
-            raise PostingNotPermitted("no token for posting")
-        return {**JSON, "Authorization": f"Bearer {token.access_token}"}
 
     @staticmethod
     def problems(preset: Preset) -> Iterable[Problem]:
