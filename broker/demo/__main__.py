@@ -163,6 +163,7 @@ def commands(layout: Layout) -> dict[str, list[str]]:
             "--redirect-uri", f"{issuer}/callback/facebook",
             "--deauthorize-url", f"{issuer}/hooks/facebook/deauthorize",
             "--deletion-url", f"{issuer}/hooks/facebook/deletion",
+            "--privacy-url", f"{issuer}/privacy",
         ],
         "openid": [
             python, "-m", "providers.sandbox.openid_connect", "--port", str(layout.port_of("openid")),

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 from starlette.applications import Starlette
@@ -223,6 +224,7 @@ def _subject(sandbox: Sandbox, token: str) -> str:
 @click.option("--app-name", default="Doorward", show_default=True, help="Name shown on the permission page.")
 @click.option("--deauthorize-url", help="Where the signed_request of a removed app is sent.")
 @click.option("--deletion-url", help="Where the signed_request of a deletion request is sent.")
+@click.option("--privacy-url", help="The app's privacy policy, without which no app goes live.")
 @click.option("--require-proof", is_flag=True, help="Refuse Graph calls without appsecret_proof.")
 @click.option("--enforce-https", is_flag=True, help="Refuse http redirect addresses.")
 @click.option("--base-url", help="Own address as clients see it, e.g. http://localhost:8010.")
@@ -240,6 +242,7 @@ def main(
     app_name: str,
     deauthorize_url: str | None,
     deletion_url: str | None,
+    privacy_url: str | None,
     require_proof: bool,
     enforce_https: bool,
     base_url: str | None,
@@ -258,6 +261,8 @@ def main(
         require_proof=require_proof,
         deauthorize_url=deauthorize_url,
         deletion_url=deletion_url,
+        privacy_url=privacy_url,
+        domains=sorted({urlsplit(uri).hostname or "" for uri in redirect_uris}),
     )
     served = create_app([app], base_url=base_url, switches={"enforce_https": enforce_https}, data=data)
     run(served, host=host, port=port, certificate=tls_certificate, key=tls_key)

@@ -120,6 +120,11 @@ def test_one_command_shows_addresses_that_work_and_keeps_what_was_there(demo: De
     for name in ("wiki", "tracker", "facebook", "openid"):
         assert fetch(layout.url(name))
     keys = json.loads(fetch(f"{layout.url('broker')}/jwks"))
+    checking = [sys.executable, "-m", "broker", "provider", "check", "facebook", "--config", str(layout.config)]
+    checked = subprocess.run(checking, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT)
+    assert checked.returncode == 0, checked.stdout
+    assert "privacy policy" not in checked.stdout
+    assert "app domains" not in checked.stdout
 
     second = say(tmp_path, "--port", str(demo.port))
     assert second.returncode == 1
