@@ -11,7 +11,7 @@
     tamper          makes that signed_request wrong: one of facebook_tokens.TAMPERINGS
     signed_request  persona: only build the signed_request (with `tamper`) and return it
     app             which app deauthorize, delete and signed_request mean (default: the first)
-    app_settings    {app id: {mode, require_proof, deauthorize_url, deletion_url, roles}}
+    app_settings    {app id: {mode, is_for_business, require_proof, deauthorize_url, deletion_url, roles}}
     reset           true: forget grants, codes, tokens, presets, faults and log; switches to their defaults
     …               every switch of facebook_state.Switches
 
@@ -45,6 +45,7 @@ _APP_SETTINGS = {
     "deauthorize_url": str,
     "deletion_url": str,
     "roles": list,
+    "is_for_business": bool,
 }
 
 

@@ -35,7 +35,7 @@ def _sandbox(request: Request) -> Sandbox:
 
 
 def error_page(title: str, text: str) -> Response:
-    """The page that Facebook shows instead of redirecting to an address it does not trust."""
+    """The page that Facebook shows instead of redirecting: to an address it does not trust, from an app that is not live."""
     return web.page("message.html", status=400, label=LABEL, title=title, text=text)
 
 
@@ -195,8 +195,14 @@ def _consent_page(app: App, person: Person, pending: str, asked: set[str]) -> Re
 
 
 def _fault_redirect(app: App, person: Person, params: dict[str, str]) -> Response | None:
-    no_role = app.mode == "dev" and person.slug not in app.roles
-    if person.fault in {"cancels", "dev-mode"} or no_role:
+    has_no_role = app.mode == "dev" and person.slug not in app.roles
+    if person.fault == "dev-mode" or (has_no_role and not app.is_for_business):
+        return error_page(
+            "App not active",
+            "This app is not accessible right now, and its developer is aware of that. You will be able to log in when the "
+            "app is active again.",
+        )
+    if person.fault in {"cancels", "dev-mode-business"} or has_no_role:
         return _cancelled(params)
     if person.fault == "bare-error":
         return _bare_error(params, 1349048, "This content isn't available right now")

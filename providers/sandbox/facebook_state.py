@@ -36,7 +36,11 @@ PERMISSIONS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class App:
-    """One registered application. `roles` are the personas who may use it while `mode` is `dev`."""
+    """One registered application. `roles` are the personas who may use it while `mode` is `dev`.
+
+    Everybody else gets a page and never comes back; from an app with Facebook Login for Business (`is_for_business`) they
+    come back as if they had pressed Cancel (protocols.md §1.3).
+    """
 
     id: str
     secret: str = field(repr=False)
@@ -47,6 +51,7 @@ class App:
     deauthorize_url: str | None = None
     deletion_url: str | None = None
     roles: frozenset[str] = frozenset()
+    is_for_business: bool = False
     domains: Sequence[str] = ()
     privacy_url: str | None = None
 

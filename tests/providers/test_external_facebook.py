@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from tests.providers.far import DIALOG_HOST, PROVIDERS, Far, FarBrowser, house_beside, running_far
@@ -47,7 +48,7 @@ ENDS = {
     "slow": Ends(heading=_DOWN, log="timeout"),
     "never": Ends(heading=_DOWN, log="timeout"),
     "cancels": Ends(heading=_NO, log="access_denied"),
-    "dev-mode": Ends(heading=_NO, log="access_denied"),
+    "dev-mode-business": Ends(heading=_NO, log="access_denied"),
     "bare-error": Ends(heading=_REFUSED, log="dialog 1349048"),
     "checkpoint": Ends(heading="Facebook wants to see you first", log="190/459"),
     "password-changed": Ends(heading=_REFUSED, log="190/460"),
@@ -60,6 +61,8 @@ ENDS = {
 }
 BY_OPENID = {slug for slug in PEOPLE if slug.startswith("oidc-")}
 """Wrong only in their ID token, which a sign-in through Graph never asks for."""
+NEVER_BACK = {"dev-mode"}
+"""Stay at Facebook, on a page of its own."""
 WITHOUT_EMAIL = {"no-email", "unverified", "declines-email"}
 
 
@@ -102,10 +105,10 @@ def test_only_the_providers_file_names_the_emulator() -> None:
 
 
 def test_every_persona_has_an_end() -> None:
-    assert set(ENDS) | BY_OPENID | WITHOUT_EMAIL <= set(PEOPLE)
+    assert set(ENDS) | BY_OPENID | NEVER_BACK | WITHOUT_EMAIL <= set(PEOPLE)
 
 
-@pytest.mark.parametrize("slug", sorted(set(PEOPLE) - set(ENDS)))
+@pytest.mark.parametrize("slug", sorted(set(PEOPLE) - set(ENDS) - NEVER_BACK))
 async def test_a_person_arrives_at_the_site_with_what_they_share(house: House, far: Far, slug: str) -> None:
     """catalogue 113, 115, 131: every name and every missing field; an address is never taken as proved."""
     browser, shown = await arrive_at_facebook(house, far, slug)
@@ -160,6 +163,21 @@ async def test_what_goes_wrong_there_is_said_in_words_and_leaves_nothing(house: 
     shown_again = await browser.press("provider=facebook")
     assert isinstance(shown_again, Shown)
     assert shown_again.headings[0] == "Choose what to use from Facebook"
+
+
+@pytest.mark.parametrize("slug", sorted(NEVER_BACK))
+async def test_who_facebook_keeps_can_go_back_and_choose_another_way(house: House, far: Far, slug: str) -> None:
+    """The app is not live: nothing ever reaches us, so nothing is kept, and the sign-in still stands."""
+    await far.order(persona=slug)
+    browser = FarBrowser(house, far)
+    chooser = await browser.open(browser.forum.request_url())
+    stays = await browser.press("provider=facebook")
+    assert not isinstance(stays, Arrival)
+    assert stays.headings[0] == "App not active"
+    assert urlsplit(stays.url).hostname == DIALOG_HOST
+    assert await house.accounts() == 0
+    again = await browser.open(chooser.url)
+    assert again.headings[0].startswith("Sign in to")
 
 
 async def test_a_declined_address_can_be_asked_again_once(house: House, far: Far) -> None:

@@ -50,7 +50,7 @@ FAILS: dict[str, tuple[type[BrokerError], str]] = {
     "bare-error": (UpstreamRejected, "dialog"),
     "checkpoint": (UpstreamNeedsVisit, "190/459"),
     "password-changed": (UpstreamRejected, "190/460"),
-    "dev-mode": (SignInCancelled, "access_denied"),
+    "dev-mode-business": (SignInCancelled, "access_denied"),
     "replayed-code": (UpstreamRejected, "100/36009"),
     "swapped-code": (UpstreamRejected, "100/36008"),
     "foreign-app-token": (UpstreamInvalid, "token_app"),
@@ -59,6 +59,8 @@ FAILS: dict[str, tuple[type[BrokerError], str]] = {
 """Persona -> the error that a sign-in ends in, and a word of its detail."""
 ELSEWHERE = {"wrong-state", "missing-state"}
 """Caught by the sign-in flow before any provider is asked."""
+NEVER_BACK = {"dev-mode"}
+"""Stay at the provider, on a page of its own."""
 
 
 @dataclass(frozen=True)
@@ -126,10 +128,10 @@ def rig(base: str, egress: Egress) -> Rig:
 
 def test_every_persona_has_an_expectation() -> None:
     """A persona that is not in a table must be able to sign in; a new broken one fails in the test below."""
-    assert set(FAILS) | ELSEWHERE <= set(PEOPLE)
+    assert set(FAILS) | ELSEWHERE | NEVER_BACK <= set(PEOPLE)
 
 
-@pytest.mark.parametrize("slug", sorted(set(PEOPLE) - set(FAILS) - ELSEWHERE))
+@pytest.mark.parametrize("slug", sorted(set(PEOPLE) - set(FAILS) - ELSEWHERE - NEVER_BACK))
 async def test_a_person_signs_in_and_is_who_they_are(rig: Rig, slug: str) -> None:
     found = await rig.sign_in(slug)
     person = PEOPLE[slug]
@@ -155,6 +157,13 @@ async def test_what_goes_wrong_there_ends_in_the_right_words_here(rig: Rig, slug
     assert slug not in str(caught.value)
     exchanges = [line for line in await log_of(rig.base) if line["path"].endswith("/oauth/access_token")]
     assert len(exchanges) <= 1
+
+
+@pytest.mark.parametrize("slug", sorted(NEVER_BACK))
+async def test_who_never_comes_back_leaves_nothing_to_redeem(rig: Rig, slug: str) -> None:
+    with pytest.raises(AssertionError, match="App not active"):
+        await rig.sign_in(slug)
+    assert not [line for line in await log_of(rig.base) if line["path"].endswith("/oauth/access_token")]
 
 
 async def test_a_checkpoint_tells_the_person_where_to_go(rig: Rig) -> None:

@@ -375,15 +375,27 @@ async def test_bare_error_has_no_oauth_error(rig: Rig) -> None:
     assert "error" not in found and found["error_code"] == "1349048" and found["error_message"]
 
 
-@pytest.mark.parametrize("slug", ["cancels", "dev-mode"])
+@pytest.mark.parametrize("slug", ["cancels", "dev-mode-business"])
 async def test_cancel_shaped_personas(rig: Rig, slug: str) -> None:
     assert await rig.sign_in(slug) == back_of_cancel()
 
 
 async def test_an_app_in_development_lets_in_only_people_with_a_role(rig: Rig) -> None:
-    await rig.emu(app_settings={APP.id: {"mode": "dev", "roles": ["jonas"]}})
-    assert (await rig.sign_in("normal"))["error"] == "access_denied"
+    """Everybody else never comes back; where it is for business, they come back as if they had pressed Cancel."""
+    await rig.emu(app_settings={APP.id: {"mode": "dev", "roles": ["jonas"]}}, persona="normal", auto=True)
+    stays = await rig.dialog()
+    assert (stays.status_code, "location" in stays.headers) == (400, False)
+    assert "App not active" in stays.text
     assert "code" in await rig.sign_in("jonas")
+    await rig.emu(app_settings={APP.id: {"is_for_business": True}})
+    assert await rig.sign_in("normal") == back_of_cancel()
+    assert "code" in await rig.sign_in("jonas")
+
+
+async def test_who_has_no_role_in_an_app_that_is_not_live_stays_there(rig: Rig) -> None:
+    await rig.emu(persona="dev-mode", auto=True)
+    stays = await rig.dialog()
+    assert (stays.status_code, "App not active" in stays.text) == (400, True)
 
 
 async def test_state_and_code_attacks(rig: Rig) -> None:
