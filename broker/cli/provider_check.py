@@ -105,6 +105,7 @@ class _Check:
             yield finding
         if self.preset.discovery != "off":
             yield Finding(None, "There is no one provider to ask: whoever signs in names theirs.")
+            yield Finding(None, self.what_may_be_named())
         else:
             async for finding in self.asked():
                 yield finding
@@ -113,6 +114,19 @@ class _Check:
         if not offline:
             for finding in self.own():
                 yield finding
+
+    def what_may_be_named(self) -> str:
+        """Where the servers that people name may be, and what else has to be written for one on this machine."""
+        name, ours = self.preset.id, self.settings.broker
+        if self.preset.sandbox:
+            return "Plain http and servers that [egress] names in doorward.toml are let in too: it is a sandbox."
+        told = "People can name servers on the public internet alone, and those are asked by https."
+        if ours.mode != "development":
+            return told
+        lent = [one.address for one in ours.egress if Exemption.parse(one.address).host not in self.preset.named_hosts]
+        there = f"For {_and(lent)}, which [egress] names," if lent else "For one on this machine"
+        beside = "" if lent else ' and [egress."localhost:9311"], with its own port, in doorward.toml'
+        return f"{told} {there} write sandbox = true in [{name}]{beside}."
 
     async def asked(self) -> AsyncIterator[Finding]:
         """What the provider itself says."""

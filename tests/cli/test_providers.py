@@ -471,6 +471,29 @@ def test_where_people_type_an_address_there_is_nobody_to_ask(config: Path) -> No
     assert done.returncode == 0
     assert f"Nothing is registered there. People come back to {PUBLIC}/callback/people." in done.stdout
     assert "There is no one provider to ask" in done.stdout
+    assert "People can name servers on the public internet alone, and those are asked by https." in done.stdout
+    assert "sandbox" not in done.stdout, "production refuses it"
+
+
+@pytest.mark.parametrize("kind", ["openid2", "mastodon", "typed_openid_connect"])
+def test_where_people_type_an_address_what_this_machine_needs_is_said(config: Path, kind: str) -> None:
+    """In development: without `sandbox = true` nobody gets to a server here, whatever `[egress]` names."""
+    table = f'[people]\nkind = "{kind}"\ndiscovery = "any"\nfields = ["name"]\n'
+    doorward_toml = DOORWARD.replace("[broker]", '[broker]\nmode = "development"', 1)
+    (config / "providers.toml").write_text(table)
+    (config / "doorward.toml").write_text(doorward_toml)
+    done = doorward("check", "people", "--offline", config=config)
+    told = (
+        'For one on this machine write sandbox = true in [people] and [egress."localhost:9311"], with its own port, in'
+    )
+    assert told in done.stdout, done.stdout
+    (config / "doorward.toml").write_text(f'{doorward_toml}\n[egress."localhost:9412"]\n')
+    done = doorward("check", "people", "--offline", config=config)
+    assert "For localhost:9412, which [egress] names, write sandbox = true in [people]." in done.stdout, done.stdout
+    (config / "providers.toml").write_text(f"{table}sandbox = true\n")
+    done = doorward("check", "people", "--offline", config=config)
+    assert "Plain http and servers that [egress] names in doorward.toml are let in too: it is a sandbox." in done.stdout
+    assert "write sandbox" not in done.stdout
 
 
 # --- trying ---------------------------------------------------------------------------------------------
