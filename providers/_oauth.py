@@ -26,6 +26,8 @@ from providers.preset import Preset
 
 OVER: Final = "invalid_grant"
 """What is said of a refresh token that is good no more (RFC 6749 §5.2)."""
+OVER_AT_X: Final = "Value passed for the token was invalid."
+"""The same in X's words."""
 MAX_CODE: Final = 4096
 MAX_TOKEN: Final = 16 * 1024
 MAX_LIFETIME: Final = timedelta(days=3660)
@@ -125,11 +127,17 @@ async def renewed(
     try:
         answer = read_token_answer(response)
     except UpstreamRejected as refusal:
-        if refusal.detail == f"token {OVER}":
+        if refusal.detail == f"token {OVER}" or _is_over_at_x(response):
             raise GrantOver(refusal.detail) from refusal
         raise
     fresh = answer.tokens(now, tuple(sorted(tokens.scopes)))
     return replace(fresh, refresh_token=fresh.refresh_token or tokens.refresh_token, named=tokens.named), answer
+
+
+def _is_over_at_x(response: UpstreamResponse) -> bool:
+    """X calls a refresh token that is over an invalid request, which RFC 6749 §5.2 keeps for what is malformed."""
+    answer = read_object(response, "token_json")
+    return answer.get("error") == "invalid_request" and answer.get("error_description") == OVER_AT_X
 
 
 def check_response_issuer(callback: Mapping[str, str], issuer: str, *, promised: bool) -> None:

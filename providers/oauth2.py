@@ -96,10 +96,12 @@ class OAuth2(Described):
         check_response_issuer(callback, preset.issuer, promised=False)
         answer = await self._redeem(attempt, read_callback(callback))
         tokens = answer.tokens(self._clock.now(), attempt.scopes)
-        person = read_success(await self._get(preset.endpoints["userinfo"], tokens), "userinfo")
+        reads_address = EMAIL in preset.fields and preset.email_scope in tokens.scopes
+        where = "userinfo_email" if reads_address and "userinfo_email" in preset.endpoints else "userinfo"
+        person = read_success(await self._get(preset.endpoints[where], tokens), "userinfo")
         subject = read_name(value_at(person, preset.subject))
         raw: dict[str, object] = {claim: value_at(person, path) for claim, path in preset.claims.items()}
-        if EMAIL in preset.fields and "emails" in preset.endpoints and preset.email_scope in tokens.scopes:
+        if reads_address and "emails" in preset.endpoints:
             response = await self._get(preset.endpoints["emails"], tokens)
             raw |= primary(read_list(response, "emails")[:MOST_ADDRESSES])
         claims = read_claims(raw, self._offers)
@@ -170,6 +172,9 @@ class OAuth2(Described):
             found.add("issuer", "is missing.", fix)
         if preset.pkce is False:
             found.add("pkce", "is off, and nothing else ties an answer to its attempt here.", "Remove it.")
+        if "userinfo_email" in preset.endpoints and not preset.email_scope:
+            fix = f'Write email_scope = "…" in [{preset.id}], or remove it.'
+            found.add("endpoints.userinfo_email", "is never asked: no scope lets us read the address.", fix)
         for claim in preset.claims:
             if claim not in GIVEN and claim != VERIFIED:
                 found.add(f"claims.{claim}", "is no claim.", f"Known: {', '.join(sorted([*GIVEN, VERIFIED]))}.")

@@ -33,6 +33,7 @@ ENDPOINTS: Final = (
     "authorization", "token", "userinfo", "jwks", "discovery", "revocation",  # any provider
     "end_session",  # OpenID Connect
     "emails",  # OAuth 2.0: a person's addresses, each with what is known of it
+    "userinfo_email",  # OAuth 2.0: asked in place of userinfo by a token that may read the address
     "graph", "share",  # Facebook: the base of its API; the share window
     "directory", "resolver",  # AT Protocol: where did:plc documents are; who is asked about handles
 )  # fmt: skip

@@ -189,6 +189,8 @@ ENDPOINTS = Recording.read("github").raw["preset"]["endpoints"]
          {"github.fields"}),
         ({"endpoints": {one: ENDPOINTS[one] for one in ("authorization", "token", "userinfo")}, "fields": ["name"]},
          {"github.trusts_email"}),
+        ({"endpoints": {**ENDPOINTS, "userinfo_email": "https://api.github.com/more"}, "email_scope": None},
+         {"github.endpoints.userinfo_email"}),
         ({"scopes": ["repo:status"]}, {"github.scopes"}),
         ({"email_scope": "repo:status"}, {"github.scopes"}),
     ],
