@@ -617,6 +617,10 @@ class GrantOver(UpstreamRejected):
     """A refresh token is good no more: the person took it back there, or it was used or ran out (RFC 6749 §5.2)."""
 
 
+class NotRenewed(GrantOver):
+    """No new tokens can be had, and the provider was never asked: what we hold may be good there still."""
+
+
 class UpstreamInvalid(UpstreamError):
     """An answer failed a check; `check` names the check, never the value."""
 

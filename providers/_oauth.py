@@ -6,9 +6,11 @@ does not check is checked here: RFC 6749 §2.3.1 encoding, an answer without wha
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -19,7 +21,15 @@ from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from broker.domain.provider import UpstreamTokens
 from broker.domain.values import Secret
-from broker.errors import GrantOver, SignInCancelled, UpstreamInvalid, UpstreamRejected, UpstreamUnavailable
+from broker.errors import (
+    GrantOver,
+    NotRenewed,
+    SignInCancelled,
+    UpstreamError,
+    UpstreamInvalid,
+    UpstreamRejected,
+    UpstreamUnavailable,
+)
 from providers._http import OK, SERVER_FAULT, TOO_MANY, UpstreamHTTP, UpstreamResponse, post_form, read_object
 from providers._id_token import TENANT, is_tenant
 from providers.preset import Preset
@@ -28,6 +38,8 @@ OVER: Final = "invalid_grant"
 """What is said of a refresh token that is good no more (RFC 6749 §5.2)."""
 OVER_AT_X: Final = "Value passed for the token was invalid."
 """The same in X's words."""
+GIVE_BACK_SECONDS: Final = 3.0
+"""How long giving back what a provider gave may take: the person waits for that too."""
 MAX_CODE: Final = 4096
 MAX_TOKEN: Final = 16 * 1024
 MAX_LIFETIME: Final = timedelta(days=3660)
@@ -121,7 +133,7 @@ async def renewed(
     Raises `GrantOver`, `UpstreamRejected`, `UpstreamUnavailable`, `UpstreamInvalid(check)`.
     """
     if tokens.refresh_token is None:
-        raise GrantOver("no refresh token")
+        raise NotRenewed("no refresh token")
     form = {"grant_type": "refresh_token", "refresh_token": tokens.refresh_token}
     response = await post_as(http, preset, address, form)
     try:
@@ -138,6 +150,13 @@ def _is_over_at_x(response: UpstreamResponse) -> bool:
     """X calls a refresh token that is over an invalid request, which RFC 6749 §5.2 keeps for what is malformed."""
     answer = read_object(response, "token_json")
     return answer.get("error") == "invalid_request" and answer.get("error_description") == OVER_AT_X
+
+
+async def given_back(asked: Awaitable[object]) -> None:
+    """What was asked for one answer is given back, and dies with it as far as we can help it: whether that worked or not."""
+    with suppress(UpstreamError, TimeoutError):
+        async with asyncio.timeout(GIVE_BACK_SECONDS):
+            await asked
 
 
 def check_response_issuer(callback: Mapping[str, str], issuer: str, *, promised: bool) -> None:

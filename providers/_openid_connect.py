@@ -29,7 +29,7 @@ from broker.domain.provider import (
     session_name,
 )
 from broker.domain.values import ClaimName, IdentityKey
-from broker.errors import GrantOver, Problem, UpstreamInvalid, UpstreamRejected
+from broker.errors import NotRenewed, Problem, UpstreamError, UpstreamInvalid, UpstreamRejected
 from broker.verification import Cached, verified
 from providers._claims import SCOPE_OF, hint, is_true, offers_of, read_claims, scopes_for
 from providers._described import Described
@@ -42,6 +42,7 @@ from providers._oauth import (
     build_authorization_url,
     challenge_of,
     check_response_issuer,
+    given_back,
     post_as,
     read_callback,
     read_token_answer,
@@ -113,6 +114,8 @@ class OpenIDConnect(Described):
     """One OpenID provider, as its preset describes it."""
 
     scope_of: Mapping[ClaimName, str] = SCOPE_OF
+    ends_a_token: bool = True
+    """Whether giving a token back ends that token and its grant, and not all that the person ever allowed us there."""
 
     def __init__(self, preset: Preset, http: UpstreamHTTP, clock: Clock) -> None:
         self._preset, self._http, self._clock = preset, http, clock
@@ -133,14 +136,32 @@ class OpenIDConnect(Described):
         return build_sign_in_url(self._preset, (await self._where()).authorization, attempt)
 
     async def identify(self, attempt: Attempt, callback: Mapping[str, str]) -> Identified:
-        """Who came back. The order matters: who answers, then what, then one exchange of the code."""
+        """Who came back. The order matters: who answers, then what, then one exchange of the code.
+
+        What came with an answer that nobody can be known by is given back.
+        """
         metadata = await self._where()
         check_response_issuer(callback, self._preset.issuer, promised=metadata.sends_iss)
         answer = await self._redeem(metadata, attempt, read_callback(callback))
-        now = self._clock.now()
-        claims = await self._verify(attempt, answer, now)
+        tokens = answer.tokens(self._clock.now(), attempt.scopes)
+        try:
+            return await self._identified(metadata, attempt, callback, answer, tokens)
+        except BaseException:
+            if self.ends_a_token:
+                await given_back(self.revoke(tokens))
+            raise
+
+    async def _identified(
+        self,
+        metadata: Metadata,
+        attempt: Attempt,
+        callback: Mapping[str, str],
+        answer: TokenAnswer,
+        tokens: UpstreamTokens,
+    ) -> Identified:
+        """Whom an answer names."""
+        claims = await self._verify(attempt, answer, self._clock.now())
         self._admit(claims)
-        tokens = answer.tokens(now, attempt.scopes)
         if tokens.refresh_token is not None:
             tokens = replace(tokens, named=named_in(claims))
         more = {**self._told(callback), **await self._userinfo(metadata, claims, tokens)}
@@ -248,14 +269,23 @@ class OpenIDConnect(Described):
     async def renew(self, tokens: UpstreamTokens) -> UpstreamTokens:
         """New tokens for those that have run out (RFC 6749 §6), for the same person (OpenID Connect Core §12.2).
 
-        An ID token may be left out. One that comes is checked like any other, and says what the first one said.
+        An ID token may be left out. One that comes is checked like any other, and says what the first one said. What came
+        with one that does not is given back: nobody would hold it any more, and the old tokens are no help to end it.
         """
         if tokens.named is None:  # kept by a version that did not write down whom they are of
-            raise GrantOver("nobody was named")
+            raise NotRenewed("nobody was named")
         now = self._clock.now()
         fresh, answer = await renewed(self._http, self._us(), (await self._where()).token, tokens, now)
-        if answer.id_token is not None:
+        if answer.id_token is None:
+            return fresh
+        try:
             check_renewed(await self._verify_renewed(answer, now), tokens.named)
+        except UpstreamError as error:
+            is_other = fresh.refresh_token != tokens.refresh_token
+            if is_other or isinstance(error, UpstreamInvalid):
+                new = fresh if is_other else replace(fresh, refresh_token=None)
+                await given_back(self.revoke(new))
+            raise
         return fresh
 
     async def check(self) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Awaitable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -20,8 +19,6 @@ FIND_SECONDS: Final = 10.0
 """How long finding a server and all that belongs to it may take, all requests together."""
 SIGN_IN_SECONDS: Final = 10.0
 """How long all that a server is asked about somebody who came back from there may take, and before they are sent there."""
-GIVE_BACK_SECONDS: Final = 3.0
-"""And then to give back what it gave: the person waits for that too."""
 MAX_HOST: Final = 253
 MAX_ADDRESS: Final = 512
 """Characters of an address that a server gives: it goes with the sign-in, which is to fit into a cookie."""
@@ -122,13 +119,6 @@ async def in_time(asked: Awaitable[T], what: str) -> T:
             return await asked
     except TimeoutError:
         raise UpstreamUnavailable(f"timeout {what}") from None
-
-
-async def given_back(asked: Awaitable[object]) -> None:
-    """What was asked for one answer is given back, and dies with it as far as we can help it: whether that worked or not."""
-    with suppress(UpstreamError, TimeoutError):
-        async with asyncio.timeout(GIVE_BACK_SECONDS):
-            await asked
 
 
 def own_address(told: Mapping[str, Any], key: str, origin: str, usual: str) -> str:

@@ -56,6 +56,8 @@ class Apple(OpenIDConnect):
     """Sign in with Apple for one Services ID."""
 
     scope_of = SCOPE_OF
+    ends_a_token = False
+    """It ends their authorization of us (docs, "Revoke tokens"): they would be strangers for one sign-in that failed."""
 
     def __init__(self, preset: Preset, http: UpstreamHTTP, clock: Clock) -> None:
         usual = replace(

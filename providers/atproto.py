@@ -28,8 +28,15 @@ from providers._did import Names, Person, is_did, is_handle
 from providers._dpop import ProofKey
 from providers._findings import Findings
 from providers._http import JSON, SERVER_FAULT, TOO_MANY, Unnamed, UpstreamHTTP, read_object, read_success
-from providers._oauth import challenge_of, check_response_issuer, read_callback, read_token_answer, safe_code
-from providers._typed import Policy, given_back, in_time, origin_of, own_address, policy_problems, told_apart
+from providers._oauth import (
+    challenge_of,
+    check_response_issuer,
+    given_back,
+    read_callback,
+    read_token_answer,
+    safe_code,
+)
+from providers._typed import Policy, in_time, origin_of, own_address, policy_problems, told_apart
 from providers._yadis import FIELD
 from providers.preset import Preset, is_address
 

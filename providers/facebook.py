@@ -179,7 +179,11 @@ class Facebook(Described):
         return build_dialog_url(self._preset, self._dialog, attempt)
 
     async def identify(self, attempt: Attempt, callback: Mapping[str, str]) -> Identified:
-        """Who came back: one exchange, then token inspection, person and permissions at the same time."""
+        """Who came back: one exchange, then token inspection, person and permissions at the same time.
+
+        A token of an answer that fails is not given back: Facebook ends no single token, only all that the person allowed us.
+        It would tell us that they took us out, and who has an account here would lose this way in.
+        """
         check_response_issuer(callback, self._origin, promised=False)
         if "error" not in callback and "error_code" in callback:  # the dialog's failures do not follow OAuth
             raise UpstreamRejected(f"dialog {read_code(callback['error_code'])}")

@@ -32,12 +32,12 @@ from providers._oauth import (
     build_authorization_url,
     challenge_of,
     check_response_issuer,
+    given_back,
     read_callback,
     read_token_answer,
 )
 from providers._typed import (
     Policy,
-    given_back,
     in_time,
     origin_of,
     own_address,

@@ -39,6 +39,7 @@ from providers._oauth import (
     build_authorization_url,
     challenge_of,
     check_response_issuer,
+    given_back,
     post_as,
     read_callback,
     read_token_answer,
@@ -91,11 +92,22 @@ class OAuth2(Described):
         )
 
     async def identify(self, attempt: Attempt, callback: Mapping[str, str]) -> Identified:
-        """Who came back: one exchange of the code, then what the service says of whoever the token is for."""
-        preset = self._preset
-        check_response_issuer(callback, preset.issuer, promised=False)
+        """Who came back: one exchange of the code, then what the service says of whoever the token is for.
+
+        A token that it names nobody for is given back.
+        """
+        check_response_issuer(callback, self._preset.issuer, promised=False)
         answer = await self._redeem(attempt, read_callback(callback))
         tokens = answer.tokens(self._clock.now(), attempt.scopes)
+        try:
+            return Identified(identity=await self._identity(tokens), tokens=tokens)
+        except BaseException:
+            await given_back(self.revoke(tokens))
+            raise
+
+    async def _identity(self, tokens: UpstreamTokens) -> Identity:
+        """Whom the service names for a token."""
+        preset = self._preset
         reads_address = EMAIL in preset.fields and preset.email_scope in tokens.scopes
         where = "userinfo_email" if reads_address and "userinfo_email" in preset.endpoints else "userinfo"
         person = read_success(await self._get(preset.endpoints[where], tokens), "userinfo")
@@ -106,7 +118,7 @@ class OAuth2(Described):
             raw |= primary(read_list(response, "emails")[:MOST_ADDRESSES])
         claims = read_claims(raw, self._offers)
         is_proved = preset.trusts_email and EMAIL in claims and is_true(raw.get(VERIFIED))
-        identity = Identity(
+        return Identity(
             provider=preset.id,
             key=IdentityKey(issuer=preset.issuer, subject=subject),
             claims=claims,
@@ -118,7 +130,6 @@ class OAuth2(Described):
             authenticated_at=None,
             account_hint=hint(claims) or subject,
         )
-        return Identified(identity=identity, tokens=tokens)
 
     async def revoke(self, tokens: UpstreamTokens) -> None:
         """Revoke what we hold, where there is an endpoint for it (RFC 7009)."""

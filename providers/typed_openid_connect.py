@@ -33,10 +33,10 @@ from providers._claims import SCOPE_OF, offers_of, scopes_for
 from providers._described import Described
 from providers._findings import Findings
 from providers._http import Unnamed, UpstreamHTTP, UpstreamResponse, read_success
-from providers._oauth import is_issuer
+from providers._oauth import given_back, is_issuer
 from providers._openid_connect import BINDINGS, IGNORED, Metadata, OpenIDConnect, read_metadata
 from providers._registration import METHODS, introduction, register_at, registration_endpoint
-from providers._typed import Policy, given_back, in_time, place_of, policy_problems, told_apart
+from providers._typed import Policy, in_time, place_of, policy_problems, told_apart
 from providers._webfinger import WORD, Asked, find_issuer, normalise
 from providers._yadis import FIELD
 from providers.preset import Preset, is_address

@@ -438,7 +438,7 @@ async def test_a_server_that_answers_slowly_is_given_up_however_many_answers_the
 ) -> None:
     """One time for all requests about one person together; and what was given is given back."""
     monkeypatch.setattr("providers._typed.SIGN_IN_SECONDS", 0.2)
-    monkeypatch.setattr("providers._typed.GIVE_BACK_SECONDS", 0.05)
+    monkeypatch.setattr("providers._oauth.GIVE_BACK_SECONDS", 0.05)
     http = Slow()
     left = await leave(http)
     http.seconds = 0.09

@@ -258,7 +258,7 @@ async def test_a_server_that_answers_slowly_is_given_up_however_many_answers_the
             return answer
 
     monkeypatch.setattr("providers._typed.SIGN_IN_SECONDS", 0.15)
-    monkeypatch.setattr("providers._typed.GIVE_BACK_SECONDS", 0.05)
+    monkeypatch.setattr("providers._oauth.GIVE_BACK_SECONDS", 0.05)
     http, kept = Slow(script()), OneApp()
     left = await leave(http, kept)
     http.seconds = 0.1

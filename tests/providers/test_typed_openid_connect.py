@@ -444,7 +444,7 @@ async def test_an_issuer_that_answers_slowly_is_given_up_however_many_answers_th
             return answer
 
     monkeypatch.setattr("providers._typed.SIGN_IN_SECONDS", 0.15)
-    monkeypatch.setattr("providers._typed.GIVE_BACK_SECONDS", 0.02)
+    monkeypatch.setattr("providers._oauth.GIVE_BACK_SECONDS", 0.02)
     http, clock = Slow(script()), StandingClock()
     one = typed_kind(http, clock=clock)
     left = await leave(one)
