@@ -50,6 +50,7 @@ from broker.errors import (
     GrantOver,
     InvalidRequest,
     NotFound,
+    NotRenewed,
     PostingNotPermitted,
     TokenOver,
     TooManyAttempts,
@@ -519,7 +520,8 @@ class PostingGate:
         unit, ended = self.durable.unit(), Ended()
         if publisher.scopes:
             ended = await self.queue_end(unit, posting.account, sid=None, locale="", provider=posting.provider)
-        if await self._move(posting, PostState.FAILED, unit) and not isinstance(refusal, GrantOver):
+        is_dead = isinstance(refusal, GrantOver) and not isinstance(refusal, NotRenewed)
+        if await self._move(posting, PostState.FAILED, unit) and not is_dead:
             await self.revoke_ended(ended)
         return Sent(posting=await self._again(posting), problem=refusal)
 

@@ -45,10 +45,10 @@ from broker.errors import (
     AccountHeld,
     Conflict,
     FormInvalid,
-    GrantOver,
     IdentityTaken,
     MergeNobody,
     MergeSame,
+    NotRenewed,
     NotThatAccount,
     NotYourWay,
     ProviderOff,
@@ -649,10 +649,10 @@ class SignInFlow:
             raise SignInExpired(detail="begun too long ago for what it is for")
 
     async def renew_upstream(self, provider_id: ProviderId, tokens: UpstreamTokens) -> UpstreamTokens:
-        """New tokens in place of those that have run out. Raises `GrantOver` where none can be had; what `Renews.renew` does."""
+        """New tokens in place of those that have run out. Raises `NotRenewed` where none can be had; what `Renews.renew` does."""
         provider = self.providers.get(provider_id)
         if provider is None or not isinstance(provider, Renews):
-            raise GrantOver("provider renews no tokens")
+            raise NotRenewed("provider renews no tokens")
         return await provider.renew(tokens)
 
     async def drop_upstream(self, provider_id: ProviderId, tokens: UpstreamTokens | None) -> None:

@@ -17,6 +17,7 @@ from broker.domain.posting import LASTING_WORDING, POST, WORDING, PostingPermit,
 from broker.domain.provider import PostUnknown, UpstreamTokens
 from broker.errors import (
     GrantOver,
+    NotRenewed,
     PostingNotPermitted,
     StoreUnavailable,
     TokenOver,
@@ -153,6 +154,19 @@ async def test_a_refresh_token_that_is_good_no_more_ends_the_opt_in(room: Room) 
     assert await room.gate.switches(ana.account.id) == ()
     assert await held(room, ana) is None
     assert room.revoked == []
+
+
+async def test_tokens_that_nobody_could_renew_are_taken_back(room: Room) -> None:
+    """They end here because nobody is named by them, or nobody renews them: over there they may be good still."""
+    for reason in ("nobody was named", "no refresh token", "provider renews no tokens"):
+        ana = await opted_in(room, refresh=f"refresh {reason}")
+        room.clock.move(2 * HOUR)
+        room.answer, room.revoked = NotRenewed(reason), []
+        sent = await room.post(ana, await room.ask(ana))
+        assert (sent.posting.state, sent.problem) == (PostState.FAILED, room.answer)
+        assert await room.gate.switches(ana.account.id) == ()
+        assert await held(room, ana) is None
+        assert room.revoked == [(MASTODON, "token-to-post")]
 
 
 @pytest.mark.parametrize(
