@@ -115,6 +115,13 @@ class UpstreamTokens:
         """Whether the access token has run out by now, as far as the provider said when it would."""
         return self.expires_at is not None and self.expires_at <= now
 
+    def lives_on_in(self, other: UpstreamTokens | None) -> bool:
+        """Whether taking these back would end the other ones, too: some providers give the same token a second time."""
+        if other is None:
+            return False
+        is_one_grant = self.refresh_token is not None and self.refresh_token == other.refresh_token
+        return is_one_grant or self.access_token == other.access_token
+
 
 def session_name(issuer: str, sid: str) -> str:
     """What is kept of a provider's `sid`: enough to know it again, and of no use anywhere else."""

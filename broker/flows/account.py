@@ -41,7 +41,7 @@ from broker.flows.address import AddressFlow
 from broker.flows.anew import anew
 from broker.flows.audit import AuditTrail
 from broker.flows.ledger import LedgerWriter
-from broker.flows.posting import Ended, PostingGate
+from broker.flows.posting import NOTHING, Ended, PostingGate
 from broker.flows.session import SessionFlow
 
 _PROBLEMS: Final = {"user_name": "taken", "last_link": "only_way"}
@@ -200,7 +200,7 @@ class AccountFlow:
             unit, SecurityEvent.CREDENTIAL_CHANGE, session.account, change="revoke", credential=credential_type(link)
         )
         try:
-            await unit.commit()
+            await self._commit(unit, ended)
         except Conflict as conflict:
             raise LastLink(detail="two removals at once") from conflict
         await self._revoke(ended)
@@ -256,7 +256,7 @@ class AccountFlow:
         unit.cancel_postings(session.account, self.clock.now(), client=client_id)
         ended = await self._end_posting(unit, session.account, session.sid, client=client_id, locale=locale)
         self.sessions.forget_at(unit, session.account, client_id)
-        await self._end_grants(unit, session.account, client_id)
+        await self._end_grants(unit, session.account, client_id, ended)
         await self._revoke(ended)
 
     async def _site(
@@ -269,11 +269,13 @@ class AccountFlow:
             raise NotFound(detail="site is not connected")
         return client, receipts, now
 
-    async def _end_grants(self, unit: UnitOfWork, account: AccountId, client_id: ClientId) -> None:
+    async def _end_grants(
+        self, unit: UnitOfWork, account: AccountId, client_id: ClientId, ended: Ended = NOTHING
+    ) -> None:
         grants = await self.durable.grants.of_account(account, client=client_id)
         unit.revoke_grants(account, self.clock.now(), client=client_id)
         await self.sessions.tell(unit, grants)
-        await unit.commit()
+        await self._commit(unit, ended)
 
     # --- devices --------------------------------------------------------------------------------------
 
@@ -319,11 +321,11 @@ class AccountFlow:
         if beside is not None:
             beside(unit)
         ended = await self.queue_erasure(unit, account, sid=sid)
-        await unit.commit()
+        await self._commit(unit, ended)
         await self.erased(account, ended)
 
     async def queue_erasure(self, unit: UnitOfWork, account: AccountId, *, sid: Sid | None) -> Ended:
-        """Queue the whole of it, for a unit of work that does more; then call `erased` with what this returns."""
+        """Queue the whole of it, for a unit of work that does more. What this returns is for `PostingGate.commit`, and then for `erased`."""
         now = self.clock.now()
         grants = await self.durable.grants.of_account(account)
         unit.cancel_postings(account, now)
@@ -354,8 +356,11 @@ class AccountFlow:
         locale: str = "",
     ) -> Ended:
         if self.posting is None:
-            return Ended()
+            return NOTHING
         return await self.posting.queue_end(unit, account, sid=sid, locale=locale, client=client, provider=provider)
+
+    async def _commit(self, unit: UnitOfWork, ended: Ended) -> None:
+        await (unit.commit() if self.posting is None else self.posting.commit(unit, ended))
 
     async def _revoke(self, ended: Ended) -> None:
         if self.posting is not None:

@@ -258,7 +258,7 @@ class MergeFlow:
         )  # what was asked for, or will be, is meant for this one now
         noted(unit)
         try:
-            await unit.commit()
+            await self.posting.commit(unit, *ended)
         except Conflict as conflict:
             raise Conflict("stale") from conflict  # whatever it met was not there when both were looked at
         return _Done(both=both, session=current, ended=ended)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, assert_never
@@ -52,13 +53,15 @@ from broker.errors import (
     NotFound,
     NotRenewed,
     PostingNotPermitted,
+    StoreUnavailable,
     TokenOver,
     TooManyAttempts,
     UpstreamError,
     WayMissing,
 )
+from broker.flows.anew import anew
 from broker.flows.ledger import LedgerWriter
-from broker.flows.renewing import Renew, Renewing, Revoke
+from broker.flows.renewing import Renew, Renewing, Revoke, Stopped
 
 ASKED_LIFETIME: Final = timedelta(minutes=30)
 """How long a person has to decide about one post."""
@@ -99,9 +102,12 @@ class Sent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """What a withdrawal took out of the vault and still has to revoke upstream."""
+    """What a withdrawal takes out of the vault, and has to revoke upstream once that is committed."""
 
-    tokens: tuple[tuple[ProviderId, UpstreamTokens], ...] = ()
+    stopped: tuple[Stopped, ...] = ()
+
+
+NOTHING: Final = Ended()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,29 +208,79 @@ class PostingGate:
     ) -> None:
         """The person said yes on the opt-in page, and upstream where that is needed: receipt and token, together.
 
-        A token that is not kept is revoked. Raises `FreshSignInRequired`, `PostingNotPermitted`.
+        A token that is not kept is revoked, and so is the one that was kept until now. Raises `FreshSignInRequired`,
+        `PostingNotPermitted`.
         """
-        try:
+
+        async def once() -> Ended:
             client = await self._check_allowed(session, provider, client_id, tokens, pressed_at)
-        except BrokerError:
-            await self.revoke(provider, tokens)
+            unit = self.durable.unit()
+            self._decided(
+                unit,
+                session.account,
+                provider,
+                client,
+                accepted=True,
+                transaction=transaction,
+                sid=session.sid,
+                locale=locale,
+            )
+            subject = subject_for(session.account, client, self.subject_key)
+            unit.add_posting_subject(session.account, client_id, subject)
+            replaced = await self._replace(unit, session.account, provider, tokens)
+            await self.commit(unit, replaced)
+            return replaced
+
+        try:
+            replaced = await anew(once)
+        except BaseException:
+            await self._revoke(provider, tokens, beside=await self._held(session.account, provider))
             raise
-        wanted = self.scopes(provider)
-        unit = self.durable.unit()
-        self._decided(
-            unit,
-            session.account,
-            provider,
-            client,
-            accepted=True,
-            transaction=transaction,
-            sid=session.sid,
-            locale=locale,
-        )
-        unit.add_posting_subject(session.account, client_id, subject_for(session.account, client, self.subject_key))
-        if wanted and tokens is not None:
-            unit.save_upstream_tokens(session.account, provider, tokens)
-        await unit.commit()
+        for one in replaced.stopped:
+            await self._revoke(provider, one.tokens, beside=tokens)
+
+    async def _replace(
+        self, unit: UnitOfWork, account: AccountId, provider: ProviderId, tokens: UpstreamTokens | None
+    ) -> Ended:
+        """Queue what is kept from now on; what was until then. Nothing where only the person can post."""
+        if not self.scopes(provider) or tokens is None:
+            return NOTHING
+        found = await self.durable.accounts.load(account)
+        if found is not None:
+            unit.save_account(found)  # as it is: of two who turn it on in the same moment, one sees what the other kept
+        opted = await self._any_standing(account, provider)
+        stopped = await self._renewing.take(permit_to_take_back(opted, account, self.clock.now())) if opted else None
+        unit.save_upstream_tokens(account, provider, tokens)
+        return Ended(stopped=(stopped,) if stopped is not None else ())
+
+    async def _held(self, account: AccountId, provider: ProviderId) -> UpstreamTokens | None:
+        """What is kept now; nothing where nobody can tell."""
+        with suppress(StoreUnavailable):
+            opted = await self._any_standing(account, provider)
+            if opted is not None:
+                return await self._renewing.held(permit_to_take_back(opted, account, self.clock.now()))
+        return None
+
+    async def _revoke(
+        self, provider: ProviderId, tokens: UpstreamTokens | None, *, beside: UpstreamTokens | None
+    ) -> None:
+        """Take these back there, unless those that are kept would end with them."""
+        if tokens is not None and not tokens.lives_on_in(beside):
+            await self.revoke(provider, tokens)
+
+    async def commit(self, unit: UnitOfWork, *ended: Ended) -> None:
+        """Commit what ends or replaces tokens. If that fails they are kept as they were, and can be renewed at once."""
+        try:
+            await unit.commit()
+        except BaseException:
+            await self._resume(*ended)
+            raise
+
+    async def _resume(self, *ended: Ended) -> None:
+        for one in ended:
+            for stopped in one.stopped:
+                with suppress(BrokerError):  # then they are in `STOPPED_FOR`
+                    await self._renewing.go_on(stopped)
 
     async def _check_allowed(
         self,
@@ -296,7 +352,7 @@ class PostingGate:
         ended = await self.queue_end(
             unit, session.account, sid=session.sid, locale=locale, client=client, provider=provider
         )
-        await unit.commit()
+        await self.commit(unit, ended)
         await self.revoke_ended(ended)
 
     async def queue_end(
@@ -309,7 +365,10 @@ class PostingGate:
         client: ClientId | None = None,
         provider: ProviderId | None = None,
     ) -> Ended:
-        """Queue the withdrawal of every opt-in that matches, for whoever ends what it hung on."""
+        """Queue the withdrawal of every opt-in that matches, for whoever ends what it hung on.
+
+        What this returns is for `commit`, and then for `revoke_ended`.
+        """
         now = self.clock.now()
         standing = await self._standing_all(account)
         ending = [one for one in standing if client in (None, one.client) and provider in (None, one.provider)]
@@ -319,23 +378,21 @@ class PostingGate:
         for one in ending:
             self.ledger.withdraw(unit, by_id[one.receipt], sid=sid, locale=locale, notice_version=self._notice())
         if not ending:
-            return Ended()
+            return NOTHING
         unit.cancel_postings(account, now, client=client, provider=provider)
         for gone in {one.client for one in ending} - {one.client for one in staying}:
             unit.drop_posting_subject(account, gone)
-        tokens = []
+        stopped = []
         for network in sorted({one.provider for one in ending} - {one.provider for one in staying}):
             key = permit_to_take_back(next(one for one in ending if one.provider == network), account, now)
-            held = await self._renewing.stop(key)
+            stopped.append(await self._renewing.stop(key))
             unit.drop_upstream_tokens(account, network)
-            if held is not None:
-                tokens.append((network, held))
-        return Ended(tokens=tuple(tokens))
+        return Ended(stopped=tuple(stopped))
 
     async def revoke_ended(self, ended: Ended) -> None:
         """Take back upstream what a committed withdrawal took out of the vault."""
-        for provider, tokens in ended.tokens:
-            await self.revoke(provider, tokens)
+        for one in ended.stopped:
+            await self.revoke(one.permit.provider, one.tokens)
 
     # --- a site asks ----------------------------------------------------------------------------------
 
@@ -517,11 +574,17 @@ class PostingGate:
 
         What is erased here is taken back there, too, unless it is known to be good no more: it may outlive this refusal.
         """
-        unit, ended = self.durable.unit(), Ended()
+        unit, ended = self.durable.unit(), NOTHING
         if publisher.scopes:
             ended = await self.queue_end(unit, posting.account, sid=None, locale="", provider=posting.provider)
         is_dead = isinstance(refusal, GrantOver) and not isinstance(refusal, NotRenewed)
-        if await self._move(posting, PostState.FAILED, unit) and not is_dead:
+        was_ours = False
+        try:
+            was_ours = await self._move(posting, PostState.FAILED, unit)
+        finally:
+            if not was_ours:
+                await self._resume(ended)
+        if was_ours and not is_dead:
             await self.revoke_ended(ended)
         return Sent(posting=await self._again(posting), problem=refusal)
 

@@ -35,7 +35,7 @@ from broker.flows.account import AccountFlow
 from broker.flows.anew import anew
 from broker.flows.audit import AuditTrail
 from broker.flows.letters import LetterWriter
-from broker.flows.posting import PostingGate
+from broker.flows.posting import NOTHING, Ended, PostingGate
 from broker.flows.session import SessionFlow
 
 
@@ -94,7 +94,9 @@ class RemovalFlow:
             return None, True
         now = self.clock.now()
         unit = self.durable.unit()
-        has_another = known is None or await self._end_way(unit, known[0], known[1])
+        has_another, ended = True, NOTHING
+        if known is not None:
+            has_another, ended = await self._end_way(unit, known[0], known[1])
         if known is None and account is not None:
             unit.save_account(account)  # as it is: if it was merged meanwhile, this is about the one that it became
         says_anything_new = known is not None or kind is RemovalKind.DELETION
@@ -104,7 +106,10 @@ class RemovalFlow:
             kept, said, code=code, kind=kind, provider=provider, account=account.id if account else NOBODY, now=now
         )
         unit.put_removal(removal, over=kept.state if kept is not None else None)
-        await self._commit(unit)
+        try:
+            await self.posting.commit(unit, ended)
+        except Conflict as conflict:  # two who say it at once, or a way that went meanwhile: looked at anew
+            raise Conflict("stale") from conflict
         return account, True
 
     async def _left_behind(self, kept: Removal | None, said: Removed, *, news: bool) -> Account | None:
@@ -120,8 +125,9 @@ class RemovalFlow:
                 return account
         return None
 
-    async def _end_way(self, unit: UnitOfWork, account: Account, link: Link) -> bool:
-        """Everything that hangs on the way; and the way, too, if another one is left (catalogue 124). Whether one is."""
+    async def _end_way(self, unit: UnitOfWork, account: Account, link: Link) -> tuple[bool, Ended]:
+        """Everything that hangs on the way; and the way, too, if another one is left (catalogue 124). Whether one is, and
+        what of posting ends."""
         links = await self.durable.accounts.links(account.id)
         has_another = any(other.id != link.id for other in links)
         if has_another:
@@ -132,8 +138,9 @@ class RemovalFlow:
         unit.drop_upstream_tokens(account.id, link.provider)
         unit.cancel_postings(account.id, self.clock.now(), provider=link.provider)
         # What was granted over there ended over there: nothing is left to take back, and nobody waits for a try.
-        await self.posting.queue_end(unit, account.id, sid=None, locale=account.locale or "", provider=link.provider)
-        return has_another
+        locale = account.locale or ""
+        ended = await self.posting.queue_end(unit, account.id, sid=None, locale=locale, provider=link.provider)
+        return has_another, ended
 
     def _tell(
         self,
@@ -229,14 +236,6 @@ class RemovalFlow:
                 raise
             raise NotFound(detail="decided by another meanwhile") from conflict
         return decided
-
-    @staticmethod
-    async def _commit(unit: UnitOfWork) -> None:
-        """Two who say it at once, or a way that went meanwhile: looked at anew."""
-        try:
-            await unit.commit()
-        except Conflict as conflict:
-            raise Conflict("stale") from conflict
 
 
 def _token(letter: Letter, code: str) -> dict[str, str]:

@@ -24,6 +24,8 @@ from broker.errors import Conflict, UpstreamUnavailable
 
 GIVEN_UP: Final = timedelta(minutes=2)
 """Longer than any call upstream may take: what was claimed before this was cut off."""
+STOPPED_FOR: Final = timedelta(seconds=10)
+"""Longer than it takes to commit an end: whoever was cut off before that keeps nobody from renewing for longer."""
 LOOKS: Final = 30
 BETWEEN: Final = 0.25
 """Seconds between two looks at whether somebody else got new tokens; all of them outlast a call upstream."""
@@ -32,6 +34,15 @@ Renew = Callable[[ProviderId, UpstreamTokens], Awaitable[UpstreamTokens]]
 """Ask the provider. Raises `GrantOver` and what else `Renews.renew` does."""
 Revoke = Callable[[ProviderId, UpstreamTokens | None], Awaitable[None]]
 Pause = Callable[[float], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped:
+    """Tokens that nobody else renews or ends until they are dropped or replaced, or this is over."""
+
+    permit: PostingPermit
+    since: datetime
+    tokens: UpstreamTokens | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +83,10 @@ class Renewing:
                 return await self._renew(permit, held, since)
         raise UpstreamUnavailable("somebody else renews these tokens")
 
+    async def held(self, permit: PostingPermit) -> UpstreamTokens | None:
+        """The tokens of the opt-in as they are, good or not."""
+        return await self.durable.vault.open(permit)
+
     async def _claim(self, permit: PostingPermit) -> datetime | None:
         """When it began to be ours to renew them; `None` if it is somebody else's."""
         since = self.clock.now()
@@ -83,18 +98,33 @@ class Renewing:
             return None
         return since
 
-    async def stop(self, permit: PostingPermit) -> UpstreamTokens | None:
+    async def stop(self, permit: PostingPermit) -> Stopped:
         """The tokens as they will stay until they are dropped: whoever renews them from here on, or does so now, keeps nothing.
 
         Without it what was kept between our looking and our dropping would be taken back nowhere.
         """
         now = self.clock.now()
         unit = self.durable.unit()
-        since = now + timedelta(microseconds=1)  # the moment of nobody who renews
-        unit.claim_upstream_tokens(permit.account, permit.provider, since=since, given_up=since)
+        # The moment of nobody who renews, and so long ago that it is given up soon if nothing is dropped in the end.
+        since = now - GIVEN_UP + STOPPED_FOR + timedelta(microseconds=1)
+        unit.claim_upstream_tokens(permit.account, permit.provider, since=since, given_up=now + GIVEN_UP)
         with suppress(Conflict):  # there are none
             await unit.commit()
-        return await self.durable.vault.open(permit)
+        return Stopped(permit=permit, since=since, tokens=await self.durable.vault.open(permit))
+
+    async def take(self, permit: PostingPermit) -> Stopped:
+        """The same for whoever replaces them: once nobody else renews or ends them, unless that takes too long."""
+        for _ in range(LOOKS):
+            since = await self._claim(permit)
+            held = await self.durable.vault.open(permit)
+            if since is not None or held is None:
+                return Stopped(permit=permit, since=since or self.clock.now(), tokens=held)
+            await self.pause(BETWEEN)
+        return await self.stop(permit)
+
+    async def go_on(self, stopped: Stopped) -> None:
+        """Nothing was dropped or replaced in the end: whoever needs them may renew them at once."""
+        await self._release(stopped.permit, stopped.since)
 
     async def _release(self, permit: PostingPermit, since: datetime) -> None:
         unit = self.durable.unit()
@@ -113,8 +143,7 @@ class Renewing:
             await unit.commit()
         except Conflict:  # it is turned off, or just being so; or on again, and then what it got stands
             standing = await self.durable.vault.open(permit)
-            if standing is not None and standing != held:
-                return standing
-            await self.revoke(permit.provider, fresh)
-            return None
+            if not fresh.lives_on_in(standing):
+                await self.revoke(permit.provider, fresh)
+            return None if standing == held else standing
         return fresh

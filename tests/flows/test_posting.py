@@ -317,8 +317,9 @@ async def test_an_account_on_hold_posts_nothing(room: Room) -> None:
     ana = await room.person()
     await room.allow(ana)
     posting = await room.ask(ana)
+    account = await room.durable.accounts.load(ana.account.id)
     unit = room.durable.unit()
-    unit.save_account(replace(ana.account, status=AccountStatus.HELD))
+    unit.save_account(replace(account, status=AccountStatus.HELD))
     await unit.commit()
     with pytest.raises(PostingNotPermitted):
         await room.post(ana, posting)
