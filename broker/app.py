@@ -313,17 +313,6 @@ def _compose(
         key=stores.derive("user codes"),
     )
     letters = LetterWriter(clock=clock, entropy=entropy, is_on=settings.mail.is_on)
-    address = AddressFlow(
-        durable=durable,
-        proofs=memory.transactions,
-        seal=box.seal,
-        limits=memory.limits,
-        letters=letters,
-        sessions=sessions,
-        clock=clock,
-        entropy=entropy,
-        codes_open=settings.mail.sign_in_codes,
-    )
     every = SignInFlow(
         durable=durable,
         replay=memory.replay,
@@ -365,6 +354,18 @@ def _compose(
         posts_per_hour=settings.broker.limits.posts_per_hour,
         renew=every.renew_upstream,
         revoke=every.drop_upstream,
+    )
+    address = AddressFlow(
+        durable=durable,
+        proofs=memory.transactions,
+        seal=box.seal,
+        limits=memory.limits,
+        letters=letters,
+        sessions=sessions,
+        clock=clock,
+        entropy=entropy,
+        codes_open=settings.mail.sign_in_codes,
+        posting=posting,
     )
     mail_code = MailCodeFlow(
         durable=durable,

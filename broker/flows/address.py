@@ -26,6 +26,7 @@ from broker.domain.values import AccountId, ReceiptId
 from broker.errors import Conflict, FormInvalid, LetterOver, TooManyAttempts
 from broker.flows.anew import anew
 from broker.flows.letters import LetterWriter
+from broker.flows.posting import Ended, PostingGate
 from broker.flows.session import SessionFlow
 from broker.flows.transactions import Seal
 
@@ -56,6 +57,8 @@ class AddressFlow:
     entropy: Entropy
     codes_open: bool = False
     """Whether a code to a proved address opens an account whose owner turned that on."""
+    posting: PostingGate | None = None
+    """Ends what posting hung on a way in that goes; `None` where nothing can be posted anyway."""
 
     @property
     def is_on(self) -> bool:
@@ -152,11 +155,17 @@ class AddressFlow:
         ways to sign in that were added since (catalogue 117), unless nothing else opens the account.
         """
         undo = self._opened(token, _UNDO)
-        account = await anew(lambda: self._undo(undo))
-        await self.sessions.sign_out_everywhere(account)
+        account, ended = await anew(lambda: self._undo(undo))
+        try:
+            await self.sessions.sign_out_everywhere(account)
+        finally:
+            for one in ended:
+                if self.posting is not None:
+                    await self.posting.revoke_ended(one)
         return account
 
-    async def _undo(self, undo: Mapping[str, str]) -> AccountId:
+    async def _undo(self, undo: Mapping[str, str]) -> tuple[AccountId, tuple[Ended, ...]]:
+        """Whose change it was, and what of posting ended with it."""
         now, at = self.clock.now(), datetime.fromisoformat(undo["at"])
         account = await self.durable.accounts.load(AccountId(undo["account"]))
         if account is None or now >= at + UNDO_WITHIN:
@@ -168,10 +177,15 @@ class AddressFlow:
         added, gone = await self._ways(account, undo)
         if added is not None:
             unit.add_link(added)
+        ended = []
         for link in gone:
             unit.remove_link(account.id, link.id)
-            unit.drop_upstream_tokens(account.id, link.provider)
-            unit.cancel_postings(account.id, now, provider=link.provider)
+        for provider in dict.fromkeys(link.provider for link in gone):
+            unit.drop_upstream_tokens(account.id, provider)
+            unit.cancel_postings(account.id, now, provider=provider)
+            if self.posting is not None:
+                locale = account.locale or ""
+                ended.append(await self.posting.queue_end(unit, account.id, sid=None, locale=locale, provider=provider))
         for kind in dict.fromkeys(map(credential_type, gone)):
             await self.sessions.tell_of(
                 unit, SecurityEvent.CREDENTIAL_CHANGE, account.id, change="revoke", credential=kind
@@ -179,11 +193,12 @@ class AddressFlow:
         held = account.profile.get(EMAIL)
         if held is not None and email_key(held.value) != email_key(undo["old"]):
             self.letters.tell(unit, account, Letter.ADDRESS_TAKEN_BACK)
-        await self._save(unit, account, ProfileValue(value=undo["old"], source=Source.PERSON, verified=True))
+        held = ProfileValue(value=undo["old"], source=Source.PERSON, verified=True)
+        await self._save(unit, account, held, *ended)
         text = json.dumps([[start.isoformat(), end.isoformat()] for start, end in (*undone, (at, now))])
         place = _place(account.id, "undone")
         await self.proofs.save(place, self.seal.seal_text(text, _UNDONE).encode(), now + UNDO_WITHIN)
-        return account.id
+        return account.id, tuple(ended)
 
     async def _ways(self, account: Account, undo: Mapping[str, str]) -> tuple[Link | None, tuple[Link, ...]]:
         """Which way in comes with the address, and which go: whoever changed it may have added theirs (catalogue 117).
@@ -246,11 +261,11 @@ class AddressFlow:
         await self._save(self.durable.unit(), account, replace(held, verified=True))
         return True
 
-    async def _save(self, unit: UnitOfWork, account: Account, email: ProfileValue) -> None:
-        """Commits. Raises `FormInvalid` if another account proved the same address before (decision 18)."""
+    async def _save(self, unit: UnitOfWork, account: Account, email: ProfileValue, *ended: Ended) -> None:
+        """Commits, with what of posting ends. Raises `FormInvalid` if another account proved the same address before (decision 18)."""
         unit.save_account(account.with_profile({**account.profile, EMAIL: email}, self.clock.now()))
         try:
-            await unit.commit()
+            await (unit.commit() if self.posting is None else self.posting.commit(unit, *ended))
         except Conflict as conflict:
             if conflict.what != "email":
                 raise

@@ -183,17 +183,6 @@ class Front:
             ),
         )
         self.letters = LetterWriter(clock=self.clock, entropy=self.entropy, is_on=True)
-        self.address = AddressFlow(
-            durable=self.durable,
-            proofs=self.memory.transactions,
-            seal=self.seal,
-            limits=self.memory.limits,
-            letters=self.letters,
-            sessions=self.sessions,
-            clock=self.clock,
-            entropy=self.entropy,
-            codes_open=True,
-        )
         self.sign_in = SignInFlow(
             durable=self.durable,
             replay=self.memory.replay,
@@ -260,6 +249,18 @@ class Front:
             posts_per_hour=10,
             renew=self.sign_in.renew_upstream,
             revoke=self.sign_in.drop_upstream,
+        )
+        self.address = AddressFlow(
+            durable=self.durable,
+            proofs=self.memory.transactions,
+            seal=self.seal,
+            limits=self.memory.limits,
+            letters=self.letters,
+            sessions=self.sessions,
+            clock=self.clock,
+            entropy=self.entropy,
+            codes_open=True,
+            posting=self.gate,
         )
         self.trail = AuditTrail(durable=self.durable, clock=self.clock, key=b"a" * 32)
         self.account = AccountFlow(

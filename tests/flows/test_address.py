@@ -6,13 +6,15 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from tests.flows.front import OPENID, Front, identity
+from tests.flows.front import FACEBOOK, OPENID, Front, identity
+from tests.support import builders
 
 from broker.domain.account import Account, AccountStatus
 from broker.domain.claims import EMAIL
 from broker.domain.letters import Letter
 from broker.domain.policy import Use
 from broker.domain.ports import Delivery
+from broker.domain.provider import UpstreamTokens
 from broker.domain.session import Session
 from broker.domain.transaction import TransactionPurpose
 from broker.domain.values import AccountId
@@ -376,6 +378,61 @@ async def test_what_was_taken_back_stays_so_whatever_is_taken_back_later(front: 
     with pytest.raises(LetterOver):
         await front.address.undo_change(strangers.payload["token"])
     assert (await front.account.load(session.account)).profile[EMAIL].value == old
+
+
+@pytest.mark.parametrize("is_down", [False, True])
+async def test_what_a_way_that_goes_was_given_for_posting_is_taken_back_there(front: Front, *, is_down: bool) -> None:
+    """Whoever was in the account let sites post by a way of theirs: that ends here and over there (catalogue 117, 194)."""
+    session, _, letter = await changed(front)
+    front.clock.move(timedelta(minutes=1))
+    await front.back(
+        await front.leave(OPENID, TransactionPurpose.LINK, session), "eve", session=session, provider=OPENID
+    )
+    kept, gone = UpstreamTokens(access_token="of the older way"), UpstreamTokens(access_token="of the way that goes")
+    unit = front.durable.unit()
+    for provider, tokens in ((FACEBOOK, kept), (OPENID, gone)):
+        unit.append_receipt(builders.posting_receipt(session.account, provider))
+        unit.save_upstream_tokens(session.account, provider, tokens)
+    await unit.commit()
+    front.openid.is_down = is_down
+    await front.address.undo_change(letter.payload["token"])
+    assert front.openid.revoked == ([] if is_down else [gone]), "a network that is away is nobody's hindrance"
+    assert front.facebook.revoked == []
+    assert front.durable.tables.upstream_tokens == {(session.account, FACEBOOK): kept}
+    assert [one.provider for one in await front.gate.switches(session.account)] == [FACEBOOK]
+    assert await front.memory.sessions.of_account(session.account, front.clock.now()) == ()
+
+
+async def test_a_change_that_cannot_be_taken_back_leaves_posting_as_it_is(front: Front) -> None:
+    """Somebody else proved the address meanwhile: nothing ended, and tokens are renewed as before."""
+    session, old, letter = await changed(front)
+    front.clock.move(timedelta(minutes=1))
+    await front.back(
+        await front.leave(OPENID, TransactionPurpose.LINK, session), "eve", session=session, provider=OPENID
+    )
+    unit = front.durable.unit()
+    unit.append_receipt(builders.posting_receipt(session.account, OPENID))
+    unit.save_upstream_tokens(session.account, OPENID, UpstreamTokens(access_token="kept"))
+    await unit.commit()
+    front.fields[EMAIL] = replace(front.fields[EMAIL], use=Use.NEEDED)
+    front.facebook.people["ben"] = identity("ben", claims={**identity("ben").claims, EMAIL: old})
+    await front.person("ben")
+    with pytest.raises(FormInvalid):
+        await front.address.undo_change(letter.payload["token"])
+    assert front.openid.revoked == []
+    assert (session.account, OPENID) in front.durable.tables.upstream_tokens
+    assert front.durable.tables.renewing == {}
+
+
+async def test_where_nothing_can_be_posted_a_change_is_taken_back_all_the_same(front: Front) -> None:
+    session, old, letter = await changed(front)
+    front.clock.move(timedelta(minutes=1))
+    await front.back(
+        await front.leave(OPENID, TransactionPurpose.LINK, session), "eve", session=session, provider=OPENID
+    )
+    await replace(front.address, posting=None).undo_change(letter.payload["token"])
+    assert (await front.account.load(session.account)).profile[EMAIL].value == old
+    assert [link.provider for link in front.links] == [FACEBOOK]
 
 
 async def test_a_closed_account_leaves_no_proof_of_its_address(front: Front) -> None:
