@@ -24,6 +24,7 @@ from broker.chance import SystemClock, SystemEntropy
 from broker.client_documents import ClientDocuments
 from broker.client_metadata import Rules
 from broker.client_tokens import SiteTokens, read_key_proof
+from broker.domain.account import Places
 from broker.domain.app_origins import AppOrigins
 from broker.domain.browser_state import BrowserStates
 from broker.domain.checks.dpop import Nonces
@@ -312,7 +313,9 @@ def _compose(
         issuer=issuer,
         key=stores.derive("user codes"),
     )
-    letters = LetterWriter(clock=clock, entropy=entropy, is_on=settings.mail.is_on)
+    named_by = {id_: preset.ways_named_by for id_, preset in loaded.presets.items()}
+    places = Places({id_: half for id_, half in named_by.items() if half is not None})
+    letters = LetterWriter(clock=clock, entropy=entropy, is_on=settings.mail.is_on, places=places)
     every = SignInFlow(
         durable=durable,
         replay=memory.replay,
@@ -507,6 +510,7 @@ def _compose(
         fields=settings.fields,
         providers=loaded.providers,
         faces={id_: _face(preset) for id_, preset in loaded.presets.items()},
+        places=places,
         provider_health=health.state,
         client_auth=ClientAuth(
             clients=sites,

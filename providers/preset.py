@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
+from broker.domain.account import NamedBy
 from broker.domain.claims import GIVEN
 from broker.domain.values import ClaimName, ProviderId, Secret
 from broker.errors import ConfigurationError, Problem
@@ -167,6 +168,13 @@ class Preset:
         """The hosts that the admin wrote down by name for it."""
         addresses = (self.issuer, *self.endpoints.values())
         return frozenset({*self.hosts, *(urlsplit(address).hostname or "" for address in addresses)})
+
+    @property
+    def ways_named_by(self) -> NamedBy | None:
+        """What tells two ways in of this kind apart; `None` where it is one server, or where people have names alone."""
+        if self.discovery == "off" or self.kind == "atproto":
+            return None
+        return NamedBy.SUBJECT if self.kind in OPENID2 else NamedBy.ISSUER
 
     @property
     def shown_host(self) -> str:

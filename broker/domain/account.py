@@ -13,6 +13,9 @@ from broker.domain.claims import UPDATED_AT, clean_text
 from broker.domain.values import AccountId, ClaimName, IdentityKey, ProviderId, ReceiptId
 from broker.errors import LastLink
 
+PLACE_LENGTH: Final = 120
+"""Characters of an address that are shown to tell ways apart."""
+
 
 class Source(StrEnum):
     """Where a value of the profile came from; a provider's id stands for itself (`provider:facebook`)."""
@@ -110,6 +113,32 @@ class Link:
     """How the person knows this identity, shown to them alone."""
     passkey: Passkey | None = None
     """What stands in a provider's place, where the identity is a passkey."""
+
+
+class NamedBy(StrEnum):
+    """Which half of an identity tells a person's ways of one kind apart, where people type which server it is."""
+
+    ISSUER = "issuer"
+    """Their server."""
+    SUBJECT = "subject"
+    """Their own address: OpenID 2.0 (§7.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the ways in are that lead to one of many servers: two of one kind would else look the same."""
+
+    named_by: Mapping[ProviderId, NamedBy] = field(default_factory=dict)
+    """None of those that are one server for everybody, nor of those whose names mean nothing to people."""
+
+    def of(self, provider: ProviderId | None, key: IdentityKey) -> str:
+        """What somebody would type there, without what all have in common; nothing where there is only one place."""
+        half = self.named_by.get(provider) if provider is not None else None
+        if half is None:
+            return ""
+        address = key.subject if half is NamedBy.SUBJECT else key.issuer
+        bare = address.partition("#")[0]
+        return clean_text((bare.partition("://")[2] or bare).rstrip("/"), limit=PLACE_LENGTH)
 
 
 def check_may_unlink(links: Sequence[Link], link_id: str, opens: Callable[[Link], bool] = lambda _link: True) -> Link:

@@ -195,7 +195,9 @@ class AccountFlow:
         ended = await self._end_posting(unit, session.account, session.sid, provider=link.provider)
         if self.address is not None:
             account = await self.load(session.account)
-            self.address.letters.tell(unit, account, Letter.WAY_REMOVED, {"provider": link.provider})
+            self.address.letters.tell(
+                unit, account, Letter.WAY_REMOVED, self.address.letters.naming(link.provider, link.key)
+            )
         await self.sessions.tell_of(
             unit, SecurityEvent.CREDENTIAL_CHANGE, session.account, change="revoke", credential=credential_type(link)
         )

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final
 
-from broker.domain.account import Account
+from broker.domain.account import Account, Places
 from broker.domain.claims import EMAIL
 from broker.domain.letters import LETTER, Letter
 from broker.domain.ports import Clock, Delivery, Entropy, UnitOfWork
-from broker.domain.values import ClientId
+from broker.domain.values import ClientId, IdentityKey, ProviderId
 
 WORTH_SENDING: Final = timedelta(days=3)
 """After this a notice that could not be sent is no news any more."""
@@ -24,6 +24,12 @@ class LetterWriter:
     entropy: Entropy
     is_on: bool
     """Off where no mail server is set up: then nothing is written."""
+    places: Places = field(default_factory=Places)
+
+    def naming(self, provider: ProviderId, key: IdentityKey) -> dict[str, str]:
+        """A way to sign in, as a letter names it: told from others of its kind."""
+        place = self.places.of(provider, key)
+        return {"provider": provider, "place": place} if place else {"provider": provider}
 
     def tell(
         self, unit: UnitOfWork, account: Account, letter: Letter, values: Mapping[str, str] = MappingProxyType({})

@@ -416,7 +416,7 @@ class SignInFlow:
         renamed = replace(link, provider=identity.provider, key=identity.key, last_used_at=now, hint=hint)
         unit.rename_link(renamed, former)
         if self.letters is not None:
-            self.letters.tell(unit, account, Letter.WAY_ADDED, {"provider": identity.provider})
+            self.letters.tell(unit, account, Letter.WAY_ADDED, self.letters.naming(identity.provider, identity.key))
         await self.sessions.tell_of(
             unit, SecurityEvent.CREDENTIAL_CHANGE, account.id, change="update", credential=credential_type(renamed)
         )
@@ -605,7 +605,7 @@ class SignInFlow:
         )
         unit.add_link(link)
         if account is not None and self.letters is not None:
-            self.letters.tell(unit, account, Letter.WAY_ADDED, {"provider": identity.provider})
+            self.letters.tell(unit, account, Letter.WAY_ADDED, self.letters.naming(identity.provider, identity.key))
         await self.sessions.tell_of(
             unit, SecurityEvent.CREDENTIAL_CHANGE, session.account, change="create", credential=credential_type(link)
         )

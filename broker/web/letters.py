@@ -198,10 +198,11 @@ class Letters:
         locale = payload["locale"]
         own = {BY_MAIL: CODE_BY_MAIL, BY_PASSKEY: PASSKEY}.get(ProviderId(provider))
         label = self.renderer.plain(own, locale, {}) if own is not None else self.labels.get(provider, provider)
+        place = payload.get("place", "")
         values = {
             "brand": self.brand,
             "code": _spaced(code),
-            "provider": label,
+            "provider": f"{label} ({place})" if place else label,
             "device": payload.get("device", ""),
         }
 

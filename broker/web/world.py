@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from broker.domain.account import Places
 from broker.domain.app_origins import AppOrigins
 from broker.domain.browser_state import BrowserStates
 from broker.domain.policy import FieldPolicy
@@ -112,6 +113,8 @@ class World:
     providers: Mapping[ProviderId, Provider]
     """Those for everybody."""
     faces: Mapping[ProviderId, ProviderFace]
+    places: Places
+    """Where ways in are whose provider is one of many servers."""
     provider_health: Callable[[ProviderId], str]
     """`ok`, `failing` or `unavailable`."""
     client_auth: ClientAuth

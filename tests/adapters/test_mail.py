@@ -196,6 +196,16 @@ def test_every_letter_has_its_words_in_every_language(tmp_path: Path, letter: Le
     assert composed.text.endswith("https://login.test\n")
 
 
+@pytest.mark.parametrize("letter", [Letter.WAY_ADDED, Letter.WAY_REMOVED])
+def test_a_way_at_one_of_many_servers_is_named_with_it(letter: Letter) -> None:
+    renderer = Renderer(brand="Club", locales=("en", "fr"), default_locale="en", templates=paths.templates())
+    words = Letters(renderer=renderer, public_url="https://login.test", brand="Club", labels={"fedi": "Mastodon"})
+    for locale in ("en", "fr"):
+        composed = words.compose(payload(letter, locale=locale, provider="fedi", place="social.example"))
+        assert "Mastodon (social.example)" in composed.text
+        assert "Mastodon (social.example)" in composed.html
+
+
 async def test_without_a_mail_server_letters_are_kept_for_reading(tmp_path: Path) -> None:
     """Development: a file each, for this user's eyes only."""
     folder = tmp_path / "mailbox"

@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 from tests.support import builders
 
 from broker.domain.account import (
+    PLACE_LENGTH,
     RESERVED_USER_NAMES,
     USER_NAME_MAX,
     USER_NAME_MIN,
+    NamedBy,
+    Places,
     check_may_unlink,
     from_provider,
     suggest_user_names,
@@ -22,10 +25,42 @@ from broker.domain.account import (
     ways_since,
 )
 from broker.domain.claims import EMAIL
-from broker.domain.values import AccountId, ProviderId
+from broker.domain.values import AccountId, IdentityKey, ProviderId
 from broker.errors import LastLink
 
 ME = AccountId("me")
+
+
+# --- telling ways apart ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("named_by", "issuer", "subject", "place"),
+    [
+        (NamedBy.ISSUER, "https://social.example", "https://social.example/users/ana", "social.example"),
+        (NamedBy.ISSUER, "https://id.example/realms/club", "4711", "id.example/realms/club"),
+        (NamedBy.ISSUER, "http://localhost:9311", "4711", "localhost:9311"),
+        (NamedBy.SUBJECT, "http://specs.openid.net/auth/2.0", "https://ana.example/#a1b2", "ana.example"),
+        (NamedBy.SUBJECT, "http://specs.openid.net/auth/2.0", "https://id.example/?user=ana", "id.example/?user=ana"),
+        (NamedBy.SUBJECT, "http://specs.openid.net/auth/2.0", "=ana", "=ana"),
+        (NamedBy.SUBJECT, "http://specs.openid.net/auth/2.0", "https://a.example/\u202egpj\n" + "x" * 300, None),
+    ],
+)
+def test_two_ways_of_one_kind_are_told_apart_by_what_is_typed(
+    named_by: NamedBy, issuer: str, subject: str, place: str | None
+) -> None:
+    """Nothing that turns the text around, and no more than fits a page (catalogue 149)."""
+    found = Places({ProviderId("typed"): named_by}).of(ProviderId("typed"), IdentityKey(issuer=issuer, subject=subject))
+    assert found == place or place is None
+    assert len(found) <= PLACE_LENGTH
+    assert not set(found) & set("\u202e\n#")
+
+
+def test_where_there_is_one_server_for_everybody_nothing_is_said() -> None:
+    key = IdentityKey(issuer="https://facebook.example", subject="4711")
+    assert Places().of(ProviderId("facebook"), key) == ""
+    assert Places({ProviderId("typed"): NamedBy.ISSUER}).of(ProviderId("facebook"), key) == ""
+    assert Places({ProviderId("typed"): NamedBy.ISSUER}).of(None, key) == ""
 
 
 # --- links --------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 from tests.flows.front import FACEBOOK, OPENID, Front, identity
 from tests.support import builders
 
-from broker.domain.account import Account, AccountStatus
+from broker.domain.account import Account, AccountStatus, NamedBy, Places
 from broker.domain.claims import EMAIL
 from broker.domain.letters import Letter
 from broker.domain.policy import Use
@@ -484,6 +484,19 @@ async def test_a_new_way_in_and_one_less_are_told(front: Front) -> None:
     await front.account.unlink(session, outcome.link.id)  # type: ignore[union-attr]
     told = {one.payload["letter"] for one in await letters(front)}
     assert told == {"way_added", "way_removed"}
+
+
+async def test_a_letter_says_which_of_many_servers_a_way_is_at(front: Front) -> None:
+    writer = replace(front.letters, places=Places({OPENID: NamedBy.ISSUER}))
+    front.sign_in = replace(front.sign_in, letters=writer)
+    front.account = replace(front.account, address=replace(front.address, letters=writer))
+    session = (await front.person("ana")).started.session
+    left = await front.leave(OPENID, TransactionPurpose.LINK, session)
+    outcome = await front.back(left, "ana", session=session, provider=OPENID)
+    await front.account.unlink(session, outcome.link.id)  # type: ignore[union-attr]
+    place = outcome.link.key.issuer.removeprefix("https://")  # type: ignore[union-attr]
+    told = [(one.payload["letter"], one.payload["place"]) for one in await letters(front)]
+    assert sorted(told) == [("way_added", place), ("way_removed", place)]
 
 
 async def test_a_new_way_in_is_not_told_to_an_address_nobody_proved(front: Front) -> None:

@@ -107,6 +107,25 @@ async def test_a_typed_server_is_a_way_to_an_account_and_back_in(house: House, s
     assert "ana@" not in house.log
 
 
+async def test_two_servers_of_one_person_are_told_apart(house: House, servers: tuple[str, str]) -> None:
+    """By their hosts: on the ways, on the button that removes one, on the devices and where two accounts are merged."""
+    one, two = (urlsplit(url).netloc for url in servers)
+    browser = await opened(house)
+    await type_in(browser, one)
+    await browser.press("decision=continue")
+    await browser.press("decision=create", fill={"preferred_username": "ana"})
+    await browser.open("/me/ways")
+    ways = await type_in(browser, two)
+    assert ways.path == "/me/ways"
+    for host in (one, two):
+        assert f"{host} Added on" in ways.text
+        assert f"Remove Mastodon ({host})" in ways.text
+    assert "/users/ana" not in ways.text
+    assert f"Signed in with Mastodon ({one})." in (await browser.open("/me/devices")).text
+    assert f"with Mastodon ({one})." in (await browser.open("/me")).text
+    state_of(servers[1]).asked.clear()
+
+
 async def test_a_server_that_sends_people_on_to_another_gets_nothing_of_it(
     house: House, servers: tuple[str, str]
 ) -> None:

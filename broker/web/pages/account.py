@@ -128,6 +128,8 @@ class LinkedWay:
     """An address of ours, or nothing: what stands there if its brand has no mark."""
     hint: str = field(default="", repr=False)
     """How the person knows this identity: an e-mail address, an address, a name."""
+    place: str = field(default="", repr=False)
+    """Its server, or the address that is typed for it, where there are several ways of that kind."""
     linked_at: datetime
     last_used_at: datetime | None = None
     is_this_session: bool = False

@@ -31,6 +31,8 @@ class MergeWay:
     id: str
     label: str
     hint: str = field(default="", repr=False)
+    place: str = field(default="", repr=False)
+    """Its server, or the address that is typed for it, where there are several ways of that kind."""
     added_at: datetime
     is_proved: bool = False
     """Used just now: it opens the account that stays in any case."""

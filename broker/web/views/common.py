@@ -13,7 +13,7 @@ from broker.domain.passkey import BY_PASSKEY
 from broker.domain.picture import picture_of
 from broker.domain.policy import PolicyVersion
 from broker.domain.provider import Finder
-from broker.domain.values import ClaimName, ProviderId
+from broker.domain.values import ClaimName, IdentityKey, ProviderId
 from broker.web import pages
 from broker.web.call import Call
 from broker.web.pages import words
@@ -68,6 +68,12 @@ def provider_label(call: Call, provider: str | None) -> str:
         return call.world.renderer.plain(words.PASSKEY, call.locale, {})
     face = call.world.faces.get(ProviderId(provider or ""))
     return face.label if face else (provider or "")
+
+
+def way_label(call: Call, provider: ProviderId | None, key: IdentityKey) -> str:
+    """The same with its server where people name one: ways of one kind are told apart."""
+    label, place = provider_label(call, provider), call.world.places.of(provider, key)
+    return f"{label} ({place})" if place else label
 
 
 def line_label(call: Call, provider: str) -> str:

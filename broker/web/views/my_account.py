@@ -30,6 +30,7 @@ from broker.web.views.common import (
     provider_label,
     takes_typed,
     typed_way,
+    way_label,
 )
 from broker.web.views.steps import newsletters
 
@@ -65,9 +66,9 @@ async def overview(call: Call) -> pages.Overview:
         is_email_checked=bool(email and email.verified),
         can_check_email=world.address.is_on,
         last_sign_in=session.auth_time,
-        last_sign_in_with=provider_label(call, session.provider),
+        last_sign_in_with=way_label(call, session.provider, session.key),
         is_posting_on=bool(await world.posting.switches(session.account)),
-        failing_way=provider_label(call, only) if failing else "",
+        failing_way=way_label(call, only, links[0].key) if failing else "",
     )
 
 
@@ -136,6 +137,7 @@ async def ways(call: Call, box: TypedBox | None = None) -> pages.Ways:
             brand=world.faces[link.provider].brand if link.provider in world.faces else "",
             logo_url=world.logos.of_provider(link.provider),
             hint=link.hint or "",
+            place=world.places.of(link.provider, link.key),
             linked_at=link.linked_at,
             last_used_at=link.last_used_at,
             is_this_session=link.key == session.key,
@@ -337,7 +339,7 @@ async def devices(call: Call) -> pages.Devices:
                 first_seen_at=one.created_at,
                 last_seen_at=one.last_seen_at,
                 is_this=one.sid == session.sid,
-                provider=provider_label(call, one.provider),
+                provider=way_label(call, one.provider, one.key),
             )
             for one in live
         ),

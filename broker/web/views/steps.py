@@ -31,6 +31,7 @@ from broker.web.views.common import (
     site_card,
     takes_typed,
     typed_way,
+    way_label,
 )
 
 Problems = Mapping[str, str]
@@ -72,7 +73,7 @@ async def chooser(
         sent_by=provider_label(call, transaction.hinted) if is_sent else "",
         last_used=last if last in shown and transaction.hinted in {None, last} else "",
         cancel_action=f"/f/{transaction.id}/cancel" if situation is not None or joining is not None or merges else "",
-        connects=provider_label(call, joining.identity.provider) if joining is not None else "",
+        connects=way_label(call, joining.identity.provider, joining.identity.key) if joining is not None else "",
         connects_to=joining.address if joining is not None else "",
         step_up=transaction.step_up or ("site" if step_up else ""),
         is_step_up=step_up,

@@ -152,7 +152,7 @@ def _sign_in() -> dict[str, Page]:
         user_name="ana-2",
         ways=(
             replace(way, id="w3", label="OpenID", hint="", is_by_mail=True),
-            replace(way, id="w4", label="Google", hint="ana.m@example.org", is_proved=False),
+            replace(way, id="w4", label="Mastodon", hint="ana", place="social.example", is_proved=False),
         ),
         sites=("Club Map", "Map"),
     )
@@ -333,6 +333,9 @@ def _account() -> dict[str, Page]:
     ways = pages.Ways(
         name=ana, ways=(way, replace(way, id="l2", provider="OpenID", brand="openid", is_this_session=True)), addable=(GOOGLE,)
     )  # fmt: skip
+    fedi = replace(way, provider="Mastodon", brand="mastodon", hint="ana", place="social.example")
+    elsewhere = replace(fedi, id="l2", hint="", place="people.hobby-sailors-of-the-north.example")
+    typed = replace(way, id="l3", provider="OpenID", brand="openid", hint="", place="ana.example/openid")
     site = pages.ConnectedSite(
         client="forum", name="Sailing Forum", logo_url=LOGO, host="forum.sailing.example", url="https://forum.sailing.example/", since=NOW,
         last_used_at=NOW, shared=("preferred_username", "email"), needed=("preferred_username",), has_offline_access=True,
@@ -354,7 +357,7 @@ def _account() -> dict[str, Page]:
         name=ana,
         devices=(
             device,
-            replace(device, sid="s2", name="", is_this=False),
+            replace(device, sid="s2", name="", is_this=False, provider="Mastodon (social.example)"),
             replace(device, sid="s3", is_this=False, ended_at=NOW),
         ),
     )
@@ -431,6 +434,7 @@ def _account() -> dict[str, Page]:
         "mailbox-empty": pages.Mailbox(letters=()),
         "ways": ways,
         "ways-typed": replace(ways, typed=(TYPED,)),
+        "ways-told-apart": replace(ways, ways=(fedi, elsewhere, typed), addable=()),
         "ways-typed-error": replace(ways, addable=(), typed=(replace(TYPED, typed="=ana", problem="identifier_xri"),)),
         "ways-codes": replace(
             ways, ways=(*ways.ways, replace(way, id="l3", is_by_mail=True)), codes_to="ana@example.com"
