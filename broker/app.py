@@ -327,6 +327,7 @@ def _compose(
         clock=clock,
         entropy=entropy,
         callback_base=f"{issuer}/callback/",
+        beside={**loaded.retired, **loaded.trials, **loaded.early},
         age=settings.age,
         letters=letters,
         pictures=pictures if PICTURE in settings.fields else None,

@@ -50,6 +50,8 @@ class LoadedProviders:
     """Those in state `test`: nobody is sent there but who tries them."""
     early: Mapping[ProviderId, Provider]
     """Those in state `admins` or `testers`: for people with such a role."""
+    retired: Mapping[ProviderId, Provider]
+    """Those in state `off`: nobody is sent there, and what they once gave is given back to them."""
     presets: Mapping[ProviderId, Preset]
     """All presets, also of providers that are off."""
     warnings: tuple[Problem, ...] = ()
@@ -87,6 +89,7 @@ def load(
     providers: dict[ProviderId, Provider] = {}
     trials: dict[ProviderId, Provider] = {}
     early: dict[ProviderId, Provider] = {}
+    retired: dict[ProviderId, Provider] = {}
     issuers: dict[str, ProviderId] = {}
     places = {"on": providers, "test": trials, "admins": early, "testers": early}
     for preset in ordered:
@@ -104,6 +107,7 @@ def load(
             ):
                 issuers[provider.issuer] = preset.id
             if preset.state == "off":
+                retired[preset.id] = provider
                 continue
             problems += [_placed(preset, problem, locate) for problem in _posting_scopes(provider)]
             places[preset.state][preset.id] = provider
@@ -117,6 +121,7 @@ def load(
         providers=MappingProxyType(providers),
         trials=MappingProxyType(trials),
         early=MappingProxyType(early),
+        retired=MappingProxyType(retired),
         presets=MappingProxyType({preset.id: preset for preset in ordered}),
         warnings=tuple(problems),
     )

@@ -7,6 +7,7 @@ a second post.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from collections.abc import Mapping
 from contextlib import suppress
@@ -391,8 +392,7 @@ class PostingGate:
 
     async def revoke_ended(self, ended: Ended) -> None:
         """Take back upstream what a committed withdrawal took out of the vault."""
-        for one in ended.stopped:
-            await self.revoke(one.permit.provider, one.tokens)
+        await asyncio.gather(*(self.revoke(one.permit.provider, one.tokens) for one in ended.stopped))
 
     # --- a site asks ----------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ provider. No provider can switch that off.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 from collections.abc import Mapping
@@ -55,6 +56,7 @@ from broker.errors import (
     SignInExpired,
     SignInFinished,
     SignInRequired,
+    StoreUnavailable,
     UpstreamError,
     UpstreamInvalid,
     WayEnded,
@@ -69,6 +71,8 @@ SENSITIVE_WITHIN: Final = timedelta(minutes=10)
 """How long after its beginning a way to sign in may be added, or posting allowed."""
 NEVER_FRESH: Final = FRESH + timedelta(seconds=1)
 """So long ago at least counts as when somebody signed in whom nobody saw sign in."""
+TAKE_BACK_SECONDS: Final = 5.0
+"""How long a provider has to take something back: the person waits for that."""
 LINK_TOUCH_EVERY: Final = timedelta(hours=1)
 """`last_used_at` of a link is for people's eyes; a write per sign-in would be waste."""
 
@@ -155,6 +159,8 @@ class SignInFlow:
     """The same for providers whose people say which servers are asked: those are let in nowhere else."""
     letters: LetterWriter | None = None
     """Tells people of a new way into their account; `None` where nobody is written to."""
+    beside: Mapping[ProviderId, Provider] = field(default_factory=dict)
+    """Those that people do not sign in with, or not all of them: what they once gave is given back to them, too."""
     age: AgeRule | None = None
     """Who may make an account (decision 24); `None` where nobody is asked."""
 
@@ -185,8 +191,9 @@ class SignInFlow:
         login_hint: str | None = None,
         typed: str | None = None,
     ) -> Leaving:
-        """Make an attempt of it. Raises `ProviderOff`, `UpstreamUnavailable`; `FormInvalid` for what was `typed`."""
+        """Make an attempt of it; what came of the one before is given back. Raises `ProviderOff`, `UpstreamUnavailable`; `FormInvalid` for what was `typed`."""
         provider, transaction = self.provider(provider_id), carried.transaction
+        before = transaction
         found = await self._find(provider, transaction, typed, ask_again=ask_again)
         if found is not None and found.instead is not None:
             provider, found = self._instead(found.instead), None
@@ -220,7 +227,10 @@ class SignInFlow:
         )
         attempt = self._attempt(transaction, provider, state, scopes=scopes, ask_again=ask_again, login_hint=login_hint)
         url = await provider.authorization_url(attempt)
-        return Leaving(carried=await self.box.hold(transaction, carried), url=url, provider=provider)
+        held = await self.box.hold(transaction, carried)
+        if before.provider is not None:
+            await self.drop_upstream(before.provider, before.tokens)
+        return Leaving(carried=held, url=url, provider=provider)
 
     async def _find(
         self, provider: Provider, transaction: SignInTransaction, typed: str | None, *, ask_again: bool
@@ -255,6 +265,16 @@ class SignInFlow:
         if transaction.purpose is TransactionPurpose.TRIAL:
             raise WrongBrowser(detail="a trial signs nobody in")
         identified = await self.identified(carried, provider_id, params, scopes=scopes, place=place)
+        try:
+            return await self._completed(carried, identified, session, user_agent)
+        except BaseException:
+            await self._give_back(transaction, identified)
+            raise
+
+    async def _completed(
+        self, carried: Carried, identified: Identified, session: Session | None, user_agent: str
+    ) -> Outcome:
+        transaction = carried.transaction
         match transaction.purpose:
             case TransactionPurpose.SIGN_IN:
                 return await self._sign_in(carried, identified, session, user_agent)
@@ -357,7 +377,6 @@ class SignInFlow:
             with suppress(WayEnded):  # in this very moment: it is as unknown as any other now
                 return await self.admit(transaction, known[0], known[1], identity, session, user_agent)
         if transaction.joining is not None:
-            await self.drop_upstream(identity.provider, identified.tokens)
             raise NotThatAccount(detail="nobody known came back to show an account")
         if not self.knows_age(transaction):
             await self.drop_upstream(identity.provider, identified.tokens)
@@ -562,7 +581,6 @@ class SignInFlow:
         self._check_recent(transaction)
         known = await self._known(identified)
         if known is None:
-            await self.drop_upstream(identified.identity.provider, identified.tokens)
             raise MergeNobody(detail="nobody known came back to show the other account")
         if known[0].id == current.account:
             raise MergeSame(detail="the other account is this one")
@@ -656,12 +674,28 @@ class SignInFlow:
         return await provider.renew(tokens)
 
     async def drop_upstream(self, provider_id: ProviderId, tokens: UpstreamTokens | None) -> None:
-        """Take back at the provider what the person granted us, as far as it lets us; its failure is not theirs."""
-        provider = self.providers.get(provider_id)
+        """Take back at the provider what the person granted us, as far as it lets us and in time; its failure is not theirs."""
+        provider = self.providers.get(provider_id) or self.beside.get(provider_id)
         if provider is None or tokens is None:
             return
-        with suppress(UpstreamError):
-            await provider.revoke(tokens)
+        with suppress(UpstreamError, TimeoutError):
+            async with asyncio.timeout(TAKE_BACK_SECONDS):
+                await provider.revoke(tokens)
+
+    async def _give_back(self, transaction: SignInTransaction, identified: Identified) -> None:
+        """An answer came to nothing: so does what came with it.
+
+        What was granted for posting always; else of nobody who has an account by that way. Some providers end all that a
+        person ever allowed us there with one token, and who comes back here tomorrow would have to allow it anew.
+        """
+        if transaction.purpose is not TransactionPurpose.POSTING:
+            try:
+                known = await self.durable.accounts.by_identity(identified.identity.key)
+            except StoreUnavailable:
+                return
+            if known is not None:
+                return
+        await self.drop_upstream(identified.identity.provider, identified.tokens)
 
 
 def _known_hint(account: Account | None, hint: str | None) -> str | None:

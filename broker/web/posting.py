@@ -18,7 +18,7 @@ from broker.domain.posting import Posting, PostState
 from broker.domain.session import needs_fresh_sign_in
 from broker.domain.transaction import SignInTransaction, TransactionPurpose
 from broker.domain.values import ClientId, ProviderId
-from broker.errors import BadRequest, InvalidRequest, PostingNotPermitted, WrongBrowser
+from broker.errors import BadRequest, BrokerError, InvalidRequest, PostingNotPermitted, WrongBrowser
 from broker.flows.posting import KEY, Asked, Sent, is_of_site
 from broker.flows.sign_in import SignInFlow
 from broker.web import views
@@ -210,9 +210,14 @@ def _wanted_by(call: Call, transaction: SignInTransaction) -> OptIn:
 async def allowed_there(call: Call, carried: Carried, outcome: PostingAllowed) -> Response:
     """The person said yes at the network too: now, and not before, it is on."""
     transaction = outcome.transaction
-    wanted = _wanted_by(call, transaction)
+    try:
+        wanted = _wanted_by(call, transaction)
+        await call.world.box.finish(carried)
+    except BrokerError:
+        if transaction.provider is not None:
+            await call.world.circles.every.drop_upstream(transaction.provider, outcome.tokens)
+        raise
     client = call.world.clients.get(wanted.client)
-    await call.world.box.finish(carried)
     await call.world.posting.allow(
         outcome.session,
         wanted.provider,

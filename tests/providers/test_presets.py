@@ -208,6 +208,7 @@ def test_loading_asks_nobody_and_keeps_the_order_to_show() -> None:
     loaded = load(second, off, first)
     assert list(loaded.providers) == ["b", "a"]
     assert list(loaded.presets) == ["off", "b", "a"]
+    assert list(loaded.retired) == ["off"], "what it once gave can be given back to it"
 
 
 def test_problems_of_all_presets_are_told_at_once_with_their_places() -> None:

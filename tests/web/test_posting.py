@@ -35,6 +35,7 @@ from broker.domain.consent import Purpose
 from broker.domain.session import Session
 from broker.domain.posting import Message, Posting, PostState
 from broker.domain.values import AccountId, ClientId, ProviderId
+from broker.flows import transactions
 from broker.web.guards import Guard
 from broker.web.routes import ROUTES, Route
 
@@ -504,6 +505,31 @@ async def test_only_ones_own_identity_can_be_posted_with(house: House) -> None:
     assert isinstance(page, Shown)
     assert page.status == 409
     assert not await is_on(ana)
+    assert given_for_posting(house) == [True], "and what they granted there is taken back"
+
+
+async def test_a_yes_that_another_request_took_leaves_nothing_at_the_network(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two that come with one transaction, one wins (catalogue 177)."""
+    monkeypatch.setattr(transactions, "MAX_COOKIE", 0)  # it lies in the store, where one of them takes it
+    ana = await Member.join(house)
+    await ana.browser.open((await ana.ask()).json()["opt_in_url"])
+    redeem = type(house.world.box).finish
+
+    async def taken(box: Any, carried: Any) -> None:
+        await box.store.delete(carried.transaction.id)
+        await redeem(box, carried)
+
+    monkeypatch.setattr(type(house.world.box), "finish", taken)
+    await ana.browser.press("decision=allow")
+    assert not await is_on(ana)
+    assert given_for_posting(house) == [True]
+
+
+def given_for_posting(house: House) -> list[bool]:
+    """Whether each token that the network gave for posting was taken back."""
+    return [token.revoked for token in house.openid.state.tokens.values() if "write:statuses" in token.scopes]
 
 
 # --- one post -----------------------------------------------------------------------------------------
