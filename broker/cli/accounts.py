@@ -192,6 +192,9 @@ async def _shown(case: _Case) -> dict[str, str]:
         "made": account.created_at.isoformat(timespec="seconds"),
         "ways to sign in": ", ".join(sorted(_way(link) for link in links)),
         "connected sites": ", ".join(sorted(str(site.client.client_id) for site in sites)),
+        "sites that know a merged account": ", ".join(
+            sorted({str(site) for kept in account.kept_numbers.values() for site in kept.sites})
+        ),
         "devices": str(len(devices)),
     }
 

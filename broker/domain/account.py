@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from broker.domain.claims import UPDATED_AT, clean_text
-from broker.domain.values import AccountId, ClaimName, IdentityKey, ProviderId, ReceiptId
+from broker.domain.values import AccountId, ClaimName, ClientId, IdentityKey, ProviderId, ReceiptId
 from broker.errors import LastLink
 
 PLACE_LENGTH: Final = 120
@@ -47,6 +47,16 @@ class ProfileValue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeptNumber:
+    """The number of an account that was merged into this one, where sites go on knowing the person by it."""
+
+    of: AccountId
+    """The account it is computed from: erased, and its id never given to anybody again."""
+    sites: tuple[ClientId, ...]
+    """Those that knew that account."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """Who somebody is here. Personal values live in `profile` only."""
 
@@ -62,6 +72,8 @@ class Account:
     """The language the person chose for our pages."""
     changed_at: datetime | None = None
     """When the profile last changed; `None`: never since the account was made."""
+    kept_numbers: Mapping[str, KeptNumber] = field(default_factory=dict)
+    """By sector of sites (`Client.subject_sector`); written by a merge and by nothing else."""
     version: int = field(default=0, compare=False)
     """How often it was saved: what was saved by another since it was loaded is not written over."""
 
@@ -70,6 +82,11 @@ class Account:
         """What there is to share, by claim name: the profile's values, and when they last changed (§5.1)."""
         changed = str(int((self.changed_at or self.created_at).timestamp()))
         return {**{name: held.value for name, held in self.profile.items()}, UPDATED_AT: changed}
+
+    def number_at(self, sector: str) -> AccountId:
+        """The account whose number sites of this sector know the person by: this one, or one that was merged into it."""
+        kept = self.kept_numbers.get(sector)
+        return kept.of if kept is not None else self.id
 
     def with_profile(self, profile: Mapping[ClaimName, ProfileValue], now: datetime) -> Account:
         """The account with this profile from `now` on."""

@@ -205,6 +205,11 @@ class Client:
         return self.sector or _host_of(self.sector_identifier_uri or next(iter(self.redirect_uris), self.url))
 
     @property
+    def subject_sector(self) -> str:
+        """The same, and one for all sites that see public subjects: whoever is in one sees one number of a person."""
+        return self.sector_identifier if self.subject_type is SubjectType.PAIRWISE else SubjectType.PUBLIC.value
+
+    @property
     def version(self) -> str:
         """Changes when what a person recognised the site by changes: name, hosts, logo, policy, terms (catalogue 133)."""
         where = {urlsplit(uri).netloc for uri in self.redirect_uris}

@@ -104,6 +104,13 @@ class Grant:
     """All that its access tokens may be meant for beside ourselves; nothing: ourselves alone."""
     code_jkt: str | None = None
     """The only key that its code may be redeemed with, if the site named one (RFC 9449 §10)."""
+    known_as: AccountId | None = None
+    """The account whose number the site knows the person by, where that is one that was merged into `account`."""
+
+    @property
+    def number_of(self) -> AccountId:
+        """The account that the person's number at the site is computed from: one number for all that hangs on a grant."""
+        return self.known_as or self.account
 
     @property
     def outlives_session(self) -> bool:

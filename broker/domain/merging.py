@@ -1,7 +1,8 @@
 """Two accounts of one person become one: what is proved, what may be chosen, and what never moves.
 
 Both are shown in one browser: one is signed in to, and a sign-in to the other is made for this alone (catalogue 116).
-Consents and opt-ins to posting do not move, nothing becomes checked that was not, and a way to sign in moves only if it
+Sites that knew one of the two go on knowing the person by the number they had; where a site knew both, the person says by
+which. Consents and opt-ins to posting do not move, nothing becomes checked that was not, and a way to sign in moves only if it
 was used just now or the person ticked it: whoever put a way into one of the accounts long ago gains nothing by a merge.
 """
 
@@ -15,7 +16,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from broker.domain.account import Account, AccountStatus, Link, ProfileValue
+from broker.domain.account import Account, AccountStatus, KeptNumber, Link, ProfileValue
 from broker.domain.claims import EMAIL, PICTURE, PREFERRED_USERNAME
 from broker.domain.mail_code import BY_MAIL
 from broker.domain.passkey import AT_MOST, passkeys_of
@@ -54,7 +55,17 @@ class Half:
     proved: IdentityKey = field(repr=False)
     """The way in that was used just now."""
     sites: tuple[ClientId, ...]
-    """Those that ever got something of it: they know it by a number of their own."""
+    """Those that ever got something of it, or of an account that was merged into it: they know it by a number of theirs."""
+    sectors: Mapping[ClientId, str] = field(default_factory=dict)
+    """Of these sites, `Client.subject_sector`, as far as they are set up: in one sector there is one number."""
+
+    @property
+    def known_in(self) -> Mapping[str, tuple[ClientId, ...]]:
+        """The sectors that know this account, and by which sites; also where nobody is set up any more and may be again."""
+        found = {sector: kept.sites for sector, kept in self.account.kept_numbers.items()}
+        for sector in dict.fromkeys(self.sectors.values()):
+            found[sector] = tuple(site for site in self.sites if self.sectors.get(site) == sector)
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +75,8 @@ class Choice:
     stays: Side
     fields: Mapping[ClaimName, Side]
     """Whose value is kept of the fields that differ; of those not named, the one of the account that stays."""
+    numbers: Mapping[str, Side] = field(default_factory=dict)
+    """Whose number is kept at sites that know both, by sector; at those not named, that of the account that stays."""
     ways: frozenset[str]
     """Ids of links of the account that goes that are to open the other one, beside the one just used."""
     seen: str
@@ -141,6 +154,32 @@ def taken_from(choice: Choice, fields: Sequence[ClaimName]) -> frozenset[ClaimNa
     return frozenset(name for name in fields if choice.fields.get(name) is choice.stays.opposite)
 
 
+def both_known(this: Half, other: Half) -> tuple[str, ...]:
+    """The sectors that know both accounts: by one number they go on knowing the person, and lose the other."""
+    theirs = other.known_in
+    return tuple(sector for sector in this.known_in if sector in theirs)
+
+
+def going_on(stays: Half, goes: Half, choice: Choice) -> frozenset[str]:
+    """The sectors where the number of the account that goes is the person's from now on: those that know no other of theirs,
+    and those it was chosen for.
+    """
+    known = stays.known_in
+    return frozenset(
+        sector for sector in goes.known_in if sector not in known or choice.numbers.get(sector) is choice.stays.opposite
+    )
+
+
+def kept_numbers(stays: Half, goes: Half, going: frozenset[str]) -> Mapping[str, KeptNumber]:
+    """The numbers of other accounts that the account that stays has afterwards; `going`: as `going_on` says.
+
+    No number ever has two accounts: the one that goes is erased in the same moment, and is never merged again.
+    """
+    known = goes.known_in
+    taken = {sector: KeptNumber(of=goes.account.number_at(sector), sites=known[sector]) for sector in sorted(going)}
+    return {**stays.account.kept_numbers, **taken}
+
+
 def takes_address(stays: Account, after: Account) -> bool:
     """Whether the account that stays has another e-mail address afterwards."""
     return _text(stays.profile.get(EMAIL)) != _text(after.profile.get(EMAIL))
@@ -168,7 +207,13 @@ def too_many_passkeys(stays: Half, moved: Sequence[Link]) -> bool:
 def seen_of(this: Half, other: Half) -> str:
     """What stands for everything the page showed: another once anything of it is another."""
     told = [
-        [one.account.id, one.account.version, sorted(link.id for link in one.links), sorted(one.sites)]
+        [
+            one.account.id,
+            one.account.version,
+            sorted(link.id for link in one.links),
+            sorted(one.sites),
+            sorted(one.known_in),
+        ]
         for one in (this, other)
     ]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from broker.domain.client import Client, SubjectType
+from broker.domain.client import Client
 from broker.domain.disclosure import Disclosure
 from broker.domain.grant import ID_TOKEN_LIFETIME, SESSION_TOKEN_LIFETIME, Grant
 from broker.domain.ports import AccessToken
@@ -38,11 +38,12 @@ ASSERTION_TYPE: Final = "fwd+jwt"
 def subject_for(account: AccountId, client: Client, key: bytes) -> str:
     """The person's number at this client: the same for clients of one sector, different elsewhere.
 
+    `account`: whose number it is there (`Account.number_at`, `Grant.number_of`).
+
     HMAC-SHA256 over sector and account (OpenID Connect Core §8.1, method 2). Account ids are never used again,
     so neither are subjects.
     """
-    sector = client.sector_identifier if client.subject_type is SubjectType.PAIRWISE else "public"
-    digest = hmac.digest(key, f"sub\x00{sector}\x00{account}".encode(), "sha256")
+    digest = hmac.digest(key, f"sub\x00{client.subject_sector}\x00{account}".encode(), "sha256")
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -257,7 +257,7 @@ class AccountFlow:
         self.ledger.withdraw(unit, newest, sid=session.sid, locale=locale, notice_version=self._notice())
         unit.cancel_postings(session.account, self.clock.now(), client=client_id)
         ended = await self._end_posting(unit, session.account, session.sid, client=client_id, locale=locale)
-        self.sessions.forget_at(unit, session.account, client_id)
+        await self.sessions.forget_at(unit, session.account, client_id)
         await self._end_grants(unit, session.account, client_id, ended)
         await self._revoke(ended)
 
@@ -326,16 +326,23 @@ class AccountFlow:
         await self._commit(unit, ended)
         await self.erased(account, ended)
 
-    async def queue_erasure(self, unit: UnitOfWork, account: AccountId, *, sid: Sid | None) -> Ended:
-        """Queue the whole of it, for a unit of work that does more. What this returns is for `PostingGate.commit`, and then for `erased`."""
+    async def queue_erasure(
+        self, unit: UnitOfWork, account: AccountId, *, sid: Sid | None, goes_on: Collection[str] = ()
+    ) -> Ended:
+        """Queue the whole of it, for a unit of work that does more. What this returns is for `PostingGate.commit`, and then for `erased`.
+
+        `goes_on`: the sectors where the account's number stays somebody's: their sites are not told that it is over.
+        """
         now = self.clock.now()
         grants = await self.durable.grants.of_account(account)
         unit.cancel_postings(account, now)
         ended = await self._end_posting(unit, account, sid)
         unit.revoke_grants(account, now)
         await self.sessions.tell(unit, grants)
-        await self.sessions.tell_of(unit, SecurityEvent.ACCOUNT_PURGED, account)
-        await self.sessions.forget_everywhere(unit, account)
+        await self.sessions.tell_of(
+            unit, SecurityEvent.ACCOUNT_PURGED, account, at=lambda sector: sector not in goes_on
+        )
+        await self.sessions.forget(unit, account, lambda sector: sector not in goes_on)
         unit.erase_account(account, now)
         return ended
 

@@ -30,7 +30,7 @@ from broker.domain.policy import Policies, needs_agreement, notice_version, text
 from broker.domain.ports import Clock, Durable, Entropy, Sessions, Signer, UnitOfWork
 from broker.domain.session import Session, is_live
 from broker.domain.transaction import Facts, SignInTransaction
-from broker.domain.values import ClaimName, ClientId, GrantId, ReceiptId
+from broker.domain.values import AccountId, ClaimName, ClientId, GrantId, ReceiptId
 from broker.errors import (
     ConsentRequired,
     FormInvalid,
@@ -59,6 +59,11 @@ class Situation:
     account: Account | None
     standing: Standing
     asked: tuple[AskedClaim, ...]
+
+    @property
+    def number_of(self) -> AccountId | None:
+        """The account whose number the site knows the person by; `None` for a stranger."""
+        return self.account.number_at(self.client.subject_sector) if self.account is not None else None
 
     @property
     def is_covered(self) -> bool:
@@ -239,7 +244,14 @@ class AuthorizeFlow:
         return None if is_over and "none" in request.prompt else claims.get("sub")
 
     def _subject(self, session: Session, situation: Situation) -> str:
-        return tokens.subject_for(session.account, situation.client, self.subject_key)
+        return tokens.subject_for(situation.number_of or session.account, situation.client, self.subject_key)
+
+    async def subject_of(self, account_id: AccountId, client: Client) -> str | None:
+        """The person's number at this site; `None` if the account is gone."""
+        account = await self.durable.accounts.load(account_id)
+        if account is None:
+            return None
+        return tokens.subject_for(account.number_at(client.subject_sector), client, self.subject_key)
 
     async def issue(self, situation: Situation) -> Answer:
         """A code on what the person agreed to before."""
@@ -274,6 +286,7 @@ class AuthorizeFlow:
             resources=request.resources,
             code_jkt=request.dpop_jkt,
             not_in_userinfo=request.claims.not_in_userinfo(claims, claims_of(request.scopes), values),
+            known_as=situation.number_of if situation.number_of != account.id else None,
         )
         secret = f"dwc_{self.entropy.token(32)}"
         self.keep_site(grant.client, unit)
@@ -292,7 +305,7 @@ class AuthorizeFlow:
         await unit.commit()
         if not await self._is_live(session):
             return await self._take_back(grant, request, LoginRequired.code)
-        if not await self._is_agreed(situation, claims):
+        if not await self._is_agreed(situation, grant):
             return await self._take_back(grant, request, ConsentRequired.code)
         if request.pushed is not None and not await self.pushed.spend(request.pushed):
             return await self._take_back(grant, request, InvalidRequest.code)
@@ -315,13 +328,17 @@ class AuthorizeFlow:
         held = await self.sessions.by_digest(session.secret_digest, now)
         return held is not None and held.sid == session.sid and is_live(held, now)
 
-    async def _is_agreed(self, situation: Situation, claims: Mapping[ClaimName, str]) -> bool:
+    async def _is_agreed(self, situation: Situation, grant: Grant) -> bool:
         """Whether nothing of this was withdrawn since the request began; asked after the grant is written, likewise.
 
-        A withdrawal ends every grant it finds in the unit that records it: one that came later ended this one, too.
+        A withdrawal ends every grant it finds in the unit that records it: one that came later ended this one, too. So it
+        is with a merge by which the site knows the person by another number.
         """
-        now = (await self.look(situation.client, situation.request, situation.session)).standing
-        return now.receipt is not None and claims.items() <= grantable(now, situation.asked).items()
+        after = await self.look(situation.client, situation.request, situation.session)
+        now = after.standing
+        if after.number_of != grant.number_of:
+            return False
+        return now.receipt is not None and grant.claims.items() <= grantable(now, situation.asked).items()
 
     async def _take_back(self, grant: Grant, request: AuthorizationRequest, error: str) -> Answer:
         """The code never leaves: its grant ends, and the site hears why."""

@@ -5,7 +5,7 @@ A site hears only of people who ever shared something with it, under the number 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -26,6 +26,11 @@ MOST_AT_ONCE: Final = 100
 REFUSED: Final = "the site refused it"
 
 
+def everywhere(_sector: str) -> bool:
+    """All sites, of whatever sector."""
+    return True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventWriter:
     """Puts events into the unit of work that makes them true."""
@@ -36,66 +41,92 @@ class EventWriter:
     entropy: Entropy
     subject_key: bytes = field(repr=False)
 
-    async def known_to(self, account: AccountId, event: SecurityEvent) -> tuple[ClientId, ...]:
-        """The sites that hear of this person: those connected now, and of an erasure all that ever got something.
+    async def known_to(
+        self, account: AccountId, event: SecurityEvent, at: Callable[[str], bool] = everywhere
+    ) -> Mapping[ClientId, AccountId]:
+        """The sites that hear of this person, of the sectors that are meant, and whose number each knows them by.
 
-        None that took them out of its stream (SSF 1.0 §8.1.3.3).
+        Those connected now, and of an erasure all that ever got something, also of an account that was merged into this one
+        where its number goes on; none that took them out of its stream (SSF 1.0 §8.1.3.3).
         """
         if not any(client.security_events for client in self.clients.values()):
-            return ()
+            return {}
         receipts = await self.durable.ledger.receipts(account, Purpose.SHARE_WITH_CLIENT)
-        sites = dict.fromkeys(ClientId(one.counterparty) for one in receipts if not one.denied)
         left_too = event is SecurityEvent.ACCOUNT_PURGED  # what they kept is to go, too (GDPR art. 19)
-        return tuple(
-            [
-                site
-                for site in sites
-                if (left_too or standing(one for one in receipts if one.counterparty == site).receipt is not None)
-                and not await self._is_removed(account, site, event)
-            ]
-        )
+        got = dict.fromkeys(ClientId(one.counterparty) for one in receipts if not one.denied)
+        sites = [
+            site
+            for site in got
+            if left_too or standing(one for one in receipts if one.counterparty == site).receipt is not None
+        ]
+        numbers = await self._numbers(account, sites, at, kept_too=left_too)
+        return {site: number for site, number in numbers.items() if not await self._is_removed(number, site, event)}
 
-    async def _is_removed(self, account: AccountId, site: ClientId, event: SecurityEvent) -> bool:
+    async def _numbers(
+        self, account_id: AccountId, sites: Iterable[ClientId], at: Callable[[str], bool], *, kept_too: bool
+    ) -> Mapping[ClientId, AccountId]:
+        """Whose number these sites know the person by; without those that are gone here or of a sector that is not meant.
+
+        `kept_too`: also those that knew an account that was merged into this one, where its number goes on.
+        """
+        account = await self.durable.accounts.load(account_id)
+        found: dict[ClientId, AccountId] = {}
+        if account is None:
+            return found
+        kept = [site for one in account.kept_numbers.values() for site in one.sites if kept_too]
+        for site in (*sites, *kept):
+            client = self.clients.get(site)
+            if client is not None and at(client.subject_sector):
+                found[site] = account.number_at(client.subject_sector)
+        return found
+
+    async def _is_removed(self, number: AccountId, site: ClientId, event: SecurityEvent) -> bool:
         """Asked of those alone that would hear of it."""
         client = self.clients.get(site)
         if client is None or event not in client.security_events:
             return False
-        return await is_removed(self.durable, account, client, self.subject_key)
+        return await is_removed(self.durable, number, client, self.subject_key)
 
     async def sessions_ended(self, unit: UnitOfWork, grants: Iterable[Grant]) -> None:
         """One event per site and session, but for people who are out of the site's stream."""
-        for client_id, sid, account in sorted({(grant.client, grant.sid, grant.account) for grant in grants}):
-            if not await self._is_removed(account, client_id, SecurityEvent.SESSION_REVOKED):
-                self._write(unit, client_id, SecurityEvent.SESSION_REVOKED, account, session=sid)
+        for client_id, sid, number in sorted({(grant.client, grant.sid, grant.number_of) for grant in grants}):
+            if not await self._is_removed(number, client_id, SecurityEvent.SESSION_REVOKED):
+                self._write(unit, client_id, SecurityEvent.SESSION_REVOKED, number, session=sid)
 
-    def forget(self, unit: UnitOfWork, account: AccountId, sites: Iterable[ClientId]) -> None:
-        """These sites have nothing of this person any more: nothing is kept of whom they took out of their streams."""
-        for site in sites:
-            if (client := self.clients.get(site)) is not None:
-                unit.add_subject(site, tokens.subject_for(account, client, self.subject_key))
-
-    async def forget_everywhere(self, unit: UnitOfWork, account: AccountId) -> None:
-        """The same of every site that ever had something."""
+    async def forget(self, unit: UnitOfWork, account: AccountId, at: Callable[[str], bool] = everywhere) -> None:
+        """All sites that ever had something of this person, of the sectors that are meant, have it no more: nothing is kept
+        of whom they took out of their streams.
+        """
         receipts = await self.durable.ledger.receipts(account, Purpose.SHARE_WITH_CLIENT)
-        self.forget(unit, account, dict.fromkeys(ClientId(one.counterparty) for one in receipts))
+        sites = [ClientId(one.counterparty) for one in receipts]
+        self._forget(unit, await self._numbers(account, sites, at, kept_too=True))
+
+    async def forget_at(self, unit: UnitOfWork, account: AccountId, site: ClientId) -> None:
+        """The same of one site."""
+        self._forget(unit, await self._numbers(account, (site,), everywhere, kept_too=False))
+
+    def _forget(self, unit: UnitOfWork, numbers: Mapping[ClientId, AccountId]) -> None:
+        for site, number in numbers.items():
+            unit.add_subject(site, tokens.subject_for(number, self.clients[site], self.subject_key))
 
     def happened(
-        self, unit: UnitOfWork, event: SecurityEvent, account: AccountId, sites: Sequence[ClientId], **more: str
+        self, unit: UnitOfWork, event: SecurityEvent, known: Mapping[ClientId, AccountId], **more: str
     ) -> None:
-        """The same event for each of these sites that wants it. `more`: `change`, `credential`."""
-        for client_id in sites:
-            self._write(unit, client_id, event, account, **more)
+        """The same event for each of these sites that wants it; see `known_to`. `more`: `change`, `credential`."""
+        for client_id, number in known.items():
+            self._write(unit, client_id, event, number, **more)
 
     def verify(self, unit: UnitOfWork, client: Client, state: str | None = None) -> None:
         """Try the way to a site (SSF 1.0 §8.1.4). `state`: what the site wants to see in it; `None`: it did not ask."""
         unit.enqueue(self._delivery(client, SecurityEvent.VERIFICATION, {} if state is None else {"state": state}))
 
     def _write(
-        self, unit: UnitOfWork, client_id: ClientId, event: SecurityEvent, account: AccountId, **more: str
+        self, unit: UnitOfWork, client_id: ClientId, event: SecurityEvent, number: AccountId, **more: str
     ) -> None:
+        """`number`: the account whose number the site knows the person by; that is what waits with the event."""
         client = self.clients.get(client_id)
         if client is not None and client.enabled and event in client.security_events:
-            unit.enqueue(self._delivery(client, event, {"account": account, **more}))
+            unit.enqueue(self._delivery(client, event, {"account": number, **more}))
 
     def _delivery(self, client: Client, event: SecurityEvent, about: Mapping[str, str]) -> Delivery:
         now = self.clock.now()
@@ -110,7 +141,7 @@ class EventWriter:
 
 
 async def is_removed(durable: Durable, account: AccountId, client: Client, subject_key: bytes) -> bool:
-    """Whether a site took this person out of its stream."""
+    """Whether a site took this person out of its stream. `account`: whose number it knows them by."""
     subject = tokens.subject_for(account, client, subject_key)
     return await durable.streams.is_removed(client.client_id, subject)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
@@ -19,9 +20,12 @@ from broker.domain.merging import (
     Half,
     Merging,
     Side,
+    both_known,
     differing,
+    going_on,
     is_over,
     keeps_picture,
+    kept_numbers,
     merge_problem,
     merged,
     moving,
@@ -75,6 +79,8 @@ class Both:
     this: Half
     other: Half
     fields: tuple[ClaimName, ...]
+    sectors: tuple[str, ...]
+    """Those of the sites that know both: one number is kept in each."""
     seen: str
 
     def half(self, side: Side) -> Half:
@@ -129,7 +135,13 @@ class MergeFlow:
         )
         if problem is not None:
             raise _ERRORS[problem](detail=f"merge: {problem}")
-        return Both(this=this, other=other, fields=differing(this.account, other.account), seen=seen_of(this, other))
+        return Both(
+            this=this,
+            other=other,
+            fields=differing(this.account, other.account),
+            sectors=both_known(this, other),
+            seen=seen_of(this, other),
+        )
 
     async def _other(self, merging: Merging, this: Account) -> Half:
         """The account that was shown; its way must open it still."""
@@ -145,11 +157,16 @@ class MergeFlow:
         if account is None:
             raise SignInRequired(detail="account gone")
         receipts = await self.durable.ledger.receipts(account_id, Purpose.SHARE_WITH_CLIENT)
+        got = [ClientId(one.counterparty) for one in receipts if not one.denied]
+        kept = [site for one in account.kept_numbers.values() for site in one.sites]
+        sites = tuple(dict.fromkeys([*got, *kept]))
+        found = {site: self.account.clients.get(site) for site in sites}
         return Half(
             account=account,
             links=await self.durable.accounts.links(account_id),
             proved=proved,
-            sites=tuple(dict.fromkeys(ClientId(one.counterparty) for one in receipts if not one.denied)),
+            sites=sites,
+            sectors={site: client.subject_sector for site, client in found.items() if client is not None},
         )
 
     async def _has_role(self, *accounts: AccountId) -> bool:
@@ -222,6 +239,7 @@ class MergeFlow:
         moved = moving(goes, choice.ways, after)
         if too_many_passkeys(stays, moved):
             raise FormInvalid({FORM: "passkeys"})
+        going = going_on(stays, goes, choice)
         act = Act(by=f"{stays.account.id}", why="the person who owns both merged them")
         noted = await self.trail.prepared(Action.ACCOUNTS_MERGED, f"{stays.account.id} {goes.account.id}", act)
         if await self._has_role(
@@ -234,13 +252,18 @@ class MergeFlow:
             unit.save_account(account)
         for link in moved:
             unit.use_link(link, link.last_used_at)  # over what was loaded: it was neither taken away nor used meanwhile
-        self.letters.tell(unit, stays.account, Letter.MERGED)
-        self.letters.tell(unit, goes.account, Letter.MERGED_AWAY)
+        for half, letter, lost in (
+            (stays, Letter.MERGED, going),
+            (goes, Letter.MERGED_AWAY, {sector for sector in both.sectors if sector not in going}),
+        ):
+            self.letters.tell(unit, half.account, letter, self._named(half, lost))
         unit.cancel_postings(stays.account.id, now)
         ended = (
             await self.posting.queue_end(unit, stays.account.id, sid=current.sid, locale=locale),
-            await self.account.queue_erasure(unit, goes.account.id, sid=None),
+            await self.account.queue_erasure(unit, goes.account.id, sid=None, goes_on=going),
         )
+        await self._end_number(unit, stays, goes, going)
+        after = replace(after, kept_numbers=kept_numbers(stays, goes, going))
         unit.save_account(replace(after, version=stays.account.version + 1))
         if not keeps_picture(stays.account, after):
             await self._move_picture(unit, stays.account.id, goes.account.id)
@@ -251,8 +274,14 @@ class MergeFlow:
             self._readdress(unit, stays)
         for kind in dict.fromkeys(map(credential_type, moved)):
             await self.account.sessions.tell_of(
-                unit, SecurityEvent.CREDENTIAL_CHANGE, stays.account.id, change="create", credential=kind
+                unit,
+                SecurityEvent.CREDENTIAL_CHANGE,
+                stays.account.id,
+                at=lambda sector: sector not in going,
+                change="create",
+                credential=kind,
             )
+        await self._tell_of_ways(unit, stays, goes, moved, going)
         unit.move_removals(
             goes.account.id, stays.account.id
         )  # what was asked for, or will be, is meant for this one now
@@ -262,6 +291,49 @@ class MergeFlow:
         except Conflict as conflict:
             raise Conflict("stale") from conflict  # whatever it met was not there when both were looked at
         return _Done(both=both, session=current, ended=ended)
+
+    def _named(self, half: Half, lost: Collection[str]) -> dict[str, str]:
+        """The sites that know the person by another number from now on, for the letter to who had this account."""
+        sites = [
+            self.account.clients.get(site)
+            for sector in half.known_in
+            if sector in lost
+            for site in half.known_in[sector]
+        ]
+        names = ", ".join(dict.fromkeys(site.name for site in sites if site is not None))
+        return {"sites": names} if names else {}
+
+    async def _tell_of_ways(
+        self, unit: UnitOfWork, stays: Half, goes: Half, moved: Sequence[Link], going: Collection[str]
+    ) -> None:
+        """To the sites where the number of the account that goes lives on: other ways stand behind it from now on."""
+        left = [link for link in goes.links if link not in moved]
+        for change, links in (("create", stays.links), ("revoke", left)):
+            for kind in dict.fromkeys(map(credential_type, links)):
+                await self.account.sessions.tell_of(
+                    unit,
+                    SecurityEvent.CREDENTIAL_CHANGE,
+                    goes.account.id,
+                    at=lambda sector: sector in going,
+                    change=change,
+                    credential=kind,
+                )
+
+    async def _end_number(self, unit: UnitOfWork, stays: Half, goes: Half, going: Collection[str]) -> None:
+        """Where the account that stays goes by another number from now on, whatever hangs on its own ends: no token ever
+        speaks of two. The sites that knew that number hear that it is over.
+        """
+        account, now, clients = stays.account.id, self.clock.now(), self.account.clients
+        grants = await self.durable.grants.of_account(account)
+        granted = [one for one in grants if (site := clients.get(one.client)) and site.subject_sector in going]
+        known = [site for half in (stays, goes) for sector in going for site in half.known_in.get(sector, ())]
+        for client in dict.fromkeys([*known, *(one.client for one in granted)]):  # those given in this moment, too
+            unit.revoke_grants(account, now, client=client)
+        await self.account.sessions.tell(unit, granted)
+        await self.account.sessions.tell_of(
+            unit, SecurityEvent.ACCOUNT_PURGED, account, at=lambda sector: sector in going
+        )
+        await self.account.sessions.forget(unit, account, lambda sector: sector in going)
 
     def _move(
         self, unit: UnitOfWork, link: Link, standing: Session, transaction: SignInTransaction, locale: str

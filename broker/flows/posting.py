@@ -226,7 +226,9 @@ class PostingGate:
                 sid=session.sid,
                 locale=locale,
             )
-            subject = subject_for(session.account, client, self.subject_key)
+            account = await self.durable.accounts.load(session.account)
+            number = session.account if account is None else account.number_at(client.subject_sector)
+            subject = subject_for(number, client, self.subject_key)
             unit.add_posting_subject(session.account, client_id, subject)
             replaced = await self._replace(unit, session.account, provider, tokens)
             await self.commit(unit, replaced)

@@ -61,9 +61,9 @@ class Releaser:
     look: Callable[[ClientId], Awaitable[Client | None]]
     """The site, wherever it registered."""
 
-    def subject(self, grant_account: Account | None, grant: Grant, client: Client) -> str:
+    def subject(self, grant: Grant, client: Client) -> str:
         """The person's number at this client."""
-        return tokens.subject_for(grant_account.id if grant_account else grant.account, client, self.subject_key)
+        return tokens.subject_for(grant.number_of, client, self.subject_key)
 
     def sid(self, grant: Grant) -> str:
         """The session's name at this client."""
@@ -78,7 +78,7 @@ class Releaser:
             client,
             self._claims(account, client),
             account.verified,
-            subject=self.subject(account, grant, client),
+            subject=self.subject(grant, client),
             via=via,
             now=self.clock.now(),
         )
@@ -96,7 +96,7 @@ class Releaser:
     def bare(self, grant: Grant, client: Client, via: Via) -> Disclosure:
         """A disclosure of nothing but the subject: for tokens that carry no claims of the profile."""
         return release(
-            grant, client, {}, frozenset(), subject=self.subject(None, grant, client), via=via, now=self.clock.now()
+            grant, client, {}, frozenset(), subject=self.subject(grant, client), via=via, now=self.clock.now()
         )
 
     async def userinfo(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -14,7 +14,7 @@ from broker.domain.grant import Grant
 from broker.domain.ports import Clock, Delivery, Durable, Entropy, Sessions, UnitOfWork
 from broker.domain.session import IDLE_LIFETIME, LIFETIME, Session, device_in_words, is_live, needs_touch
 from broker.domain.values import AccountId, ClientId, IdentityKey, ProviderId, Sid
-from broker.flows.events import EventWriter
+from broker.flows.events import EventWriter, everywhere
 
 LOGOUT_TOKEN = "logout_token"
 
@@ -189,12 +189,13 @@ class SessionFlow:
     async def tell(self, unit: UnitOfWork, grants: Iterable[Grant]) -> None:
         """Queue one logout token and one event per site and session, in the unit of work that ends them (never on the request path).
 
-        The account rides along so that the subject can be computed when it is sent: signing later keeps `exp` honest.
+        The account whose number it is rides along, so that the subject can be computed when it is sent: signing later keeps
+        `exp` honest.
         """
         now, grants = self.clock.now(), tuple(grants)
         if self.events is not None:
             await self.events.sessions_ended(unit, grants)
-        for client_id, sid, account in sorted({(grant.client, grant.sid, grant.account) for grant in grants}):
+        for client_id, sid, account in sorted({(grant.client, grant.sid, grant.number_of) for grant in grants}):
             client = self.clients.get(client_id)
             if client is not None and client.backchannel_logout_uri is not None:
                 unit.enqueue(
@@ -208,20 +209,31 @@ class SessionFlow:
                     )
                 )
 
-    async def tell_of(self, unit: UnitOfWork, event: SecurityEvent, account: AccountId, **more: str) -> None:
-        """Queue an event about an account for every site that may hear of it; see `EventWriter.happened`."""
-        if self.events is not None:
-            self.events.happened(unit, event, account, await self.events.known_to(account, event), **more)
+    async def tell_of(
+        self,
+        unit: UnitOfWork,
+        event: SecurityEvent,
+        account: AccountId,
+        *,
+        at: Callable[[str], bool] = everywhere,
+        **more: str,
+    ) -> None:
+        """Queue an event about an account for every site that may hear of it; see `EventWriter.happened`.
 
-    def forget_at(self, unit: UnitOfWork, account: AccountId, client: ClientId) -> None:
-        """Drop whatever a site's stream keeps about somebody who left it; see `EventWriter.forget`."""
+        `at`: the sectors (`Client.subject_sector`) whose sites hear of it.
+        """
         if self.events is not None:
-            self.events.forget(unit, account, (client,))
+            self.events.happened(unit, event, await self.events.known_to(account, event, at), **more)
 
-    async def forget_everywhere(self, unit: UnitOfWork, account: AccountId) -> None:
-        """The same at every site, for an account that is erased."""
+    async def forget(self, unit: UnitOfWork, account: AccountId, at: Callable[[str], bool] = everywhere) -> None:
+        """Drop whatever the streams of sites keep about somebody who left them; see `EventWriter.forget`."""
         if self.events is not None:
-            await self.events.forget_everywhere(unit, account)
+            await self.events.forget(unit, account, at)
+
+    async def forget_at(self, unit: UnitOfWork, account: AccountId, client: ClientId) -> None:
+        """The same of one site."""
+        if self.events is not None:
+            await self.events.forget_at(unit, account, client)
 
     def _told(self, grants: Iterable[Grant]) -> tuple[ToldSite, ...]:
         ids = sorted({grant.client for grant in grants})

@@ -41,11 +41,16 @@ class LetterPage(Page):
 class _Words:
     subject: str
     before: tuple[str, ...]
+    """A line that says `%(sites)s` is left out where there are none."""
     link: str = ""
     """The path of the link; the letter's token follows."""
     link_text: str = ""
     after: tuple[str, ...] = ()
 
+
+_OTHER_NUMBER: Final = N_(
+    "These sites knew both accounts and go on with the other one: %(sites)s. What was done there with this account does not move over."
+)
 
 WORDS: Final[Mapping[Letter, _Words]] = {
     Letter.CHECK_ADDRESS: _Words(
@@ -129,6 +134,7 @@ WORDS: Final[Mapping[Letter, _Words]] = {
         before=(
             N_("Somebody who signed in to your account and to another one made one of the two. The account with this address was one of them, and it stays."),
             N_("The way that opened the other account opens this one too. Details that were chosen may have come from there, and posting is off."),
+            _OTHER_NUMBER,
             N_("If that was not you, sign in, remove the ways you do not know, sign out of everything, and write to us."),
         ),
         link="/me/ways",
@@ -138,7 +144,8 @@ WORDS: Final[Mapping[Letter, _Words]] = {
         subject=N_("Your %(brand)s account went into another one"),
         before=(
             N_("Somebody who signed in to your account and to another one made one of the two. The account with this address was deleted, and its way to sign in opens the other one now."),
-            N_("Sites that knew only this account were told that it is gone, as far as they can be told. They see somebody new."),
+            N_("Sites that knew only this account go on knowing you: what you did there is still yours. They ask you anew what they may have."),
+            _OTHER_NUMBER,
             N_("If that was not you, write to us soon, and change the password of the way you signed in with. The page behind the link says how to reach us."),
         ),
         link="/help",
@@ -204,6 +211,7 @@ class Letters:
             "code": _spaced(code),
             "provider": f"{label} ({place})" if place else label,
             "device": payload.get("device", ""),
+            "sites": payload.get("sites", ""),
         }
 
         def say(text: str) -> str:
@@ -211,7 +219,7 @@ class Letters:
 
         page = LetterPage(
             subject=say(words.subject),
-            before=tuple(say(line) for line in words.before),
+            before=tuple(say(line) for line in words.before if values["sites"] or "%(sites)s" not in line),
             code=_spaced(code),
             link=f"{self.public_url}{words.link}{payload.get('token', '')}" if words.link else "",
             link_text=say(words.link_text) if words.link_text else "",

@@ -90,6 +90,8 @@ def _choice(call: Call) -> Choice:
     try:
         stays = Side(call.form.get("stays", ""))
         fields = {ClaimName(name): Side(side) for name, side in call.form.prefixed("v-").items()}
+        numbers = {sector: Side(side) for sector, side in call.form.prefixed("n-").items()}
     except ValueError as error:
         raise BadRequest(detail="no such account") from error
-    return Choice(stays=stays, fields=fields, ways=frozenset(call.form.all("way")), seen=call.form.get("seen", ""))
+    ways, seen = frozenset(call.form.all("way")), call.form.get("seen", "")
+    return Choice(stays=stays, fields=fields, numbers=numbers, ways=ways, seen=seen)

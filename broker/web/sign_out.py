@@ -138,7 +138,7 @@ async def read_end_request(call: Call, params: Mapping[str, str]) -> EndRequest:
         claims is not None
         and client is not None
         and call.session is not None
-        and claims.get("sub") == tokens.subject_for(call.session.account, client, call.world.authorize.subject_key)
+        and claims.get("sub") == await call.world.authorize.subject_of(call.session.account, client)
     )
     return EndRequest(client=client, return_url=return_url, is_for_this_session=is_ours)
 

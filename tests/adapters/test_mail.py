@@ -206,6 +206,19 @@ def test_a_way_at_one_of_many_servers_is_named_with_it(letter: Letter) -> None:
         assert "Mastodon (social.example)" in composed.html
 
 
+@pytest.mark.parametrize("letter", [Letter.MERGED, Letter.MERGED_AWAY])
+def test_after_a_merge_a_letter_names_the_sites_that_go_on_with_the_other_account(letter: Letter) -> None:
+    """Where there are none, nothing is said of them."""
+    renderer = Renderer(brand="Club", locales=("en", "fr"), default_locale="en", templates=paths.templates())
+    words = Letters(renderer=renderer, public_url="https://login.test", brand="Club", labels={})
+    for locale, line in (("en", "go on with the other one: Forum, Wiki."), ("fr", "avec l’autre : Forum, Wiki.")):
+        named = words.compose(payload(letter, locale=locale, sites="Forum, Wiki"))
+        without = words.compose(payload(letter, locale=locale))
+        assert line in named.text
+        assert line in named.html
+        assert len(without.text.split("\n\n")) == len(named.text.split("\n\n")) - 1
+
+
 async def test_without_a_mail_server_letters_are_kept_for_reading(tmp_path: Path) -> None:
     """Development: a file each, for this user's eyes only."""
     folder = tmp_path / "mailbox"

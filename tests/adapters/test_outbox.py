@@ -16,9 +16,11 @@ from tests.flows.op import FORUM, ISSUER, WIKI, Op
 from tests.support.builders import delivery
 
 from broker.domain import tokens
+from broker.domain.account import KeptNumber
 from broker.domain.client import SigningAlgorithm
 from broker.domain.session import Session, sid_for
-from broker.domain.values import ClientId
+from broker.domain.tokens import subject_for
+from broker.domain.values import AccountId, ClientId
 from broker.errors import StoreUnavailable, UpstreamUnavailable
 from broker.flows.session import SessionFlow
 from broker.outbox import BATCH, RETRIES, Deliverer
@@ -103,6 +105,21 @@ class Town:
 @pytest.fixture
 def town() -> Town:
     return Town()
+
+
+async def test_a_logout_token_names_the_number_that_the_site_knows(town: Town) -> None:
+    """Also where that is the number of an account that was merged into this one."""
+    session = await town.op.person("ana")
+    await town.memory.sessions.save(session)
+    kept = {"forum.test": KeptNumber(of=AccountId("ben"), sites=(FORUM,))}
+    await town.op.change(session.account, kept_numbers=kept)
+    tokens = await town.op.tokens(session, FORUM)
+    await town.sessions.sign_out(session)
+    await town.deliverer.once()
+    ((_, form),) = town.post.sent
+    sub = town.read(form["logout_token"], "RS256").claims["sub"]
+    assert sub == town.read(tokens["id_token"], "RS256").claims["sub"]
+    assert sub == subject_for(AccountId("ben"), town.op.clients[FORUM], b"s" * 32)
 
 
 async def test_a_logout_token_is_what_the_specification_says(town: Town) -> None:

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from broker.domain.account import Account, AccountStatus, Link, Passkey, ProfileValue, user_name_key
+from broker.domain.account import Account, AccountStatus, KeptNumber, Link, Passkey, ProfileValue, user_name_key
 from broker.domain.claims import EMAIL, NAME, PREFERRED_USERNAME, email_key
 from broker.domain.consent import Purpose
 from broker.domain.disclosure import Via
@@ -182,6 +182,28 @@ class AccountsContract:
         unit.save_account(changed)
         await unit.commit()
         assert await durable.accounts.load(account.id) == changed
+
+    async def test_a_number_kept_by_a_merge_comes_with_the_account_however_it_is_loaded(self, durable: Durable) -> None:
+        """So nothing is asked twice, and it goes with the account."""
+        account, link = await kept_account(durable)
+        kept = replace(account, kept_numbers={"forum.example": KeptNumber(of=AccountId("gone"), sites=(FORUM, WIKI))})
+        grant = make.grant(account.id, known_as=AccountId("gone"))
+        unit = durable.unit()
+        unit.save_account(kept)
+        unit.add_grant(grant)
+        await unit.commit()
+        with_receipts = await durable.accounts.with_receipts(account.id, Purpose.SHARE_WITH_CLIENT, FORUM)
+        by_identity = await durable.accounts.by_identity(link.key)
+        with_account = await durable.grants.with_account(grant.id, "")
+        assert with_receipts is not None
+        assert by_identity is not None
+        assert with_account == (grant, kept)
+        for loaded in (await durable.accounts.load(account.id), with_receipts[0], by_identity[0]):
+            assert loaded == kept
+        unit = durable.unit()
+        unit.erase_account(account.id, NOW)
+        await unit.commit()
+        assert await durable.accounts.load(account.id) is None
 
     async def test_saving_an_unknown_account_is_a_conflict(self, durable: Durable) -> None:
         unit = durable.unit()

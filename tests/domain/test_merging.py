@@ -9,7 +9,7 @@ import pytest
 from tests.flows.front import identity
 from tests.support.builders import NOW, account, link
 
-from broker.domain.account import Account, AccountStatus, Link, Passkey, ProfileValue
+from broker.domain.account import Account, AccountStatus, KeptNumber, Link, Passkey, ProfileValue
 from broker.domain.claims import EMAIL, NAME, PICTURE, PREFERRED_USERNAME
 from broker.domain.mail_code import BY_MAIL, new_key
 from broker.domain.merging import (
@@ -17,8 +17,11 @@ from broker.domain.merging import (
     Choice,
     Half,
     Side,
+    both_known,
     differing,
+    going_on,
     is_over,
+    kept_numbers,
     keeps_picture,
     merge_problem,
     merged,
@@ -46,9 +49,25 @@ def person(called: str, **more: ProfileValue) -> Account:
     return account(called, profile=profile, status=AccountStatus.ACTIVE, newsletters=("club",), locale="en")
 
 
-def half(of: Account, *links: Link, sites: tuple[str, ...] = ()) -> Half:
+def half(of: Account, *links: Link, sites: tuple[str, ...] = (), sectors: str | None = None) -> Half:
+    """`sectors`: of the sites, one after the other; where they are more than the sectors, the rest is not set up."""
     key = links[0].key if links else identity(of.id).key
-    return Half(account=of, links=links, proved=key, sites=tuple(map(ClientId, sites)))
+    known = tuple(map(ClientId, sites))
+    named = dict(zip(known, (sectors or "").split(), strict=False))
+    return Half(account=of, links=links, proved=key, sites=known, sectors=named)
+
+
+def keeping(of: Account, **numbers: str) -> Account:
+    """By sector, `account site site`."""
+    kept = {}
+    for sector, said_ in numbers.items():
+        whose, *sites = said_.split()
+        kept[sector] = KeptNumber(of=AccountId(whose), sites=tuple(map(ClientId, sites)))
+    return replace(of, kept_numbers=kept)
+
+
+def going(stays: Half, goes: Half, **numbers: Side) -> frozenset[str]:
+    return going_on(stays, goes, Choice(stays=Side.THIS, fields={}, numbers=numbers, ways=frozenset(), seen=""))
 
 
 ANA = person("ana", name=said("Ana"), email=said("ana@mail.test", verified=True), nickname=said("an"))
@@ -161,6 +180,79 @@ def test_whatever_the_page_showed_is_in_what_stands_for_it() -> None:
         seen_of(replace(this, account=replace(ANA, version=1)), other),
         seen_of(replace(this, links=()), other),
         seen_of(replace(this, sites=()), other),
+        seen_of(replace(this, sectors={ClientId("forum"): "club"}), other),
     }
     assert seen not in others
-    assert len(others) == 4
+    assert len(others) == 5
+
+
+# --- numbers at sites -----------------------------------------------------------------------------------
+
+
+def test_a_site_that_knew_one_of_the_two_goes_on_knowing_the_person() -> None:
+    """By the number it had, whichever account stays; the account's other numbers are as they were."""
+    ana = half(ANA, sites=("wiki",), sectors="wiki.test")
+    ben = half(BEN, sites=("forum", "shop", "map"), sectors="forum.test forum.test map.test")
+    assert both_known(ana, ben) == ()
+    assert going(ana, ben) == {"forum.test", "map.test"}
+    kept = kept_numbers(ana, ben, going(ana, ben))
+    assert kept == keeping(ANA, **{"forum.test": "ben forum shop", "map.test": "ben map"}).kept_numbers
+    after = replace(ANA, kept_numbers=kept)
+    assert [after.number_at(name) for name in ("forum.test", "map.test", "wiki.test", "new.test")] == [
+        "ben",
+        "ben",
+        "ana",
+        "ana",
+    ]
+    assert going(ben, ana) == {"wiki.test"}
+
+
+def test_where_a_site_knew_both_the_number_of_the_account_that_stays_is_kept_unless_chosen() -> None:
+    ana = half(ANA, sites=("forum", "wiki"), sectors="club club")
+    ben = half(BEN, sites=("forum", "shop"), sectors="club club")
+    assert both_known(ana, ben) == ("club",)
+    assert going(ana, ben) == going(ana, ben, club=Side.THIS) == NONE
+    assert kept_numbers(ana, ben, frozenset()) == {}
+    assert going(ana, ben, club=Side.OTHER) == {"club"}
+    assert kept_numbers(ana, ben, frozenset({"club"})) == keeping(ANA, club="ben forum shop").kept_numbers
+
+
+def test_a_choice_about_sites_that_know_one_alone_changes_nothing() -> None:
+    """Nobody takes a number away from a site by naming it in a form."""
+    ana, ben = half(ANA, sites=("wiki",), sectors="wiki"), half(BEN, sites=("forum",), sectors="forum")
+    assert going(ana, ben, forum=Side.THIS, wiki=Side.OTHER, other=Side.OTHER) == {"forum"}
+
+
+def test_numbers_go_on_through_one_merge_after_another() -> None:
+    """The number is that of the account that the site knew first, of which nothing else is left."""
+    ben = half(
+        keeping(BEN, forum="zoe forum", shop="zoe shop"), sites=("forum", "shop", "map"), sectors="forum shop map"
+    )
+    ana = half(keeping(ANA, shop="yan shop", wiki="yan wiki"), sites=("shop", "wiki"), sectors="shop wiki")
+    assert both_known(ana, ben) == ("shop",)
+    kept = kept_numbers(ana, ben, going(ana, ben))
+    after = keeping(ANA, shop="yan shop", wiki="yan wiki", forum="zoe forum", map="ben map")
+    assert kept == after.kept_numbers
+    chosen = kept_numbers(ana, ben, going(ana, ben, shop=Side.OTHER))
+    assert chosen["shop"].of == "zoe"
+
+
+def test_a_number_of_sites_that_are_not_set_up_for_now_is_not_lost() -> None:
+    """And one site that moved to another sector is asked about there, not where it was."""
+    ben = half(keeping(BEN, old="zoe gone", club="zoe forum"), sites=("gone", "forum"))
+    moved = replace(ben, sectors={ClientId("forum"): "elsewhere"})
+    assert ben.known_in == {"old": ("gone",), "club": ("forum",)}
+    assert moved.known_in == {"old": ("gone",), "club": ("forum",), "elsewhere": ("forum",)}
+    assert kept_numbers(half(ANA), ben, going(half(ANA), ben)) == ben.account.kept_numbers
+
+
+def test_no_number_is_that_of_two_accounts() -> None:
+    """Whatever is chosen, each sector has one number afterwards, and the other one is nobody's."""
+    ben = half(keeping(BEN, forum="zoe forum"), sites=("forum", "wiki"), sectors="forum wiki")
+    ana = half(keeping(ANA, wiki="yan wiki"), sites=("wiki", "forum"), sectors="wiki forum")
+    for forum in Side:
+        for wiki in Side:
+            kept = kept_numbers(ana, ben, going(ana, ben, forum=forum, wiki=wiki))
+            after = replace(ANA, kept_numbers=kept)
+            assert after.number_at("forum") == ("zoe" if forum is Side.OTHER else "ana")
+            assert after.number_at("wiki") == ("ben" if wiki is Side.OTHER else "yan")

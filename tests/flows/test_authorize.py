@@ -11,12 +11,12 @@ from tests.flows.op import APP, FORUM, ISSUER, KIT, WIKI, Op, answered
 from tests.support.builders import NOW, asked
 
 from broker.domain import tokens
-from broker.domain.account import AccountStatus
+from broker.domain.account import AccountStatus, KeptNumber
 from broker.domain.claims import EMAIL, NAME, PREFERRED_USERNAME, UPDATED_AT
 from broker.domain.consent import Purpose
 from broker.domain.session import Session
 from broker.domain.transaction import Step, next_step
-from broker.domain.values import ClaimName
+from broker.domain.values import AccountId, ClaimName
 from broker.errors import FormInvalid, SignInRequired
 from broker.flows.answers import answer_url
 
@@ -145,6 +145,18 @@ def hint_of(op: Op, session: Session, client: str = "forum", typ: str = tokens.I
 async def test_a_hint_at_who_is_signed_in_changes_nothing(op: Op, ana: Session) -> None:
     await op.share(ana)
     assert await step(op, ana, id_token_hint=hint_of(op, ana), prompt="none") is Step.DONE
+
+
+async def test_a_hint_names_who_the_site_knows_the_person_by(op: Op, ana: Session) -> None:
+    """After a merge that is the number it had from before, and the account's own is nobody there."""
+    ben = await op.person("ben")
+    hints = {name: (await op.tokens(one))["id_token"] for name, one in (("ana", ana), ("ben", ben))}
+    await op.change(ana.account, kept_numbers={"forum.test": KeptNumber(of=ben.account, sites=(FORUM,))})
+    forum = op.clients[FORUM]
+    assert await op.authorize.subject_of(ana.account, forum) == await op.authorize.subject_of(ben.account, forum)
+    assert await op.authorize.subject_of(AccountId("nobody"), forum) is None
+    known = {name: op.authorize.facts(await op.look(ana, id_token_hint=hint), None) for name, hint in hints.items()}
+    assert {name: facts.identified for name, facts in known.items()} == {"ana": False, "ben": True}
 
 
 async def test_a_hint_that_is_over_signs_nobody_in_silently(op: Op, ana: Session) -> None:
@@ -344,13 +356,18 @@ async def test_a_code_on_earlier_consent_names_the_earlier_receipt(op: Op, ana: 
     assert len(await op.durable.ledger.receipts(ana.account)) == 1
 
 
-@pytest.mark.parametrize(("end", "error"), [("sign-out", "login_required"), ("withdrawal", "consent_required")])
+@pytest.mark.parametrize(
+    ("end", "error"),
+    [("sign-out", "login_required"), ("withdrawal", "consent_required"), ("merge", "consent_required")],
+)
 async def test_a_code_that_was_overtaken_never_leaves(op: Op, ana: Session, end: str, error: str) -> None:
     """The grant is written, looked at once more, and taken back (catalogue 83, 110)."""
     await op.share(ana)
     situation = await op.look(ana)
     if end == "sign-out":
         await op.memory.sessions.end(ana.sid)
+    elif end == "merge":  # the forum knows the person by another number from now on
+        await op.change(ana.account, kept_numbers={"forum.test": KeptNumber(of=AccountId("ben"), sites=(FORUM,))})
     else:
         (given,) = await op.durable.ledger.receipts(ana.account)
         unit = op.durable.unit()

@@ -87,7 +87,7 @@ async def test_a_forum_hears_what_the_person_shares_and_it_is_recorded(op: Forum
     params = await op.consent(ana)
     found = told(await op.finish(params))
     grant = (await op.durable.grants.of_account(ana.account))[0]
-    subject = op.releaser.subject(None, grant, op.talk)
+    subject = op.releaser.subject(grant, op.talk)
     assert found == {
         "nonce": "n-1",
         "external_id": subject,

@@ -142,7 +142,7 @@ async def test_where_no_site_wants_any_nothing_is_looked_up(front: Front) -> Non
     front.clients[FORUM] = replace(front.clients[FORUM], security_events=frozenset())
     writer = front.sessions.events
     assert writer is not None
-    assert await writer.known_to(session.account, SecurityEvent.ACCOUNT_PURGED) == ()
+    assert await writer.known_to(session.account, SecurityEvent.ACCOUNT_PURGED) == {}
     await front.account.close(session)
     assert events(front) == []
 
@@ -172,7 +172,7 @@ def writer_of(op: Op) -> EventWriter:
 
 async def write(op: Op, event: SecurityEvent, client: ClientId = FORUM, **more: str) -> None:
     unit = op.durable.unit()
-    writer_of(op).happened(unit, event, ANA, (client,), **more)
+    writer_of(op).happened(unit, event, {client: ANA}, **more)
     await unit.commit()
 
 

@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.flows.op import APP, FORUM, ISSUER, KIT, VERIFIER, WIKI, Op
 
-from broker.domain.account import AccountStatus
+from broker.domain.account import AccountStatus, KeptNumber
 from broker.domain.checks.token import challenge_of
 from broker.domain.claims import EMAIL, NAME
-from broker.domain.client import Profile, SigningAlgorithm
+from broker.domain.client import AccessTokenFormat, Profile, SigningAlgorithm, SubjectType
 from broker.domain.disclosure import Via
 from broker.domain.session import Session
 from broker.domain.values import ClientId
@@ -142,6 +142,42 @@ async def test_sites_of_one_sector_see_one_number_and_two_sessions(op: Op, ana: 
     forum, wiki = [payload((await op.tokens(ana, one))["id_token"]) for one in (FORUM, WIKI)]
     assert forum["sub"] == wiki["sub"]
     assert forum["sid"] != wiki["sid"]
+
+
+async def test_a_number_kept_by_a_merge_is_the_one_in_everything_a_site_gets(op: Op, ana: Session) -> None:
+    """ID token, session token, access token, userinfo, introspection and renewal; other sites see the account's own."""
+    ben = await op.person("ben")
+    op.clients[KIT] = replace(op.clients[KIT], access_tokens=AccessTokenFormat.JWT)
+    before = {one: payload((await op.tokens(ben, one))["id_token"])["sub"] for one in (FORUM, KIT, WIKI)}
+    own = payload((await op.tokens(ana, WIKI))["id_token"])["sub"]
+    kept = {f"{one}.test": KeptNumber(of=ben.account, sites=(one,)) for one in (FORUM, KIT)}
+    await op.change(ana.account, kept_numbers=kept)
+    got = await op.tokens(ana, KIT)
+    renewed = await op.refresh(got["refresh_token"], KIT)
+    forum = await op.tokens(ana, FORUM)
+    seen = [
+        *(payload(tokens[name]) for tokens in (got, renewed) for name in ("id_token", "session_token", "access_token")),
+        await op.releaser.userinfo(renewed["access_token"]),
+        await op.exchange.introspect(op.clients[KIT], renewed["access_token"]),
+    ]
+    assert {claims["sub"] for claims in seen} == {before[KIT]}
+    userinfo = await op.releaser.userinfo(forum["access_token"])
+    assert {payload(forum["id_token"])["sub"], userinfo["sub"]} == {before[FORUM]}
+    assert payload((await op.tokens(ana, WIKI))["id_token"])["sub"] == own != before[WIKI]
+
+
+async def test_a_site_that_becomes_public_or_pairwise_sees_the_number_of_where_it_is_then(op: Op, ana: Session) -> None:
+    """A kept number is of one sector; a site that leaves it sees what all others see there, and coming back the kept one."""
+    ben = await op.person("ben")
+    await op.change(ana.account, kept_numbers={"forum.test": KeptNumber(of=ben.account, sites=(FORUM,))})
+    kept = payload((await op.tokens(ana, FORUM))["id_token"])["sub"]
+    pairwise = op.clients[FORUM]
+    op.clients[WIKI] = replace(op.clients[WIKI], subject_type=SubjectType.PUBLIC)
+    op.clients[FORUM] = replace(pairwise, subject_type=SubjectType.PUBLIC)
+    public = [payload((await op.tokens(ana, one))["id_token"])["sub"] for one in (FORUM, WIKI)]
+    assert len({*public, kept}) == 2
+    op.clients[FORUM] = pairwise
+    assert payload((await op.tokens(ana, FORUM))["id_token"])["sub"] == kept
 
 
 async def test_a_code_is_redeemed_once_and_a_replay_kills_what_it_led_to(op: Op, ana: Session) -> None:

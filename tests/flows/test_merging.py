@@ -15,11 +15,13 @@ from tests.flows.test_account import connect
 from tests.support import builders
 from tests.support.passkeys import SoftKey
 
-from broker.domain.account import AccountStatus, Link, ProfileValue
+from broker.domain import tokens
+from broker.domain.account import AccountStatus, KeptNumber, Link, ProfileValue
 from broker.domain.audit import Act, Action
 from broker.domain.claims import EMAIL, NAME, PICTURE
 from broker.domain.consent import Purpose
 from broker.domain.events import CHOICES, SECURITY_EVENT
+from broker.domain.grant import Grant
 from broker.domain.letters import Letter
 from broker.domain.mail_code import BY_MAIL
 from broker.domain.merging import MERGE_WITHIN, Choice, Side
@@ -32,7 +34,7 @@ from broker.domain.removal import RemovalState
 from broker.domain.session import Session
 from broker.domain.staff import Member, Role
 from broker.domain.transaction import TransactionPurpose
-from broker.domain.values import AccountId, ClaimName, ProviderId
+from broker.domain.values import AccountId, ClaimName, ClientId, ProviderId
 from broker.errors import (
     AccountHeld,
     FormInvalid,
@@ -47,8 +49,10 @@ from broker.errors import (
     SignInRequired,
     WrongBrowser,
 )
+from broker.flows.account import AccountFlow
 from broker.flows.audit import AuditTrail
 from broker.flows.merging import FORM, Merged
+from broker.flows.posting import Ended
 from broker.flows.sign_in import OtherShown, SignedIn
 from broker.flows.transactions import Carried
 
@@ -99,6 +103,10 @@ def events(front: Front, account: AccountId) -> list[tuple[str, str]]:
     ]
 
 
+def payloads(front: Front) -> list[Mapping[str, str]]:
+    return [one.payload for one in front.durable.tables.deliveries.values()]
+
+
 def kept(front: Front) -> tuple[Any, ...]:
     """Everything that a refusal leaves as it was."""
     tables = front.durable.tables
@@ -135,7 +143,7 @@ async def test_of_two_accounts_one_is_left_that_both_ways_open(front: Front) -> 
     assert not await front.is_standing(theirs)
     assert await front.is_standing(ours)
     assert letters(front) == [("merged", "ana@mail.test"), ("merged_away", "ben@mail.test")]
-    assert events(front, ben.account) == [(FORUM, "session-revoked"), (FORUM, "account-purged")]
+    assert events(front, ben.account) == [(FORUM, "session-revoked"), (FORUM, "credential-change")]
     (entry,) = [one async for one in front.trail.entries()]
     assert (entry.action, entry.subject) == (Action.ACCOUNTS_MERGED, f"{ana.account} {ben.account}")
     receipts = await front.durable.ledger.receipts(ana.account)
@@ -185,6 +193,150 @@ async def test_what_every_account_needs_is_there_afterwards(front: Front) -> Non
     assert front.fields[NAME].use is Use.NEEDED
     await merge(front, await show(front, ana), ana, fields={NAME: Side.THIS})
     assert front.accounts[ana.account].profile[NAME].value == "Ben Marković"
+
+
+# --- numbers at sites -----------------------------------------------------------------------------------
+
+KEY = b"s" * 32
+
+
+def hearing(front: Front) -> None:
+    """Forum and wiki hear of everything."""
+    for site in (FORUM, WIKI):
+        front.clients[site] = replace(front.clients[site], security_events=frozenset(CHOICES))
+
+
+def number(front: Front, account: AccountId, site: ClientId = FORUM) -> str:
+    """The person's number at a site, as it is computed for whoever signs in there now."""
+    client = front.clients[site]
+    return tokens.subject_for(front.accounts[account].number_at(client.subject_sector), client, KEY)
+
+
+async def test_a_site_that_knew_the_account_that_went_sees_the_same_person(front: Front) -> None:
+    """It hears that the session is over and that other ways stand behind that number, never that the number is over."""
+    hearing(front)
+    ana, ben = await pair(front)
+    await front.back(await front.leave(FACEBOOK, TransactionPurpose.LINK, ben), "eve", session=ben)
+    await connect(front, ben, FORUM)
+    await front.grant(ben)
+    before, wiki = number(front, ben.account), number(front, ana.account, WIKI)
+    await merge(front, await show(front, ana), ana)
+    assert number(front, ana.account) == before
+    assert number(front, ana.account, WIKI) == wiki
+    assert front.accounts[ana.account].kept_numbers == {"forum.test": KeptNumber(of=ben.account, sites=(FORUM,))}
+    told = [one.payload for one in front.durable.tables.deliveries.values() if one.kind == SECURITY_EVENT]
+    assert [(one["event"], one["account"], one.get("change")) for one in told[-3:]] == [
+        ("session-revoked", ben.account, None),
+        ("credential-change", ben.account, "create"),
+        ("credential-change", ben.account, "revoke"),
+    ]
+    assert not any("sites" in one for one in payloads(front))
+
+
+async def test_a_site_that_knew_both_keeps_the_number_of_the_account_that_stays(front: Front) -> None:
+    """The other one is over: the site hears so, and so does the person."""
+    hearing(front)
+    ana, ben = await pair(front)
+    for session in (ana, ben):
+        await connect(front, session, FORUM, id=f"forum-{session.account}")
+    ours = await front.grant(ana, id="of-ana")
+    before = number(front, ana.account)
+    shown = await show(front, ana)
+    assert (await front.merging.look(shown.transaction, ana)).sectors == ("forum.test",)
+    await merge(front, shown, ana)
+    assert number(front, ana.account) == before
+    assert front.accounts[ana.account].kept_numbers == {}
+    assert await front.is_standing(ours)
+    assert events(front, ben.account) == [(FORUM, "account-purged")]
+    assert events(front, ana.account) == [(FORUM, "credential-change")]
+    assert {one.get("letter"): one.get("sites") for one in payloads(front) if "letter" in one} == {
+        "merged": None,
+        "merged_away": "Forum",
+    }
+
+
+async def test_a_site_that_knew_both_goes_on_by_the_number_that_was_chosen(front: Front) -> None:
+    """What it held of the other number ends: no token ever speaks of two, and nobody has that number any more."""
+    hearing(front)
+    ana, ben = await pair(front)
+    for session in (ana, ben):
+        await connect(front, session, FORUM, id=f"forum-{session.account}")
+    await connect(front, ana, WIKI)
+    ended, stays = await front.grant(ana, id="of-ana"), await front.grant(ana, WIKI, id="of-wiki")
+    before, wiki = number(front, ben.account), number(front, ana.account, WIKI)
+    assert await front.durable.streams.remove_subject(FORUM, number(front, ben.account), 9)
+    await merge(front, await show(front, ana), ana, numbers={"forum.test": Side.OTHER})
+    assert (number(front, ana.account), number(front, ana.account, WIKI)) == (before, wiki)
+    assert not await front.is_standing(ended)
+    assert await front.is_standing(stays)
+    assert events(front, ana.account) == [
+        (FORUM, "session-revoked"),
+        (FORUM, "account-purged"),
+        (WIKI, "credential-change"),
+    ]
+    assert events(front, ben.account) == [], "out of the stream of the forum, and that stays so"
+    assert await front.durable.streams.is_removed(FORUM, before)
+    assert {one.get("letter"): one.get("sites") for one in payloads(front) if "letter" in one} == {
+        "merged": "Forum",
+        "merged_away": None,
+    }
+    await front.account.close(ana)
+    assert (FORUM, "account-purged") not in events(front, ben.account), "out of the stream to the end"
+
+
+async def test_a_grant_given_in_that_moment_speaks_of_no_other_number(front: Front) -> None:
+    """The forum gets something of the account that stays between looking and saving (catalogue 83)."""
+    ana, ben = await pair(front)
+    await connect(front, ben, FORUM)
+    shown = await show(front, ana)
+    chosen = await choice(front, shown, ana)
+    prepared = front.merging.account.queue_erasure
+    late: list[Grant] = []
+
+    class _Slow(AccountFlow):
+        async def queue_erasure(self, *args: Any, **more: Any) -> Ended:
+            done = await prepared(*args, **more)
+            late.append(await front.grant(ana))
+            return done
+
+    values = {name: getattr(front.account, name) for name in AccountFlow.__dataclass_fields__}
+    flow = replace(front.merging, account=_Slow(**values))
+    await flow.merge(shown.transaction, ana, chosen, user_agent=AGENT, locale="en")
+    assert not await front.is_standing(late[0])
+
+
+async def test_numbers_go_on_through_merges_and_end_with_the_account(front: Front) -> None:
+    """Every site that ever knew one of the accounts hears when the last of them is erased, by the number it knows."""
+    hearing(front)
+    ana, ben = await pair(front)
+    eve = (await front.person("eve")).started.session
+    await connect(front, eve, FORUM, id="eve-forum")
+    await connect(front, ben, WIKI, id="ben-wiki")
+    forum, wiki = number(front, eve.account), number(front, ben.account, WIKI)
+    await merge(front, await show(front, ben, "eve", FACEBOOK), ben)
+    assert await front.durable.accounts.load(eve.account) is None
+    shown = await show(front, ana)
+    assert (await front.merging.look(shown.transaction, ana)).other.sites == (WIKI, FORUM)
+    await merge(front, shown, ana)
+    assert (number(front, ana.account), number(front, ana.account, WIKI)) == (forum, wiki)
+    await front.account.close(ana)
+    assert (events(front, eve.account)[-1], events(front, ben.account)[-1]) == (
+        (FORUM, "account-purged"),
+        (WIKI, "account-purged"),
+    )
+    assert front.accounts == {}
+
+
+async def test_a_site_that_is_not_set_up_any_more_is_nobody_to_ask_about(front: Front) -> None:
+    hearing(front)
+    ana, ben = await pair(front)
+    for session in (ana, ben):
+        await connect(front, session, FORUM, id=f"forum-{session.account}")
+    del front.clients[FORUM]
+    shown = await show(front, ana)
+    assert (await front.merging.look(shown.transaction, ana)).sectors == ()
+    await merge(front, shown, ana)
+    assert front.accounts[ana.account].kept_numbers == {}
 
 
 # --- what never widens --------------------------------------------------------------------------------

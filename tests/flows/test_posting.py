@@ -20,7 +20,7 @@ from tests.support.network import Network
 from tests.support.source import ROOT, tree
 
 from broker.chance import SystemEntropy
-from broker.domain.account import Account, AccountStatus, Link
+from broker.domain.account import Account, AccountStatus, KeptNumber, Link
 from broker.domain.client import Client
 from broker.domain.consent import Purpose
 from broker.domain.policy import Policies
@@ -875,6 +875,20 @@ async def test_without_an_opt_in_there_is_no_key_to_take_back_with(room: Room) -
 
 
 # --- ending -------------------------------------------------------------------------------------------
+
+
+async def test_a_site_asks_to_post_by_the_number_it_knows(room: Room) -> None:
+    """Also where that is the number of an account that was merged into this one."""
+    ana, ben = await room.person(), await room.person()
+    sector = room.clients[FORUM].subject_sector
+    unit = room.durable.unit()
+    unit.save_account(replace(ana.account, kept_numbers={sector: KeptNumber(of=ben.account.id, sites=(FORUM,))}))
+    await unit.commit()
+    await room.allow(ana)
+    assert await room.durable.postings.account_of(FORUM, room.subject(ben)) == ana.account.id
+    assert await room.durable.postings.account_of(FORUM, room.subject(ana)) is None
+    await room.off(ana)
+    assert await room.durable.postings.account_of(FORUM, room.subject(ben)) is None
 
 
 async def test_turning_off_ends_everything_at_once(room: Room) -> None:

@@ -58,7 +58,7 @@ def wiki(office: Office) -> Client:
 async def about(office: Office, account: AccountId, client: Client) -> None:
     unit = office.op.durable.unit()
     writer = streams_of(office.op).writer
-    writer.happened(unit, SecurityEvent.ACCOUNT_DISABLED, account, (client.client_id,))
+    writer.happened(unit, SecurityEvent.ACCOUNT_DISABLED, {client.client_id: account})
     await unit.commit()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from broker.domain.account import user_name_key
@@ -64,7 +65,8 @@ async def test_from_the_refusal_to_one_account(house: House) -> None:
     """Both are shown, the page names what is lost, and afterwards both ways open one account (catalogue 116)."""
     browser, shown, subject = await both(house)
     assert shown.headings[0] == "Merge these two accounts?"
-    assert "If this account goes, these sites see somebody new: Forum" in shown.text
+    assert "These sites know only this account and go on knowing you: Forum" in shown.text
+    assert "Sites that know both" not in shown.text
     for name in ("lucas", "ana"):
         assert f"User name: {name}." in shown.text
     assert await house.accounts() == 2
@@ -82,10 +84,13 @@ async def test_from_the_refusal_to_one_account(house: House) -> None:
     assert "Club OpenID" in ways.text
     assert "Facebook" in ways.text
     forum = house.site("forum")
-    end = await house.browser().sign_in(forum, provider="openid", persona="lucas")
+    elsewhere = house.browser()
+    end = await elsewhere.sign_in(forum, provider="openid", persona="lucas")
     assert isinstance(end, Shown), "the forum asks anew: what it was allowed did not move"
     assert end.path.endswith("/site")
-    assert subject
+    back = await elsewhere.press("decision=share", tick=("name", "email"))
+    assert isinstance(back, Arrival)
+    assert peek((await forum.redeem(back))["id_token"])["sub"] == subject, "and sees whom it knew"
 
 
 async def test_the_other_account_stays_and_this_browser_is_signed_in_to_it(house: House) -> None:
@@ -104,6 +109,35 @@ async def test_the_other_account_stays_and_this_browser_is_signed_in_to_it(house
     forum = house.site("forum")
     end = await browser.arrive(forum)
     assert peek((await forum.redeem(end))["id_token"])["sub"] == subject
+
+
+async def test_the_forum_that_knows_both_goes_on_by_the_one_that_was_chosen(stored: House) -> None:
+    """On real databases: asked on the page, and a hint of that number is the person's own."""
+    forum = stored.site("forum")
+    browser, lucas = await twice(stored)
+    await browser.open(forum.request_url())
+    first = await browser.press("decision=share", tick=("name", "email"))
+    assert isinstance(first, Arrival)
+    ana = peek((await forum.redeem(first))["id_token"])["sub"]
+    assert ana != lucas
+    await browser.open("/me/merge")
+    await browser.press("Sign in to the other account")
+    shown = await browser.choose("openid", "lucas")
+    assert isinstance(shown, Shown)
+    assert "Sites that know both" in shown.text
+    (choice,) = {name for form in shown.forms for name in form.boxes if name.startswith("n-")}
+    refused = await browser.press("Merge the two accounts", tick=[f"{choice}=other"])
+    assert isinstance(refused, Shown)
+    assert refused.status == 422
+    done = await browser.press("Merge the two accounts", tick=["stays=this"])
+    assert isinstance(done, Shown)
+    assert done.path == "/me"
+    back = await browser.arrive(forum)  # what the account that stays lets it have stands
+    tokens = await forum.redeem(back)
+    assert peek(tokens["id_token"])["sub"] == lucas
+    assert (await forum.userinfo(tokens["access_token"])).json()["sub"] == lucas
+    asked = await browser.open(f"/end-session?{urlencode({'id_token_hint': tokens['id_token']})}")
+    assert "Forum asks to sign you out." in asked.text
 
 
 async def test_both_are_kept_by_a_button_and_nothing_is_left_of_the_try(house: House) -> None:

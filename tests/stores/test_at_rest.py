@@ -23,7 +23,7 @@ from tests.support.builders import FACEBOOK, FORUM, NOW, FixedClock
 from tests.support.canaries import Canaries
 from tests.support.servers import PostgresServer, RedisServer
 
-from broker.domain.account import Account, Link, Passkey, ProfileValue, user_name_key
+from broker.domain.account import Account, KeptNumber, Link, Passkey, ProfileValue, user_name_key
 from broker.domain.claims import EMAIL, NAME, PREFERRED_USERNAME
 from broker.domain.grant import StatusPlace
 from broker.domain.passkey import BY_PASSKEY, key_of
@@ -31,7 +31,7 @@ from broker.domain.picture import Picture
 from broker.domain.posting import Message
 from broker.domain.staff import Member, Role
 from broker.domain.stream import Stream
-from broker.domain.values import IdentityKey, Secret
+from broker.domain.values import AccountId, IdentityKey, Secret
 from broker.errors import Conflict, StoreUnavailable
 from broker.hashing import digest
 from broker.stores import Stores, WrongMasterKey, open_stores, rotate_data_keys
@@ -65,6 +65,7 @@ PLANTED = {
     "picture": "canary-bytes-of-a-picture",
     "header of a site": "Bearer canary-of-a-stream",
     "subject taken out": "canary-number-of-a-subject",
+    "account that was merged": "canary-account-that-was-merged",
 }
 CANARIES = Canaries(PLANTED)
 
@@ -88,7 +89,8 @@ async def keep_everything(stores: Stores) -> Kept:
         PREFERRED_USERNAME: ProfileValue(value=PLANTED["user name"], source="person"),
         EMAIL: ProfileValue(value=PLANTED["address"], source="provider:facebook", verified=True),
     }
-    account = make.account(profile=profile)
+    merged = KeptNumber(of=AccountId(PLANTED["account that was merged"]), sites=(FORUM,))
+    account = make.account(profile=profile, kept_numbers={"forum.example": merged})
     key = IdentityKey(issuer="https://facebook.example", subject=PLANTED["subject"])
     link = make.link(account, key=key, hint=PLANTED["hint"])
     passkey = Passkey(

@@ -15,9 +15,11 @@ from tests.flows.op import FORUM, KIT, WIKI, Op, answered
 from tests.stores.worker import MASTER_KEY
 from tests.support import builders as make
 
+from broker.domain.account import KeptNumber
 from broker.domain.ports import Durable
 from broker.domain.session import Session
-from broker.domain.values import ClientId
+from broker.domain.tokens import subject_for
+from broker.domain.values import AccountId, ClientId
 from broker.errors import InvalidGrant, InvalidToken
 from broker.flows.session import SessionFlow
 from broker.hashing import digest
@@ -181,6 +183,28 @@ async def test_userinfo_is_one_read_and_a_record_for_the_first_of_the_day(counte
     for trips in (["read", "unit"], ["read"], ["read"]):
         await counted.op.releaser.userinfo(tokens["access_token"])
         assert counted.trips() == trips
+
+
+async def test_a_number_kept_by_a_merge_costs_nothing_more(counted: Counted) -> None:
+    """The same trips as above for somebody whose account another one was merged into."""
+    kept = {f"{site}.test": KeptNumber(of=AccountId("gone"), sites=(site,)) for site in (FORUM, WIKI)}
+    await counted.op.change(counted.session.account, kept_numbers=kept)
+    subjects = set()
+    for site, redeemed in ((FORUM, ["write"]), (WIKI, ["write", "read", "unit"])):
+        situation = await counted.op.look(counted.session, site)
+        counted.trips()
+        answer = await counted.op.authorize.issue(situation)
+        assert counted.trips() == ["unit", "read", "read"]
+        tokens = await counted.op.redeem(answered(answer)["code"], site)
+        assert counted.trips() == redeemed
+        described = await counted.op.exchange.introspect(counted.op.clients[site], tokens["access_token"])
+        assert counted.trips() == ["read"]
+        userinfo = await counted.op.releaser.userinfo(tokens["access_token"])
+        assert counted.trips() == ["read", "unit"]
+        expected = subject_for(AccountId("gone"), counted.op.clients[site], b"s" * 32)
+        assert described["sub"] == userinfo["sub"] == expected
+        subjects.add(expected)
+    assert len(subjects) == 2
 
 
 async def test_a_token_that_we_did_not_make_costs_the_database_nothing(counted: Counted) -> None:

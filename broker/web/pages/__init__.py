@@ -55,7 +55,7 @@ from broker.web.pages.documents import (
     RemovalStatus,
     Terms,
 )
-from broker.web.pages.merging import MergeAccounts, MergeField, MergeHalf, MergeStart, MergeValue, MergeWay
+from broker.web.pages.merging import MergeAccounts, MergeField, MergeHalf, MergeNumber, MergeStart, MergeValue, MergeWay
 from broker.web.pages.problems import Detail, ErrorPage, Way, error_page
 from broker.web.pages.sign_in import (
     AgeQuestion,
@@ -119,6 +119,7 @@ __all__ = [
     "MergeAccounts",
     "MergeField",
     "MergeHalf",
+    "MergeNumber",
     "MergeStart",
     "MergeValue",
     "MergeWay",

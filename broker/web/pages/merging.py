@@ -52,8 +52,8 @@ class MergeHalf:
     ways: tuple[MergeWay, ...] = ()
     sites: tuple[str, ...] = ()
     """Names of the sites that know this account alone."""
-    shared_sites: tuple[str, ...] = ()
-    """And of those that know the other one, too."""
+    is_known: bool = False
+    """Whether any site knows it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +78,16 @@ class MergeField:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MergeNumber:
+    """Sites that know both accounts and see one number; the account to go on with there posts `n-<sector>=<side>`."""
+
+    sector: str
+    sites: tuple[str, ...]
+    chosen: str = ""
+    """A side; nothing: the account that stays."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MergeAccounts(Page):
     """Both accounts, everything to choose, and what happens then. Posts `decision=merge|keep` and `seen`."""
 
@@ -85,6 +95,7 @@ class MergeAccounts(Page):
     action: str
     halves: tuple[MergeHalf, ...]
     fields: tuple[MergeField, ...] = ()
+    numbers: tuple[MergeNumber, ...] = ()
     stays: str = ""
     """A side, once somebody chose one."""
     seen: str = ""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from broker.domain.claims import PICTURE, PREFERRED_USERNAME
 from broker.domain.mail_code import BY_MAIL
-from broker.domain.merging import Half, Side
+from broker.domain.merging import Side
 from broker.domain.session import needs_fresh_sign_in
 from broker.domain.transaction import SignInTransaction
-from broker.domain.values import ClaimName, ProviderId
+from broker.domain.values import ClaimName, ClientId, ProviderId
 from broker.flows.merging import Both
 from broker.web import pages
 from broker.web.call import Call
@@ -32,23 +34,32 @@ def merge(
     call: Call, transaction: SignInTransaction, both: Both, *, form: Form | None = None, problem: str = ""
 ) -> pages.MergeAccounts:
     """Both accounts side by side; with a problem, as they were chosen."""
-    known = {side: _sites(call, both.half(side)) for side in Side}
     return pages.MergeAccounts(
         action=f"/f/{transaction.id}/merge",
-        halves=tuple(_half(call, both, side, known, form) for side in Side),
+        halves=tuple(_half(call, both, side, form) for side in Side),
         fields=tuple(_field(call, transaction, both, claim, form) for claim in both.fields),
+        numbers=tuple(_numbers(call, both, form)),
         stays=form.get("stays", "") if form is not None else "",
         seen=both.seen,
         problem=problem,
     )
 
 
-def _sites(call: Call, half: Half) -> dict[str, str]:
-    found = {str(client): call.world.clients.get(client) for client in half.sites}
-    return {client: site.name for client, site in found.items() if site is not None}
+def _names(call: Call, sites: Iterable[ClientId]) -> tuple[str, ...]:
+    found = map(call.world.clients.get, dict.fromkeys(sites))
+    return tuple(site.name for site in found if site is not None)
 
 
-def _half(call: Call, both: Both, side: Side, known: dict[Side, dict[str, str]], form: Form | None) -> pages.MergeHalf:
+def _numbers(call: Call, both: Both, form: Form | None) -> Iterator[pages.MergeNumber]:
+    """Where none of the sites is set up any more there is nothing to ask."""
+    for sector in both.sectors:
+        sites = _names(call, (*both.this.known_in[sector], *both.other.known_in[sector]))
+        if sites:
+            chosen = form.get(f"n-{sector}", "") if form is not None else ""
+            yield pages.MergeNumber(sector=sector, sites=sites, chosen=chosen)
+
+
+def _half(call: Call, both: Both, side: Side, form: Form | None) -> pages.MergeHalf:
     half, ticked = both.half(side), form.all("way") if form is not None else []
     user_name = half.account.profile.get(PREFERRED_USERNAME)
     return pages.MergeHalf(
@@ -69,8 +80,10 @@ def _half(call: Call, both: Both, side: Side, known: dict[Side, dict[str, str]],
             )
             for link in half.links
         ),
-        sites=tuple(name for client, name in known[side].items() if client not in known[side.opposite]),
-        shared_sites=tuple(name for client, name in known[side].items() if client in known[side.opposite]),
+        sites=_names(
+            call, [site for sector, sites in half.known_in.items() if sector not in both.sectors for site in sites]
+        ),
+        is_known=bool(_names(call, half.sites)),
     )
 
 

@@ -143,7 +143,7 @@ def _sign_in() -> dict[str, Page]:
         since=NOW,
         ways=(way, replace(way, id="w2", label="a code by e-mail", hint="", is_proved=False, is_by_mail=True)),
         sites=("Sailing Forum",),
-        shared_sites=("Club Wiki",),
+        is_known=True,
     )
     other = replace(
         this,
@@ -160,6 +160,7 @@ def _sign_in() -> dict[str, Page]:
         action=f"{F}/merge",
         halves=(this, other),
         seen="0123abcd",
+        numbers=(pages.MergeNumber(sector="wiki.example.org", sites=("Club Wiki", "Log")),),
         fields=(
             _differing("name", "Ana Marković", "Ana M."),
             _differing("email", "ana@example.com", "ana.m@example.org", is_verified=True),
@@ -217,8 +218,9 @@ def _sign_in() -> dict[str, Page]:
         "merge": merge,
         "merge-bare": replace(
             merge,
-            halves=tuple(replace(half, sites=(), shared_sites=(), ways=half.ways[:1]) for half in merge.halves),
+            halves=tuple(replace(half, sites=(), is_known=False, ways=half.ways[:1]) for half in merge.halves),
             fields=(),
+            numbers=(),
         ),
         **{
             f"merge-{problem}": replace(
@@ -226,6 +228,7 @@ def _sign_in() -> dict[str, Page]:
                 problem=problem,
                 stays="" if problem == "stays" else "other",
                 fields=(replace(merge.fields[0], chosen="other"), *merge.fields[1:]),
+                numbers=(replace(merge.numbers[0], chosen="other"), *merge.numbers[1:]),
             )
             for problem in MERGE_PROBLEMS
         },

@@ -48,8 +48,8 @@ def test_the_three_answers_to_a_site_that_asks_for_more(documents: Documents) ->
 def test_nothing_is_ticked_unless_the_person_ticked_it(documents: Documents) -> None:
     """Only a failed submit of the same person, or a choice they saved, may show a tick."""
     theirs = {"preview-error": {"use-zoneinfo"}, "finish-error": {"n-club"}}
-    merging = {f"merge-{problem}": {"stays-other", "v-name-other"} for problem in MERGE_PROBLEMS}
-    theirs |= merging | {"merge-stays": {"v-name-other"}}
+    merging = {f"merge-{problem}": {"stays-other", "v-name-other", "n-1-other"} for problem in MERGE_PROBLEMS}
+    theirs |= merging | {"merge-stays": {"v-name-other", "n-1-other"}}
     for (locale, name), document in documents.items():
         ticked = {box.get("id") for box in document.all("input") if "checked" in box.attributes}
         assert ticked == theirs.get(name, set()), (locale, name)
