@@ -160,7 +160,7 @@ def _sign_in() -> dict[str, Page]:
         action=f"{F}/merge",
         halves=(this, other),
         seen="0123abcd",
-        numbers=(pages.MergeNumber(sector="wiki.example.org", sites=("Club Wiki", "Log")),),
+        numbers=(pages.MergeNumber(sector="wiki.example.org", sites=("Club Wiki",)),),
         fields=(
             _differing("name", "Ana Marković", "Ana M."),
             _differing("email", "ana@example.com", "ana.m@example.org", is_verified=True),
