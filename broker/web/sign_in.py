@@ -27,6 +27,7 @@ from broker.errors import (
 from broker.flows.sign_in import AgeUnknown, Linked, NewPerson, OtherShown, PostingAllowed, SignedIn
 from broker.flows.transactions import Carried
 from broker.web import views
+from broker.web.again import MAX_TYPED, ask_with_box, refused_box
 from broker.web.call import Call, see_other
 from broker.web.forms import is_local_path, parse_pairs
 from broker.web.guards import open_transaction
@@ -47,7 +48,6 @@ from broker.web.steps import (
 )
 from broker.web.trial import came_back
 
-MAX_TYPED: Final = 300
 _SENT_HERE: Final = "sent here"
 _STARTED_ELSEWHERE: Final = frozenset({TransactionPurpose.LINK, TransactionPurpose.POSTING, TransactionPurpose.TRIAL})
 """Their provider was chosen on a page of their own: there is no other to choose here."""
@@ -119,7 +119,7 @@ async def chooser(call: Call) -> Response:
     if carried.transaction.purpose in _STARTED_ELSEWHERE:
         return see_other(carried.transaction.return_to)
     situation = await situation_of(call, carried.transaction)
-    return call.page(await views.chooser(call, carried.transaction, situation))
+    return call.page(await views.chooser(call, carried.transaction, situation, box=refused_box(call)))
 
 
 async def choose(call: Call) -> Response:
@@ -164,13 +164,10 @@ async def depart_within_limit(call: Call, carried: Carried, provider: ProviderId
         return await depart(call, carried, provider, ask_again=False)
     except FormInvalid as problem:
         note_failure(call, provider, problem, event=ADDRESS)
-        transaction = carried.transaction
         typed = typed_address(call)
-        box = views.TypedBox(
-            provider=provider, typed=(typed if typed is not None else transaction.typed) or "", problems=problem.fields
-        )
-        page = await views.chooser(call, transaction, await situation_of(call, transaction), box=box)
-        return with_transaction(call, call.page(page, problem.status), carried)
+        typed = (typed if typed is not None else carried.transaction.typed) or ""
+        back = ask_with_box(call, step_url(carried.transaction, "sign-in"), provider, typed, problem)
+        return with_transaction(call, back, carried)
 
 
 def typed_address(call: Call) -> str | None:

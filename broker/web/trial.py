@@ -12,6 +12,7 @@ from broker.domain.values import ProviderId
 from broker.errors import FormInvalid
 from broker.flows.transactions import Carried
 from broker.web import views
+from broker.web.again import ask_with_box, refused_box
 from broker.web.call import Call
 from broker.web.steps import hold, leave, limit_starts, new_transaction, with_transaction, without_transaction
 
@@ -19,7 +20,11 @@ from broker.web.steps import hold, leave, limit_starts, new_transaction, with_tr
 async def trial(call: Call) -> Response:
     """A button first: programs that look into messages open every link in them."""
     token = call.request.query_params.get("link", "")
-    return call.page(views.trial_start(call, await call.world.trials.opened(token), token))
+    provider, box = await call.world.trials.opened(token), refused_box(call)
+    if box is None or box.provider != provider.id:
+        return call.page(views.trial_start(call, provider, token))
+    problem = box.problems.get("identifier", "")
+    return call.page(views.trial_start(call, provider, token, typed=box.typed, problem=problem))
 
 
 async def begin_trial(call: Call) -> Response:
@@ -33,8 +38,7 @@ async def begin_trial(call: Call) -> Response:
     try:
         outcome = await world.trials.begin(token, carried, typed=typed)
     except FormInvalid as problem:
-        page = views.trial_start(call, provider, token, typed=typed or "", problem=problem.fields["identifier"])
-        return call.page(page, problem.status)
+        return ask_with_box(call, call.path, provider.id, typed or "", problem, (("link", token),))
     if isinstance(outcome, Trial):
         return _told(call, outcome)
     return with_transaction(call, leave(call, outcome.url, outcome.provider.label), outcome.carried)

@@ -163,8 +163,51 @@ async def test_what_leads_nowhere_is_said_beside_the_box_and_kept_in_it(house: H
     typed = typed.format(openid=house.openid.url)
     shown = await browser.press("provider=fediverse", fill={"identifier": typed})
     assert isinstance(shown, Shown), shown
-    assert (shown.status, shown.path.endswith("/sign-in")) == (422, True)
+    assert (shown.status, shown.path.endswith("/sign-in")) == (200, True)
     assert shown.text.count(words) == 2, "in the summary and beside the box"
     assert shown.value("identifier") == typed
     assert "elsewhere.test" not in house.log
     assert '"check":"' in house.log
+
+
+async def test_a_refused_address_is_shown_by_a_page_that_can_be_opened_again(house: House) -> None:
+    """Back and a reload ask nothing: no page with a mistake is the answer to a form. The address stands in no URL."""
+    browser = await opened(house)
+    refused = await browser.press("provider=fediverse", fill={"identifier": "Elsewhere.test"})
+    assert isinstance(refused, Shown)
+    assert refused.response.request.method == "GET"
+    assert "lsewhere" not in refused.url
+    assert "lsewhere" not in house.log
+    again = await browser.open(refused.url)
+    assert again.value("identifier") == "Elsewhere.test"
+    assert "People of that server cannot sign in here" in again.text
+    assert (await browser.open(refused.path)).value("identifier") == ""
+    await house.move(minutes=29)
+    assert (await browser.open(refused.url)).value("identifier") == "Elsewhere.test"
+
+
+async def test_what_was_typed_opens_in_no_other_sign_in(house: House, servers: tuple[str, str]) -> None:
+    """catalogue 98, 149: nobody can have a page of somebody else say what they like; on the ways as on the chooser."""
+    first, second = await opened(house), await opened(house)
+    sealed = urlsplit((await first.press("provider=fediverse", fill={"identifier": "call 555-1234"})).url).query
+    for path in (second.page.path, "/trial", f"{second.page.path}?again=AAAA"):
+        shown = await second.open(f"{path}{'&' if '?' in path else '?'}{sealed}")
+        assert "555-1234" not in shown.text
+    await type_in(first, servers[0])
+    await first.press("decision=continue")
+    await first.press("decision=create", fill={"preferred_username": "ana"})
+    await first.open("/me/ways")
+    mine = await first.press("provider=fediverse", fill={"identifier": "elsewhere.test"})
+    assert isinstance(mine, Shown)
+    assert (mine.path, mine.response.request.method, mine.value("identifier")) == ("/me/ways", "GET", "elsewhere.test")
+    await type_in(await signing_in(second), servers[0])
+    theirs = await second.open(f"/me/ways?{urlsplit(mine.url).query}")
+    assert theirs.value("identifier") == "", "another session of the same person"
+    assert (await first.open(mine.url)).value("identifier") == "elsewhere.test"
+    await house.move(minutes=31)
+    assert (await first.open(mine.url)).value("identifier") == "", "what is half an hour old is forgotten"
+
+
+async def signing_in(browser: Browser) -> Browser:
+    await browser.open("/sign-in")
+    return browser

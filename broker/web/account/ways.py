@@ -11,6 +11,7 @@ from broker.domain.values import ProviderId
 from broker.errors import BadRequest, FormInvalid
 from broker.flows.passkey import ANSWER
 from broker.web import views
+from broker.web.again import ask_with_box, refused_box
 from broker.web.call import Call, see_other
 from broker.web.sign_in import depart, note_failure, typed_address
 from broker.web.steps import hold, limit_starts, new_transaction
@@ -18,7 +19,7 @@ from broker.web.steps import hold, limit_starts, new_transaction
 
 async def ways(call: Call) -> Response:
     """Every linked identity, and what can be added."""
-    return call.page(await views.ways(call))
+    return call.page(await views.ways(call, refused_box(call)))
 
 
 async def add(call: Call) -> Response:
@@ -33,8 +34,7 @@ async def add(call: Call) -> Response:
     except FormInvalid as problem:
         note_failure(call, ProviderId(provider), problem, event=ADDRESS)
         await call.world.box.drop(carried)
-        box = views.TypedBox(provider=provider, typed=typed_address(call) or "", problems=problem.fields)
-        return call.page(await views.ways(call, box), problem.status)
+        return ask_with_box(call, "/me/ways", ProviderId(provider), typed_address(call) or "", problem)
 
 
 async def add_codes(call: Call) -> Response:
