@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from broker.cli.acting import acting, by_option, named, opened_for, why_option
-from broker.cli.common import DONE, REFUSED, Result, config_option, fail, table
+from broker.cli.common import DONE, REFUSED, Group, Result, config_option, fail, table
 from broker.errors import FormInvalid, NotFound
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from broker.flows.support import AccountSupport
 
 
-@click.group()
+@click.group(cls=Group)
 def account() -> None:
     """People's accounts: by user name, by proved e-mail address, or by id."""
 

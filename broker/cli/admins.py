@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from broker.cli.acting import acting, by_option, named, opened_for, why_option
-from broker.cli.common import DONE, REFUSED, config_option, fail, table
+from broker.cli.common import DONE, REFUSED, Group, config_option, fail, table
 
 if TYPE_CHECKING:
     from broker.app import Opened
@@ -23,7 +23,7 @@ _PROBLEMS: Final = {
 }
 
 
-@click.group()
+@click.group(cls=Group)
 def admin() -> None:
     """Who has a role here, and what they and whoever runs commands did."""
 
@@ -124,6 +124,12 @@ def log(last: int, config: Path, *, as_json: bool) -> None:
     """
     entries, broken = opened_for(config, _told)
     rows = [_row(entry) for entry in entries[-last:]]
+    if len(rows) < len(entries):
+        left_off = len(entries) - len(rows)
+        click.echo(
+            f"{left_off} older {'entry is' if left_off == 1 else 'entries are'} left off; --last {len(entries)} shows all.",
+            err=True,
+        )
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     elif rows:

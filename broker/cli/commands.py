@@ -14,6 +14,7 @@ from broker.cli.common import (
     DONE,
     REFUSED,
     UNREADABLE,
+    Group,
     config_option,
     counted,
     described,
@@ -31,6 +32,7 @@ from broker.cli.sites import site
 
 
 @click.group(
+    cls=Group,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="`doorward COMMAND --help` says more. To try everything out without any configuration, run `make demo` in a checkout.",
 )

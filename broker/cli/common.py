@@ -17,8 +17,24 @@ DONE: Final = 0
 REFUSED: Final = 1
 UNREADABLE: Final = 2
 
+WHOLE: Final = 10_000
+"""Characters of what a command says of itself: all of them."""
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 Result = TypeVar("Result")
+
+
+class Group(click.Group):
+    """Commands under one name; what each does is said whole in the list of them, over as many lines as it takes."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """As click does, without cutting anything."""
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [
+            (name, one.get_short_help_str(limit=WHOLE)) for name, one in found if one is not None and not one.hidden
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
 
 def config_option(command: Command) -> Command:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from broker.cli.common import config_option, fail, open_durable, ready, run, table
+from broker.cli.common import Group, config_option, fail, open_durable, ready, run, table
 
 if TYPE_CHECKING:
     from broker.domain.ports import SigningKeyRecord
     from broker.settings import Settings
 
 
-@click.group()
+@click.group(cls=Group)
 def keys() -> None:
     """Signing keys, data keys and the master key."""
 

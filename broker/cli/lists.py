@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from broker.cli.common import DONE, REFUSED, config_option, fail, folder_of, loaded, open_durable, ready, run, table
+from broker.cli.common import (
+    DONE,
+    REFUSED,
+    Group,
+    config_option,
+    fail,
+    folder_of,
+    loaded,
+    open_durable,
+    ready,
+    run,
+    table,
+)
 from broker.cli.registered import blocked_sites, registered_sites
 
 if TYPE_CHECKING:
@@ -21,7 +33,7 @@ MOST_UNTOLD: Final = 500
 """Lines that are shown at most; more of them say nothing new."""
 
 
-@click.group()
+@click.group(cls=Group)
 def provider() -> None:
     """Ways to sign in."""
 
@@ -49,7 +61,7 @@ def list_providers(config: Path, *, as_json: bool) -> None:
     )
 
 
-@click.group()
+@click.group(cls=Group)
 def site() -> None:
     """Community sites."""
 
@@ -80,7 +92,10 @@ def list_untold(config: Path, *, as_json: bool) -> None:
     Each line is one thing at one site, without who it was about: since when, how often it was tried, what went wrong, and
     when it is tried again. What was given up stays listed for a month. Exit code 1 if there is anything.
     """
-    rows = [_untold_row(*one) for one in run(_untold(ready(config)))]
+    found = run(_untold(ready(config)))
+    rows = [_untold_row(*one) for one in found[:MOST_UNTOLD]]
+    if len(found) > MOST_UNTOLD:
+        click.echo(f"There are more than these {MOST_UNTOLD}; they are left off.", err=True)
     _show(
         rows,
         ("site", "what", "since", "tries", "went wrong", "next try"),
@@ -97,7 +112,7 @@ async def _untold(settings: Settings) -> list[tuple[Delivery, bool]]:
     kinds = {LOGOUT_TOKEN, SECURITY_EVENT}
     stores = await open_durable(settings)
     try:
-        return [one for one in await stores.durable.outbox.failing(MOST_UNTOLD) if one[0].kind in kinds]
+        return [one for one in await stores.durable.outbox.failing(MOST_UNTOLD + 1) if one[0].kind in kinds]
     finally:
         await stores.close()
 

@@ -535,7 +535,11 @@ def test_the_first_owner_is_made_by_a_command_and_what_is_done_is_told_in_a_chai
         (who, "role given", "account-78 tester", "Looks."),
         (who, "role taken", "account-78 tester", "Left."),
     ]
-    assert len(json.loads(run("admin", "log", "--json", "--last", "1").stdout)) == 1
+    newest = run("admin", "log", "--json", "--last", "1")
+    assert [row["number"] for row in json.loads(newest.stdout)] == ["4"], "the newest, and what is left off is said"
+    assert newest.stderr == "3 older entries are left off; --last 4 shows all.\n"
+    assert run("admin", "log", "--last", "3").stderr == "1 older entry is left off; --last 4 shows all.\n"
+    assert told.stderr == ""
     if database == "sqlite":
         _change_the_past(config)
         broken = run("admin", "log")
@@ -549,3 +553,16 @@ def _change_the_past(config: Path) -> None:
         database.executescript("DROP TRIGGER audit_no_update; UPDATE audit SET why = 'Nothing.' WHERE number = 1")
     finally:
         database.close()
+
+
+def test_what_a_command_does_is_never_cut_in_the_list_of_commands() -> None:
+    """Every group's `--help` has each command's first sentence whole, over as many lines as it takes."""
+    groups: list[tuple[tuple[str, ...], click.Group]] = [((), main)]
+    for words, group in groups:
+        groups += [((*words, name), one) for name, one in group.commands.items() if isinstance(one, click.Group)]
+        shown = " ".join(doorward(*words, "--help").stdout.partition("Commands:")[2].split())
+        assert "..." not in shown, words
+        for name, one in group.commands.items():
+            sentence = " ".join((one.help or "").split("\n\n")[0].split())
+            assert f"{name} {sentence.partition('. ')[0].removesuffix('.')}" in shown, (words, name)
+    assert len(groups) > 4
