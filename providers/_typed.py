@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
+from broker.domain.ports import Clock
+from broker.domain.provider import Us
 from broker.errors import FormInvalid, UpstreamError, UpstreamInvalid, UpstreamRejected, UpstreamUnavailable
+from providers._described import Described
 from providers._findings import Findings
 from providers._yadis import FIELD, host_allowed
 from providers.preset import Preset, is_address
@@ -19,10 +23,16 @@ FIND_SECONDS: Final = 10.0
 """How long finding a server and all that belongs to it may take, all requests together."""
 SIGN_IN_SECONDS: Final = 10.0
 """How long all that a server is asked about somebody who came back from there may take, and before they are sent there."""
+KEPT_FOR: Final = timedelta(days=30)
+"""A server that threw us away and does not say so takes us again after this."""
+KEPT_UNUSED: Final = timedelta(hours=1)
+"""Until somebody came back from there: else whoever names servers that are none fills the store with them."""
 MAX_HOST: Final = 253
 MAX_ADDRESS: Final = 512
 """Characters of an address that a server gives: it goes with the sign-in, which is to fit into a cookie."""
 
+_USED = "used"
+"""Marks a registration that somebody came back with."""
 _LABEL = re.compile(r"[a-z0-9-]{1,63}")
 _LOCAL = re.compile(r"(?:127\.0\.0\.1|localhost)(?::[0-9]{1,5})?")
 """In the demo and in tests a server is a loopback address with a port."""
@@ -90,6 +100,63 @@ def is_host_name(text: str) -> bool:
     labels = text.split(".")
     is_each = all(_LABEL.fullmatch(one) and one[0] != "-" and one[-1] != "-" for one in labels)
     return len(text) <= MAX_HOST and len(labels) > 1 and is_each
+
+
+class Registers(Described):
+    """A kind that registers at each server that somebody names, and keeps what the server gave it for that."""
+
+    called: str
+    """The first word of what that is kept under."""
+    _clock: Clock
+    _us: Us | None = None
+
+    def introduce(self, us: Us) -> None:
+        """Say who we are: without it nobody is registered at."""
+        self._us = us
+
+    def _introduced(self) -> Us:
+        if self._us is None:
+            raise UpstreamUnavailable("registration nobody said who we are")
+        return self._us
+
+    def _name(self, server: str) -> str:
+        """What a server's answer is kept under: it registered this address to come back to, and no other."""
+        return f"{self.called} {self._introduced().callback(self.id, place_of(server))} {server}"
+
+    async def _known_as(self, server: str, register: Callable[[Us], Awaitable[Mapping[str, str]]]) -> Mapping[str, str]:
+        """How this server knows us: kept from before, or asked for now. Of two who ask at once the first one counts."""
+        us, name = self._introduced(), self._name(server)
+        kept = await us.kept.load(name)
+        if kept is not None and _USED in kept:
+            return kept
+        if kept is None:
+            made = await register(us)
+            kept = await us.kept.load(name) or made
+        await self._keep(server, kept, KEPT_UNUSED)
+        return kept
+
+    async def _still_known_as(self, server: str, client_id: str) -> Mapping[str, str]:
+        """The same for who came back. Raises `UpstreamInvalid("registration")` if it is another one by now, or none."""
+        kept = await self._introduced().kept.load(self._name(server))
+        if kept is None or kept["client_id"] != client_id:
+            raise UpstreamInvalid("registration", "gone")
+        return kept
+
+    async def _forgotten(self, server: str, refusal: UpstreamRejected) -> None:
+        """It said no: if because it knows us no more, the next attempt registers anew."""
+        if "invalid_client" in refusal.detail:
+            await self._introduced().kept.drop(self._name(server))
+
+    async def _came_back(self, server: str, kept: Mapping[str, str], span: timedelta = KEPT_FOR) -> None:
+        """Somebody came back from there: what it gave is worth keeping."""
+        if _USED not in kept:
+            await self._keep(server, {**kept, _USED: "yes"}, span)
+
+    async def _keep(self, server: str, kept: Mapping[str, str], span: timedelta) -> None:
+        until = self._clock.now() + span
+        if "ends" in kept:  # it said when
+            until = min(until, datetime.fromtimestamp(int(kept["ends"]), UTC))
+        await self._introduced().kept.save(self._name(server), kept, until)
 
 
 async def told_apart(asked: Awaitable[T], word: str) -> T:

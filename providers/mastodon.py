@@ -20,9 +20,8 @@ from broker.domain.claims import EMAIL, NAME, PICTURE, PREFERRED_USERNAME
 from broker.domain.ports import Clock
 from broker.domain.provider import Attempt, Found, Identified, Identity, OfferedField, UpstreamTokens, Us
 from broker.domain.values import ClaimName, IdentityKey, ProviderId, Secret
-from broker.errors import FormInvalid, Problem, UpstreamInvalid, UpstreamRejected, UpstreamUnavailable
+from broker.errors import FormInvalid, Problem, UpstreamInvalid, UpstreamRejected
 from providers._claims import hint, offers_of, read_claims
-from providers._described import Described
 from providers._findings import Findings
 from providers._http import JSON, Unnamed, UpstreamHTTP, post_form, read_success
 from providers._id_token import read_subject
@@ -37,7 +36,9 @@ from providers._oauth import (
     read_token_answer,
 )
 from providers._typed import (
+    KEPT_FOR,
     Policy,
+    Registers,
     in_time,
     origin_of,
     own_address,
@@ -66,18 +67,12 @@ PROFILE_SCOPE: Final = "profile"
 """No more than who it is; since Mastodon 4.3."""
 OLD_SCOPE: Final = "read:accounts"
 """The least that older servers have."""
-KEPT_FOR: Final = timedelta(days=30)
-"""A server that threw us away and does not say so takes us again after this."""
 KEPT_FOR_OLD: Final = timedelta(hours=12)
 """Servers before 4.3 throw away programs that nobody has used for a day."""
-KEPT_UNUSED: Final = timedelta(hours=1)
-"""Until somebody came back from there: else whoever names servers that are no servers fills the store with them."""
 MAX_REPLY: Final = 256 * 1024
 LONGEST: Final = 2048
 """Characters of an id or a secret."""
 
-_USED = "used"
-"""Marks a registration that somebody came back with."""
 _METADATA = "/.well-known/oauth-authorization-server"
 _NOT_FOUND = 404
 _NO_PICTURE = "/missing.png"
@@ -98,20 +93,16 @@ class Server:
     is_old: bool
 
 
-class Mastodon(Described):
+class Mastodon(Registers):
     """Every server that the policy lets in."""
 
     asks = "server"
+    called = "mastodon"
 
     def __init__(self, preset: Preset, http: UpstreamHTTP, clock: Clock) -> None:
         self._preset, self._http, self._clock = preset, Unnamed(http), clock
         self._offers = offers_of(preset.fields, dict.fromkeys(FIELD_OF, PROFILE_SCOPE))
         self._policy = Policy.of(preset)
-        self._us: Us | None = None
-
-    def introduce(self, us: Us) -> None:
-        """Say who we are: without it no server is registered at."""
-        self._us = us
 
     @property
     def sign_in_scopes(self) -> tuple[str, ...]:
@@ -130,13 +121,13 @@ class Mastodon(Described):
 
     async def _find(self, origin: str) -> Found:
         server = await self._describe(origin)
-        client_id = (await self._app(origin, server))["client_id"]
+        kept = await self._known_as(origin, lambda us: self._register(server, us, origin))
         return Found(
             endpoint=server.authorization,
             server=origin,
             place=place_of(origin),
             told={
-                "client_id": client_id,
+                "client_id": kept["client_id"],
                 "issuer": server.issuer,
                 "token": server.token,
                 "revocation": server.revocation,
@@ -151,18 +142,6 @@ class Mastodon(Described):
         if response.status == _NOT_FOUND:
             return read_server({}, origin, is_old=True)
         return read_server(read_success(response, "server"), origin, is_old=False)
-
-    async def _app(self, origin: str, server: Server) -> Mapping[str, str]:
-        """How this server knows us: kept from before, or asked for now. Of two who ask at once the first one counts."""
-        us, name = self._introduced(), self._name(origin)
-        kept = await us.kept.load(name)
-        if kept is not None and _USED in kept:
-            return kept
-        if kept is None:
-            made = await self._register(server, us, origin)
-            kept = await us.kept.load(name) or made
-        await us.kept.save(name, kept, self._clock.now() + KEPT_UNUSED)
-        return kept
 
     async def _register(self, server: Server, us: Us, origin: str) -> Mapping[str, str]:
         form = {
@@ -202,10 +181,7 @@ class Mastodon(Described):
         return await in_time(self._identify(attempt, found, code), "sign-in")
 
     async def _identify(self, attempt: Attempt, found: Found, code: str) -> Identified:
-        us, name = self._introduced(), self._name(found.server)
-        kept = await us.kept.load(name)
-        if kept is None or kept["client_id"] != found.told["client_id"]:
-            raise UpstreamInvalid("registration", "gone")
+        kept = await self._still_known_as(found.server, found.told["client_id"])
         answer = await self._redeem(attempt, found, code, Secret(kept["client_secret"]))
         try:
             person = await self._person(found, answer.access_token)
@@ -213,9 +189,7 @@ class Mastodon(Described):
             await given_back(self._give_back(found, answer.access_token, Secret(kept["client_secret"])))
         is_granted = answer.scopes is None or found.told["scope"] in answer.scopes
         identity = read_identity(self._preset.id, self._offers, found.server, person, is_granted=is_granted)
-        if _USED not in kept:
-            lasting = KEPT_FOR_OLD if "is_old" in found.told else KEPT_FOR
-            await us.kept.save(name, {**kept, _USED: "yes"}, self._clock.now() + lasting)
+        await self._came_back(found.server, kept, KEPT_FOR_OLD if "is_old" in found.told else KEPT_FOR)
         return Identified(identity=identity, tokens=None)
 
     async def _redeem(self, attempt: Attempt, found: Found, code: str, secret: Secret) -> TokenAnswer:
@@ -229,8 +203,7 @@ class Mastodon(Described):
         try:
             return read_token_answer(await post_form(self._http, found.told["token"], body, headers))
         except UpstreamRejected as error:
-            if "invalid_client" in error.detail:  # it forgot us: the next attempt registers anew
-                await self._introduced().kept.drop(self._name(found.server))
+            await self._forgotten(found.server, error)
             raise
 
     async def _person(self, found: Found, token: str) -> dict[str, Any]:
@@ -249,15 +222,6 @@ class Mastodon(Described):
 
     async def check(self) -> None:
         """There is no one server whose state would say anything."""
-
-    def _introduced(self) -> Us:
-        if self._us is None:
-            raise UpstreamUnavailable("registration nobody said who we are")
-        return self._us
-
-    def _name(self, origin: str) -> str:
-        """What a server's answer is kept under: it registered this address to come back to, and no other."""
-        return f"mastodon {self._introduced().callback(self.id, place_of(origin))} {origin}"
 
     @staticmethod
     def problems(preset: Preset, today: date) -> list[Problem]:  # noqa: ARG004 - other kinds need the day

@@ -15,11 +15,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from typing import Any, Final
 
 from broker.domain.ports import Clock
-from broker.domain.provider import Attempt, Found, Identified, Kept, UpstreamTokens, Us
+from broker.domain.provider import Attempt, Found, Identified, UpstreamTokens, Us
 from broker.domain.values import ProviderId, Secret
 from broker.errors import (
     FormInvalid,
@@ -27,31 +27,23 @@ from broker.errors import (
     UpstreamError,
     UpstreamInvalid,
     UpstreamRejected,
-    UpstreamUnavailable,
 )
 from providers._claims import SCOPE_OF, offers_of, scopes_for
-from providers._described import Described
 from providers._findings import Findings
 from providers._http import Unnamed, UpstreamHTTP, UpstreamResponse, read_success
 from providers._oauth import given_back, is_issuer
 from providers._openid_connect import BINDINGS, IGNORED, Metadata, OpenIDConnect, read_metadata
 from providers._registration import METHODS, introduction, register_at, registration_endpoint
-from providers._typed import Policy, in_time, place_of, policy_problems, told_apart
+from providers._typed import Policy, Registers, in_time, place_of, policy_problems, told_apart
 from providers._webfinger import WORD, Asked, find_issuer, normalise
 from providers._yadis import FIELD
 from providers.preset import Preset, is_address
 
 __all__ = ["BINDINGS", "IGNORED", "PROVIDER", "TypedOpenIDConnect"]
 
-KEPT_FOR: Final = timedelta(days=30)
-"""An issuer that threw us away and does not say so takes us again after this."""
-KEPT_UNUSED: Final = timedelta(hours=1)
-"""Until somebody came back from there: else whoever names issuers that are none fills the store with them."""
 MAX_KNOWN: Final = 256
 """Issuers whose addresses and keys are remembered here; of more, those that were asked for last."""
 
-_USED = "used"
-"""Marks a registration that somebody came back with."""
 _USELESS: Final = (
     "issuer", "client_id", "client_secret", "team_id", "key_id", "endpoints", "identifiers", "openid2_realm",
     "trusted_audiences", "acr_values", "subject_within", "email_scope", "claims", "posting", "secret_ends",
@@ -123,10 +115,11 @@ _REGISTERING: Final = (
 )  # fmt: skip
 
 
-class TypedOpenIDConnect(Described):
+class TypedOpenIDConnect(Registers):
     """Every OpenID Connect provider that the policy lets in."""
 
     asks = "address"
+    called = "openid"
 
     def __init__(self, preset: Preset, http: UpstreamHTTP, clock: Clock) -> None:
         self._preset = replace(preset, trusts_email=False, trusts_phone=False, acr_values=())
@@ -135,11 +128,6 @@ class TypedOpenIDConnect(Described):
         self._scopes = tuple(dict.fromkeys(("openid", *(preset.scopes or scopes_for(self._offers)))))
         self._policy = Policy.of(preset)
         self._issuers: dict[str, Issuer] = {}
-        self._us: Us | None = None
-
-    def introduce(self, us: Us) -> None:
-        """Say who we are: without it no issuer is registered at."""
-        self._us = us
 
     @property
     def sign_in_scopes(self) -> tuple[str, ...]:
@@ -159,7 +147,7 @@ class TypedOpenIDConnect(Described):
         if instead is not None:
             return Found(endpoint="", instead=instead)
         issuer, one = await self._first(candidates)
-        kept = await self._client(one, issuer)
+        kept = await self._known_as(issuer, one.register)
         return Found(
             endpoint=await one.endpoint(),
             local_id=asked.hint or None,
@@ -202,24 +190,6 @@ class TypedOpenIDConnect(Described):
             del self._issuers[next(iter(self._issuers))]
         return one
 
-    async def _client(self, one: Issuer, issuer: str) -> Mapping[str, str]:
-        """How this issuer knows us: kept from before, or asked for now. Of two who ask at once the first one counts."""
-        us, name = self._introduced(), self._name(issuer)
-        kept = await us.kept.load(name)
-        if kept is not None and _USED in kept:
-            return kept
-        if kept is None:
-            made = await one.register(us)
-            kept = await us.kept.load(name) or made
-        await self._keep(us.kept, name, kept, KEPT_UNUSED)
-        return kept
-
-    async def _keep(self, store: Kept, name: str, kept: Mapping[str, str], span: timedelta) -> None:
-        until = self._clock.now() + span
-        if "ends" in kept:
-            until = min(until, datetime.fromtimestamp(int(kept["ends"]), UTC))
-        await store.save(name, kept, until)
-
     async def authorization_url(self, attempt: Attempt) -> str:
         """The issuer's own page (OpenID Connect Core §3.1.2.1); it is told who is expected, as that was typed for it."""
         found = _found(attempt)
@@ -235,21 +205,16 @@ class TypedOpenIDConnect(Described):
         return await in_time(self._identify(attempt, found, callback), "sign-in")
 
     async def _identify(self, attempt: Attempt, found: Found, callback: Mapping[str, str]) -> Identified:
-        us, name = self._introduced(), self._name(found.server)
-        kept = await us.kept.load(name)
-        if kept is None or kept["client_id"] != found.told["client_id"]:
-            raise UpstreamInvalid("registration", "gone")
+        kept = await self._still_known_as(found.server, found.told["client_id"])
         ours = self._remembered(found.server).known_as(kept["client_id"], kept["client_secret"], kept["method"])
         try:
             identified = await ours.identify(attempt, callback)
         except UpstreamRejected as error:
-            if "invalid_client" in error.detail:  # it forgot us: the next attempt registers anew
-                await us.kept.drop(name)
+            await self._forgotten(found.server, error)
             raise
         if identified.tokens is not None:
             await given_back(ours.revoke(identified.tokens))
-        if _USED not in kept:
-            await self._keep(us.kept, name, {**kept, _USED: "yes"}, KEPT_FOR)
+        await self._came_back(found.server, kept)
         return Identified(identity=replace(identified.identity, amr=()), tokens=None)
 
     async def revoke(self, tokens: UpstreamTokens) -> None:
@@ -257,15 +222,6 @@ class TypedOpenIDConnect(Described):
 
     async def check(self) -> None:
         """There is no one issuer whose state would say anything."""
-
-    def _introduced(self) -> Us:
-        if self._us is None:
-            raise UpstreamUnavailable("registration nobody said who we are")
-        return self._us
-
-    def _name(self, issuer: str) -> str:
-        """What an issuer's answer is kept under: it registered this address to come back to, and no other."""
-        return f"openid {self._introduced().callback(self.id, place_of(issuer))} {issuer}"
 
     @staticmethod
     def problems(preset: Preset, today: date) -> list[Problem]:  # noqa: ARG004 - other kinds need the day

@@ -15,7 +15,8 @@ from broker.domain.provider import Attempt, Finder, Found, Identified, Us
 from broker.egress import Egress
 from broker.errors import FormInvalid, UpstreamInvalid, UpstreamRejected, UpstreamUnavailable
 from providers._typed import place_of, read_origin
-from providers.mastodon import KEPT_FOR, KEPT_FOR_OLD, KEPT_UNUSED, PROVIDER, Mastodon
+from providers._typed import KEPT_FOR, KEPT_UNUSED
+from providers.mastodon import KEPT_FOR_OLD, PROVIDER, Mastodon
 from providers.preset import Preset
 
 HERE = "https://social.example"

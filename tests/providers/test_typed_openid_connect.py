@@ -35,7 +35,8 @@ from broker.errors import FormInvalid, SignInCancelled, UpstreamInvalid, Upstrea
 from providers._typed import place_of
 from providers._webfinger import MAX_JRD, REL, normalise
 from providers.preset import Preset
-from providers.typed_openid_connect import KEPT_FOR, KEPT_UNUSED, MAX_KNOWN, PROVIDER, TypedOpenIDConnect
+from providers._typed import KEPT_FOR, KEPT_UNUSED
+from providers.typed_openid_connect import MAX_KNOWN, PROVIDER, TypedOpenIDConnect
 
 OP = "https://op.example"
 FINGER, METADATA, REGISTER = "/.well-known/webfinger", "/.well-known/openid-configuration", "/register"
