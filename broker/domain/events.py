@@ -28,7 +28,9 @@ class SecurityEvent(StrEnum):
     """Nobody can sign in to the account for now."""
     ACCOUNT_ENABLED = "account-enabled"
     ACCOUNT_PURGED = "account-purged"
-    """The account is erased, its number is never given to anybody again: a site can erase its own, too."""
+    """The account is erased, or goes by another number there after a merge: this one is never given to anybody again, so a
+    site can erase its own, too.
+    """
     VERIFICATION = "verification"
     """The admin or the site tries the way to the site; about nobody."""
 

@@ -137,6 +137,18 @@ async def test_a_site_hears_of_what_it_wants_and_of_nothing_else(front: Front) -
     assert [event for _, event, _ in events(front)] == ["account-purged"]
 
 
+async def test_of_an_account_that_is_gone_nobody_hears_more(front: Front) -> None:
+    session = await connected(front)
+    writer = front.sessions.events
+    assert writer is not None
+    assert await writer.known_to(session.account, SecurityEvent.ACCOUNT_DISABLED) == dict.fromkeys(
+        (FORUM, WIKI), session.account
+    )
+    await front.account.close(session)
+    assert await writer.known_to(session.account, SecurityEvent.ACCOUNT_DISABLED) == {}
+    assert await writer.known_to(session.account, SecurityEvent.ACCOUNT_PURGED) == {}
+
+
 async def test_where_no_site_wants_any_nothing_is_looked_up(front: Front) -> None:
     session = await connected(front)
     front.clients[FORUM] = replace(front.clients[FORUM], security_events=frozenset())

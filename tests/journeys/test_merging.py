@@ -11,6 +11,7 @@ import pytest
 from broker.domain.account import user_name_key
 from broker.domain.claims import PREFERRED_USERNAME
 from broker.domain.picture import Picture
+from broker.domain.values import ClientId
 from tests.journeys.test_at_once import form_of, send
 from tests.support.house import Arrival, Browser, House, Sandboxes, Shown, open_house, peek
 
@@ -201,8 +202,8 @@ async def test_a_sign_in_that_is_not_fresh_any_more_comes_back_to_the_page(house
 
 
 async def test_each_into_the_other_and_twice_at_once_is_one_merge(stored: House) -> None:
-    """On real databases: no fault, one account, both ways, its picture and its address (catalogue 176)."""
-    browser, shown, _ = await both(stored)
+    """On real databases: no fault, one account, both ways, and the forum sees whom it knew (catalogue 176)."""
+    browser, shown, subject = await both(stored)
     elsewhere = stored.browser()
     await elsewhere.sign_in(provider="openid", persona="lucas")
     await elsewhere.open("/me/merge")
@@ -223,4 +224,6 @@ async def test_each_into_the_other_and_twice_at_once_is_one_merge(stored: House)
     found = [await accounts.by_user_name(user_name_key(name)) for name in ("ana", "lucas")]
     (left,) = [account for account in found if account is not None]
     assert {link.provider for link in await accounts.links(left.id)} == {"facebook", "openid"}
+    forum = stored.world.clients[ClientId("forum")]
+    assert await stored.world.authorize.subject_of(left.id, forum) == subject, "whichever account it is"
     assert await stored.opened.trail.broken_at() is None
