@@ -384,6 +384,7 @@ def _compose(
         entropy=entropy,
         is_on=settings.mail.sign_in_codes,
     )
+    trail = AuditTrail(durable=durable, clock=clock, key=stores.derive("audit"))
     passkeys = PasskeyFlow(
         durable=durable,
         sign_in=sign_in,
@@ -394,6 +395,8 @@ def _compose(
         policies=settings.policies,
         clock=clock,
         entropy=entropy,
+        trail=trail,
+        limits=memory.limits,
         reader=PasskeyReader(),
         party=Party(id=urlsplit(issuer).hostname or "", origin=issuer),
         is_on=settings.broker.passkeys,
@@ -419,7 +422,6 @@ def _compose(
     statuses = StatusLists(
         statuses=durable.statuses, signer=key_box, clock=clock, issuer=issuer, key=stores.derive("statuses")
     )
-    trail = AuditTrail(durable=durable, clock=clock, key=stores.derive("audit"))
     on = {*every.providers, *([BY_MAIL] if mail_code.is_on else []), *([BY_PASSKEY] if passkeys.is_on else [])}
     account = AccountFlow(
         durable=durable,

@@ -33,6 +33,8 @@ class Action(StrEnum):
     SITE_REMOVED = "site_removed"
     SITE_BLOCKED = "site_blocked"
     SITE_UNBLOCKED = "site_unblocked"
+    PASSKEY_REFUSED = "passkey_refused"
+    """Its counter went back, so there may be a copy of it. The only entry about what nobody did on purpose."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,8 @@ class Letter(StrEnum):
     """To an address that opens no account by a code, and was typed as if it did. Carries nothing."""
     SIGNED_IN_BY_CODE = "signed_in_by_code"
     """Carries `device`."""
+    PASSKEY_REFUSED = "passkey_refused"
+    """A passkey counted less than before. Carries `passkey`, what the person calls it, and `device`."""
     LEFT_THERE = "left_there"
     """The account was taken out of at the only provider that opens it. Carries `provider`."""
     DELETION_ASKED = "deletion_asked"

@@ -59,6 +59,10 @@ class Ceremony:
     counter: int
 
 
+COPIED: Final = "counter"
+"""What `use_problem` calls a passkey of which there may be a copy (WebAuthn §6.1.1)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
     """A passkey that was just made (§7.1)."""
@@ -111,7 +115,7 @@ def use_problem(passkey: Passkey, used: Used) -> str | None:
     if passkey.can_be_copied != said.can_be_copied:
         return "backup flags"
     if (passkey.counter or said.counter) and said.counter <= passkey.counter:
-        return "counter"  # a copy of the key is in use, or one that was already used was put back
+        return COPIED  # a copy of the key is in use, or one that was already used was put back
     return None
 
 

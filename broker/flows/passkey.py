@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from broker.domain.account import Account, Link, Passkey
+from broker.domain.audit import Act, Action
 from broker.domain.claims import clean_text
 from broker.domain.credential import credential_type
 from broker.domain.events import SecurityEvent
@@ -21,6 +22,7 @@ from broker.domain.letters import Letter
 from broker.domain.passkey import (
     AT_MOST,
     BY_PASSKEY,
+    COPIED,
     GOOD_FOR,
     MAKE,
     NAME_LENGTH,
@@ -40,7 +42,7 @@ from broker.domain.passkey import (
     use_problem,
 )
 from broker.domain.policy import Policies, notice_version
-from broker.domain.ports import Clock, Durable, Entropy, Replay
+from broker.domain.ports import Clock, Durable, Entropy, Limits, Replay
 from broker.domain.provider import Identified, Identity
 from broker.domain.session import Session, device_in_words, needs_fresh_sign_in
 from broker.domain.transaction import SignInTransaction, TransactionPurpose
@@ -54,6 +56,7 @@ from broker.errors import (
     WayEnded,
 )
 from broker.flows.anew import anew
+from broker.flows.audit import AuditTrail
 from broker.flows.ledger import LedgerWriter
 from broker.flows.letters import LetterWriter
 from broker.flows.sign_in import LINK_TOUCH_EVERY, OtherShown, SignedIn, SignInFlow
@@ -61,6 +64,10 @@ from broker.flows.transactions import Carried, Seal
 
 TICK: Final = timedelta(microseconds=1)
 """What moments are kept by."""
+BY_SERVER: Final = "the server"
+"""Who notes what nobody did on purpose."""
+_DAY: Final = 24 * 3600
+_COPIED: Final = f"passkey: {COPIED}"
 ANSWER: Final = "answer"
 """Names what the browser brought, in `FormInvalid`."""
 
@@ -93,6 +100,8 @@ class PasskeyFlow:
     replay: Replay
     seal: Seal
     letters: LetterWriter
+    trail: AuditTrail
+    limits: Limits
     ledger: LedgerWriter
     policies: Policies
     clock: Clock
@@ -202,7 +211,12 @@ class PasskeyFlow:
         problem = ceremony_problem(used.ceremony, USE, self.party)
         if problem is not None:
             raise PasskeyRefused(detail=f"passkey: {problem}")
-        account, link, passkey = await anew(lambda: self._judge(used))
+        try:
+            account, link, passkey = await anew(lambda: self._judge(used))
+        except PasskeyRefused as refused:
+            if refused.detail == _COPIED:
+                await self._tell_of_copy(used, device_in_words(user_agent))
+            raise
         return await self._enter(carried, account, link, passkey, session, user_agent)
 
     async def _judge(self, used: Used) -> tuple[Account, Link, Passkey]:
@@ -217,6 +231,22 @@ class PasskeyFlow:
         if problem is not None:
             raise PasskeyRefused(detail=f"passkey: {problem}")
         return known[0], await self._noted(known[1], passkey, used), passkey
+
+    async def _tell_of_copy(self, used: Used, device: str) -> None:
+        """Its owner and whoever runs the server hear that there may be a copy; once a day for each passkey."""
+        now, id_ = self.clock.now(), text_of(used.id)
+        if not await self.limits.hit(f"passkey:copied:{id_}", limit=1, window=_DAY, now=now):
+            await anew(lambda: self._write_of_copy(used, device))
+
+    async def _write_of_copy(self, used: Used, device: str) -> None:
+        known = await self.durable.accounts.by_identity(key_of(used.id))
+        if known is None:
+            return
+        (account, link), unit = known, self.durable.unit()
+        self.letters.tell(unit, account, Letter.PASSKEY_REFUSED, {"passkey": link.hint or "", "device": device})
+        act = Act(by=BY_SERVER, why="Its counter went back: there may be a copy of it.")
+        await self.trail.noted(unit, Action.PASSKEY_REFUSED, f"{account.id} {link.id}", act)
+        await unit.commit()
 
     async def _noted(self, link: Link, passkey: Passkey, used: Used) -> Link:
         """With what the passkey said of itself this time; written where that is news, or people would see the difference.

@@ -129,6 +129,15 @@ WORDS: Final[Mapping[Letter, _Words]] = {
         link="/me/ways",
         link_text=N_("Ways to sign in"),
     ),
+    Letter.PASSKEY_REFUSED: _Words(
+        subject=N_("A passkey of your %(brand)s account was refused"),
+        before=(
+            N_("Passkeys count how often they are used. “%(passkey)s” was just used in this browser: %(device)s. It had counted less than we know of, so there may be a copy of it. Nobody was signed in."),
+            N_("If you cannot explain that, sign in another way, remove this passkey, and make a new one."),
+        ),
+        link="/me/ways",
+        link_text=N_("Ways to sign in"),
+    ),
     Letter.MERGED: _Words(
         subject=N_("Two %(brand)s accounts were merged"),
         before=(
@@ -211,6 +220,7 @@ class Letters:
             "code": _spaced(code),
             "provider": f"{label} ({place})" if place else label,
             "device": payload.get("device", ""),
+            "passkey": payload.get("passkey", ""),
             "sites": payload.get("sites", ""),
         }
 

@@ -210,6 +210,7 @@ class Front:
             entropy=self.entropy,
             is_on=True,
         )
+        self.trail = AuditTrail(durable=self.durable, clock=self.clock, key=b"a" * 32)
         self.passkeys = PasskeyFlow(
             durable=self.durable,
             sign_in=self.sign_in,
@@ -220,6 +221,8 @@ class Front:
             policies=self.policies,
             clock=self.clock,
             entropy=self.entropy,
+            trail=self.trail,
+            limits=self.memory.limits,
             reader=PasskeyReader(),
             party=Party(id="login.test", origin="https://login.test"),
             is_on=True,
@@ -262,7 +265,6 @@ class Front:
             codes_open=True,
             posting=self.gate,
         )
-        self.trail = AuditTrail(durable=self.durable, clock=self.clock, key=b"a" * 32)
         self.account = AccountFlow(
             durable=self.durable,
             sessions=self.sessions,

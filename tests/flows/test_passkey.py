@@ -14,11 +14,13 @@ from tests.flows.test_address import letters
 from tests.support.passkeys import SoftKey
 
 from broker.domain.account import AccountStatus, Link
+from broker.domain.audit import Action
 from broker.domain.claims import EMAIL
 from broker.domain.letters import Letter
 from broker.domain.passkey import AT_MOST, BY_PASSKEY, GOOD_FOR, passkeys_of
-from broker.domain.session import FRESH, Session
+from broker.domain.session import FRESH, Session, device_in_words
 from broker.domain.transaction import TransactionPurpose
+from broker.domain.values import IdentityKey
 from broker.errors import (
     AccountHeld,
     Conflict,
@@ -257,6 +259,45 @@ async def test_whatever_is_wrong_with_it_nobody_gets_in(front: Front, wrong: dic
     assert await refused(enter(front, key, **wrong)) == check
     key.counter += 1
     assert (await enter(front, key)).started.session.account == kept(front).account
+
+
+async def test_a_passkey_that_counts_less_than_before_is_told_to_its_owner(front: Front) -> None:
+    """WebAuthn §6.1.1: there may be a copy. In a letter and in the audit trail, once a day, and by a good signature alone."""
+    key, forger = SoftKey(), SoftKey()
+    session = await member(front, key)
+    front.durable.tables.deliveries.clear()
+    forger.id, forger.owner = key.id, key.owner
+    assert await refused(enter(front, forger, counter=0)) == "signature"
+    assert await kinds(front) == []
+    for _ in range(3):
+        assert await refused(enter(front, key, counter=0)) == "counter"
+    (letter,) = await letters(front)
+    assert (letter.payload["letter"], letter.payload["passkey"]) == (Letter.PASSKEY_REFUSED, "My key")
+    assert letter.payload["device"] == device_in_words(AGENT)
+    noted = [entry async for entry in front.trail.entries()]
+    assert [(one.by, one.action, one.subject) for one in noted] == [
+        ("the server", Action.PASSKEY_REFUSED, f"{session.account} {kept(front).id}")
+    ]
+    front.clock.move(timedelta(days=1, seconds=1))
+    assert await refused(enter(front, key, counter=0)) == "counter"
+    assert len(await letters(front)) == 2
+
+
+async def test_a_passkey_that_is_removed_in_that_moment_is_told_of_no_more(
+    front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = SoftKey()
+    session = await member(front, key)
+    front.durable.tables.deliveries.clear()
+    by_identity, seen = front.durable.accounts.by_identity, []
+
+    async def gone_at_the_second_look(name: IdentityKey) -> Any:
+        seen.append(name)
+        return await by_identity(name) if len(seen) == 1 else None
+
+    monkeypatch.setattr(front.durable.accounts, "by_identity", gone_at_the_second_look)
+    assert await refused(enter(front, key, counter=0)) == "counter"
+    assert (await kinds(front), session.account) == ([], kept(front).account)
 
 
 async def test_a_signature_of_another_key_opens_nothing(front: Front) -> None:
