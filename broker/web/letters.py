@@ -52,6 +52,8 @@ _OTHER_NUMBER: Final = N_(
     "These sites knew both accounts and go on with the other one: %(sites)s. What was done there with this account does not move over."
 )
 
+_BEFORE_LINK: Final = N_("%(what)s:")
+"""In the plain part, the line above an address."""
 WORDS: Final[Mapping[Letter, _Words]] = {
     Letter.CHECK_ADDRESS: _Words(
         subject=N_("%(code)s is your %(brand)s code"),
@@ -236,11 +238,12 @@ class Letters:
             after=tuple(say(line) for line in words.after),
         )
         html = self.renderer.page(page, locale=locale, csrf_token="", request_path="/").decode()
-        return Composed(subject=page.subject, text=_text(page, self.public_url), html=html)
+        before_link = self.renderer.plain(_BEFORE_LINK, locale, {"what": page.link_text})
+        return Composed(subject=page.subject, text=_text(page, before_link, self.public_url), html=html)
 
 
-def _text(page: LetterPage, public_url: str) -> str:
-    link = f"{page.link_text}:\n{page.link}" if page.link else ""
+def _text(page: LetterPage, before_link: str, public_url: str) -> str:
+    link = f"{before_link}\n{page.link}" if page.link else ""
     parts = [*page.before, page.code, link, *page.after, f"-- \n{public_url}"]
     return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -191,6 +191,7 @@ def test_every_letter_has_its_words_in_every_language(tmp_path: Path, letter: Le
     assert "%(x)s {{7*7}}" in composed.subject
     assert "49" not in composed.subject + composed.text
     assert "\n" not in composed.subject
+    assert ("\u00a0:\nhttps" if locale == "fr" else ":\nhttps") in composed.text or not WORDS[letter].link
     assert (f'<html lang="{"fr" if locale == "fr" else "en"}"') in composed.html
     assert set(WORDS) == set(Letter)
     assert composed.text.endswith("https://login.test\n")
@@ -211,7 +212,7 @@ def test_after_a_merge_a_letter_names_the_sites_that_go_on_with_the_other_accoun
     """Where there are none, nothing is said of them."""
     renderer = Renderer(brand="Club", locales=("en", "fr"), default_locale="en", templates=paths.templates())
     words = Letters(renderer=renderer, public_url="https://login.test", brand="Club", labels={})
-    for locale, line in (("en", "go on with the other one: Forum, Wiki."), ("fr", "avec l’autre : Forum, Wiki.")):
+    for locale, line in (("en", "go on with the other one: Forum, Wiki."), ("fr", "avec l’autre\u00a0: Forum, Wiki.")):
         named = words.compose(payload(letter, locale=locale, sites="Forum, Wiki"))
         without = words.compose(payload(letter, locale=locale))
         assert line in named.text

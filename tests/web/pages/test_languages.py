@@ -48,6 +48,16 @@ def test_no_french_word_that_would_be_elided_stands_before_a_name() -> None:
     assert [text for one in translated("fr") for text in map(str, strings_of(one)) if elided.search(text)] == []
 
 
+def test_french_punctuation_never_begins_a_line() -> None:
+    """A no-break space (U+00A0) before `? ! ; : »` and after `«`, everywhere alike; nothing before `://`."""
+    wrong = re.compile(r"(?<!\u00a0)[?!;:»](?!//)|«(?!\u00a0)|[ \u202f][?!;:»]")
+    assert wrong.search("Qui ?") and wrong.search("Qui?") and wrong.search("« a »")
+    assert not wrong.search("Qui\u00a0? «\u00a0a\u00a0» https://a.example")
+    assert [
+        text for one in translated("fr") if one.id for text in map(str, strings_of(one)) if wrong.search(text)
+    ] == []
+
+
 def test_no_sentence_is_translated_twice() -> None:
     for catalogue in paths.templates().glob("locales/*/LC_MESSAGES/doorward.po"):
         entries = [one for one in catalogue.read_text().split("msgid ")[1:] if not one.startswith("_plural")]
