@@ -653,6 +653,7 @@ def _compose(
         subject_key=subject_key,
         sid_key=sid_key,
         events=event_signer,
+        take_back=circles.every.take_back,
         letters=_mailer(settings, world, loaded.presets),
         count=telemetry.metrics.logout_token,
     )

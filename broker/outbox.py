@@ -13,10 +13,12 @@ from broker.domain.client import Client
 from broker.domain.events import EVENT_TOKEN_TYPE, SECURITY_EVENT
 from broker.domain.letters import LETTER
 from broker.domain.ports import Clock, Delivery, Durable, Entropy, Signer
+from broker.domain.provider import UpstreamTokens
 from broker.domain.session import sid_for
 from broker.domain.stream import StreamStatus, is_wanted
-from broker.domain.values import AccountId, ClientId, Secret, Sid
-from broker.errors import BrokerError, StoreUnavailable
+from broker.domain.taking_back import TAKE_BACK, tokens_of
+from broker.domain.values import AccountId, ClientId, ProviderId, Secret, Sid
+from broker.errors import BrokerError, ProviderOff, StoreUnavailable
 from broker.flows.events import FETCHED_WITHIN, EventSigner, is_removed
 from broker.mail import NotSent
 
@@ -51,6 +53,10 @@ class Letters(Protocol):
         ...
 
 
+TakeBack = Callable[[ProviderId, UpstreamTokens], Awaitable[None]]
+"""Raises `ProviderOff` for a provider that is not in the settings, and an `UpstreamError`."""
+
+
 class Log(Protocol):
     def event(self, name: str, /, **facts: str | float | None) -> None: ...
 
@@ -61,7 +67,7 @@ def _count_nothing(_site: str, _outcome: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deliverer:
-    """Sends logout tokens (OpenID Connect Back-Channel Logout §2.5), security events and letters.
+    """Sends logout tokens (OpenID Connect Back-Channel Logout §2.5), security events, letters, and tokens of providers back.
 
     Signs when it sends, so nothing waits stale.
     """
@@ -77,6 +83,8 @@ class Deliverer:
     subject_key: bytes
     sid_key: bytes
     events: EventSigner
+    take_back: TakeBack
+    """Ends tokens at the provider that gave them."""
     letters: Letters | None = None
     """`None`: nobody is written to."""
     count: Callable[[str, str], None] = _count_nothing
@@ -110,6 +118,9 @@ class Deliverer:
     async def _deliver(self, delivery: Delivery) -> None:
         if delivery.kind == LETTER:
             await self._letter(delivery)
+            return
+        if delivery.kind == TAKE_BACK:
+            await self._take_back(delivery)
             return
         client = self.clients.get(delivery.client)
         if delivery.kind == SECURITY_EVENT:
@@ -172,12 +183,35 @@ class Deliverer:
             delivery, "letter", "sent", error, is_final=is_final, letter=delivery.payload.get("letter", "")
         )
 
+    async def _take_back(self, delivery: Delivery) -> None:
+        """End tokens at their provider (RFC 7009). What was given up is not kept: it is good for nobody here."""
+        provider, error, is_final = ProviderId(delivery.payload["provider"]), "", False
+        try:
+            await self.take_back(provider, tokens_of(delivery.payload))
+        except ProviderOff:
+            error, is_final = "provider is gone", True
+        except BrokerError as problem:
+            error = problem.code
+        except Exception as problem:  # a bug of ours, or of a library: this one waits, the others go out
+            error = type(problem).__name__
+        await self._note(
+            delivery, "upstream_token", "taken_back", error, is_final=is_final, is_kept=False, provider=provider
+        )
+
     async def _note(
-        self, delivery: Delivery, thing: str, done: str, error: str, *, is_final: bool = False, **facts: str
+        self,
+        delivery: Delivery,
+        thing: str,
+        done: str,
+        error: str,
+        *,
+        is_final: bool = False,
+        is_kept: bool = True,
+        **facts: str,
     ) -> str:
         """Keep what became of one try, and say so: `done`, `given_up` or `delayed`, which is also the answer.
 
-        `error` is empty where it arrived; `is_final`: trying again would be of no use.
+        `error` is empty where it arrived; `is_final`: trying again would be of no use; `is_kept`: also when it is given up.
         """
         outbox, tries = self.durable.outbox, delivery.attempts + 1
         if not error:
@@ -185,7 +219,7 @@ class Deliverer:
             self.log.event(f"{thing}_{done}", **facts, attempts=tries)
             return done
         if is_final or delivery.attempts >= len(RETRIES):
-            await outbox.give_up(delivery.id, error)
+            await (outbox.give_up(delivery.id, error) if is_kept else outbox.done(delivery.id))
             self.log.event(f"{thing}_given_up", **facts, reason=error)
             return "given_up"
         await outbox.retry(delivery.id, self.clock.now() + RETRIES[delivery.attempts], error)

@@ -205,7 +205,6 @@ class AccountFlow:
             await self._commit(unit, ended)
         except Conflict as conflict:
             raise LastLink(detail="two removals at once") from conflict
-        await self._revoke(ended)
         await self.sessions.sign_out_everywhere(session.account, keep=session.sid)
         return link
 
@@ -259,7 +258,6 @@ class AccountFlow:
         ended = await self._end_posting(unit, session.account, session.sid, client=client_id, locale=locale)
         await self.sessions.forget_at(unit, session.account, client_id)
         await self._end_grants(unit, session.account, client_id, ended)
-        await self._revoke(ended)
 
     async def _site(
         self, account: AccountId, client_id: ClientId
@@ -324,7 +322,7 @@ class AccountFlow:
             beside(unit)
         ended = await self.queue_erasure(unit, account, sid=sid)
         await self._commit(unit, ended)
-        await self.erased(account, ended)
+        await self.erased(account)
 
     async def queue_erasure(
         self, unit: UnitOfWork, account: AccountId, *, sid: Sid | None, goes_on: Collection[str] = ()
@@ -346,13 +344,11 @@ class AccountFlow:
         unit.erase_account(account, now)
         return ended
 
-    async def erased(self, account: AccountId, *ended: Ended) -> None:
-        """What is left to do once an erasure is committed: its sessions end, and what was granted upstream is taken back."""
+    async def erased(self, account: AccountId) -> None:
+        """What is left to do once an erasure is committed: its sessions end."""
         await self.sessions.sessions.end_all(account)
         if self.address is not None:
             await self.address.forget(account)
-        for one in ended:
-            await self._revoke(one)
 
     async def _end_posting(
         self,
@@ -370,10 +366,6 @@ class AccountFlow:
 
     async def _commit(self, unit: UnitOfWork, ended: Ended) -> None:
         await (unit.commit() if self.posting is None else self.posting.commit(unit, ended))
-
-    async def _revoke(self, ended: Ended) -> None:
-        if self.posting is not None:
-            await self.posting.revoke_ended(ended)
 
     def _notice(self) -> str:
         return notice_version(self.policies, self.clock.now().date())

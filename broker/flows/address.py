@@ -155,17 +155,11 @@ class AddressFlow:
         ways to sign in that were added since (catalogue 117), unless nothing else opens the account.
         """
         undo = self._opened(token, _UNDO)
-        account, ended = await anew(lambda: self._undo(undo))
-        try:
-            await self.sessions.sign_out_everywhere(account)
-        finally:
-            for one in ended:
-                if self.posting is not None:
-                    await self.posting.revoke_ended(one)
+        account = await anew(lambda: self._undo(undo))
+        await self.sessions.sign_out_everywhere(account)
         return account
 
-    async def _undo(self, undo: Mapping[str, str]) -> tuple[AccountId, tuple[Ended, ...]]:
-        """Whose change it was, and what of posting ended with it."""
+    async def _undo(self, undo: Mapping[str, str]) -> AccountId:
         now, at = self.clock.now(), datetime.fromisoformat(undo["at"])
         account = await self.durable.accounts.load(AccountId(undo["account"]))
         if account is None or now >= at + UNDO_WITHIN:
@@ -198,7 +192,7 @@ class AddressFlow:
         text = json.dumps([[start.isoformat(), end.isoformat()] for start, end in (*undone, (at, now))])
         place = _place(account.id, "undone")
         await self.proofs.save(place, self.seal.seal_text(text, _UNDONE).encode(), now + UNDO_WITHIN)
-        return account.id, tuple(ended)
+        return account.id
 
     async def _ways(self, account: Account, undo: Mapping[str, str]) -> tuple[Link | None, tuple[Link, ...]]:
         """Which way in comes with the address, and which go: whoever changed it may have added theirs (catalogue 117).

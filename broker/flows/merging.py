@@ -59,7 +59,7 @@ from broker.flows.anew import anew
 from broker.flows.audit import AuditTrail
 from broker.flows.ledger import LedgerWriter
 from broker.flows.letters import LetterWriter
-from broker.flows.posting import Ended, PostingGate
+from broker.flows.posting import PostingGate
 from broker.flows.session import Started
 from broker.flows.sign_in import SignInFlow
 
@@ -99,7 +99,6 @@ class Merged:
 class _Done:
     both: Both
     session: Session
-    ended: tuple[Ended, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +193,7 @@ class MergeFlow:
         """
         done = await anew(lambda: self._merge(transaction, session, choice, locale))
         stays, goes = done.both.half(choice.stays), done.both.half(choice.stays.opposite)
-        await self.account.erased(goes.account.id, *done.ended)
+        await self.account.erased(goes.account.id)
         merging = transaction.merging
         if choice.stays is Side.THIS or merging is None:
             return Merged(stays=stays.account.id, started=None)
@@ -290,7 +289,7 @@ class MergeFlow:
             await self.posting.commit(unit, *ended)
         except Conflict as conflict:
             raise Conflict("stale") from conflict  # whatever it met was not there when both were looked at
-        return _Done(both=both, session=current, ended=ended)
+        return _Done(both=both, session=current)
 
     def _named(self, half: Half, lost: Collection[str]) -> dict[str, str]:
         """The sites that know the person by another number from now on, for the letter to who had this account."""

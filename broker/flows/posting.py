@@ -7,7 +7,6 @@ a second post.
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 from collections.abc import Mapping
 from contextlib import suppress
@@ -20,7 +19,7 @@ from broker.domain.account import AccountStatus
 from broker.domain.client import Client
 from broker.domain.consent import ConsentReceipt, Purpose
 from broker.domain.policy import Policies, notice_version
-from broker.domain.ports import Clock, Durable, Entropy, Limits, UnitOfWork
+from broker.domain.ports import Clock, Delivery, Durable, Entropy, Limits, UnitOfWork
 from broker.domain.posting import (
     LASTING_WORDING,
     POST,
@@ -43,6 +42,7 @@ from broker.domain.posting import (
 )
 from broker.domain.provider import NeedsPerson, Posted, PostUnknown, UpstreamTokens
 from broker.domain.session import Session, needs_fresh_sign_in
+from broker.domain.taking_back import TAKE_BACK, payload_of
 from broker.domain.tokens import subject_for
 from broker.domain.values import AccountId, ClientId, ProviderId, Sid
 from broker.errors import (
@@ -103,7 +103,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """What a withdrawal takes out of the vault, and has to revoke upstream once that is committed."""
+    """What a withdrawal takes out of the vault: nobody renews it until that is committed, or was not."""
 
     stopped: tuple[Stopped, ...] = ()
 
@@ -127,7 +127,7 @@ class PostingGate:
     renew: Renew
     """Asks a provider for new tokens in place of those that have run out."""
     revoke: Revoke
-    """Takes back at the provider what a person granted there; never raises for the provider's failure."""
+    """Takes back at the provider, now, what was never kept here; never raises for the provider's failure."""
 
     @property
     def networks(self) -> tuple[ProviderId, ...]:
@@ -209,11 +209,11 @@ class PostingGate:
     ) -> None:
         """The person said yes on the opt-in page, and upstream where that is needed: receipt and token, together.
 
-        A token that is not kept is revoked, and so is the one that was kept until now. Raises `FreshSignInRequired`,
+        A token that is not kept is taken back there, and so is the one that was kept until now. Raises `FreshSignInRequired`,
         `PostingNotPermitted`.
         """
 
-        async def once() -> Ended:
+        async def once() -> None:
             client = await self._check_allowed(session, provider, client_id, tokens, pressed_at)
             unit = self.durable.unit()
             self._decided(
@@ -230,17 +230,14 @@ class PostingGate:
             number = session.account if account is None else account.number_at(client.subject_sector)
             subject = subject_for(number, client, self.subject_key)
             unit.add_posting_subject(session.account, client_id, subject)
-            replaced = await self._replace(unit, session.account, provider, tokens)
-            await self.commit(unit, replaced)
-            return replaced
+            await self.commit(unit, await self._replace(unit, session.account, provider, tokens))
 
         try:
-            replaced = await anew(once)
+            await anew(once)
         except BaseException:
-            await self._revoke(provider, tokens, beside=await self._held(session.account, provider))
+            if tokens is not None and not tokens.lives_on_in(await self._held(session.account, provider)):
+                await self.revoke(provider, tokens)
             raise
-        for one in replaced.stopped:
-            await self._revoke(provider, one.tokens, beside=tokens)
 
     async def _replace(
         self, unit: UnitOfWork, account: AccountId, provider: ProviderId, tokens: UpstreamTokens | None
@@ -254,7 +251,11 @@ class PostingGate:
         opted = await self._any_standing(account, provider)
         stopped = await self._renewing.take(permit_to_take_back(opted, account, self.clock.now())) if opted else None
         unit.save_upstream_tokens(account, provider, tokens)
-        return Ended(stopped=(stopped,) if stopped is not None else ())
+        if stopped is None:
+            return NOTHING
+        if stopped.tokens is not None and not stopped.tokens.lives_on_in(tokens):
+            self._take_back(unit, provider, stopped.tokens)
+        return Ended(stopped=(stopped,))
 
     async def _held(self, account: AccountId, provider: ProviderId) -> UpstreamTokens | None:
         """What is kept now; nothing where nobody can tell."""
@@ -264,12 +265,19 @@ class PostingGate:
                 return await self._renewing.held(permit_to_take_back(opted, account, self.clock.now()))
         return None
 
-    async def _revoke(
-        self, provider: ProviderId, tokens: UpstreamTokens | None, *, beside: UpstreamTokens | None
-    ) -> None:
-        """Take these back there, unless those that are kept would end with them."""
-        if tokens is not None and not tokens.lives_on_in(beside):
-            await self.revoke(provider, tokens)
+    def _take_back(self, unit: UnitOfWork, provider: ProviderId, tokens: UpstreamTokens) -> None:
+        """What nobody holds here from this unit of work on ends there: soon, however long the network is away."""
+        now = self.clock.now()
+        unit.enqueue(
+            Delivery(
+                id=self.entropy.token(12),
+                kind=TAKE_BACK,
+                client=ClientId(""),
+                payload=payload_of(provider, tokens),
+                created_at=now,
+                due_at=now,
+            )
+        )
 
     async def commit(self, unit: UnitOfWork, *ended: Ended) -> None:
         """Commit what ends or replaces tokens. If that fails they are kept as they were, and can be renewed at once."""
@@ -350,13 +358,12 @@ class PostingGate:
         )
 
     async def turn_off(self, session: Session, provider: ProviderId, client: ClientId, *, locale: str) -> None:
-        """Withdraw: receipt, token and everything still waiting, in one unit of work; then upstream. Off stays off."""
+        """Withdraw: receipt, token and everything still waiting, in one unit of work; upstream soon. Off stays off."""
         unit = self.durable.unit()
         ended = await self.queue_end(
             unit, session.account, sid=session.sid, locale=locale, client=client, provider=provider
         )
         await self.commit(unit, ended)
-        await self.revoke_ended(ended)
 
     async def queue_end(
         self,
@@ -367,10 +374,11 @@ class PostingGate:
         locale: str,
         client: ClientId | None = None,
         provider: ProviderId | None = None,
+        is_over_there: bool = False,
     ) -> Ended:
-        """Queue the withdrawal of every opt-in that matches, for whoever ends what it hung on.
+        """Queue the withdrawal of every opt-in that matches, for whoever ends what it hung on. What this returns is for `commit`.
 
-        What this returns is for `commit`, and then for `revoke_ended`.
+        `is_over_there`: the network ended it, so that nothing is left to take back.
         """
         now = self.clock.now()
         standing = await self._standing_all(account)
@@ -388,13 +396,12 @@ class PostingGate:
         stopped = []
         for network in sorted({one.provider for one in ending} - {one.provider for one in staying}):
             key = permit_to_take_back(next(one for one in ending if one.provider == network), account, now)
-            stopped.append(await self._renewing.stop(key))
+            held = await self._renewing.stop(key)
+            stopped.append(held)
             unit.drop_upstream_tokens(account, network)
+            if held.tokens is not None and not is_over_there:
+                self._take_back(unit, network, held.tokens)
         return Ended(stopped=tuple(stopped))
-
-    async def revoke_ended(self, ended: Ended) -> None:
-        """Take back upstream what a committed withdrawal took out of the vault."""
-        await asyncio.gather(*(self.revoke(one.permit.provider, one.tokens) for one in ended.stopped))
 
     # --- a site asks ----------------------------------------------------------------------------------
 
@@ -577,17 +584,17 @@ class PostingGate:
         What is erased here is taken back there, too, unless it is known to be good no more: it may outlive this refusal.
         """
         unit, ended = self.durable.unit(), NOTHING
-        if publisher.scopes:
-            ended = await self.queue_end(unit, posting.account, sid=None, locale="", provider=posting.provider)
         is_dead = isinstance(refusal, GrantOver) and not isinstance(refusal, NotRenewed)
+        if publisher.scopes:
+            ended = await self.queue_end(
+                unit, posting.account, sid=None, locale="", provider=posting.provider, is_over_there=is_dead
+            )
         was_ours = False
         try:
             was_ours = await self._move(posting, PostState.FAILED, unit)
         finally:
             if not was_ours:
                 await self._resume(ended)
-        if was_ours and not is_dead:
-            await self.revoke_ended(ended)
         return Sent(posting=await self._again(posting), problem=refusal)
 
     async def returned(self, posting_id: str, key: str, *, cancelled: bool) -> Posting:

@@ -137,9 +137,10 @@ class RemovalFlow:
             )
         unit.drop_upstream_tokens(account.id, link.provider)
         unit.cancel_postings(account.id, self.clock.now(), provider=link.provider)
-        # What was granted over there ended over there: nothing is left to take back, and nobody waits for a try.
         locale = account.locale or ""
-        ended = await self.posting.queue_end(unit, account.id, sid=None, locale=locale, provider=link.provider)
+        ended = await self.posting.queue_end(
+            unit, account.id, sid=None, locale=locale, provider=link.provider, is_over_there=True
+        )
         return has_another, ended
 
     def _tell(

@@ -59,6 +59,7 @@ from broker.errors import (
     StoreUnavailable,
     UpstreamError,
     UpstreamInvalid,
+    UpstreamUnavailable,
     WayEnded,
     WrongBrowser,
 )
@@ -675,12 +676,20 @@ class SignInFlow:
 
     async def drop_upstream(self, provider_id: ProviderId, tokens: UpstreamTokens | None) -> None:
         """Take back at the provider what the person granted us, as far as it lets us and in time; its failure is not theirs."""
+        if tokens is not None:
+            with suppress(UpstreamError, ProviderOff):
+                await self.take_back(provider_id, tokens)
+
+    async def take_back(self, provider_id: ProviderId, tokens: UpstreamTokens) -> None:
+        """The same for whoever tries again. Raises `ProviderOff` where the settings know no such provider, an `UpstreamError`."""
         provider = self.providers.get(provider_id) or self.beside.get(provider_id)
-        if provider is None or tokens is None:
-            return
-        with suppress(UpstreamError, TimeoutError):
+        if provider is None:
+            raise ProviderOff(detail="provider unknown")
+        try:
             async with asyncio.timeout(TAKE_BACK_SECONDS):
                 await provider.revoke(tokens)
+        except TimeoutError:
+            raise UpstreamUnavailable("timeout revocation") from None
 
     async def _give_back(self, transaction: SignInTransaction, identified: Identified) -> None:
         """An answer came to nothing: so does what came with it.

@@ -2,7 +2,7 @@
 
 Three kinds. A *claim* fault changes the ID token (CLAIM_FAULTS); an *answer* fault changes one particular
 answer (ANSWER_FAULTS); a *wire* fault (WIRE_FAULTS) spoils whatever the endpoint named by `at` says.
-Endpoints are `discovery`, `jwks`, `authorize`, `token`, `userinfo`, `statuses`. `times` limits how often a
+Endpoints are `discovery`, `jwks`, `authorize`, `token`, `userinfo`, `statuses`, `revoke`. `times` limits how often a
 fault happens.
 """
 
@@ -21,7 +21,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response, Stream
 from providers.sandbox import web
 from providers.sandbox.signing import Json, SigningKey, broken_signature, sign_hs256, sign_rs256, unsigned
 
-ENDPOINTS = ("webfinger", "discovery", "register", "jwks", "authorize", "token", "userinfo", "statuses")
+ENDPOINTS = ("webfinger", "discovery", "register", "jwks", "authorize", "token", "userinfo", "statuses", "revoke")
 
 _MISSING = object()
 # Fault → claim and the value put there; a function gets (claims, client id).

@@ -36,7 +36,7 @@ def routes() -> list[Route]:
         *(Route(f"{prefix}/statuses/{{id}}", one_status, methods=["GET", "DELETE"]) for prefix in ("/api/v1", "")),
         Route("/api/v1/accounts/verify_credentials", credentials, methods=["GET"]),
         Route("/api/v2/instance", instance, methods=["GET"]),
-        Route("/oauth/revoke", revoke, methods=["POST"]),
+        Route("/oauth/revoke", wired("revoke", revoke), methods=["POST"]),
         Route("/social", wall, methods=["GET"]),
         Route("/social/{id}", wall, methods=["GET"]),
     ]

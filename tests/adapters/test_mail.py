@@ -263,7 +263,7 @@ def office(post: Post | None) -> tuple[Deliverer, FixedClock, Events]:
     unused: Any = None
     deliverer = Deliverer(
         durable=MemoryDurable(clock), clients={}, http=unused, signer=unused, clock=clock, entropy=CountingEntropy(),
-        log=log, issuer="https://login.test", subject_key=b"", sid_key=b"", events=unused, letters=post,
+        log=log, issuer="https://login.test", subject_key=b"", sid_key=b"", events=unused, take_back=unused, letters=post,
     )  # fmt: skip
     return deliverer, clock, log
 

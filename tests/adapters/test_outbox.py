@@ -47,6 +47,10 @@ class Post:
         return answer
 
 
+async def no_network(_provider: object, _tokens: object) -> None:
+    raise NotImplementedError
+
+
 @dataclass
 class Log:
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -84,6 +88,7 @@ class Town:
             subject_key=b"s" * 32,
             sid_key=b"i" * 32,
             events=self.op.event_signer,
+            take_back=no_network,
         )
 
     async def somebody(self) -> Session:

@@ -26,6 +26,7 @@ from broker.domain.policy import Audience, FieldPolicy, Policies, PolicyVersion,
 from broker.domain.posting import Posting
 from broker.domain.provider import Attempt, Identified, Identity, OfferedField, Once, UpstreamTokens
 from broker.domain.session import Session
+from broker.domain.taking_back import TAKE_BACK, tokens_of
 from broker.domain.transaction import SignInTransaction, TransactionPurpose
 from broker.domain.values import AccountId, ClaimName, ClientId, IdentityKey, ProviderId, Scope
 from broker.errors import SignInCancelled, UpstreamUnavailable
@@ -363,6 +364,11 @@ class Front:
 
     def form(self, user_name: str, **more: Any) -> SignUpForm:
         return SignUpForm(**({"user_name": user_name, "typed": {}, "newsletters": frozenset()} | more))
+
+    async def going_back(self) -> list[tuple[ProviderId, UpstreamTokens]]:
+        """What is on its way back to the providers that gave it."""
+        sent = [one.payload for one in self.durable.tables.deliveries.values() if one.kind == TAKE_BACK]
+        return [(ProviderId(one["provider"]), tokens_of(one)) for one in sent]
 
     # --- what is there --------------------------------------------------------------------------------
 

@@ -18,8 +18,10 @@ from broker.domain import tokens
 from broker.domain.client import Client, SigningAlgorithm
 from broker.domain.ports import Delivery
 from broker.domain.session import sid_for
-from broker.domain.values import AccountId, ClientId, Sid
-from broker.errors import BrokerError, StoreUnavailable, UpstreamUnavailable
+from broker.domain.provider import UpstreamTokens
+from broker.domain.taking_back import TAKE_BACK, payload_of
+from broker.domain.values import AccountId, ClientId, ProviderId, Sid
+from broker.errors import BrokerError, ProviderOff, StoreUnavailable, UpstreamRejected, UpstreamUnavailable
 from broker.outbox import BATCH, IDLE, RETRIES, Deliverer
 from broker.stores.memory import MemoryOutbox
 
@@ -61,6 +63,19 @@ class Sites:
 
 
 @dataclass
+class Networks:
+    """The providers that take tokens back: what each attempt comes to, and what they were given."""
+
+    answers: list[Exception] = field(default_factory=list)
+    given: list[tuple[ProviderId, UpstreamTokens]] = field(default_factory=list)
+
+    async def take_back(self, provider: ProviderId, tokens: UpstreamTokens) -> None:
+        self.given.append((provider, tokens))
+        if self.answers:
+            raise self.answers.pop(0)
+
+
+@dataclass
 class Events:
     """What was logged."""
 
@@ -84,6 +99,7 @@ class Office:
 
     op: Op = field(default_factory=Op)
     sites: Sites = field(default_factory=Sites)
+    networks: Networks = field(default_factory=Networks)
     events: Events = field(default_factory=Events)
     counted: list[tuple[str, str]] = field(default_factory=list)
 
@@ -102,6 +118,7 @@ class Office:
             subject_key=b"s" * 32,
             sid_key=b"i" * 32,
             events=self.op.event_signer,
+            take_back=self.networks.take_back,
             count=lambda site, outcome: self.counted.append((site, outcome)),
         )
 
@@ -373,3 +390,72 @@ async def test_the_log_of_deliveries_names_sites_and_reasons_and_nobody(office: 
     text = repr(office.events.lines)
     for secret in (ACCOUNT, SESSION, office.sites.got[0][1]["logout_token"]):
         assert secret not in text
+
+
+# --- tokens that go back to their provider ------------------------------------------------------------
+
+MASTODON = ProviderId("mastodon")
+TOKENS = UpstreamTokens(access_token="at-of-ana", refresh_token="rt-of-ana")
+
+
+async def to_take_back(office: Office, tokens: UpstreamTokens = TOKENS) -> Delivery:
+    return await office.enqueue(ClientId(""), kind=TAKE_BACK, payload=payload_of(MASTODON, tokens))
+
+
+async def on_its_way(office: Office) -> tuple[tuple[Delivery, bool], ...]:
+    return await office.op.durable.outbox.traces("provider", MASTODON)
+
+
+@pytest.mark.parametrize("tokens", [TOKENS, replace(TOKENS, refresh_token=None)])
+async def test_tokens_that_nobody_holds_any_more_go_back_once(office: Office, tokens: UpstreamTokens) -> None:
+    await to_take_back(office, tokens)
+    assert [await office.deliverer.once() for _ in range(2)] == [1, 0]
+    assert office.networks.given == [(MASTODON, tokens)]
+    assert await on_its_way(office) == ()
+    assert office.events.lines == [("upstream_token_taken_back", {"provider": MASTODON, "attempts": 1})]
+    assert office.counted == []
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [UpstreamUnavailable("timeout"), UpstreamRejected("revocation invalid_client"), RuntimeError("at-of-ana")],
+    ids=lambda problem: type(problem).__name__,
+)
+async def test_a_provider_that_is_away_gets_them_when_it_is_back(office: Office, problem: Exception) -> None:
+    """However long the person waits for nothing; and no token is ever logged (catalogue 152)."""
+    office.networks.answers = [problem] * 3
+    await to_take_back(office)
+    for wait in RETRIES[:3]:
+        assert await office.deliverer.once() == 1
+        office.op.clock.move(wait)
+    assert await office.deliverer.once() == 1
+    assert office.networks.given == [(MASTODON, TOKENS)] * 4
+    assert await on_its_way(office) == ()
+    assert office.events.names == ["upstream_token_delayed"] * 3 + ["upstream_token_taken_back"]
+    assert "of-ana" not in repr(office.events.lines)
+
+
+async def test_what_a_provider_never_takes_back_is_not_kept_here(office: Office) -> None:
+    """After two days nobody tries any more: a token that lies about is of use to thieves alone."""
+    office.networks.answers = [UpstreamUnavailable("connect")] * 99
+    await to_take_back(office)
+    while await on_its_way(office):
+        await office.deliverer.once()
+        office.op.clock.move(timedelta(minutes=30))
+    assert len(office.networks.given) == len(RETRIES) + 1
+    assert office.events.names[-1] == "upstream_token_given_up"
+
+
+async def test_a_provider_that_left_the_settings_is_asked_nothing(office: Office) -> None:
+    office.networks.answers = [ProviderOff(detail="provider unknown")]
+    await to_take_back(office)
+    assert await office.deliverer.once() == 1
+    assert await on_its_way(office) == ()
+    assert office.events.lines == [("upstream_token_given_up", {"provider": MASTODON, "reason": "provider is gone"})]
+
+
+def test_what_waits_to_go_back_says_nothing_of_whose_it_was(office: Office) -> None:
+    """Nor does what is written of it anywhere (catalogue 152)."""
+    kept = payload_of(MASTODON, replace(TOKENS, scopes=frozenset({"write"})))
+    assert set(kept) == {"provider", "access_token", "refresh_token"}
+    assert "of-ana" not in repr(make.delivery(kind=TAKE_BACK, payload=kept))

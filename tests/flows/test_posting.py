@@ -25,6 +25,7 @@ from broker.domain.client import Client
 from broker.domain.consent import Purpose
 from broker.domain.policy import Policies
 from broker.domain.posting import Message, Posting, PostState, counterparty, one_post
+from broker.domain.taking_back import TAKE_BACK
 from broker.domain.provider import PostUnknown, UpstreamTokens
 from broker.domain.session import Session
 from broker.domain.tokens import subject_for
@@ -69,7 +70,7 @@ class Room:
 
     durable: Any = None
     clock: FixedClock = field(default_factory=FixedClock)
-    revoked: list[tuple[ProviderId, str]] = field(default_factory=list)
+    at_once: list[tuple[ProviderId, str]] = field(default_factory=list)
     renewed: list[tuple[ProviderId, str]] = field(default_factory=list)
     answer: UpstreamTokens | BaseException | None = None
     before_answer: Callable[[], Awaitable[None]] | None = None
@@ -139,7 +140,18 @@ class Room:
 
     async def revoke(self, provider: ProviderId, tokens: UpstreamTokens | None) -> None:
         if tokens is not None:
-            self.revoked.append((provider, tokens.access_token))
+            self.at_once.append((provider, tokens.access_token))
+
+    @property
+    def revoked(self) -> list[tuple[ProviderId, str]]:
+        """What was taken back at once, and then what is on its way back."""
+        sent = [one.payload for one in self.durable.tables.deliveries.values() if one.kind == TAKE_BACK]
+        return self.at_once + [(ProviderId(one["provider"]), one["access_token"]) for one in sent]
+
+    def forget(self) -> None:
+        """Begin to look at what is taken back from here on."""
+        self.at_once.clear()
+        self.durable.tables.deliveries.clear()
 
     async def person(self, *providers: ProviderId) -> Person:
         account = make.account(status=AccountStatus.ACTIVE)

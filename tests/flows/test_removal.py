@@ -177,6 +177,7 @@ async def test_what_hung_on_the_way_ends_and_the_way_with_it(front: Front, kind:
     assert not await may_post(front, mine)
     assert mine.account in front.accounts
     assert front.facebook.revoked == []
+    assert await front.going_back() == [], "it ended over there"
 
 
 @BOTH

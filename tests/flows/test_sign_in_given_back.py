@@ -169,3 +169,5 @@ async def test_nobody_waits_long_for_a_provider_that_takes_nothing_back(
     flow = replace(front.sign_in, providers={OPENID: Hanging(OPENID)})
     async with asyncio.timeout(1):
         await flow.drop_upstream(OPENID, builders.upstream_tokens())
+        with pytest.raises(UpstreamUnavailable):
+            await flow.take_back(OPENID, builders.upstream_tokens())

@@ -556,7 +556,7 @@ async def test_wire_faults_spoil_the_named_endpoint_only(rig: Rig, name: str) ->
             json.loads(raw.decode("utf-8"))
 
 
-@pytest.mark.parametrize("endpoint", ["jwks", "authorize", "token", "userinfo", "statuses"])
+@pytest.mark.parametrize("endpoint", ["jwks", "authorize", "token", "userinfo", "statuses", "revoke"])
 async def test_every_endpoint_can_fail(rig: Rig, endpoint: str) -> None:
     tokens = await rig.tokens(scope=f"openid {POSTING_SCOPE}")
     await rig.fault("status", at=endpoint, status=500, times=1)
@@ -566,6 +566,7 @@ async def test_every_endpoint_can_fail(rig: Rig, endpoint: str) -> None:
         "token": lambda: rig.exchange("x"),
         "userinfo": lambda: rig.userinfo(tokens["access_token"]),
         "statuses": lambda: rig.post(tokens["access_token"]),
+        "revoke": lambda: rig.http.post("/oauth/revoke"),
     }
     assert [(await calls[endpoint]()).status_code == 500 for _ in range(2)] == [True, False]
 

@@ -379,6 +379,7 @@ async def test_every_database_keeps_what_was_decided(
         assert not await house.world.durable.vault.holds(account, ProviderId("openid"))
         assert await house.world.durable.postings.recent(account) == ()
         assert await house.world.durable.postings.account_of(ClientId("forum"), ana.sub) is None
+        await house.opened.deliverer.once()
         held = [token for token in house.openid.state.tokens.values() if "write:statuses" in token.scopes]
         assert len(held) >= 3
         assert all(token.revoked for token in held)
@@ -729,6 +730,7 @@ async def test_turning_off_revokes_there_and_cancels_what_waits(house: House) ->
     assert isinstance(page, Shown)
     assert "Posting is off for that site." in page.text
     assert await states(ana) == ["cancelled"]
+    await house.opened.deliverer.once()
     held = [token for token in house.openid.state.tokens.values() if "write:statuses" in token.scopes]
     assert held
     assert all(token.revoked for token in held)
@@ -790,6 +792,7 @@ async def test_closing_and_disconnecting_end_posting_there_too(house: House, end
     answer = await ana.ask()
     await ana.browser.open("/me/close" if end == "close" else "/me/sites")
     await ana.browser.press("decision=close" if end == "close" else "Disconnect")
+    await house.opened.deliverer.once()
     held = [token for token in house.openid.state.tokens.values() if "write:statuses" in token.scopes]
     assert held
     assert all(token.revoked for token in held)

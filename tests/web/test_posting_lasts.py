@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.support.house import PROVIDERS_TOML, House, Sandboxes, Shown, open_house
+from tests.support.house import PROVIDERS_TOML, Arrival, House, Sandboxes, Shown, open_house
 from tests.web.test_posting import POSTING_TOML, Member, asked_scopes, is_on, states, statuses
 
 from broker.domain.values import ProviderId
@@ -162,8 +162,39 @@ async def test_turned_off_nothing_is_left_there_or_here(house: House) -> None:
     await member.browser.open("/me/posting")
     await member.browser.press("Turn off")
     assert not await is_on(member)
+    await house.opened.deliverer.once()
     assert grants(house) == []
     assert not await house.world.durable.vault.holds(await member.account, ProviderId("openid"))
+
+
+async def test_a_network_that_is_away_hears_of_it_when_it_is_back(house: House) -> None:
+    """Nobody waits for it, and nothing is left there in the end."""
+    member = await Member.join(house)
+    await member.opt_in()
+    await house.openid.order(fault={"name": "status", "at": "revoke"})
+    await member.browser.open("/me/posting")
+    await member.browser.press("Turn off")
+    assert not await is_on(member)
+    await house.opened.deliverer.once()
+    assert len(grants(house)) == 1
+    await house.openid.order(faults=[])
+    await house.move(minutes=1)
+    await house.opened.deliverer.once()
+    assert grants(house) == []
+    assert not any(token in house.log for token in house.openid.state.refreshes)
+
+
+async def test_turned_on_once_more_one_grant_is_left(house: House) -> None:
+    member = await Member.join(house)
+    page = (await member.ask()).json()["opt_in_url"]
+    for _ in range(3):
+        await member.browser.open(page)
+        arrived = await member.browser.agree_upstream(await member.at_the_network("decision=allow"))
+        assert isinstance(arrived, Arrival)
+        await house.opened.deliverer.once()
+        assert len(grants(house)) == 1
+    await post(member)
+    assert await states(member) == ["posted"]
 
 
 async def test_so_it_does_at_a_service_that_speaks_plain_oauth(tmp_path: Path, sandboxes: Sandboxes) -> None:
@@ -181,4 +212,5 @@ async def test_so_it_does_at_a_service_that_speaks_plain_oauth(tmp_path: Path, s
         assert len(grants(house)) == 1
         await member.browser.open("/me/posting")
         await member.browser.press("Turn off")
+        await house.opened.deliverer.once()
         assert grants(house) == []
