@@ -107,8 +107,8 @@ from providers.publishing import load_publishers
 
 KEYS_RELOADED_EVERY: Final = 60.0
 """Seconds: far less than a new key is published ahead of its first use."""
-SITES_RELOADED_EVERY: Final = 30.0
-"""Seconds: only for what no request names, as deliveries; see `registered_sites`."""
+SITES_RELOADED_EVERY: Final = 2.0
+"""Seconds, or more where there are very many: for what no request names, as sign-outs; see `registered_sites`."""
 LOGOS_LOOKED_AFTER_EVERY: Final = 30.0
 """Seconds until a file that changed, or a logo that an admin looked at, is seen in every process."""
 PURGED_EVERY: Final = 30.0
@@ -842,7 +842,7 @@ def background(opened: Opened) -> tuple[Any, ...]:
         _kept_up(log, "providers", opened.health.run),
         _every(log, "keys", KEYS_RELOADED_EVERY, opened.keys.load),
         _every(log, "failures", FAILURES_WRITTEN_EVERY, opened.trace.flush),
-        _every(log, "registered sites", SITES_RELOADED_EVERY, opened.world.clients.reload),
+        _every(log, "registered sites", SITES_RELOADED_EVERY, opened.world.clients.keep_up),
         _every(log, "logos", LOGOS_LOOKED_AFTER_EVERY, opened.world.logos.bring_up_to_date, first=0.0),
         _every(log, "purge", PURGED_EVERY, lambda: purge_all(opened)),
     )

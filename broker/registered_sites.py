@@ -1,8 +1,8 @@
 """The sites there are: those the admin configured, and those that put themselves in, as this process knows them.
 
 A configured site never costs a query. A registered one is looked up where a request names it (`look`), so that what another
-process registered, changed or removed holds at once; everything after that reads what was found. `reload` brings the rest
-up to date in the background, for what no request names, such as deliveries.
+process registered, changed or removed holds at once; everything after that reads what was found. `keep_up` brings the rest
+up to date in the background within seconds, for what no request names, such as sign-outs and deliveries.
 
 A site whose id is the address of a document is one of them as soon as somebody shares something with it: then what its
 document says is kept in the store, for all processes. Until then each process that is asked reads it for itself and remembers
@@ -12,6 +12,7 @@ a few.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -29,6 +30,8 @@ from broker.sector_lists import read_list
 
 LONGEST_ID: Final = 64
 PAGE: Final = 200
+SHARE: Final = 200
+"""A few hundred sites are read in milliseconds, so every two seconds; many thousands less often."""
 UNUSED_MOST: Final = 500
 """Documents remembered of sites that nobody uses yet; those asked for longest ago go first."""
 _ANY: Final = Secret("kept-as-a-digest-and-never-seen-again")
@@ -55,6 +58,7 @@ class KnownSites(Mapping[ClientId, Client]):
         self._refused: dict[ClientId, Registration] = {}
         """Those that would not be taken any more, so that nobody makes us read them again and again."""
         self._unused: dict[ClientId, tuple[Registration, Client]] = {}
+        self._rests_until = 0.0
 
     def __getitem__(self, client_id: ClientId) -> Client:
         configured = self._configured.get(client_id)
@@ -147,6 +151,15 @@ class KnownSites(Mapping[ClientId, Client]):
         known = self._registered.get(name)
         if known is not None:
             self._registered[name] = (known[0], replace(known[1], enabled=False))
+
+    async def keep_up(self) -> None:
+        """As `reload`, but as seldom as its cost asks for: it is looked for often, and may take one part in `SHARE` of the time."""
+        if time.monotonic() < self._rests_until:
+            return
+        began = time.monotonic()
+        await self.reload()
+        ended = time.monotonic()
+        self._rests_until = ended + SHARE * (ended - began)
 
     async def reload(self) -> None:
         """All that are registered. Raises `StoreUnavailable`; what was known stays known then."""

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import httpx2
@@ -14,6 +15,7 @@ from tests.support.house import ISSUER, Arrival, Browser, House, Sandboxes, Show
 from tests.web.desk import member
 
 from broker import registered_sites
+from broker.app import SITES_RELOADED_EVERY
 from broker.client_metadata import read_metadata
 from broker.domain.audit import Act
 from broker.domain.values import ClientId, Scope
@@ -419,6 +421,37 @@ async def test_one_process_knows_what_another_registered(house: House, desk: Des
     await background.reload()
     assert name not in background
     assert await another.look(site.name) is None
+
+
+async def test_another_process_hears_of_a_site_in_seconds_and_of_very_many_less_often(
+    house: House, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What reading them costs says how often they are read; nothing that goes wrong makes them rest."""
+    registrations, taken, clock = house.world.durable.registrations, [0.0], [1000.0]
+    another = KnownSites(house.settings.clients, registrations, house.world.clients._rules)
+    after, asked = registrations.after, list[str]()
+
+    async def measured(last: ClientId, most: int) -> Any:
+        asked.append(last)
+        clock[0] += taken[0]
+        return await after(last, most)
+
+    monkeypatch.setattr(type(registrations), "after", lambda _, last, most: measured(last, most))
+    monkeypatch.setattr(registered_sites, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    site = await desk.registered()
+    await another.keep_up()
+    assert ClientId(site.name) in another
+    clock[0] += SITES_RELOADED_EVERY
+    taken[0], later = 0.05, await desk.registered()
+    await another.keep_up()
+    assert ClientId(later.name) in another
+    reads = len(asked)
+    clock[0] += SITES_RELOADED_EVERY
+    await another.keep_up()
+    assert len(asked) == reads, "a slow one rests"
+    clock[0] += 2 * 0.05 * registered_sites.SHARE
+    await another.keep_up()
+    assert len(asked) > reads
 
 
 @pytest.mark.parametrize("name", ["r-", "r-\x00", "r-ü", f"r-{'x' * 80}", ""])
