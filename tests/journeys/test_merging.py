@@ -84,6 +84,9 @@ async def test_from_the_refusal_to_one_account(house: House) -> None:
     ways = await browser.open("/me/ways")
     assert "Club OpenID" in ways.text
     assert "Facebook" in ways.text
+    known = await browser.open("/me/sites")
+    assert "Known from before a merge" in known.text
+    assert "You have not used any site yet." not in known.text
     forum = house.site("forum")
     elsewhere = house.browser()
     end = await elsewhere.sign_in(forum, provider="openid", persona="lucas")

@@ -218,6 +218,8 @@ class Sites(AccountPage):
     template: ClassVar[str] = "account/sites.html"
     tab: ClassVar[str] = "sites"
     sites: tuple[ConnectedSite, ...]
+    merged: tuple[str, ...] = ()
+    """Names of sites that know the person by an account that was merged into this one, connected now or not."""
     stop_action: str = "/me/sites/stop"
     disconnect_action: str = "/me/sites/disconnect"
 

@@ -207,7 +207,9 @@ async def sites(call: Call) -> pages.Sites:
                 open_url=_open_url(site.client),
             )
         )
-    return pages.Sites(name=name_of(account), done=_done(call), sites=tuple(cards))
+    kept = {site for one in account.kept_numbers.values() for site in one.sites}
+    merged = tuple(sorted(call.world.clients[site].name for site in kept if site in call.world.clients))
+    return pages.Sites(name=name_of(account), done=_done(call), sites=tuple(cards), merged=merged)
 
 
 def _open_url(client: Client) -> str:

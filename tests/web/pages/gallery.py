@@ -463,6 +463,7 @@ def _account() -> dict[str, Page]:
             sites=(site, replace(site, client="old", name="Old Map", is_gone=True, url="", shared=(), needed=())),
         ),
         "sites-empty": pages.Sites(name=ana, sites=()),
+        "sites-merged": pages.Sites(name=ana, sites=(site,), merged=("Club Wiki", "Sailing Forum")),
         "history": history,
         "history-empty": replace(history, rows=(), summaries=(), sites=(), claims=(), site=""),
         "history-filtered": replace(history, rows=(), summaries=()),
