@@ -1,7 +1,7 @@
 """Browser memory in Redis: transactions, sessions, replay marks and limits; one round trip per step.
 
-A round trip costs 50–100 µs in redis-py whatever it carries, so a step that looks before it writes is a short script on
-the server. Everything has a time to live: an empty Redis signs people out and loses nothing else. Values about people are
+A round trip costs more than what it carries, so a step that looks before it writes is a short script on the server, and
+what is asked at the same time travels together (`broker.stores.redis_lines`). Everything has a time to live: an empty Redis signs people out and loses nothing else. Values about people are
 sealed; keys hold random ids, digests and blind indexes. One Redis (or a replicated one), not a cluster: the scripts
 touch keys of different slots.
 
@@ -11,27 +11,18 @@ that is wrong ends nothing early.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
-
-from redis.asyncio import Redis
-from redis.asyncio.connection import ConnectionPool
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from typing import Final
 
 from broker.domain.ports import Clock
 from broker.domain.session import Session, is_live
 from broker.domain.values import AccountId, Sid
-from broker.errors import Conflict, StoreUnavailable
+from broker.errors import Conflict
 from broker.stores.records import decode_session, encode, micros
+from broker.stores.redis_lines import Lines
 from broker.stores.vault import KeyRing
 
-TIMEOUT: Final = 1.0
-"""Seconds to connect, and to wait for an answer: a slow Redis is a missing one (catalogue 161)."""
-CONNECTIONS: Final = 64
 PREFIX: Final = "dw:"
 
 # KEYS: the session by sid, by digest, the account's index; ARGV: digest, account, sealed, milliseconds, sid, prefix,
@@ -109,49 +100,14 @@ class _Connection:
     def __init__(self, url: str, ring: KeyRing, clock: Clock) -> None:
         self.ring = ring
         self.clock = clock
-        # redis-py's own pool that waits costs a third more for each command than one that does not and a semaphore.
-        self._free = asyncio.Semaphore(CONNECTIONS)
-        pool = ConnectionPool.from_url(
-            url,
-            max_connections=CONNECTIONS,
-            socket_timeout=TIMEOUT,
-            socket_connect_timeout=TIMEOUT,
-            # One more try at once: a connection that Redis closed while idle is no outage. More would be a retry storm.
-            retry=Retry(NoBackoff(), 1),
-            client_name="doorward",
-        )
-        self._client: Any = Redis(connection_pool=pool)
-        self._scripts = {text: self._client.register_script(text) for text in (_SAVE_SESSION, _OF_ACCOUNT, _END, _HIT)}
-
-    async def ask(self, *words: bytes | str | float) -> Any:
-        """The answer to one command. Raises `StoreUnavailable` for redis-py's errors and the sockets' below it."""
-        return await self._answer(self._client.execute_command, *words)
-
-    async def script(self, text: str, keys: Sequence[str], *arguments: bytes | str | float) -> Any:
-        """Runs one of the scripts: by its digest, sent whole only to a Redis that does not know it."""
-        return await self._answer(self._scripts[text], keys, arguments)
-
-    async def _answer(self, call: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
-        try:
-            if self._free.locked():
-                async with asyncio.timeout(TIMEOUT):
-                    await self._free.acquire()
-            else:
-                await self._free.acquire()
-            try:
-                return await call(*arguments)
-            finally:
-                self._free.release()
-        except (RedisError, OSError, TimeoutError) as error:
-            raise StoreUnavailable(f"redis {type(error).__name__}") from None
+        lines = Lines(url)
+        self.ask: Final = lines.ask
+        self.script: Final = lines.script
+        self.close: Final = lines.close
 
     def milliseconds(self, until: datetime) -> int:
         """How long something lives that ends at `until`; at least one millisecond."""
         return max(1, (until - self.clock.now()) // timedelta(milliseconds=1))
-
-    async def close(self) -> None:
-        await self._client.aclose()
-        await self._client.connection_pool.disconnect()
 
 
 class RedisTransactions:

@@ -22,7 +22,7 @@ from tests.support.servers import RedisServer, free_port
 from broker.domain.grant import AlreadyRedeemed, Rotated
 from broker.errors import StoreUnavailable
 from broker.stores import Stores, open_stores
-from broker.stores.redis import TIMEOUT
+from broker.stores.redis_lines import TIMEOUT
 
 
 @pytest.fixture(scope="module")
