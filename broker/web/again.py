@@ -22,8 +22,8 @@ from broker.web.forms import Form
 
 GOOD_FOR: Final = 1800
 """Seconds; after that the page is as if nothing had been typed."""
-MOST: Final = 4096
-"""Bytes of what was typed and what is wrong with it: sealed, it must fit into an address."""
+MOST: Final = 2048
+"""Bytes of what was typed and what is wrong with it: sealed, it must fit into the head of an answer, as proxies take it."""
 PARAM: Final = "again"
 MAX_TYPED: Final = 300
 """Characters of an address: longer ones are none anyway."""
@@ -66,6 +66,12 @@ def asked_again(call: Call) -> Again | None:
     if call.world.clock.now().timestamp() - stamp > GOOD_FOR:
         return None
     return Again(form=Form([(name, value) for name, value in typed]), problems=problems)
+
+
+def shown_again(call: Call) -> tuple[Form | None, Mapping[str, str] | None]:
+    """The same in two parts, for pages that take them so."""
+    again = asked_again(call)
+    return (again.form, again.problems) if again is not None else (None, None)
 
 
 def _purpose(call: Call, path: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from starlette.responses import Response
 
 from broker.domain.claims import EMAIL
@@ -11,6 +13,7 @@ from broker.errors import BrokerError, FormInvalid
 from broker.flows.address import CODE
 from broker.flows.transactions import Carried
 from broker.web import views
+from broker.web.again import ask_again, shown_again
 from broker.web.call import Call, see_other
 from broker.web.sign_in import note_failure, signed_in
 from broker.web.steps import opened, situation_of, step_url, with_transaction
@@ -27,7 +30,8 @@ async def show(call: Call) -> Response:
     carried = _begun(call)
     if carried is None:
         return see_other(opened(call).transaction.return_to)
-    return await _page(call, carried)
+    form, problems = shown_again(call)
+    return await _page(call, carried, typed=form.get(EMAIL) if form is not None else None, problems=problems)
 
 
 async def send(call: Call) -> Response:
@@ -39,7 +43,7 @@ async def send(call: Call) -> Response:
     try:
         held = await call.world.mail_code.send(carried, typed, session=call.session, network=call.address)
     except FormInvalid as problem:
-        return await _page(call, carried, typed=typed, problem=problem)
+        return await _refused(call, carried, problem, typed=typed)
     call.world.metrics.sign_in(BY_MAIL, "start", "ok")
     return with_transaction(call, see_other(step_url(held.transaction, "code")), held)
 
@@ -55,7 +59,7 @@ async def redeem(call: Call) -> Response:
         )
     except FormInvalid as problem:
         note_failure(call, BY_MAIL, problem)
-        return await _page(call, carried, problem=problem)
+        return await _refused(call, carried, problem)
     except BrokerError as error:
         note_failure(call, BY_MAIL, error)
         raise
@@ -70,10 +74,23 @@ def _begun(call: Call) -> Carried | None:
     return carried if carried.transaction.purpose in _FOR else None
 
 
+async def _refused(call: Call, carried: Carried, problem: FormInvalid, *, typed: str | None = None) -> Response:
+    pairs = [(EMAIL, typed)] if typed is not None else []
+    back = ask_again(call, step_url(carried.transaction, "code"), problem.fields, pairs)
+    if back is not None:
+        return with_transaction(call, back, carried)
+    return await _page(call, carried, typed=typed, problems=problem.fields, status=problem.status)
+
+
 async def _page(
-    call: Call, carried: Carried, *, typed: str | None = None, problem: FormInvalid | None = None
+    call: Call,
+    carried: Carried,
+    *,
+    typed: str | None = None,
+    problems: Mapping[str, str] | None = None,
+    status: int = 200,
 ) -> Response:
     situation = await situation_of(call, carried.transaction)
-    code = next(iter(problem.fields.values())) if problem is not None else ""
+    code = next(iter((problems or {}).values()), "")
     page = await views.sign_in_code(call, carried.transaction, situation, typed=typed, problem=code)
-    return with_transaction(call, call.page(page, problem.status if problem is not None else 200), carried)
+    return with_transaction(call, call.page(page, status), carried)

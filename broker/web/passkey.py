@@ -7,11 +7,10 @@ from starlette.responses import Response
 from broker.domain.passkey import BY_PASSKEY
 from broker.domain.transaction import TransactionPurpose
 from broker.errors import BrokerError, FormInvalid
-from broker.flows.passkey import ANSWER
-from broker.web import views
+from broker.web.again import ask_again
 from broker.web.call import Call, see_other
 from broker.web.sign_in import note_failure, signed_in
-from broker.web.steps import limit_starts, opened, situation_of, with_transaction
+from broker.web.steps import limit_starts, opened, step_url, with_transaction
 
 _FOR: frozenset[TransactionPurpose] = frozenset(
     {TransactionPurpose.SIGN_IN, TransactionPurpose.FRESHEN, TransactionPurpose.MERGE}
@@ -31,9 +30,8 @@ async def use(call: Call) -> Response:
         outcome = await call.world.passkeys.enter(carried, call.form, session=call.session, user_agent=call.user_agent)
     except FormInvalid as problem:
         note_failure(call, BY_PASSKEY, problem)
-        situation = await situation_of(call, transaction)
-        page = await views.chooser(call, transaction, situation, passkey_problem=problem.fields[ANSWER])
-        return with_transaction(call, call.page(page, problem.status), carried)
+        back = ask_again(call, step_url(transaction, "sign-in"), problem.fields, ())
+        return with_transaction(call, back or see_other(step_url(transaction, "sign-in")), carried)
     except BrokerError as error:
         note_failure(call, BY_PASSKEY, error)
         raise

@@ -11,6 +11,7 @@ from broker.errors import BadRequest, FormInvalid, SignInExpired, TooManyAttempt
 from broker.flows.answers import Answer
 from broker.flows.authorize import Situation
 from broker.web import views
+from broker.web.again import ask_again, shown_again
 from broker.web.call import Call
 from broker.web.steps import go_on, opened, send, situation_of, without_transaction
 
@@ -18,7 +19,8 @@ from broker.web.steps import go_on, opened, send, situation_of, without_transact
 async def share(call: Call) -> Response:
     """Values, why, who sees them; needed or the person's choice."""
     situation = await _waiting(call)
-    return call.page(views.share(call, situation))
+    form, problems = shown_again(call)
+    return call.page(views.share(call, situation, form=form, problems=problems))
 
 
 async def decide_share(call: Call) -> Response:
@@ -32,6 +34,9 @@ async def decide_share(call: Call) -> Response:
     try:
         answer = await _decide(call, situation, decision)
     except FormInvalid as problem:
+        back = ask_again(call, call.path, problem.fields, call.form.pairs)
+        if back is not None:
+            return back
         return call.page(views.share(call, situation, form=call.form, problems=problem.fields), problem.status)
     await call.world.box.drop(carried)
     return without_transaction(call, send(call, answer, situation.client.name), carried.transaction)

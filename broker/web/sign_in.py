@@ -24,10 +24,11 @@ from broker.errors import (
     UnknownPlace,
     WrongBrowser,
 )
+from broker.flows.passkey import ANSWER as PASSKEY_ANSWER
 from broker.flows.sign_in import AgeUnknown, Linked, NewPerson, OtherShown, PostingAllowed, SignedIn
 from broker.flows.transactions import Carried
 from broker.web import views
-from broker.web.again import MAX_TYPED, ask_with_box, refused_box
+from broker.web.again import MAX_TYPED, ask_with_box, refused_box, shown_again
 from broker.web.call import Call, see_other
 from broker.web.forms import is_local_path, parse_pairs
 from broker.web.guards import open_transaction
@@ -119,7 +120,15 @@ async def chooser(call: Call) -> Response:
     if carried.transaction.purpose in _STARTED_ELSEWHERE:
         return see_other(carried.transaction.return_to)
     situation = await situation_of(call, carried.transaction)
-    return call.page(await views.chooser(call, carried.transaction, situation, box=refused_box(call)))
+    _, problems = shown_again(call)
+    page = await views.chooser(
+        call,
+        carried.transaction,
+        situation,
+        box=refused_box(call),
+        passkey_problem=(problems or {}).get(PASSKEY_ANSWER, ""),
+    )
+    return call.page(page)
 
 
 async def choose(call: Call) -> Response:

@@ -11,6 +11,7 @@ from broker.errors import BadRequest, FormInvalid, SignInExpired, SignInFinished
 from broker.flows.sign_up import AddressTaken, SignUpForm
 from broker.flows.transactions import Carried
 from broker.web import views
+from broker.web.again import ask_again, shown_again
 from broker.web.call import Call
 from broker.web.sign_in import depart, signed_in
 from broker.web.steps import go_on, opened, situation_of, with_transaction, without_transaction
@@ -50,7 +51,8 @@ async def details(call: Call) -> Response:
     if carried.transaction.decision is not None or _is_asked(carried):
         return await go_on(call, carried)
     situation = await situation_of(call, carried.transaction)
-    return call.page(views.preview(call, carried.transaction, situation))
+    form, problems = shown_again(call)
+    return call.page(views.preview(call, carried.transaction, situation, form=form, problems=problems))
 
 
 async def decide_details(call: Call) -> Response:
@@ -76,6 +78,9 @@ async def decide_details(call: Call) -> Response:
             try:
                 decided = await call.world.sign_up.decide(carried, ticked=ticked, edits=edits)
             except FormInvalid as problem:
+                back = ask_again(call, call.path, problem.fields, call.form.pairs)
+                if back is not None:
+                    return back
                 situation = await situation_of(call, transaction)
                 page = views.preview(call, transaction, situation, form=call.form, problems=problem.fields)
                 return call.page(page, problem.status)
@@ -91,7 +96,8 @@ async def finish(call: Call) -> Response:
     if carried.transaction.decision is None or _is_asked(carried):
         return await go_on(call, carried)
     situation = await situation_of(call, carried.transaction)
-    return call.page(await views.finish(call, carried.transaction, situation))
+    form, problems = shown_again(call)
+    return call.page(await views.finish(call, carried.transaction, situation, form=form, problems=problems))
 
 
 async def create(call: Call) -> Response:
@@ -115,6 +121,9 @@ async def create(call: Call) -> Response:
     try:
         outcome = await world.sign_up.create(carried, form, session=call.session, user_agent=call.user_agent)
     except FormInvalid as problem:
+        back = ask_again(call, call.path, problem.fields, call.form.pairs)
+        if back is not None:
+            return back
         situation = await situation_of(call, carried.transaction)
         page = await views.finish(call, carried.transaction, situation, form=call.form, problems=problem.fields)
         return call.page(page, problem.status)

@@ -194,12 +194,12 @@ async def test_a_problem_is_said_beside_its_field_and_nothing_typed_is_lost(hous
         "decision=create", fill={"preferred_username": "admiral", "v-email": "nonsense"}, tick=("club",)
     )
     assert isinstance(shown, Shown)
-    assert shown.status == 422
+    assert (shown.status, shown.response.request.method) == (200, "GET")
     assert shown.title.startswith("Error: ")
     assert shown.value("v-email") == "nonsense"
     shown = await browser.press("decision=create", fill={"v-email": "tomas@mail.test"})
     assert isinstance(shown, Shown)
-    assert shown.status == 422
+    assert (shown.status, shown.response.request.method) == (200, "GET")
     assert shown.value("preferred_username") == "admiral"
     assert shown.value("newsletter") == "club"
     done = await browser.press("decision=create", fill={"preferred_username": "tomas"})

@@ -85,7 +85,7 @@ async def test_a_code_opens_the_account_when_the_provider_is_gone(tmp_path: Path
         code = code_in(await letter(house))
         wrong = await browser.press("Sign in with this code", fill={"code": "1"})
         assert isinstance(wrong, Shown)
-        assert wrong.status == 422
+        assert (wrong.status, wrong.response.request.method) == (200, "GET")
         assert "This is not the code we sent last" in wrong.text
         end = await browser.press("Sign in with this code", fill={"code": f" {code[:4]} {code[4:]} "})
         assert isinstance(end, Arrival)
@@ -124,7 +124,7 @@ async def test_a_code_typed_elsewhere_signs_nobody_in(house: House) -> None:
     other = await asked(house, "stranger@people.test")
     told = await other.press("Sign in with this code", fill={"code": code})
     assert isinstance(told, Shown)
-    assert told.status == 422
+    assert (told.status, told.response.request.method) == (200, "GET")
     assert isinstance(await victim.press("Sign in with this code", fill={"code": code}), Arrival)
 
 
@@ -171,7 +171,7 @@ async def test_an_address_that_is_the_only_way_in_stays(house: House) -> None:
     await browser.open("/me/details")
     told = await browser.press("Save: E-mail address", fill={"v-email": "new@people.test"})
     assert isinstance(told, Shown)
-    assert told.status == 422
+    assert (told.status, told.response.request.method) == (200, "GET")
     assert "codes to this address are your only way to sign in. Add another way first" in told.text
 
 

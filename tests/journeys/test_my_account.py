@@ -216,7 +216,7 @@ async def test_a_wrong_correction_is_said_beside_its_field(house: House) -> None
     await browser.open("/me/details")
     shown = await browser.press("Save: E-mail address", fill={"v-email": "a@b@c.test"})
     assert isinstance(shown, Shown)
-    assert shown.status == 422
+    assert (shown.status, shown.response.request.method) == (200, "GET")
     assert shown.title.startswith("Error: ")
     assert shown.value("v-email") == "a@b@c.test"
 
@@ -233,7 +233,7 @@ async def test_nothing_but_fields_can_be_changed(house: House, field: str) -> No
         "post", "https://login.test/me/details", [("csrf", token), (f"v-{field}", "true"), (field, "admin")]
     )
     assert isinstance(refused, Shown)
-    assert refused.status == 422
+    assert (refused.status, refused.response.request.method) == (200, "GET")
     assert await only_account(house) == before
 
 
@@ -450,7 +450,7 @@ async def test_closing_ends_everything_and_the_site_hears_it(tmp_path: Path, san
             await again.press("decision=continue")
             taken = await again.press("decision=create", fill={"preferred_username": "Ana"})
             assert isinstance(taken, Shown)
-            assert taken.status == 422
+            assert (taken.status, taken.response.request.method) == (200, "GET")
             await again.press("decision=create", fill={"preferred_username": "ana-again"})
             end = await again.press("decision=share")
             assert isinstance(end, Arrival)

@@ -173,7 +173,7 @@ async def test_a_page_that_waited_too_long_asks_anew(house: House) -> None:
     house.clock.move(minutes=11)
     told = await use(browser, key)
     assert isinstance(told, Shown)
-    assert told.status == 422
+    assert (told.status, told.response.request.method) == (200, "GET")
     assert told.title.startswith("Error: ")
     assert "This page waited for more than 10 minutes. Try once more" in told.text
     assert isinstance(await use(browser, key), Arrival)
@@ -221,7 +221,7 @@ async def test_somebody_elses_passkey_is_no_way_of_this_account(house: House) ->
     assert isinstance(told, Shown)
     assert told.status == 409
     again = await make(browser, theirs)
-    assert again.status == 422
+    assert (again.status, again.response.request.method) == (200, "GET")
     assert "This passkey is in use already." in again.text
 
 
@@ -244,7 +244,7 @@ async def test_what_could_not_be_used_is_told_and_tried_again(house: House) -> N
     """The name that was typed stays."""
     browser = await member(house, SoftKey())
     told = await make(browser, SoftKey(), "My old phone", verified=False)
-    assert (told.status, told.value("name")) == (422, "My old phone")
+    assert (told.status, told.value("name")) == (200, "My old phone")
     assert "We could not use what your browser made." in told.text
     assert "My old phone" in (await make(browser, SoftKey(), "My old phone")).text
 

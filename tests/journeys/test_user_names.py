@@ -24,7 +24,7 @@ async def test_a_user_name_that_was_given_up_goes_to_nobody_else_and_back_to_its
     await other.open("/me/details")
     refused = await other.press("Save: User name", fill={"v-preferred_username": "ana"})
     assert isinstance(refused, Shown)
-    assert refused.status == 422
+    assert (refused.status, refused.response.request.method) == (200, "GET")
 
     await owner.open("/me/details")
     back = await owner.press("Save: User name", fill={"v-preferred_username": "ana"})

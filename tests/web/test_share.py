@@ -187,7 +187,7 @@ async def test_a_needed_field_without_a_value_is_asked_for_on_the_page(house: Ho
     await ana.open(forum.request_url())
     again = await ana.press("decision=share", tick=("email",))
     assert isinstance(again, Shown)
-    assert again.status == 422
+    assert (again.status, again.response.request.method) == (200, "GET")
     assert ("share", "email") in again.find("decision=share")[0].fields
     end = await ana.press("decision=share", fill={"v-nickname": "Nan"})
     assert await told(end, forum) == {"nickname", "email"}

@@ -40,7 +40,7 @@ async def test_a_taken_user_name_is_said_only_to_who_may_choose_one(house: House
     for name in ("ana", "a.n.a", "lucas"):
         shown = await browser.press("decision=create", fill={"preferred_username": name})
         assert isinstance(shown, Shown)
-        assert shown.status == 422
+        assert (shown.status, shown.response.request.method) == (200, "GET")
         answers.append(without_ids(shown).replace(f'value="{name}"', "VALUE"))
     assert len(set(answers)) == 1
 

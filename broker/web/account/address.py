@@ -7,6 +7,7 @@ from starlette.responses import Response
 from broker.errors import FormInvalid, LetterOver
 from broker.flows.address import CODE
 from broker.web import views
+from broker.web.again import ask_again, shown_again
 from broker.web.call import Call, see_other
 
 
@@ -22,7 +23,8 @@ async def send(call: Call) -> Response:
 
 async def address(call: Call) -> Response:
     """Where the code is typed."""
-    return call.page(await views.address(call))
+    _, problems = shown_again(call)
+    return call.page(await views.address(call, problem=(problems or {}).get(CODE, "")))
 
 
 async def confirm(call: Call) -> Response:
@@ -30,6 +32,9 @@ async def confirm(call: Call) -> Response:
     try:
         await call.world.address.confirm(call.signed_in, call.form.get(CODE, ""))
     except FormInvalid as problem:
+        back = ask_again(call, "/me/address", problem.fields, ())
+        if back is not None:
+            return back
         return call.page(await views.address(call, problem=problem.fields[CODE]), problem.status)
     return see_other("/me/details?done=checked")
 

@@ -7,6 +7,7 @@ from starlette.responses import Response
 from broker.domain.values import ClaimName
 from broker.errors import FormInvalid
 from broker.web import views
+from broker.web.again import ask_again, shown_again
 from broker.web.call import Call, see_other
 
 
@@ -17,7 +18,8 @@ async def overview(call: Call) -> Response:
 
 async def details(call: Call) -> Response:
     """Each field: value, source, who sees it, which sites get it."""
-    return call.page(await views.account_details(call))
+    form, problems = shown_again(call)
+    return call.page(await views.account_details(call, form=form, problems=dict(problems or {})))
 
 
 async def change_details(call: Call) -> Response:
@@ -31,6 +33,9 @@ async def change_details(call: Call) -> Response:
         except FormInvalid as problem:
             problems |= problem.fields
     if problems:
+        back = ask_again(call, call.path, problems, call.form.pairs)
+        if back is not None:
+            return back
         return call.page(await views.account_details(call, form=call.form, problems=problems), 422)
     return see_other(f"/me/details?done={done}")
 

@@ -11,7 +11,7 @@ from broker.domain.values import ProviderId
 from broker.errors import BadRequest, FormInvalid
 from broker.flows.passkey import ANSWER
 from broker.web import views
-from broker.web.again import ask_with_box, refused_box
+from broker.web.again import ask_again, ask_with_box, refused_box, shown_again
 from broker.web.call import Call, see_other
 from broker.web.sign_in import depart, note_failure, typed_address
 from broker.web.steps import hold, limit_starts, new_transaction
@@ -54,7 +54,9 @@ async def remove(call: Call) -> Response:
 
 async def passkey(call: Call) -> Response:
     """Where a passkey is made: with a fresh sign-in (the route's guard), from which on there are minutes."""
-    return call.page(await views.add_passkey(call))
+    form, problems = shown_again(call)
+    typed = form.get("name") if form is not None else None
+    return call.page(await views.add_passkey(call, typed=typed, problem=(problems or {}).get(ANSWER, "")))
 
 
 async def add_passkey(call: Call) -> Response:
@@ -67,6 +69,9 @@ async def add_passkey(call: Call) -> Response:
         )
     except FormInvalid as problem:
         note_failure(call, BY_PASSKEY, problem)
+        back = ask_again(call, call.path, problem.fields, [("name", name)])
+        if back is not None:
+            return back
         page = await views.add_passkey(call, typed=name, problem=problem.fields[ANSWER])
         return call.page(page, problem.status)
     return see_other("/me/ways?done=added")
