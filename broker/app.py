@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.routing import Route as StarletteRoute
@@ -33,11 +33,11 @@ from broker.domain.documents import DocumentRules
 from broker.domain.logo import of_provider, whose
 from broker.domain.mail_code import BY_MAIL
 from broker.domain.passkey import BY_PASSKEY, Party
-from broker.domain.ports import Clock, Entropy
+from broker.domain.ports import Clock, Entropy, KeyUse
 from broker.domain.provider import Provider, Us
 from broker.domain.staff import Circle
 from broker.domain.values import ProviderId
-from broker.egress import Egress, Exemption
+from broker.egress import Egress, Exemption, Forms
 from broker.errors import ConfigurationError, Problem, StoreUnavailable
 from broker.flows.access import AccessTokens
 from broker.flows.account import AccountFlow
@@ -76,6 +76,7 @@ from broker.flows.streams import EventStreams
 from broker.flows.transactions import TransactionBox
 from broker.flows.trial import TrialFlow, TrialLinks
 from broker.flows.upstream_logout import UpstreamLogout
+from broker.flows.upstream_requests import UpstreamRequests
 from broker.handles import KeyedHandles
 from broker.mail import Mailer, MailServer
 from broker.outbox import Deliverer
@@ -127,6 +128,8 @@ class Opened:
 
     world: World
     keys: KeyFlow
+    request_keys: KeyFlow | None
+    """For what we ask providers; `None` where none of them wants a signature."""
     deliverer: Deliverer
     health: ProviderHealth
     stores: Stores
@@ -226,10 +229,17 @@ async def open_world(settings: Settings, telemetry: Telemetry, clock: Clock | No
         yield opened
 
 
+async def load_keys(opened: Opened) -> None:
+    """All keys that are there now. Raises what `KeyFlow.load` does."""
+    await opened.keys.load()
+    if opened.request_keys is not None:
+        await opened.request_keys.load()
+
+
 async def _load_keys(opened: Opened) -> None:
     """Raises `ValueError` if they are there but cannot be used: then nothing may start (catalogue 167)."""
     try:
-        await opened.keys.load()
+        await load_keys(opened)
     except StoreUnavailable as error:
         await opened.stores.durable.ping()  # raises if it is the database that is away
         msg = f"the signing keys cannot be opened: {error.detail}"
@@ -266,13 +276,17 @@ def _compose(
         entropy=entropy,
     )
     apps = UpstreamApps(store=memory.transactions, seal=box.seal, clock=clock)
+    request_box = KeyBox()
+    upstream_requests = UpstreamRequests(
+        signer=request_box, store=memory.transactions, seal=box.seal, clock=clock, entropy=entropy, issuer=issuer
+    )
     loaded = providers.load(
         load_presets(settings),
         Watched(egress),
         clock,
         locate=lambda id_, key: tables[id_](key),
         named={id_: Watched(one.http) for id_, one in strangers.items()},
-        us=Us(name=settings.broker.brand, issuer=issuer, kept=apps),
+        us=Us(name=settings.broker.brand, issuer=issuer, kept=apps, requests=upstream_requests),
     )
     publishers = load_publishers(loaded.presets.values(), egress, clock) if settings.broker.posting_enabled else {}
     addresses = SealedPictureAddresses(stores.derive("pictures"))
@@ -607,6 +621,8 @@ def _compose(
         releaser=releaser,
         account=account,
         address=address,
+        upstream_requests=upstream_requests,
+        request_keys=request_box,
         upstream_logout=UpstreamLogout(durable=durable, sessions=sessions, replay=memory.replay, clock=clock),
         merging=MergeFlow(
             durable=durable,
@@ -644,7 +660,7 @@ def _compose(
     deliverer = Deliverer(
         durable=durable,
         clients=sites,
-        http=_Forms(for_sites),
+        http=Forms(for_sites),
         signer=key_box,
         clock=clock,
         entropy=entropy,
@@ -658,7 +674,17 @@ def _compose(
         count=telemetry.metrics.logout_token,
     )
     keys = KeyFlow(keys=durable.keys, box=key_box, clock=clock, entropy=entropy)
-    return Opened(world=world, keys=keys, deliverer=deliverer, health=health, stores=stores, trail=trail, trace=trace)
+    is_wanted = any(preset.wants_our_keys for preset in loaded.presets.values())
+    return Opened(
+        world=world,
+        keys=keys,
+        request_keys=replace(keys, box=request_box, use=KeyUse.REQUESTS) if is_wanted else None,
+        deliverer=deliverer,
+        health=health,
+        stores=stores,
+        trail=trail,
+        trace=trace,
+    )
 
 
 def _usable(loaded: providers.LoadedProviders) -> dict[ProviderId, Provider]:
@@ -726,27 +752,6 @@ def _rules(settings: Settings, *, listed: frozenset[str] = frozenset()) -> Rules
         development=settings.broker.development,
         pkce_required=settings.broker.registration_pkce,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Forms:
-    """What the outbox sends through the guarded client."""
-
-    egress: Egress
-
-    async def post_form(self, url: str, form: Mapping[str, str]) -> int:
-        """The status of one POST."""
-        answer = await self.egress.request(
-            "POST",
-            url,
-            headers={"Content-Type": "application/x-www-form-urlencoded"},
-            body=urlencode(form).encode(),
-        )
-        return answer.status
-
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
-        """The same for any body."""
-        return (await self.egress.request("POST", url, headers=headers, body=body)).status
 
 
 def _mailer(settings: Settings, world: World, presets: Mapping[ProviderId, Preset]) -> Mailer:
@@ -840,7 +845,7 @@ def background(opened: Opened) -> tuple[Any, ...]:
     return (
         _kept_up(log, "deliveries", opened.deliverer.run),
         _kept_up(log, "providers", opened.health.run),
-        _every(log, "keys", KEYS_RELOADED_EVERY, opened.keys.load),
+        _every(log, "keys", KEYS_RELOADED_EVERY, lambda: load_keys(opened)),
         _every(log, "failures", FAILURES_WRITTEN_EVERY, opened.trace.flush),
         _every(log, "registered sites", SITES_RELOADED_EVERY, opened.world.clients.keep_up),
         _every(log, "logos", LOGOS_LOOKED_AFTER_EVERY, opened.world.logos.bring_up_to_date, first=0.0),

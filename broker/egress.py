@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlencode
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -402,3 +403,24 @@ async def _read(answer: aiohttp.ClientResponse, most: int) -> Response:
         lower = name.lower()
         headers[lower] = f"{headers[lower]}, {value}" if lower in headers else value
     return Response(answer.status, headers, bytes(kept))
+
+
+@dataclass(frozen=True, slots=True)
+class Forms:
+    """What the outbox sends through the guarded client."""
+
+    egress: Egress
+
+    async def post_form(self, url: str, form: Mapping[str, str]) -> int:
+        """The status of one POST."""
+        answer = await self.egress.request(
+            "POST",
+            url,
+            headers={"Content-Type": "application/x-www-form-urlencoded"},
+            body=urlencode(form).encode(),
+        )
+        return answer.status
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        """The same for any body."""
+        return (await self.egress.request("POST", url, headers=headers, body=body)).status

@@ -389,9 +389,17 @@ PROVIDER: Final = (
     Option(name="endpoints", kind=Kind.TABLE, doc="Addresses that replace the provider's own.", default={}, by_name=()),
     _choice(
         "token_endpoint_auth_method", "How we prove ourselves.",
-        ("client_secret_basic", "client_secret_post", "none"), "client_secret_basic",
+        ("client_secret_basic", "client_secret_post", "private_key_jwt", "none"), "client_secret_basic",
     ),
     _texts("algorithms", "Signatures that are accepted.", ("RS256", "ES256")),
+    Option(
+        name="request_object",
+        kind=Kind.CHOICE,
+        choices=("by_value", "by_reference"),
+        doc="OpenID Connect: what we ask goes there as one object that we sign: in the address, or fetched from us. Nothing: piece by piece.",
+    ),
+    _choice("request_object_signing_alg", "What it is signed with. none, only by_reference: nobody signs it.", ("RS256", "ES256", "none"), "RS256"),
+    _choice("token_endpoint_auth_signing_alg", "OpenID Connect: what we sign with for private_key_jwt.", ("RS256", "ES256"), "RS256"),
     Option(
         name="userinfo_signed_response_alg",
         kind=Kind.CHOICE,

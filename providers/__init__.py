@@ -21,7 +21,7 @@ from broker.domain.values import ProviderId
 from broker.errors import ConfigurationError, Problem
 from providers._described import Described
 from providers._http import UpstreamHTTP
-from providers.preset import Preset, is_posting_scope
+from providers.preset import PRIVATE_KEY, Preset, is_posting_scope
 
 __all__ = ["Kind", "LoadedProviders", "Preset", "known_kinds", "load", "unknown_kind"]
 
@@ -142,7 +142,12 @@ def unknown_kind(given: str, kinds: tuple[str, ...]) -> dict[str, str]:
 def _problems(preset: Preset, kinds: tuple[str, ...], today: date) -> Iterable[Problem]:
     if preset.kind not in kinds:
         return [Problem(file="", line=0, key="kind", **unknown_kind(preset.kind, kinds))]
-    return [*_kind(preset.kind).problems(preset, today), *_secret_problems(preset, today), *_app_token_problems(preset)]
+    return [
+        *_kind(preset.kind).problems(preset, today),
+        *_secret_problems(preset, today),
+        *_app_token_problems(preset),
+        *_signing_problems(preset),
+    ]
 
 
 def _app_token_problems(preset: Preset) -> Iterable[Problem]:
@@ -150,6 +155,28 @@ def _app_token_problems(preset: Preset) -> Iterable[Problem]:
         return []
     what = f"has no effect: kind {preset.kind} has no tokens that apps could bring."
     return [Problem(file="", line=0, key="limited_login", what=what, fix="Remove it. Only kind facebook has it.")]
+
+
+def _signing_problems(preset: Preset) -> Iterable[Problem]:
+    """About what we sign: kinds that cannot, and choices that change nothing."""
+    usual = Preset(id=preset.id, kind=preset.kind, label=preset.label)
+    is_proof, is_object = preset.token_endpoint_auth_method == PRIVATE_KEY, preset.request_object is not None
+    found: dict[str, tuple[str, str]] = {}
+    if not getattr(_kind(preset.kind), "signs_requests", False):
+        only = "Remove it. Only kind openid_connect has it."
+        if is_proof:
+            found["token_endpoint_auth_method"] = (f"is private_key_jwt, which kind {preset.kind} has not.", only)
+        if is_object:
+            found["request_object"] = (f"has no effect: kind {preset.kind} has no request objects.", only)
+    elif is_proof and preset.client_secret:
+        found["client_secret"] = ("has no effect: a signature of ours proves who we are.", "Remove it.")
+    for key, is_used, other in (
+        ("request_object_signing_alg", is_object, 'request_object = "by_value" or "by_reference"'),
+        ("token_endpoint_auth_signing_alg", is_proof, 'token_endpoint_auth_method = "private_key_jwt"'),
+    ):
+        if not is_used and getattr(preset, key) != getattr(usual, key):
+            found[key] = ("has no effect: nothing is signed there.", f"Write {other} beside it, or remove it.")
+    return [Problem(file="", line=0, key=key, what=what, fix=fix) for key, (what, fix) in found.items()]
 
 
 def _secret_problems(preset: Preset, today: date) -> Iterable[Problem]:

@@ -32,8 +32,9 @@ from broker.errors import (
 )
 from providers._http import OK, SERVER_FAULT, TOO_MANY, UpstreamHTTP, UpstreamResponse, post_form, read_object
 from providers._id_token import TENANT, is_tenant
-from providers.preset import Preset
+from providers.preset import PRIVATE_KEY, Preset
 
+ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 OVER: Final = "invalid_grant"
 """What is said of a refresh token that is good no more (RFC 6749 §5.2)."""
 OVER_AT_X: Final = "Value passed for the token was invalid."
@@ -106,15 +107,22 @@ def build_authorization_url(
 def authenticate(
     method: str, client_id: str, secret: Secret, form: Mapping[str, str]
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Form and headers that say who we are, for `client_secret_basic`, `client_secret_post` or `none`.
+    """Form and headers that say who we are, for `client_secret_basic`, `client_secret_post`, `private_key_jwt` or `none`.
 
-    Basic encodes both halves as form values first (RFC 6749 §2.3.1): without it `:` or `%` in a secret break.
+    `secret` of `private_key_jwt` is a client assertion, made for this call (OpenID Connect Core §9, RFC 7523 §2.2). Basic encodes both halves as form values first (RFC 6749 §2.3.1): without it `:` or `%` in a secret break.
     """
     if method == "client_secret_basic":
         pair = f"{quote_plus(client_id)}:{quote_plus(secret.reveal())}"
         return dict(form), {"Authorization": "Basic " + base64.b64encode(pair.encode("ascii")).decode("ascii")}
     if method == "client_secret_post":
         return {**form, "client_id": client_id, "client_secret": secret.reveal()}, {}
+    if method == PRIVATE_KEY:
+        return {
+            **form,
+            "client_id": client_id,
+            "client_assertion_type": ASSERTION_TYPE,
+            "client_assertion": secret.reveal(),
+        }, {}
     return {**form, "client_id": client_id}, {}
 
 

@@ -24,12 +24,14 @@ from broker.domain.provider import (
     Named,
     OfferedField,
     Once,
+    OurRequests,
     SignedOut,
     UpstreamTokens,
+    Us,
     session_name,
 )
-from broker.domain.values import ClaimName, IdentityKey
-from broker.errors import NotRenewed, Problem, UpstreamError, UpstreamInvalid, UpstreamRejected
+from broker.domain.values import ClaimName, IdentityKey, Secret
+from broker.errors import NotRenewed, Problem, UpstreamError, UpstreamInvalid, UpstreamRejected, UpstreamUnavailable
 from broker.verification import Cached, verified
 from providers._claims import SCOPE_OF, hint, is_true, offers_of, read_claims, scopes_for
 from providers._described import Described
@@ -50,7 +52,7 @@ from providers._oauth import (
     safe_code,
 )
 from providers._openid2 import NS, is_identifier, normal_form
-from providers.preset import Preset, is_address
+from providers.preset import PRIVATE_KEY, UNSIGNED, Preset, is_address
 
 BINDINGS: Final = frozenset({"state", "nonce", "pkce", "signed_assertion"})
 """What ties an answer to the attempt it belongs to (decision 23)."""
@@ -110,9 +112,14 @@ class Metadata:
     """Whether every authorization response carries `iss` (RFC 9207 §3)."""
 
 
+_TAKES: Final = {"by_value": "request_parameter_supported", "by_reference": "request_uri_parameter_supported"}
+
+
 class OpenIDConnect(Described):
     """One OpenID provider, as its preset describes it."""
 
+    signs_requests = True
+    """Whether what goes there can be signed with our keys."""
     scope_of: Mapping[ClaimName, str] = SCOPE_OF
     ends_a_token: bool = True
     """Whether giving a token back ends that token and its grant, and not all that the person ever allowed us there."""
@@ -126,14 +133,31 @@ class OpenIDConnect(Described):
         self._scopes = tuple(dict.fromkeys(("openid", *asked, *former)))
         self._metadata: Cached[Metadata] = Cached(self._discover, self._read_metadata, clock, METADATA_FRESH)
         self._keys = IssuerKeys(http, self._jwks_address, clock)
+        self._ours: OurRequests | None = None
+
+    def introduce(self, us: Us) -> None:
+        """Say what signs for us: without it nobody is sent where a signature is wanted."""
+        self._ours = us.requests
 
     @property
     def sign_in_scopes(self) -> tuple[str, ...]:
         return self._scopes
 
     async def authorization_url(self, attempt: Attempt) -> str:
-        """Where to send the browser (OpenID Connect Core §3.1.2.1)."""
-        return build_sign_in_url(self._preset, (await self._where()).authorization, attempt)
+        """Where to send the browser (OpenID Connect Core §3.1.2.1); what we ask stands there, or in an object (§6)."""
+        preset, endpoint = self._preset, (await self._where()).authorization
+        if preset.request_object is None:
+            return build_sign_in_url(preset, endpoint, attempt)
+        requests = self._requests()
+        request = requests.request(
+            object_parameters(preset, attempt),
+            client_id=preset.client_id,
+            provider_issuer=preset.issuer,
+            algorithm=preset.request_object_signing_alg,
+        )
+        if preset.request_object == "by_value":
+            return build_object_url(preset, endpoint, request=request)
+        return build_object_url(preset, endpoint, request_uri=await requests.leave(preset.id, request))
 
     async def identify(self, attempt: Attempt, callback: Mapping[str, str]) -> Identified:
         """Who came back. The order matters: who answers, then what, then one exchange of the code.
@@ -294,8 +318,21 @@ class OpenIDConnect(Described):
         await self._keys.load()
 
     def _us(self) -> Preset:
-        """How we prove ourselves, now."""
-        return self._preset
+        """How we prove ourselves, now. Raises `UpstreamUnavailable` where a signature is wanted and nobody can sign."""
+        preset = self._preset
+        if preset.token_endpoint_auth_method != PRIVATE_KEY:
+            return preset
+        proof = self._requests().assertion(
+            client_id=preset.client_id,
+            provider_issuer=preset.issuer,
+            algorithm=preset.token_endpoint_auth_signing_alg,
+        )
+        return replace(preset, client_secret=Secret(proof))
+
+    def _requests(self) -> OurRequests:
+        if self._ours is None:
+            raise UpstreamUnavailable("request nobody can sign it")
+        return self._ours
 
     async def _where(self) -> Metadata:
         """The provider's addresses."""
@@ -412,31 +449,61 @@ class OpenIDConnect(Described):
         elif preset.pkce is False:
             text = "switches PKCE off, so a stolen code is stopped by the nonce alone."
             found.add("pkce", text, "Remove it unless the provider refuses PKCE.", "warning")
+        if preset.request_object_signing_alg == UNSIGNED and preset.request_object == "by_value":
+            text = "is none, and the object stands in the address: anybody could write it, so it proves nothing."
+            found.add(
+                "request_object_signing_alg", text, 'Choose RS256 or ES256, or write request_object = "by_reference".'
+            )
+        elif preset.request_object_signing_alg == UNSIGNED and preset.request_object:
+            text = "is none: nothing proves to the provider that we ask but where it fetches what."
+            found.add("request_object_signing_alg", text, "Choose RS256 or ES256 if it takes one of them.", "warning")
         return found
 
 
 def build_sign_in_url(preset: Preset, endpoint: str, attempt: Attempt) -> str:
-    """The authorization request for an attempt. `prompt=login` and `max_age` together make a fresh sign-in provable."""
+    """The authorization request for an attempt as an address (RFC 6749 §4.1.1)."""
+    return build_authorization_url(endpoint, client_id=preset.client_id, **_asked(preset, attempt))
+
+
+def object_parameters(preset: Preset, attempt: Attempt) -> dict[str, Any]:
+    """The same for a request object: as JSON has it, numbers as numbers (OpenID Connect Core §6.1)."""
+    asked = {name: value for name, value in _asked(preset, attempt).items() if value is not None}
+    scopes = asked.pop("scopes")
+    found: dict[str, Any] = {"response_type": "code", "scope": " ".join(scopes), **asked}
+    if "max_age" in found:
+        found["max_age"] = int(found["max_age"])
+    if "claims" in found:
+        found["claims"] = json.loads(found["claims"])
+    return found
+
+
+def build_object_url(preset: Preset, endpoint: str, **where: str) -> str:
+    """An address with a request object in it or its own address, and what OAuth 2.0 and OpenID Connect want to see beside it
+    (Core §6.1). `where`: `request` or `request_uri`."""
+    asked = {"client_id": preset.client_id, "response_type": "code", "scope": "openid", **where}
+    return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(asked)}"
+
+
+def _asked(preset: Preset, attempt: Attempt) -> dict[str, Any]:
+    """What is asked, by name. `prompt=login` and `max_age` together make a fresh sign-in provable."""
     fresh = attempt.fresh and preset.can_force_fresh
     pkce = preset.pkce is not False
-    return build_authorization_url(
-        endpoint,
-        client_id=preset.client_id,
-        redirect_uri=attempt.redirect_uri,
-        scopes=attempt.scopes,
-        state=attempt.state,
-        nonce=attempt.nonce if preset.nonce else None,
-        claims=asked_claims(preset.fields) if preset.asks_claims else None,
-        code_challenge=challenge_of(attempt.code_verifier) if pkce else None,
-        code_challenge_method="S256" if pkce else None,
-        prompt="login" if fresh else "consent" if attempt.ask_again or OFFLINE in attempt.scopes else None,
-        max_age=str(int(FRESH.total_seconds())) if fresh else None,
-        login_hint=attempt.login_hint,
-        ui_locales=" ".join(attempt.ui_locales) or None,
-        response_mode=preset.response_mode,
-        openid2_realm=preset.openid2_realm or None,
-        acr_values=" ".join(acr for acr in attempt.acr_values if acr in preset.acr_values) or None,
-    )
+    return {
+        "redirect_uri": attempt.redirect_uri,
+        "scopes": attempt.scopes,
+        "state": attempt.state,
+        "nonce": attempt.nonce if preset.nonce else None,
+        "claims": asked_claims(preset.fields) if preset.asks_claims else None,
+        "code_challenge": challenge_of(attempt.code_verifier) if pkce else None,
+        "code_challenge_method": "S256" if pkce else None,
+        "prompt": "login" if fresh else "consent" if attempt.ask_again or OFFLINE in attempt.scopes else None,
+        "max_age": str(int(FRESH.total_seconds())) if fresh else None,
+        "login_hint": attempt.login_hint,
+        "ui_locales": " ".join(attempt.ui_locales) or None,
+        "response_mode": preset.response_mode,
+        "openid2_realm": preset.openid2_realm or None,
+        "acr_values": " ".join(acr for acr in attempt.acr_values if acr in preset.acr_values) or None,
+    }
 
 
 def asked_claims(fields: Iterable[ClaimName]) -> str:
@@ -483,6 +550,11 @@ def read_metadata(preset: Preset, raw: Mapping[str, Any]) -> Metadata:
     modes = raw.get("response_modes_supported")
     if preset.response_mode and isinstance(modes, list) and preset.response_mode not in modes:
         raise UpstreamInvalid("discovery_response_modes")
+    if preset.request_object is not None and raw.get(_TAKES[preset.request_object]) is False:
+        raise UpstreamInvalid("discovery_request_object")
+    requests = raw.get("request_object_signing_alg_values_supported")
+    if preset.request_object and isinstance(requests, list) and preset.request_object_signing_alg not in requests:
+        raise UpstreamInvalid("discovery_request_object_alg")
     signed = raw.get("userinfo_signing_alg_values_supported")
     if preset.userinfo_signed_response_alg and preset.userinfo_signed_response_alg not in (
         signed if isinstance(signed, list) else [preset.userinfo_signed_response_alg]

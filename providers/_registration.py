@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from broker.domain.values import Secret
+from broker.domain.provider import our_keys_of, requests_of
+from broker.domain.values import ProviderId, Secret
 from broker.errors import UpstreamInvalid, UpstreamRejected, UpstreamUnavailable
 from providers._http import JSON, OK, SERVER_FAULT, TOO_MANY, UpstreamHTTP, UpstreamResponse, read_object, read_success
 from providers._oauth import safe_code
-from providers.preset import is_address
+from providers.preset import UNSIGNED, is_address
 
 CREATED: Final = 201
 METHODS: Final = ("client_secret_basic", "client_secret_post")
@@ -50,14 +51,32 @@ def introduction(*, name: str, issuer: str, redirect: str) -> dict[str, Any]:
     }
 
 
-def about_us(*, name: str, issuer: str, provider: str) -> dict[str, Any]:
-    """The same to a provider of the configuration, which also tells us of sign-outs. `provider`: its id here."""
+def about_us(
+    *,
+    name: str,
+    issuer: str,
+    provider: str,
+    request_object: str | None = None,
+    request_object_signing_alg: str = "RS256",
+) -> dict[str, Any]:
+    """The same to a provider of the configuration, which also tells us of sign-outs. `provider`: its id here.
+
+    `request_object`, `request_object_signing_alg`: as the preset will have them (Dynamic Client Registration §2).
+    """
+    asking: dict[str, Any] = {}
+    if request_object is not None:
+        asking["request_object_signing_alg"] = request_object_signing_alg
+        if request_object_signing_alg != UNSIGNED:
+            asking["jwks_uri"] = our_keys_of(issuer)
+        if request_object == "by_reference":
+            asking["request_uris"] = [f"{requests_of(issuer, ProviderId(provider))}*"]
     return {
         **introduction(name=name, issuer=issuer, redirect=f"{issuer}/callback/{provider}"),
         "post_logout_redirect_uris": [f"{issuer}/signed-out/{provider}"],
         "initiate_login_uri": f"{issuer}/sign-in/with",
         "backchannel_logout_uri": f"{issuer}/hooks/{provider}/logout",
         "backchannel_logout_session_required": True,
+        **asking,
     }
 
 

@@ -58,6 +58,7 @@ class Apple(OpenIDConnect):
     scope_of = SCOPE_OF
     ends_a_token = False
     """It ends their authorization of us (docs, "Revoke tokens"): they would be strangers for one sign-in that failed."""
+    signs_requests = False
 
     def __init__(self, preset: Preset, http: UpstreamHTTP, clock: Clock) -> None:
         usual = replace(

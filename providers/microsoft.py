@@ -46,6 +46,7 @@ class Microsoft(OpenIDConnect):
     """Sign in with Microsoft for one application."""
 
     scope_of = SCOPE_OF
+    signs_requests = False
 
     def __init__(self, preset: Preset, http: UpstreamHTTP, clock: Clock) -> None:
         discovery = preset.endpoints.get("discovery", f"{preset.issuer}/.well-known/openid-configuration")

@@ -21,7 +21,12 @@ Where = Callable[[str], tuple[str, int]]
 ALGORITHMS: Final = ("RS256", "ES256", "PS256", "RS384", "RS512", "ES384", "PS384", "PS512", "Ed25519")
 """Signatures a preset may allow. Symmetric ones and `none` are not among them, so none can be switched on."""
 DEFAULT_ALGORITHMS: Final = ("RS256", "ES256")
-AUTH_METHODS: Final = ("client_secret_basic", "client_secret_post", "none")
+SIGNED_BY_US: Final = ("RS256", "ES256")
+"""What our own keys can sign with."""
+PRIVATE_KEY: Final = "private_key_jwt"
+AUTH_METHODS: Final = ("client_secret_basic", "client_secret_post", PRIVATE_KEY, "none")
+REQUEST_OBJECTS: Final = ("by_value", "by_reference")
+UNSIGNED: Final = "none"
 STATES: Final = ("on", "testers", "admins", "test", "off")
 """`testers`, `admins`: whoever is signed in with such a role sees it. `test`: nobody does; who runs the server can try it."""
 RESPONSE_MODES: Final = ("query", "form_post")
@@ -118,6 +123,12 @@ class Preset:
     endpoints: Mapping[str, str] = field(default_factory=dict)
     """Addresses that replace the provider's own, by name (`authorization`, `token`, …)."""
     token_endpoint_auth_method: str = "client_secret_basic"
+    token_endpoint_auth_signing_alg: str = SIGNED_BY_US[0]
+    """OpenID Connect: what we sign with where `token_endpoint_auth_method` is `private_key_jwt`."""
+    request_object: str | None = None
+    """OpenID Connect: how what we ask goes there as one object (Core §6); `None`: it stands in the address, piece by piece."""
+    request_object_signing_alg: str = SIGNED_BY_US[0]
+    """What that object is signed with; `none`, for one that is fetched only: nobody signs it."""
     algorithms: tuple[str, ...] = DEFAULT_ALGORITHMS
     userinfo_signed_response_alg: str | None = None
     """OpenID Connect: what its userinfo must be signed with; `None`: signed answers and others are taken."""
@@ -157,6 +168,12 @@ class Preset:
     """A provider of the demo; refused in production."""
     order: int = 100
     posting: Posting | None = None
+
+    @property
+    def wants_our_keys(self) -> bool:
+        """Whether something that we send there is signed with keys of ours."""
+        is_signed = self.request_object is not None and self.request_object_signing_alg != UNSIGNED
+        return is_signed or self.token_endpoint_auth_method == PRIVATE_KEY
 
     @property
     def is_named_by_people(self) -> bool:
@@ -257,6 +274,9 @@ class _Reader:
         for key, allowed in (
             ("token_endpoint_auth_method", AUTH_METHODS),
             ("state", STATES),
+            ("token_endpoint_auth_signing_alg", SIGNED_BY_US),
+            ("request_object", REQUEST_OBJECTS),
+            ("request_object_signing_alg", (*SIGNED_BY_US, UNSIGNED)),
             ("response_mode", RESPONSE_MODES),
             ("userinfo_signed_response_alg", ALGORITHMS),
             ("discovery", DISCOVERY),
@@ -348,7 +368,7 @@ class _Reader:
         if not isinstance(value, Secret):
             self.problem("client_secret", "is not text.", "Name a secret source.")
             return
-        public = self.table.get("token_endpoint_auth_method") == "none"
+        public = self.table.get("token_endpoint_auth_method") in {"none", PRIVATE_KEY}
         if not value and not public and self.table.get("kind") not in NAMELESS:
             self.problem("client_secret", "is missing.", "Name a secret source, or the provider cannot know it is us.")
         out["client_secret"] = value

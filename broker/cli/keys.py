@@ -37,9 +37,9 @@ def new_master() -> None:
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def list_keys(config: Path, *, as_json: bool) -> None:
-    """List the signing keys: name, algorithm, when each was made and from when it signs.
+    """List the signing keys: name, what for, algorithm, when each was made and from when it signs.
 
-    Private halves are not shown; the public ones are at /jwks.
+    Private halves are not shown; the public ones are at /jwks, those for requests to providers at /client-jwks.
     """
     from broker.chance import SystemClock
 
@@ -50,13 +50,14 @@ def list_keys(config: Path, *, as_json: bool) -> None:
         click.echo("There are no signing keys yet; the server makes them when it first starts.")
     else:
         now = SystemClock().now().isoformat(timespec="seconds")
-        click.echo(table(("key", "algorithm", "made", "signs from"), [tuple(row.values()) for row in rows]))
-        click.echo(f"Of each algorithm the newest key signs whose time has come; it is now {now}.")
+        click.echo(table(("key", "for", "algorithm", "made", "signs from"), [tuple(row.values()) for row in rows]))
+        click.echo(f"Of each purpose and algorithm the newest key signs whose time has come; it is now {now}.")
 
 
 def _row(record: SigningKeyRecord) -> dict[str, str]:
     return {
         "key": record.kid,
+        "use": record.use.value,
         "algorithm": record.algorithm.value,
         "made": record.created_at.isoformat(timespec="seconds"),
         "signs_from": record.signs_from.isoformat(timespec="seconds"),
@@ -119,15 +120,19 @@ async def _records(settings: Settings) -> tuple[SigningKeyRecord, ...]:
 
 async def _rotate_signing(settings: Settings) -> tuple[SigningKeyRecord, ...]:
     from broker.chance import SystemClock, SystemEntropy
+    from broker.domain.ports import KeyUse
     from broker.flows.keys import KeyFlow
     from broker.signing import KeyBox
 
     stores = await open_durable(settings)
+    clock, entropy, keys = SystemClock(), SystemEntropy(), stores.durable.keys
     try:
-        flow = KeyFlow(keys=stores.durable.keys, box=KeyBox(), clock=SystemClock(), entropy=SystemEntropy())
-        await flow.load()
-        made = await flow.rotate()
-        return tuple(record for record in await stores.durable.keys.all() if record.kid in made)
+        made: list[str] = []
+        for use in {KeyUse.TOKENS, *(record.use for record in await keys.all())}:
+            flow = KeyFlow(keys=keys, box=KeyBox(), clock=clock, entropy=entropy, use=use)
+            await flow.load()
+            made += await flow.rotate()
+        return tuple(record for record in await keys.all() if record.kid in made)
     finally:
         await stores.close()
 

@@ -20,7 +20,7 @@ from broker.chance import SystemClock, SystemEntropy
 from broker.cli.findings import Finding
 from broker.cli.logos import findings as findings_of_logo
 from broker.cli.own_server import HOOKS, discovery, takes
-from broker.domain.provider import Attempt, Provider, TakesAppTokens
+from broker.domain.provider import Attempt, Provider, TakesAppTokens, our_keys_of, requests_of
 from broker.domain.trial import Exchange, failure_of
 from broker.domain.values import Secret
 from broker.egress import Egress, Exemption
@@ -31,7 +31,7 @@ from broker.web.pages.words import FAILURES
 from providers import load
 from providers._id_token import SKEW
 from providers.facebook import Facebook
-from providers.preset import NAMELESS, Preset
+from providers.preset import NAMELESS, PRIVATE_KEY, Preset
 
 SOON: Final = timedelta(days=7)
 """A certificate that is not renewed by then was forgotten."""
@@ -149,8 +149,9 @@ class _Check:
     def after(self, provider: Provider) -> Iterator[AsyncIterator[Finding]]:
         """What is asked of a provider that answers."""
         yield self.described(provider)
-        yield self.leaving(provider)
-        if self.preset.kind not in NAMELESS:
+        if self.preset.request_object is None:
+            yield self.leaving(provider)
+        if self.preset.kind not in NAMELESS and self.preset.token_endpoint_auth_method != PRIVATE_KEY:
             yield self.secret(provider)
         if isinstance(provider, Facebook):
             yield self.facebook(provider)
@@ -165,6 +166,7 @@ class _Check:
             if self.preset.rp_initiated_logout:
                 back = f"{self.settings.broker.public_url}/signed-out/{self.preset.id}"
                 yield Finding(None, f"And as post-logout redirect address: {back}")
+            yield from self.signing()
         states = {
             "on": "It is on: people see it.",
             "testers": "It is for testers: people signed in as tester, admin or owner see it, and nobody else.",
@@ -178,6 +180,18 @@ class _Check:
             warning = self.preset.secret_warning(SystemClock().now().date())
             words = f"The client secret {warning} Make a new one there." if warning else ""
             yield Finding(not warning, words or f"The client secret is good until {self.preset.secret_ends}.")
+
+    def signing(self) -> Iterator[Finding]:
+        """Where it finds what shows that something is ours."""
+        issuer, preset = self.settings.broker.public_url, self.preset
+        if preset.wants_our_keys:
+            yield Finding(None, f"It must know where our keys are (jwks_uri): {our_keys_of(issuer)}")
+        if preset.request_object == "by_reference":
+            where = requests_of(issuer, preset.id)
+            yield Finding(None, f"It must be let to fetch, if it asks about that, whatever begins with {where}")
+        if preset.request_object is not None or preset.token_endpoint_auth_method == PRIVATE_KEY:
+            words = f"whether it takes what we sign, `doorward provider try {preset.id}` tells."
+            yield Finding(None, f"Our keys are with the server alone: {words}")
 
     def with_difference(self, detail: str, seen: Sequence[Exchange]) -> str:
         """Both spellings of an issuer that differs, as nobody finds a slash by himself."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from broker.cli.common import fail
@@ -75,10 +76,15 @@ class Kept:
                 path.unlink()
 
 
-async def registered_at(settings: Settings, upstream: str, name: str, token: Secret | None, kept: Kept) -> Registered:
-    """Register, and keep what comes. Ends the program with a sentence if nothing comes of it."""
+async def registered_at(
+    settings: Settings, upstream: str, name: str, token: Secret | None, kept: Kept, asking: Mapping[str, Any]
+) -> Registered:
+    """Register, and keep what comes. `asking`: options of the preset about request objects.
+
+    Ends the program with a sentence if nothing comes of it.
+    """
     egress = Egress(exemptions=[Exemption.parse(one.address, one.ca_file) for one in settings.broker.egress])
-    us = about_us(name=settings.broker.brand, issuer=settings.broker.public_url, provider=name)
+    us = about_us(name=settings.broker.brand, issuer=settings.broker.public_url, provider=name, **asking)
     kept.make()
     try:
         registered = await register(egress, upstream, us, token)

@@ -73,6 +73,18 @@ class _Known(click.ParamType[str]):
 @click.option("--client-id", default="", help="What it knows us as, if it has told already.")
 @click.option("--register", "registers", is_flag=True, help="Register us there by its interface, if it has one.")
 @click.option("--token-file", type=click.File(), help="With --register: the initial access token it wants; - reads it.")
+@click.option(
+    "--request-object",
+    type=click.Choice(["by_value", "by_reference"]),
+    help="With --register: that we send what we ask as one object.",
+)
+@click.option(
+    "--request-object-signing-alg",
+    type=click.Choice(["RS256", "ES256", "none"]),
+    default="RS256",
+    show_default=True,
+    help="With --request-object: what we sign it with.",
+)
 @config_option
 def add(
     which: str,
@@ -80,6 +92,8 @@ def add(
     issuer: str | None,
     client_id: str,
     token_file: TextIO | None,
+    request_object: str | None,
+    request_object_signing_alg: str,
     config: Path,
     *,
     registers: bool,
@@ -90,6 +104,8 @@ def add(
     PROVIDER is one of the guides in config/guides/providers. The block is in state test: nobody sees the provider until
     you write on.
     """
+    from dataclasses import replace
+
     from broker.cli import provider_guides
 
     settings = _read(config)
@@ -101,7 +117,16 @@ def add(
     )
     if token_file is not None and not registers:
         fail("--token-file is for --register.")
+    if request_object is not None and not registers:
+        fail("--request-object is for --register. Without it, write request_object into the block.")
+    if request_object is None and request_object_signing_alg != "RS256":
+        fail("--request-object-signing-alg is for --request-object.")
+    if request_object == "by_value" and request_object_signing_alg == "none":
+        fail("An object in the address that nobody signs proves nothing. Choose RS256 or ES256, or by_reference.")
     if registers:
+        asking = {"request_object": request_object, "request_object_signing_alg": request_object_signing_alg}
+        if request_object is not None:
+            guide = replace(guide, preset={**guide.preset, **asking})
         steps = _registering(
             guide, values, settings, config, token_file.read().strip() if token_file else "", client_id
         )
@@ -125,7 +150,8 @@ def _registering(
         fail("It knows us already, as --client-id says. Leave the one or the other out.")
     kept = Kept(folder_of(config), values.id)
     upstream = values.filled(str(guide.preset["issuer"]))
-    registered = run(registered_at(settings, upstream, values.id, Secret(token) if token else None, kept))
+    asking = {key: value for key, value in guide.preset.items() if key.startswith("request_object")}
+    registered = run(registered_at(settings, upstream, values.id, Secret(token) if token else None, kept, asking))
     if registered.method != "client_secret_basic":
         guide = replace(guide, preset={**guide.preset, "token_endpoint_auth_method": registered.method})
     _, block, _, *rest = _steps(guide, values, registered.client_id, config)
@@ -232,6 +258,7 @@ def _facts(preset: Preset, settings: Settings) -> dict[str, str | list[str]]:
 
     from broker.chance import SystemClock
     from broker.cli.own_server import HOOKS
+    from broker.domain.provider import our_keys_of, requests_of
     from providers import load
     from providers.preset import NAMELESS
 
@@ -254,6 +281,10 @@ def _facts(preset: Preset, settings: Settings) -> dict[str, str | list[str]]:
         facts["limited_login_address"] = f"{issuer}/par/{preset.id}/limited-login"
     if preset.rp_initiated_logout:
         facts["post_logout_redirect_address"] = f"{issuer}/signed-out/{preset.id}"
+    if preset.wants_our_keys:
+        facts["our_keys_address"] = our_keys_of(issuer)
+    if preset.request_object == "by_reference":
+        facts["requests_are_at"] = f"{requests_of(issuer, preset.id)}…"
     if preset.issuer:
         facts["issuer"] = preset.issuer
     if preset.kind not in NAMELESS:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from enum import StrEnum
 from typing import Any, Protocol
 
 from broker.domain.account import Account, Link
@@ -61,6 +62,15 @@ class Delivery:
     last_error: str = ""
 
 
+class KeyUse(StrEnum):
+    """What a signing key of ours is for. None serves two: what we sign for a provider must be no token to any site."""
+
+    TOKENS = "tokens"
+    """What sites get."""
+    REQUESTS = "requests"
+    """What providers get from us as a client: requests (RFC 9101) and proofs of who we are (RFC 7523)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SigningKeyRecord:
     """One signing key of ours. `private` is sealed by the store and opened by `broker.signing` only."""
@@ -74,6 +84,7 @@ class SigningKeyRecord:
     """Published from `created_at`; not used before this, so that every cache has it by then."""
     retires_at: datetime | None = None
     """Signs no more from here, and is gone from the key set when the last token it signed has expired."""
+    use: KeyUse = KeyUse.TOKENS
 
 
 class UnitOfWork(Protocol):

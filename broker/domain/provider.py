@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from broker.domain.values import ClaimName, IdentityKey, ProviderId
 
@@ -316,12 +316,38 @@ class Kept(Protocol):
     async def drop(self, name: str) -> None: ...
 
 
+class OurRequests(Protocol):
+    """What proves to a provider that a request is ours, and where it can fetch one. See `flows.upstream_requests`."""
+
+    def request(self, parameters: Mapping[str, Any], *, client_id: str, provider_issuer: str, algorithm: str) -> str:
+        """These parameters as a request object for that provider (RFC 9101 §4). `algorithm`: `RS256`, `ES256` or `none`."""
+        ...
+
+    def assertion(self, *, client_id: str, provider_issuer: str, algorithm: str) -> str:
+        """A proof of who we are for that provider (RFC 7523 §3). `algorithm`: `RS256` or `ES256`."""
+        ...
+
+    async def leave(self, provider: ProviderId, request: str) -> str:
+        """Where this provider can fetch a request for the next minutes. Raises `StoreUnavailable`."""
+        ...
+
+
 def callback_of(base: str, provider: ProviderId, place: str = "") -> str:
     """The address that people come back to: one for each provider, and for each server that people name (`place`).
 
     `base`: what all of them begin with, its last `/` included.
     """
     return f"{base}{provider}{f'/{place}' if place else ''}"
+
+
+def requests_of(issuer: str, provider: ProviderId) -> str:
+    """What the addresses of requests begin with that this provider can fetch. `issuer`: our own address."""
+    return f"{issuer}/requests/{provider}/"
+
+
+def our_keys_of(issuer: str) -> str:
+    """Where providers find the keys that we sign with as their client (`jwks_uri`). `issuer`: our own address."""
+    return f"{issuer}/client-jwks"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -335,6 +361,8 @@ class Us:
     kept: Kept = field(repr=False)
     issuers: Mapping[str, ProviderId] = field(default_factory=dict)
     """Who speaks for whose people already: by issuer, the provider of the configuration, switched off or not."""
+    requests: OurRequests | None = field(default=None, repr=False)
+    """Signs what we ask; `None` where nobody can, as on the command line."""
 
     def client_id(self, provider: ProviderId) -> str:
         """Where what we say of ourselves is read, which is our client id (Client ID Metadata Documents)."""
@@ -347,7 +375,7 @@ class Us:
 
 @runtime_checkable
 class Introduced(Protocol):
-    """A provider that says itself who we are, wherever a person leads us."""
+    """A provider that says itself who we are: wherever a person leads us, or by our signature."""
 
     def introduce(self, us: Us) -> None:
         """Called once, before anybody is sent there."""

@@ -32,12 +32,16 @@ _BY_CHECK: Final[Mapping[str, str]] = {
     "auth_time": "not_fresh", "replayed": "replayed", "sub": "no_subject", "me_id": "no_subject", "token_user": "no_subject",
     "userinfo_sub": "no_subject", "id_token": "no_id_token", "is_valid": "not_confirmed", "signed": "not_confirmed",
     "claimed_id": "not_theirs", "userinfo_iss": "issuer", "userinfo_aud": "audience", "userinfo_exp": "clock",
-    "userinfo_unsigned": "unsigned", "discovery_userinfo_alg": "unsigned",
+    "userinfo_unsigned": "unsigned", "discovery_userinfo_alg": "unsigned", "discovery_request_object": "request_object",
+    "discovery_request_object_alg": "request_object",
 }  # fmt: skip
 """By the check that an answer did not pass."""
 _SECRET: Final = frozenset({"invalid_client", "unauthorized_client", "incorrect_client_credentials", "access_denied"})
 _CODE: Final = frozenset({"invalid_grant", "bad_verification_code", "code_already_used", "authorization_code_expired"})
 _REDIRECT: Final = frozenset({"redirect_uri_mismatch", "invalid_redirect_uri"})
+_REQUEST: Final = frozenset(
+    {"invalid_request_object", "invalid_request_uri", "request_not_supported", "request_uri_not_supported"}
+)
 _GRAPH: Final[Mapping[str, str]] = {
     "1": "secret", "100": "code", "100/36008": "redirect", "101": "client_id", "191": "redirect",
 }  # fmt: skip
@@ -76,6 +80,8 @@ def _at_their_page(code: str) -> str:
         return "scope"
     if code in {"unauthorized_client", "invalid_client"}:
         return "client_id"
+    if code in _REQUEST:
+        return "request_object"
     return "unwell" if code in {"server_error", "temporarily_unavailable"} else "refused"
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from broker.domain.client import SigningAlgorithm
-from broker.domain.ports import Clock, Entropy, SigningKeyRecord, SigningKeys
+from broker.domain.ports import Clock, Entropy, KeyUse, SigningKeyRecord, SigningKeys
 from broker.domain.session import LIFETIME
 from broker.errors import Conflict
 
@@ -52,23 +52,25 @@ class KeyFlow:
     box: KeyBox
     clock: Clock
     entropy: Entropy
+    use: KeyUse = KeyUse.TOKENS
 
     async def load(self) -> None:
-        """Read the keys; make the first of each algorithm, and remove those whose time is over.
+        """Read the keys of this use; make the first of each algorithm, and remove those whose time is over.
 
         Raises `ValueError` on a corrupt key; then the keys read before stay in use.
         """
-        records = await self.keys.all()
+        records = await self._all()
         now = self.clock.now()
         have = {record.algorithm for record in records}
         for algorithm in SigningAlgorithm:
             if algorithm not in have:
                 # The name holds no chance: of several processes starting at once, one adds it and all use it.
-                record = self.box.make(algorithm, f"{algorithm.value.lower()}-1", now=now, signs_from=now)
+                before = "" if self.use is KeyUse.TOKENS else f"{self.use}-"
+                record = self._made(algorithm, f"{before}{algorithm.value.lower()}-1", now)
                 with suppress(Conflict):
                     await self.keys.add(record)
         if len(have) < len(SigningAlgorithm):
-            records = await self.keys.all()
+            records = await self._all()
         over = due_for_removal(records, now)
         self.box.load([record for record in records if record.kid not in over], now)
         for kid in over:
@@ -78,9 +80,17 @@ class KeyFlow:
         """Publish a new key of each algorithm now; it signs once every cache must have it. The new keys' names."""
         now = self.clock.now()
         made = [
-            self.box.make(algorithm, self.entropy.token(9), now=now, signs_from=now + PUBLISH_AHEAD)
+            self._made(algorithm, self.entropy.token(9), now, signs_from=now + PUBLISH_AHEAD)
             for algorithm in SigningAlgorithm
         ]
         await self.keys.add(*made)
         await self.load()
         return tuple(record.kid for record in made)
+
+    async def _all(self) -> tuple[SigningKeyRecord, ...]:
+        return tuple(record for record in await self.keys.all() if record.use is self.use)
+
+    def _made(
+        self, algorithm: SigningAlgorithm, kid: str, now: datetime, *, signs_from: datetime | None = None
+    ) -> SigningKeyRecord:
+        return replace(self.box.make(algorithm, kid, now=now, signs_from=signs_from or now), use=self.use)

@@ -69,6 +69,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/.well-known/openid-configuration", metadata.discovery, Guard.PUBLIC, "json"),
     Route("GET", "/.well-known/oauth-authorization-server", metadata.discovery, Guard.PUBLIC, "json"),
     Route("GET", "/jwks", metadata.jwks, Guard.PUBLIC, "json"),
+    Route("GET", "/client-jwks", about_us.keys, Guard.PUBLIC, "json"),
+    Route("GET", "/requests/{provider}/{reference}", about_us.request, Guard.PUBLIC, "json"),
     Route("GET", "/client-metadata/{provider}", about_us.about_us, Guard.PUBLIC, "json"),
     Route("POST", "/par", pushed.push, Guard.CLIENT, "json"),
     Route("POST", "/par/{provider}/limited-login", pushed.push_limited_login, Guard.CLIENT, "json"),

@@ -44,6 +44,7 @@ from broker.flows.streams import EventStreams
 from broker.flows.transactions import TransactionBox
 from broker.flows.trial import TrialFlow
 from broker.flows.upstream_logout import UpstreamLogout
+from broker.flows.upstream_requests import UpstreamRequests
 from broker.registered_sites import KnownSites
 from broker.web.cookies import Cookies
 from broker.web.headers import SecurityHeaders
@@ -101,6 +102,9 @@ class World:
     entropy: Entropy
     signer: Signer
     key_box: PublishedKeys
+    request_keys: PublishedKeys
+    """Those that providers know us by as their client."""
+    upstream_requests: UpstreamRequests
     cookies: Cookies
     headers: SecurityHeaders
     renderer: Renderer

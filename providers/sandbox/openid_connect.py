@@ -157,6 +157,7 @@ def _reset(sandbox: Sandbox) -> None:
     sandbox.posts.clear()
     sandbox.next_persona = sandbox.persona = None
     sandbox.clock_offset = 0.0
+    sandbox.fetch = None
     sandbox.log.clear()
 
 

@@ -9,6 +9,7 @@ from starlette.responses import RedirectResponse, Response
 
 from providers.sandbox import web
 from providers.sandbox.openid_connect_faults import claims_of
+from providers.sandbox.openid_connect_request import RequestError, opened
 from providers.sandbox.openid_connect_state import (
     ACR_VALUES,
     OFFLINE_SCOPE,
@@ -43,6 +44,11 @@ async def authorize(request: Request) -> Response:
     client = sandbox.clients.get(params.get("client_id", ""))
     if client is None:
         return error_page("The client is not known here.")
+    try:
+        params = await opened(sandbox, web.base_url(request, sandbox.fixed_issuer), client, params)
+    except RequestError as error:
+        return error_page(f"The request cannot be read: {error}.")
+    web.note(request, object_signed_with=params.get("signed_with"), object_says=sorted(params))
     if params.get("redirect_uri") not in client.redirect_uris:
         return error_page("The redirect address is not registered for this client.")
     if sandbox.faults.has("response-error"):
@@ -58,8 +64,8 @@ def _problem(sandbox: Sandbox, client: Client, params: dict[str, str]) -> tuple[
     prompts = set(params.get("prompt", "").split())
     if params.get("response_type") != "code":
         return "unsupported_response_type", "Only code is offered."
-    if params.get("response_mode", "query") not in RESPONSE_MODES or "request" in params or "request_uri" in params:
-        return "invalid_request", "Only plain requests are offered, answered by query or form_post."
+    if params.get("response_mode", "query") not in RESPONSE_MODES:
+        return "invalid_request", "Answers come by query or form_post."
     if not scopes & {"openid", POSTING_SCOPE} or scopes - set(SCOPES):
         return "invalid_scope", "Ask for openid, profile, email, address, phone, offline_access or write:statuses."
     if params.get("code_challenge_method", "S256") != "S256" or len(params.get("code_challenge", "x" * 43)) != 43:

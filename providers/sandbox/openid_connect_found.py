@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from providers.sandbox import web
+from providers.sandbox.openid_connect_request import ALGORITHMS
 from providers.sandbox.openid_connect_state import Client, Sandbox
 
 REL = "http://openid.net/specs/connect/1.0/issuer"
@@ -45,6 +46,9 @@ async def register(request: Request) -> Response:
         return _refused("invalid_redirect_uri")
     if method not in METHODS or told.get("id_token_signed_response_alg", "RS256") != "RS256":
         return _refused("invalid_client_metadata")
+    signing, keys = told.get("request_object_signing_alg"), told.get("jwks_uri", "")
+    if signing is not None and (signing not in ALGORITHMS or (signing != "none" and not _is_fit(keys))):
+        return _refused("invalid_client_metadata")
     while len(sandbox.registered) >= MOST_REGISTERED:
         sandbox.clients.pop(sandbox.registered.pop(0), None)
     name = told.get("client_name")
@@ -53,6 +57,8 @@ async def register(request: Request) -> Response:
         secret=secrets.token_urlsafe(24),
         redirect_uris=tuple(addresses),
         name=name if isinstance(name, str) else "A client",
+        request_object_signing_alg=signing,
+        jwks_uri=keys,
     )
     sandbox.clients[client.id] = client
     sandbox.registered.append(client.id)

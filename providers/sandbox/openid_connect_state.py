@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -30,6 +30,9 @@ class Client:
     redirect_uris: Sequence[str]
     post_logout_redirect_uris: Sequence[str] = ()
     name: str = "Doorward"
+    request_object_signing_alg: str | None = None
+    """What its request objects have to be signed with; `None`: it has none."""
+    jwks_uri: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,6 +267,8 @@ class Sandbox:
     posted_keys: dict[tuple[str, str], tuple[float, str]] = field(default_factory=dict, repr=False)
     posts: dict[str, list[float]] = field(default_factory=dict)
     clock_offset: float = 0.0
+    fetch: Callable[[str], Awaitable[bytes]] | None = field(default=None, repr=False)
+    """How addresses of clients are read; `None`: as anybody does."""
     next_persona: str | None = None
     persona: str | None = None
 

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from providers.sandbox import web
 from providers.sandbox.openid_connect_faults import sign, spoil_claims
+from providers.sandbox.openid_connect_request import ALGORITHMS
 from providers.sandbox.openid_connect_state import (
     ACR_VALUES,
     CODE_LIFETIME,
@@ -66,6 +67,9 @@ async def discovery(request: Request) -> Response:
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+        "request_parameter_supported": True,
+        "request_uri_parameter_supported": True,
+        "request_object_signing_alg_values_supported": list(ALGORITHMS),
         "code_challenge_methods_supported": ["S256"],
         "acr_values_supported": list(ACR_VALUES),
         "scopes_supported": list(SCOPES),

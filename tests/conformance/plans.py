@@ -295,8 +295,6 @@ CLIENT_PLANS: Final[dict[str, tuple[str, ...]]] = {
 }  # fmt: skip
 """Modules of each plan for relying parties, 67 runs with `response_type = code`."""
 CLIENT_MISSING: Final[dict[str, str]] = {
-    "oidcc-client-test-request-uri-signed-rs256": "what we ask a provider stands in the address, and is not signed",
-    "oidcc-client-test-request-uri-signed-none": "what we ask a provider stands in the address, and is not signed",
     "oidcc-client-test-session-management": "no page of ours holds a frame of a provider",
 }
 

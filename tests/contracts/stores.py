@@ -29,7 +29,7 @@ from broker.domain.grant import (
     StatusPlace,
 )
 from broker.domain.passkey import BY_PASSKEY, key_of
-from broker.domain.ports import BrowserMemory, Durable, UnitOfWork
+from broker.domain.ports import BrowserMemory, Durable, KeyUse, UnitOfWork
 from broker.domain.posting import Posting, PostState
 from broker.domain.status import KEEP
 from broker.domain.values import AccountId, ClientId, GrantId, IdentityKey, ProviderId, Scope, Sid
@@ -1317,7 +1317,7 @@ class OutboxContract:
 class SigningKeysContract:
     async def test_every_field_of_a_key_comes_back(self, durable: Durable) -> None:
         old = make.signing_key()
-        new = make.signing_key(retires_at=None, created_at=NOW)
+        new = make.signing_key(retires_at=None, created_at=NOW, use=KeyUse.REQUESTS)
         await durable.keys.add(new, old)
         assert await durable.keys.all() == (old, new)
 

@@ -12,7 +12,7 @@ from tests.flows.op import CountingEntropy
 from tests.support.builders import NOW, FixedClock, signing_key
 
 from broker.domain.client import SigningAlgorithm
-from broker.domain.ports import SigningKeyRecord
+from broker.domain.ports import KeyUse, SigningKeyRecord
 from broker.domain.session import LIFETIME
 from broker.errors import Conflict
 from broker.flows.keys import CACHED_FOR, KEEP_AFTER, PUBLISH_AHEAD, KeyFlow, due_for_removal
@@ -44,9 +44,9 @@ class House:
         self.durable = MemoryDurable(self.clock)
         self.entropy = CountingEntropy()
 
-    def process(self, box: Box | None = None) -> KeyFlow:
+    def process(self, box: Box | None = None, use: KeyUse = KeyUse.TOKENS) -> KeyFlow:
         """One more process on the same store."""
-        return KeyFlow(keys=self.durable.keys, box=box or Box(), clock=self.clock, entropy=self.entropy)
+        return KeyFlow(keys=self.durable.keys, box=box or Box(), clock=self.clock, entropy=self.entropy, use=use)
 
     async def kids(self) -> set[str]:
         return {record.kid for record in await self.durable.keys.all()}
@@ -70,6 +70,23 @@ async def test_a_second_start_finds_them(house: House) -> None:
         await house.process().load()
         house.clock.move(timedelta(days=400))
     assert await house.kids() == {"es256-1", "rs256-1"}
+
+
+async def test_no_key_is_for_sites_and_for_providers(house: House) -> None:
+    """What we sign for a provider must be no token to any site: each use has keys, rotations and ends of its own."""
+    tokens, requests = Box(), Box()
+    flow = house.process(requests, KeyUse.REQUESTS)
+    for one in (house.process(tokens), flow):
+        await one.load()
+    assert sorted(tokens.loaded) == ["es256-1", "rs256-1"]
+    assert sorted(requests.loaded) == ["requests-es256-1", "requests-rs256-1"]
+    made = await flow.rotate()
+    assert {record.use for record in await house.durable.keys.all() if record.kid in made} == {KeyUse.REQUESTS}
+    house.clock.move(PUBLISH_AHEAD + KEEP_AFTER)
+    await house.process(tokens).load()
+    await flow.load()
+    assert sorted(tokens.loaded) == ["es256-1", "rs256-1"], "another's rotation ends none of them"
+    assert sorted(requests.loaded) == sorted(made)
 
 
 async def test_processes_that_start_together_use_the_same_keys(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,7 @@ def policy_of(answer: Any) -> dict[str, str]:
 
 PUBLISHED = {
     "/jwks",
+    "/client-jwks",
     "/.well-known/openid-configuration",
     "/.well-known/oauth-authorization-server",
     "/.well-known/ssf-configuration",

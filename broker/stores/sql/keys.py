@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import delete, select, update
 
 from broker.domain.client import SigningAlgorithm
-from broker.domain.ports import SigningKeyRecord
+from broker.domain.ports import KeyUse, SigningKeyRecord
 from broker.stores.records import micros, micros_or_none, moment, moment_or_none
 from broker.stores.sql.drivers import Driver
 from broker.stores.sql.statements import Row, Step, define, define_insert, parameter
@@ -23,6 +23,7 @@ _ALL: Final = define(
         signing_keys.c.created_at,
         signing_keys.c.signs_from,
         signing_keys.c.retires_at,
+        signing_keys.c.purpose,
     ).order_by(signing_keys.c.created_at, signing_keys.c.id)
 )
 _ADD: Final = define_insert(signing_keys)
@@ -59,11 +60,12 @@ class SqlSigningKeys:
             "p_created_at": micros(record.created_at),
             "p_signs_from": micros(record.signs_from),
             "p_retires_at": micros_or_none(record.retires_at),
+            "p_purpose": record.use.value,
             "p_sealed": self._ring.seal(record.private, f"signing_keys/{record.kid}/sealed"),
         }
 
     def _opened(self, row: Row) -> SigningKeyRecord:
-        kid, algorithm, sealed, created_at, signs_from, retires_at = row
+        kid, algorithm, sealed, created_at, signs_from, retires_at, use = row
         return SigningKeyRecord(
             kid=kid,
             algorithm=SigningAlgorithm(algorithm),
@@ -71,4 +73,5 @@ class SqlSigningKeys:
             created_at=moment(created_at),
             signs_from=moment(signs_from),
             retires_at=moment_or_none(retires_at),
+            use=KeyUse(use),
         )

@@ -13,7 +13,7 @@ from broker.errors import StoreUnavailable
 from broker.stores import NewerSchema
 from broker.stores.sql.drivers.sqlite import connect, translated
 
-HEAD: Final = "0023"
+HEAD: Final = "0024"
 """The newest revision in `migrations/versions`; a test compares them. Revisions are numbered in order."""
 _LOCK: Final = 4_716_238_905
 """The advisory lock of a migration: any number, as long as it is always the same."""

@@ -365,6 +365,7 @@ signing_keys: Final = Table(
     _time("signs_from"),
     _time("retires_at", nullable=True),
     _bytes("sealed"),  # PKCS #8
+    _text("purpose", server_default="tokens"),
 )
 
 data_keys: Final = Table(

@@ -292,6 +292,10 @@ FAILURES: Final[Mapping[str, tuple[str, str]]] = {
         N_("It does not sign its userinfo in the way that userinfo_signed_response_alg says."),
         N_("Switch it on for us there, or remove userinfo_signed_response_alg."),
     ),
+    "request_object": (
+        N_("It does not take what we ask in the way that request_object says."),
+        N_("Look there at how requests may be signed and where our keys are, or remove request_object."),
+    ),
     "response_mode": (N_("It does not answer in the way that response_mode says."), N_("Remove response_mode.")),
     "secret": (
         N_("It does not know us by this client secret. The secret is wrong, or it has run out."),

@@ -105,6 +105,8 @@ async def test_every_protocol_endpoint_is_listed(house: House) -> None:
         "/events/subjects/remove",
         "/events/verify",
         "/.well-known/ssf-configuration",
+        "/client-jwks",  # providers of which we are a client: our keys, and what we ask
+        "/requests/{provider}/{reference}",
         "/client-metadata/{provider}",  # servers of the AT Protocol ask who we are
         "/par/{provider}/limited-login",  # whoever writes the app of a site is told by the admin
         "/oauth/token",  # where software looks for GitLab
