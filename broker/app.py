@@ -623,7 +623,14 @@ def _compose(
         address=address,
         upstream_requests=upstream_requests,
         request_keys=request_box,
-        upstream_logout=UpstreamLogout(durable=durable, sessions=sessions, replay=memory.replay, clock=clock),
+        upstream_logout=UpstreamLogout(
+            durable=durable,
+            sessions=sessions,
+            replay=memory.replay,
+            clock=clock,
+            store=memory.transactions,
+            seal=box.seal,
+        ),
         merging=MergeFlow(
             durable=durable,
             sign_in=sign_in,

@@ -434,6 +434,11 @@ PROVIDER: Final = (
         "OpenID Connect: offer people who sign out of everything here to sign out there too. It must know /signed-out/ID here.",
         default=False,
     ),
+    _flag(
+        "id_token_hint",
+        "OpenID Connect: keep the ID token with the session, and tell the provider by it who signs out there (rp_initiated_logout).",
+        default=False,
+    ),
     _flag("can_force_fresh", "Whether it checks the person anew when asked to.", default=True),
     _text("graph_version", "Facebook: the version of the Graph API.", "v26.0"),
     _address("privacy_policy_url", "Its privacy policy, linked beside the button."),

@@ -66,6 +66,8 @@ OLDEST_LOGOUT: Final = timedelta(minutes=10)
 MAX_SID: Final = 255
 """Characters of a session's name."""
 MAX_JTI: Final = 255
+MAX_HINT: Final = 2048
+"""Characters of an ID token that is kept: it goes through an address, which servers and proxies take up to some length."""
 _LOGOUT_TYPES: Final = frozenset({"logout+jwt", "application/logout+jwt", "jwt", "application/jwt"})
 """Many providers still write the old one, or none (Back-Channel Logout §2.4)."""
 _USERINFO_TYPES: Final = frozenset({"jwt", "application/jwt"})
@@ -189,8 +191,11 @@ class OpenIDConnect(Described):
         if tokens.refresh_token is not None:
             tokens = replace(tokens, named=named_in(claims))
         more = {**self._told(callback), **await self._userinfo(metadata, claims, tokens)}
+        identity = read_identity(self._preset, self._offers, claims, more, tokens.scopes)
+        if self.keeps_hints and len(answer.id_token or "") <= MAX_HINT:
+            identity = replace(identity, id_token=answer.id_token)
         return Identified(
-            identity=read_identity(self._preset, self._offers, claims, more, tokens.scopes),
+            identity=identity,
             tokens=tokens,
             former=former_of(claims) if self._preset.openid2_realm else None,
         )
@@ -247,15 +252,19 @@ class OpenIDConnect(Described):
         return named
 
     @property
+    def keeps_hints(self) -> bool:
+        """Whether its ID token is kept, to be shown there when the person signs out."""
+        return self._preset.rp_initiated_logout and self._preset.id_token_hint
+
+    @property
     def ends_sessions(self) -> bool:
         """Whether people are offered to sign out there too."""
         return self._preset.rp_initiated_logout
 
-    async def sign_out_url(self, *, back: str, state: str, locale: str) -> str:
+    async def sign_out_url(self, *, back: str, state: str, locale: str, hint: str | None = None) -> str:
         """Where people sign out there (OpenID Connect RP-Initiated Logout 1.0 §2).
 
-        No `id_token_hint`: no ID token is kept, so the provider asks the person. Raises
-        `UpstreamInvalid("discovery_end_session")`.
+        Without a `hint` the provider asks the person. Raises `UpstreamInvalid("discovery_end_session")`.
         """
         address = (await self._where()).end_session
         if address is None:
@@ -265,6 +274,7 @@ class OpenIDConnect(Described):
             "post_logout_redirect_uri": back,
             "state": state,
             "ui_locales": locale,
+            **({"id_token_hint": hint} if hint is not None and self.keeps_hints else {}),
         }
         return f"{address}{'&' if '?' in address else '?'}{urlencode(asked)}"
 
@@ -449,6 +459,9 @@ class OpenIDConnect(Described):
         elif preset.pkce is False:
             text = "switches PKCE off, so a stolen code is stopped by the nonce alone."
             found.add("pkce", text, "Remove it unless the provider refuses PKCE.", "warning")
+        if preset.id_token_hint and not preset.rp_initiated_logout:
+            fix = "Write rp_initiated_logout = true beside it, or remove it."
+            found.add("id_token_hint", "has no effect: nobody is sent there to sign out.", fix)
         if preset.request_object_signing_alg == UNSIGNED and preset.request_object == "by_value":
             text = "is none, and the object stands in the address: anybody could write it, so it proves nothing."
             found.add(

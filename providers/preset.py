@@ -152,6 +152,8 @@ class Preset:
     """Facebook: whether apps of sites may bring tokens of Limited Login."""
     rp_initiated_logout: bool = False
     """OpenID Connect: whether people who sign out here are offered to sign out there too."""
+    id_token_hint: bool = False
+    """OpenID Connect: whether the ID token is kept with the session, to tell the provider who signs out there."""
     can_force_fresh: bool = True
     """Whether it checks the person anew when asked to (decision 26)."""
     graph_version: str = "v26.0"
@@ -283,7 +285,7 @@ class _Reader:
         ):
             self._keep(out, key, self.choice(key, allowed))
         for key in (
-            "pkce", "nonce", "asks_claims", "trusts_email", "trusts_phone", "frontchannel_logout", "rp_initiated_logout",
+            "pkce", "nonce", "asks_claims", "trusts_email", "trusts_phone", "frontchannel_logout", "rp_initiated_logout", "id_token_hint",
             "limited_login",
             "can_force_fresh", "sandbox",
         ):  # fmt: skip

@@ -47,7 +47,7 @@ MAX_KNOWN: Final = 256
 _USELESS: Final = (
     "issuer", "client_id", "client_secret", "team_id", "key_id", "endpoints", "identifiers", "openid2_realm",
     "trusted_audiences", "acr_values", "subject_within", "email_scope", "claims", "posting", "secret_ends",
-    "userinfo_signed_response_alg", "frontchannel_logout", "rp_initiated_logout", "response_mode",
+    "userinfo_signed_response_alg", "frontchannel_logout", "rp_initiated_logout", "id_token_hint", "response_mode",
 )  # fmt: skip
 """Options that are about one provider and no other."""
 

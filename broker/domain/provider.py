@@ -86,6 +86,8 @@ class Identity:
     """How the person knows this identity (an address, a user name): for their own account page only."""
     session: str | None = field(default=None, repr=False)
     """A digest of the provider's name for its session, if it has one: by it we hear that it is over."""
+    id_token: str | None = field(default=None, repr=False)
+    """The token itself, only where it is to be shown to the provider again when the person signs out there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,8 +187,15 @@ class EndsSessions(Protocol):
         """Whether that is offered: only where somebody switched it on."""
         ...
 
-    async def sign_out_url(self, *, back: str, state: str, locale: str) -> str:
+    @property
+    def keeps_hints(self) -> bool:
+        """Whether its ID token is kept with a session, to say there who signs out."""
+        ...
+
+    async def sign_out_url(self, *, back: str, state: str, locale: str, hint: str | None = None) -> str:
         """Where to send the browser, which comes back to `back` with `state`, if it does.
+
+        `hint`: the `Identity.id_token` of the sign-in that is over, if it was kept: by it the provider knows who signs out.
 
         Raises `UpstreamUnavailable`, and `UpstreamInvalid(check)` where the provider names no such page.
         """

@@ -41,6 +41,8 @@ class Session:
     ended_at: datetime | None = None
     upstream: str | None = field(default=None, repr=False)
     """The provider's session that it began with, as `Identity.session` names it."""
+    id_token: str | None = field(default=None, repr=False)
+    """The provider's word that it began with, as `Identity.id_token`; gone when the session ends."""
 
 
 def is_live(session: Session, now: datetime) -> bool:

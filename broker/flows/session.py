@@ -103,6 +103,7 @@ class SessionFlow:
         user_agent: str,
         replaces: Session | None,
         upstream: str | None = None,
+        id_token: str | None = None,
     ) -> Started:
         """A new session with a new secret; whatever was signed in in this browser before ends (catalogue 93).
 
@@ -131,6 +132,7 @@ class SessionFlow:
             expires_at=now + self.lifetime,
             device=device_in_words(user_agent[:400]),
             upstream=upstream,
+            id_token=id_token,
         )
         await self.sessions.save(session)
         return Started(session=session, secret=secret)

@@ -520,6 +520,7 @@ class SignInFlow:
             user_agent=user_agent,
             replaces=session,
             upstream=identity.session,
+            id_token=identity.id_token,
         )
         await self._check_still(started, identity)
         return started

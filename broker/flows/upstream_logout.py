@@ -6,15 +6,22 @@ was given here, and is taken back here.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
 
-from broker.domain.ports import Clock, Durable, Replay
+from broker.domain.ports import Clock, Durable, Replay, Transactions
 from broker.domain.provider import EndsSessions, SignedOut
 from broker.domain.removal import APART
 from broker.domain.session import Session
-from broker.domain.values import ProviderId
+from broker.domain.values import ProviderId, Sid
 from broker.errors import UpstreamError
 from broker.flows.session import SessionFlow
+from broker.flows.transactions import Seal
+
+HINT_LIFE: Final = timedelta(minutes=30)
+"""As long as the page that says what ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +30,8 @@ class UpstreamLogout:
     sessions: SessionFlow
     replay: Replay
     clock: Clock
+    store: Transactions
+    seal: Seal
 
     async def take(self, said: SignedOut) -> int:
         """End the sessions that a proved word is about; how many there were. Raises `StoreUnavailable`."""
@@ -51,16 +60,32 @@ class UpstreamLogout:
                 ended += 1
         return ended
 
-    @staticmethod
-    async def address_of(provider: EndsSessions, *, back: str, state: str, locale: str) -> str | None:
-        """Where somebody signs out there too, once they did here; `None` when that cannot be had now.
+    async def keep_hint(self, ended: Session) -> None:
+        """Keep the provider's word of a session that just ended, sealed and for as long as its page offers to sign out there."""
+        if ended.id_token is not None:
+            name = _hint(ended.sid)
+            sealed = self.seal.seal_text(ended.id_token, name).encode()
+            await self.store.save(name, sealed, self.clock.now() + HINT_LIFE)
 
-        What ended here has ended: a provider that is away, or names no such page, undoes nothing of it.
+    async def address_of(self, provider: EndsSessions, sid: Sid, *, back: str, state: str, locale: str) -> str | None:
+        """Where somebody signs out there too, once session `sid` ended here; `None` when that cannot be had now.
+
+        What ended here has ended: a provider that is away, or names no such page, undoes nothing of it. A hint that was kept is
+        sent once and forgotten.
         """
+        name = _hint(sid)
+        sealed = await self.store.load(name, self.clock.now())
+        hint = self.seal.open_text(sealed.decode(), name) if sealed is not None else None
         try:
-            return await provider.sign_out_url(back=back, state=state, locale=locale)
+            address = await provider.sign_out_url(back=back, state=state, locale=locale, hint=hint)
         except UpstreamError:
             return None
+        await self.store.delete(name)
+        return address
+
+
+def _hint(sid: Sid) -> str:
+    return f"hint:{hashlib.sha256(sid.encode()).hexdigest()}"
 
 
 def _is_meant(session: Session, said: SignedOut) -> bool:

@@ -48,7 +48,7 @@ class MemorySessions:
         session = self.rows.get(sid)
         if session is None or session.ended_at is not None:
             return None
-        self.rows[sid] = replace(session, ended_at=self._clock.now())
+        self.rows[sid] = replace(session, ended_at=self._clock.now(), id_token=None)
         return session
 
     async def end_all(self, account: AccountId, *, keep: Sid | None = None) -> tuple[Session, ...]:

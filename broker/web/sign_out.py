@@ -100,7 +100,10 @@ async def confirm(call: Call) -> Response:
         client=request.client.client_id if request.client is not None and request.return_url else None,
         return_url=request.return_url or "",
     )
-    says_more = frames(call, ended) or offered(call, ended) is not None
+    is_offered = offered(call, ended) is not None
+    if is_offered:
+        await call.world.upstream_logout.keep_hint(session)
+    says_more = frames(call, ended) or is_offered
     if request.return_url is not None and request.client is not None and not says_more:
         response = leave(call, request.return_url, request.client.name)
     else:

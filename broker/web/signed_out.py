@@ -139,6 +139,7 @@ async def sign_out_there(call: Call) -> Response:
         raise BadRequest(detail="no sign-out that is offered")
     address = await call.world.upstream_logout.address_of(
         provider,
+        ended.sid,
         back=f"{call.world.settings.broker.public_url}/signed-out/{ended.provider}",
         state=_state(call, replace(ended, at=call.world.clock.now())),
         locale=call.locale,

@@ -6,6 +6,8 @@ counts only with the `state` that we sent along.
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -93,6 +95,35 @@ async def test_oidcc_client_test_rp_init_logout_other_state(house: House) -> Non
 async def test_oidcc_client_test_rp_init_logout_no_state(house: House) -> None:
     """The module leaves it out of the answer, too, where we had sent none: we always do."""
     await unproved(house, "logout-state-missing")
+
+
+HINTED = OFFERED + "id_token_hint = true\n"
+
+
+async def test_the_provider_is_shown_its_own_word_where_the_admin_wants_it(
+    tmp_path: Path, sandboxes: Sandboxes
+) -> None:
+    """What the suite's modules want: an `id_token_hint` that names the person and us; sent once, and never in a log."""
+    async with open_house(tmp_path, sandboxes, providers=HINTED) as house:
+        browser = await signed_out(house)
+        hint_kept = dict(browser.page.find(BUTTON)[0].fields)["seen"]
+        shown = await browser.press(BUTTON)
+        assert isinstance(shown, Shown)
+        assert "Club OpenID: signed out, as it says" in shown.text
+        hint = asked(browser)["id_token_hint"]
+        said = json.loads(base64.urlsafe_b64decode(hint.split(".")[1] + "=="))
+        assert (said["sub"], said["aud"]) == ("sandbox-lucas", OPENID_CLIENT)
+        assert hint.split(".")[1] not in house.log
+        assert "(an ID token)" in (await browser.open("/privacy")).text
+        assert hint not in hint_kept, "our own page's address has nothing of it"
+
+
+async def test_without_that_choice_no_word_of_the_provider_is_kept(house: House) -> None:
+    browser = house.browser()
+    await browser.sign_up(house.site("forum"), provider="openid", persona="lucas", user_name="lucas")
+    assert "ID token" not in (await browser.open("/privacy")).text
+    (session,) = house.opened.stores.memory.sessions.rows.values()  # type: ignore[attr-defined]
+    assert session.id_token is None
 
 
 # --- what no module looks at --------------------------------------------------------------------------------------

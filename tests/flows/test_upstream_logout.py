@@ -11,9 +11,9 @@ from tests.flows.front import FACEBOOK, OPENID, Front
 from broker.domain.provider import Once, SignedOut, session_name
 from broker.domain.removal import APART
 from broker.domain.session import Session
-from broker.domain.values import IdentityKey
+from broker.domain.values import IdentityKey, Sid
 from broker.errors import UpstreamInvalid, UpstreamUnavailable
-from broker.flows.upstream_logout import UpstreamLogout
+from broker.flows.upstream_logout import HINT_LIFE, UpstreamLogout
 
 HERE, ELSEWHERE = "session-over-there", "another-session-over-there"
 
@@ -26,6 +26,8 @@ class Desk:
             sessions=self.front.sessions,
             replay=self.front.memory.replay,
             clock=self.front.clock,
+            store=self.front.memory.transactions,
+            seal=self.front.box.seal,
         )
 
     async def person(self, name: str) -> Session:
@@ -49,6 +51,9 @@ class Desk:
             upstream=upstream,
         )
         return started.session
+
+    async def leave(self, sid: Sid = Sid("sid"), *, error: Exception | None = None) -> str | None:
+        return await self.flow.address_of(Ending(error), sid, back="back", state="s-1", locale="fr")
 
     def said(self, about: Session, session: str | None = None, *, name: str = "1") -> SignedOut:
         now = self.front.clock.now()
@@ -118,15 +123,15 @@ async def test_who_has_no_account_here_ends_nothing(desk: Desk) -> None:
 class Ending:
     """A provider with a page for signing out, or none."""
 
-    ends_sessions = True
+    ends_sessions = keeps_hints = True
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
 
-    async def sign_out_url(self, *, back: str, state: str, locale: str) -> str:
+    async def sign_out_url(self, *, back: str, state: str, locale: str, hint: str | None = None) -> str:
         if self.error is not None:
             raise self.error
-        return f"https://idp.test/bye?{back}&{state}&{locale}"
+        return f"https://idp.test/bye?{back}&{state}&{locale}" + (f"&{hint}" if hint else "")
 
 
 @pytest.mark.parametrize(
@@ -138,9 +143,35 @@ class Ending:
     ],
 )
 async def test_a_provider_that_is_away_keeps_nobody_from_having_signed_out(
-    error: Exception | None, address: str | None
+    desk: Desk, error: Exception | None, address: str | None
 ) -> None:
-    assert await UpstreamLogout.address_of(Ending(error), back="back", state="s-1", locale="fr") == address
+    assert await desk.leave(error=error) == address
+
+
+async def test_the_word_that_a_session_began_with_goes_along_once(desk: Desk) -> None:
+    """From the end of the session for half an hour, sealed; a provider that is away uses nothing up."""
+    ana = await desk.person("ana")
+    ended = replace(ana, id_token="canary.of.token")
+    await desk.flow.keep_hint(ana)
+    assert await desk.leave(ana.sid) == "https://idp.test/bye?back&s-1&fr", "none was kept"
+    await desk.flow.keep_hint(ended)
+    rows = desk.front.memory.transactions.rows
+    assert not any(b"canary" in sealed or ana.sid in name for name, (_, sealed) in rows.items())
+    assert await desk.leave(Sid("another")) == "https://idp.test/bye?back&s-1&fr"
+    assert await desk.leave(ana.sid, error=UpstreamUnavailable("timeout idp.test")) is None
+    assert await desk.leave(ana.sid) == "https://idp.test/bye?back&s-1&fr&canary.of.token"
+    assert await desk.leave(ana.sid) == "https://idp.test/bye?back&s-1&fr"
+    await desk.flow.keep_hint(ended)
+    desk.front.clock.move(HINT_LIFE)
+    assert await desk.leave(ana.sid) == "https://idp.test/bye?back&s-1&fr"
+
+
+async def test_a_session_that_is_over_has_no_word_of_the_provider(desk: Desk) -> None:
+    ana = await desk.person("ana")
+    store = desk.front.sessions.sessions
+    await store.save(replace(ana, id_token="canary"))
+    await desk.front.sessions.sign_out(ana)
+    assert [one.id_token for one in desk.front.memory.sessions.rows.values()] == [None]
 
 
 def test_what_is_kept_of_a_session_over_there_names_it_and_nothing_else() -> None:

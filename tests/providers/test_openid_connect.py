@@ -106,6 +106,31 @@ async def test_where_to_sign_out_there_is_what_the_provider_says() -> None:
     assert provider(rp_initiated_logout=True).ends_sessions
 
 
+KEEPING: Any = {"rp_initiated_logout": True, "id_token_hint": True}
+
+
+async def test_its_own_word_is_kept_to_sign_out_there_only_where_that_is_chosen_twice() -> None:
+    """RP-Initiated Logout 1.0 §2; it is about a person, and one that is long fits into no address."""
+    for is_offered in (False, True):
+        half = provider(rp_initiated_logout=is_offered)
+        assert (await half.identify(attempt(), CALLBACK)).identity.id_token is None
+    token = sign(id_claims())
+    found = await provider(upstream(token=token_answer(token)), **KEEPING).identify(attempt(), CALLBACK)
+    assert found.identity.id_token == token
+    assert token not in repr(found)
+    long = upstream(token=token_answer(sign(id_claims(groups=["g" * 100] * 20))))
+    assert (await provider(long, **KEEPING).identify(attempt(), CALLBACK)).identity.id_token is None
+
+
+async def test_the_word_that_was_kept_tells_it_who_signs_out() -> None:
+    told = {"back": "https://login.example/signed-out/op", "state": "s", "locale": "fr", "hint": "a.b.c"}
+    http = upstream(discovery=json_answer({**DISCOVERY, "end_session_endpoint": f"{ISSUER}/bye"}))
+    sent = parse_qs(urlsplit(await provider(http, **KEEPING).sign_out_url(**told)).query)
+    assert (sent["id_token_hint"], sent["client_id"]) == (["a.b.c"], [CLIENT_ID])
+    off = await provider(http, rp_initiated_logout=True).sign_out_url(**told)
+    assert "id_token_hint" not in off, "switched off since"
+
+
 async def test_asking_again_shows_the_consent_page() -> None:
     url = await provider().authorization_url(attempt(ask_again=True))
     assert parse_qs(urlsplit(url).query)["prompt"] == ["consent"]

@@ -155,6 +155,7 @@ def problems_of(one: Preset) -> list[Problem]:
         ({"request_object": "by_reference", "request_object_signing_alg": "ES256"}, []),
         (PROOF, []),
         ({"request_object": "by_value", "request_object_signing_alg": "none"}, ["request_object_signing_alg"]),
+        ({"id_token_hint": True}, ["id_token_hint"]),
         ({"request_object_signing_alg": "ES256"}, ["request_object_signing_alg"]),
         ({"token_endpoint_auth_signing_alg": "ES256"}, ["token_endpoint_auth_signing_alg"]),
         ({**PROOF, "client_secret": Secret("s")}, ["client_secret"]),

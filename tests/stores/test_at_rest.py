@@ -55,6 +55,7 @@ PLANTED = {
     "remote id": "canary-remote-id",
     "remote address": "https://network.example/canary-remote-address",
     "device": "Canary Browser on Canary System",
+    "id token of a session": "canary.of.an-id-token",
     "code": "canary-authorization-code-secret",
     "cookie": "canary-cookie-secret",
     "private key": "canary private half of a key",
@@ -149,7 +150,13 @@ async def keep_everything(stores: Stores) -> Kept:
     await stores.durable.keys.add(signing)
     secret_digest = digest(PLANTED["cookie"])
     await stores.memory.sessions.save(
-        make.session(account.id, secret_digest=secret_digest, key=key, device=PLANTED["device"])
+        make.session(
+            account.id,
+            secret_digest=secret_digest,
+            key=key,
+            device=PLANTED["device"],
+            id_token=PLANTED["id token of a session"],
+        )
     )
     await stores.memory.transactions.save("begun", b"sealed by the flow", NOW + timedelta(minutes=30))
     await stores.memory.replay.first_time(PLANTED["seen"], NOW + timedelta(minutes=1))

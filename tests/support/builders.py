@@ -347,6 +347,7 @@ def session(owner: AccountId, *, now: datetime = NOW, **more: Any) -> Session:
         "idle_expires_at": now + timedelta(hours=24),
         "expires_at": now + timedelta(days=14),
         "device": "Firefox on Linux",
+        "id_token": "header.claims.signature",
     }
     return Session(**(values | more))
 

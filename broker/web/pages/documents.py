@@ -57,6 +57,8 @@ class PrivacyNotice(Page):
     """Labels of the networks whose access token is kept for who turned posting on there."""
     lasting_keys: tuple[str, ...] = ()
     """Those of them whose refresh token is kept, too."""
+    kept_words: tuple[str, ...] = ()
+    """Labels of the providers whose ID token is kept with a session."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

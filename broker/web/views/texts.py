@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from broker.domain.policy import Use, in_force
+from broker.domain.provider import EndsSessions
 from broker.domain.removal import NOBODY, Removal
 from broker.web import pages
 from broker.web.call import Call
@@ -52,6 +53,11 @@ def privacy(call: Call) -> pages.PrivacyNotice:
         is_posting_possible=bool(gate.networks),
         posting_keys=tuple(provider_label(call, one) for one in gate.networks if gate.scopes(one)),
         lasting_keys=tuple(provider_label(call, one) for one in gate.networks if gate.lasts(one)),
+        kept_words=tuple(
+            provider_label(call, id_)
+            for id_, provider in call.world.providers.items()
+            if isinstance(provider, EndsSessions) and provider.keeps_hints
+        ),
     )
 
 

@@ -541,7 +541,11 @@ def _documents() -> dict[str, Page]:
         "privacy": privacy,
         "privacy-bare": pages.PrivacyNotice(fields=(), is_posting_possible=True),
         "privacy-posting": replace(
-            privacy, is_posting_possible=True, posting_keys=("Mastodon", "X"), lasting_keys=("X",)
+            privacy,
+            is_posting_possible=True,
+            posting_keys=("Mastodon", "X"),
+            lasting_keys=("X",),
+            kept_words=("OpenID",),
         ),
         "terms": terms,
         "help": pages.Help(providers=("Facebook", "OpenID"), operator="Sailing Club", contact="help@sailing.example"),
