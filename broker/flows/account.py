@@ -18,7 +18,6 @@ from broker.domain.audit import Act, Action
 from broker.domain.claims import EMAIL, PICTURE, PREFERRED_USERNAME, read_typed, words_of
 from broker.domain.client import Client
 from broker.domain.consent import ConsentReceipt, Purpose, Standing, standing
-from broker.domain.credential import credential_type
 from broker.domain.events import SecurityEvent
 from broker.domain.letters import Letter
 from broker.domain.mail_code import mail_link
@@ -198,9 +197,7 @@ class AccountFlow:
             self.address.letters.tell(
                 unit, account, Letter.WAY_REMOVED, self.address.letters.naming(link.provider, link.key)
             )
-        await self.sessions.tell_of(
-            unit, SecurityEvent.CREDENTIAL_CHANGE, session.account, change="revoke", credential=credential_type(link)
-        )
+        await self.sessions.tell_of_ways(unit, session.account, "revoke", link)
         try:
             await self._commit(unit, ended)
         except Conflict as conflict:

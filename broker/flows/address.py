@@ -16,8 +16,6 @@ from typing import Final
 
 from broker.domain.account import Account, AccountStatus, Link, ProfileValue, Source, ways_since
 from broker.domain.claims import EMAIL, email_key
-from broker.domain.credential import credential_type
-from broker.domain.events import SecurityEvent
 from broker.domain.letters import Letter
 from broker.domain.mail_code import mail_link, new_link
 from broker.domain.ports import Clock, Durable, Entropy, Limits, Transactions, UnitOfWork
@@ -180,10 +178,7 @@ class AddressFlow:
             if self.posting is not None:
                 locale = account.locale or ""
                 ended.append(await self.posting.queue_end(unit, account.id, sid=None, locale=locale, provider=provider))
-        for kind in dict.fromkeys(map(credential_type, gone)):
-            await self.sessions.tell_of(
-                unit, SecurityEvent.CREDENTIAL_CHANGE, account.id, change="revoke", credential=kind
-            )
+        await self.sessions.tell_of_ways(unit, account.id, "revoke", *gone)
         held = account.profile.get(EMAIL)
         if held is not None and email_key(held.value) != email_key(undo["old"]):
             self.letters.tell(unit, account, Letter.ADDRESS_TAKEN_BACK)

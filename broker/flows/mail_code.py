@@ -17,8 +17,6 @@ from typing import Final
 
 from broker.domain.account import Account, Link
 from broker.domain.claims import EMAIL, email_key, read_typed
-from broker.domain.credential import credential_type
-from broker.domain.events import SecurityEvent
 from broker.domain.letters import Letter
 from broker.domain.mail_code import (
     AMR,
@@ -108,9 +106,7 @@ class MailCodeFlow:
         unit.save_account(account)  # so that it fails if the address is changed in this very moment
         unit.add_link(link)
         self.letters.tell(unit, account, Letter.WAY_ADDED, {"provider": BY_MAIL})
-        await self.sign_in.sessions.tell_of(
-            unit, SecurityEvent.CREDENTIAL_CHANGE, account.id, change="create", credential=credential_type(link)
-        )
+        await self.sign_in.sessions.tell_of_ways(unit, account.id, "create", link)
         await unit.commit()
         return link
 

@@ -10,7 +10,6 @@ from typing import Final
 from broker.domain.account import Account, Link
 from broker.domain.audit import Act, Action
 from broker.domain.consent import Purpose
-from broker.domain.credential import credential_type
 from broker.domain.events import SecurityEvent
 from broker.domain.letters import Letter
 from broker.domain.mail_code import mail_link
@@ -271,15 +270,9 @@ class MergeFlow:
             self._move(unit, link, standing, transaction, locale)
         if takes_address(stays.account, after):
             self._readdress(unit, stays)
-        for kind in dict.fromkeys(map(credential_type, moved)):
-            await self.account.sessions.tell_of(
-                unit,
-                SecurityEvent.CREDENTIAL_CHANGE,
-                stays.account.id,
-                at=lambda sector: sector not in going,
-                change="create",
-                credential=kind,
-            )
+        await self.account.sessions.tell_of_ways(
+            unit, stays.account.id, "create", *moved, at=lambda sector: sector not in going
+        )
         await self._tell_of_ways(unit, stays, goes, moved, going)
         unit.move_removals(
             goes.account.id, stays.account.id
@@ -308,15 +301,9 @@ class MergeFlow:
         """To the sites where the number of the account that goes lives on: other ways stand behind it from now on."""
         left = [link for link in goes.links if link not in moved]
         for change, links in (("create", stays.links), ("revoke", left)):
-            for kind in dict.fromkeys(map(credential_type, links)):
-                await self.account.sessions.tell_of(
-                    unit,
-                    SecurityEvent.CREDENTIAL_CHANGE,
-                    goes.account.id,
-                    at=lambda sector: sector in going,
-                    change=change,
-                    credential=kind,
-                )
+            await self.account.sessions.tell_of_ways(
+                unit, goes.account.id, change, *links, at=lambda sector: sector in going
+            )
 
     async def _end_number(self, unit: UnitOfWork, stays: Half, goes: Half, going: Collection[str]) -> None:
         """Where the account that stays goes by another number from now on, whatever hangs on its own ends: no token ever

@@ -16,8 +16,6 @@ from typing import Final, Protocol
 from broker.domain.account import Account, Link, Passkey
 from broker.domain.audit import Act, Action
 from broker.domain.claims import clean_text
-from broker.domain.credential import credential_type
-from broker.domain.events import SecurityEvent
 from broker.domain.letters import Letter
 from broker.domain.passkey import (
     AT_MOST,
@@ -172,9 +170,7 @@ class PasskeyFlow:
         unit.save_account(account)  # so that of two at once one counts the other
         unit.add_link(link)
         self.letters.tell(unit, account, Letter.WAY_ADDED, {"provider": BY_PASSKEY})
-        await self.sign_in.sessions.tell_of(
-            unit, SecurityEvent.CREDENTIAL_CHANGE, account.id, change="create", credential=credential_type(link)
-        )
+        await self.sign_in.sessions.tell_of_ways(unit, account.id, "create", link)
         try:
             await unit.commit()
         except Conflict as conflict:

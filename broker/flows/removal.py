@@ -13,8 +13,6 @@ from dataclasses import dataclass, replace
 from broker.domain.account import Account, Link
 from broker.domain.audit import Act, Action
 from broker.domain.claims import clean_text
-from broker.domain.credential import credential_type
-from broker.domain.events import SecurityEvent
 from broker.domain.letters import Letter
 from broker.domain.ports import Clock, Durable, UnitOfWork
 from broker.domain.removal import (
@@ -132,9 +130,7 @@ class RemovalFlow:
         has_another = any(other.id != link.id for other in links)
         if has_another:
             unit.remove_link(account.id, link.id)
-            await self.sessions.tell_of(
-                unit, SecurityEvent.CREDENTIAL_CHANGE, account.id, change="revoke", credential=credential_type(link)
-            )
+            await self.sessions.tell_of_ways(unit, account.id, "revoke", link)
         unit.drop_upstream_tokens(account.id, link.provider)
         unit.cancel_postings(account.id, self.clock.now(), provider=link.provider)
         locale = account.locale or ""

@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from broker.domain.account import Link
 from broker.domain.client import Client
+from broker.domain.credential import credential_type
 from broker.domain.events import SecurityEvent
 from broker.domain.grant import Grant
 from broker.domain.ports import Clock, Delivery, Durable, Entropy, Sessions, UnitOfWork
@@ -210,6 +212,13 @@ class SessionFlow:
                         due_at=now,
                     )
                 )
+
+    async def tell_of_ways(
+        self, unit: UnitOfWork, account: AccountId, change: str, *ways: Link, at: Callable[[str], bool] = everywhere
+    ) -> None:
+        """Queue that ways to sign in were added (`create`), renamed (`update`) or removed (`revoke`): once for each kind of them."""
+        for kind in dict.fromkeys(map(credential_type, ways)):
+            await self.tell_of(unit, SecurityEvent.CREDENTIAL_CHANGE, account, at=at, change=change, credential=kind)
 
     async def tell_of(
         self,

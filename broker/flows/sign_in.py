@@ -19,8 +19,6 @@ from typing import Final
 from broker.domain.account import Account, AccountStatus, Link
 from broker.domain.age import AgeAnswer, AgeRule
 from broker.domain.claims import PICTURE, email_key
-from broker.domain.credential import credential_type
-from broker.domain.events import SecurityEvent
 from broker.domain.joining import Address, Joining, checked_address, is_meant, is_over
 from broker.domain.letters import Letter
 from broker.domain.merging import merging_of
@@ -437,9 +435,7 @@ class SignInFlow:
         unit.rename_link(renamed, former)
         if self.letters is not None:
             self.letters.tell(unit, account, Letter.WAY_ADDED, self.letters.naming(identity.provider, identity.key))
-        await self.sessions.tell_of(
-            unit, SecurityEvent.CREDENTIAL_CHANGE, account.id, change="update", credential=credential_type(renamed)
-        )
+        await self.sessions.tell_of_ways(unit, account.id, "update", renamed)
         with suppress(Conflict):  # done by another tab in this very moment, or taken away: either way, look again
             await unit.commit()
         return await self.durable.accounts.by_identity(identity.key)
@@ -626,9 +622,7 @@ class SignInFlow:
         unit.add_link(link)
         if account is not None and self.letters is not None:
             self.letters.tell(unit, account, Letter.WAY_ADDED, self.letters.naming(identity.provider, identity.key))
-        await self.sessions.tell_of(
-            unit, SecurityEvent.CREDENTIAL_CHANGE, session.account, change="create", credential=credential_type(link)
-        )
+        await self.sessions.tell_of_ways(unit, session.account, "create", link)
         await unit.commit()
         if await self.sessions.sessions.by_digest(session.secret_digest, self.clock.now()) is None:
             # Signed out from elsewhere in this very moment: whoever did that wanted them out.

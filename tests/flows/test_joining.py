@@ -211,10 +211,10 @@ async def test_signed_out_meanwhile_nothing_is_added(front: Front) -> None:
     ana = await front.person("ana")
     left = await leave(front, await asked(front))
     flow = front.sign_in
-    tell_of = flow.sessions.tell_of
+    tell_of_ways = flow.sessions.tell_of_ways
 
     async def told(*args: Any, **more: Any) -> None:
-        await tell_of(*args, **more)
+        await tell_of_ways(*args, **more)
         await front.memory.sessions.end_all(ana.started.session.account)
 
     sessions = _Told(flow.sessions, told)
@@ -227,8 +227,8 @@ async def test_signed_out_meanwhile_nothing_is_added(front: Front) -> None:
 class _Told:
     """Sessions with another way to tell."""
 
-    def __init__(self, sessions: Any, tell_of: Any) -> None:
-        self._sessions, self.tell_of = sessions, tell_of
+    def __init__(self, sessions: Any, tell_of_ways: Any) -> None:
+        self._sessions, self.tell_of_ways = sessions, tell_of_ways
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sessions, name)

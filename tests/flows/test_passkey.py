@@ -16,6 +16,7 @@ from tests.support.passkeys import SoftKey
 from broker.domain.account import AccountStatus, Link
 from broker.domain.audit import Action
 from broker.domain.claims import EMAIL
+from broker.domain.credential import credential_type
 from broker.domain.letters import Letter
 from broker.domain.passkey import AT_MOST, BY_PASSKEY, GOOD_FOR, passkeys_of
 from broker.domain.session import FRESH, Session, device_in_words
@@ -469,8 +470,8 @@ async def test_sites_hear_that_a_way_in_was_added(front: Front) -> None:
         def __getattr__(self, name: str) -> Any:
             return getattr(front.sessions, name)
 
-        async def tell_of(self, unit: Any, event: Any, account: Any, *, change: str, credential: str) -> None:
-            told.append((str(event), account, change, credential))
+        async def tell_of_ways(self, _unit: Any, account: Any, change: str, *ways: Link) -> None:
+            told.append((account, change, *map(credential_type, ways)))
 
     listening: Any = Listening()
     session = (await front.person("ana")).started.session
@@ -479,7 +480,7 @@ async def test_sites_hear_that_a_way_in_was_added(front: Front) -> None:
         making = await front.passkeys.begin(session)
         answer = SoftKey().make(making.challenge, making.owner) | {"attachment": attachment}
         await front.passkeys.add(session, answer, name="", user_agent=AGENT, locale="en")
-        assert told.pop() == ("credential-change", session.account, "create", kind)
+        assert told.pop() == (session.account, "create", kind)
 
 
 async def test_it_takes_a_fresh_sign_in(front: Front) -> None:

@@ -349,7 +349,7 @@ async def test_what_was_cut_short_after_the_way_went_is_finished_by_the_next_try
 
     class Broken:
         sessions = real.sessions
-        tell_of = real.tell_of
+        tell_of_ways = real.tell_of_ways
 
         async def sign_out(self, *_: Any, **__: Any) -> None:
             raise ConnectionError
