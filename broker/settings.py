@@ -235,11 +235,6 @@ def read_master_key(text: str) -> bytes | None:
     return raw if len(raw) == MASTER_KEY_BYTES else None
 
 
-def origin_of(settings: Settings, key: Key) -> Origin | None:
-    """Where a value was given; `None` for a default."""
-    return settings.origins.get(key)
-
-
 def _in_order(problems: Iterable[Problem]) -> list[Problem]:
     return sorted(problems, key=lambda problem: (problem.file, problem.line, problem.key))
 
@@ -652,5 +647,5 @@ def _is_host(text: str) -> bool:
 
 __all__ = [
     "BrokerSettings", "EgressException", "Limits", "Newsletter", "ProviderTable", "Settings", "collect_problems",
-    "load_settings", "merged_problems", "nearest", "origin_of", "read_master_key", "read_settings", "shown",
+    "load_settings", "merged_problems", "nearest", "read_master_key", "read_settings", "shown",
 ]  # fmt: skip

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 
 from broker.errors import UpstreamError, UpstreamInvalid
 from providers._http import JSON, OK, UpstreamHTTP, read_object, read_success
-from providers._typed import is_host_name, origin_of
+from providers._typed import is_host_name, written_origin
 from providers.preset import is_address
 
 MAX_DID: Final = 255
@@ -122,7 +122,7 @@ def read_document(document: Mapping[str, Any], did: str, scheme: str) -> Person:
     pds = next((found for one in services if (found := _pds(one, did))), "") if isinstance(services, list) else ""
     if (
         not is_address(pds)
-        or origin_of(pds) != pds.rstrip("/").lower()
+        or written_origin(pds) != pds.rstrip("/").lower()
         or urlsplit(pds).scheme not in {"https", scheme}
     ):
         raise UpstreamInvalid("did_pds")
@@ -133,7 +133,7 @@ def read_document(document: Mapping[str, Any], did: str, scheme: str) -> Person:
         else []
     )
     first = handles[0] if handles else ""
-    return Person(did=did, handle=first if is_handle(first) else "", pds=origin_of(pds))
+    return Person(did=did, handle=first if is_handle(first) else "", pds=written_origin(pds))
 
 
 def _pds(service: object, did: str) -> str:

@@ -194,14 +194,16 @@ def own_address(told: Mapping[str, Any], key: str, origin: str, usual: str) -> s
     Raises `UpstreamInvalid("server_<key>")`.
     """
     value = told.get(key, usual)
-    is_own = isinstance(value, str) and len(value) <= MAX_ADDRESS and is_address(value) and origin_of(value) == origin
+    is_own = (
+        isinstance(value, str) and len(value) <= MAX_ADDRESS and is_address(value) and written_origin(value) == origin
+    )
     if not isinstance(value, str) or not is_own:
         raise UpstreamInvalid(f"server_{key}")
     return value
 
 
-def origin_of(address: str) -> str:
-    """Scheme, host and port."""
+def written_origin(address: str) -> str:
+    """Scheme, host and port as they are written: a server that writes a port it need not is another one."""
     parts = urlsplit(address)
     return f"{parts.scheme}://{parts.netloc.lower()}"
 

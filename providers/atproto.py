@@ -36,7 +36,7 @@ from providers._oauth import (
     read_token_answer,
     safe_code,
 )
-from providers._typed import Policy, in_time, origin_of, own_address, policy_problems, told_apart
+from providers._typed import Policy, in_time, own_address, policy_problems, told_apart, written_origin
 from providers._yadis import FIELD
 from providers.preset import Preset, is_address
 
@@ -155,7 +155,7 @@ class ATProto(Described):
         if told.get("resource") != person.pds or not isinstance(servers, list) or len(servers) != 1:
             raise UpstreamInvalid("resource")
         server = servers[0]
-        if not isinstance(server, str) or not is_address(server) or origin_of(server) != server:
+        if not isinstance(server, str) or not is_address(server) or written_origin(server) != server:
             raise UpstreamInvalid("resource_server")
         return server
 
@@ -308,7 +308,7 @@ class ATProto(Described):
         for name in preset.endpoints:
             if name not in {"directory", "resolver"}:
                 found.add(f"endpoints.{name}", "has no effect: each server has its own.", "Remove it.")
-        if preset.issuer and origin_of(preset.issuer) != preset.issuer.rstrip("/"):
+        if preset.issuer and written_origin(preset.issuer) != preset.issuer.rstrip("/"):
             found.add("issuer", "is no server.", 'Write scheme and host: issuer = "https://bsky.social".')
         for claim in preset.fields:
             if claim not in KNOWN:

@@ -40,12 +40,12 @@ from providers._typed import (
     Policy,
     Registers,
     in_time,
-    origin_of,
     own_address,
     place_of,
     policy_problems,
     read_origin,
     told_apart,
+    written_origin,
 )
 from providers._yadis import FIELD
 from providers.preset import Preset, is_address
@@ -306,7 +306,7 @@ def actor_of(person: Mapping[str, Any], server: str, name: str) -> str:
 
 def is_theirs(address: object, server: str) -> bool:
     """Whether it is an address at this very server: it speaks for no other."""
-    return isinstance(address, str) and is_address(address) and origin_of(address) == server
+    return isinstance(address, str) and is_address(address) and written_origin(address) == server
 
 
 def plain_name(person: Mapping[str, Any]) -> object:

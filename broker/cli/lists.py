@@ -170,7 +170,7 @@ def new_secret(name: str | None, config: Path) -> None:
 
 def _say_where(name: str, config: Path) -> None:
     from broker.cli.common import environment
-    from broker.settings import origin_of, read_settings
+    from broker.settings import read_settings
     from broker.settings_sources import nearest
 
     settings: Settings = read_settings(folder_of(config), environment(), make_master_key=False)
@@ -178,7 +178,7 @@ def _say_where(name: str, config: Path) -> None:
         known = ", ".join(sorted(settings.clients)) or "none"
         fail(f"There is no site {name} in sites.toml. There are: {known}.")
     key = ("sites", name, "client_secret")
-    place = origin_of(settings, key) or nearest(settings.origins, key)
+    place = settings.origins.get(key) or nearest(settings.origins, key)
     click.echo(f"The secret of {name} is named at {place}. Put this one there, and give it to the site:", err=True)
 
 

@@ -412,9 +412,7 @@ def rotate_secret(name: str, config: Path) -> None:
 
 def _source(settings: Settings, name: str) -> tuple[str, str]:
     """Where the secret is named, and how, to be written again."""
-    from broker.settings import origin_of
-
-    origin = origin_of(settings, ("sites", name, "client_secret"))
+    origin = settings.origins.get(("sites", name, "client_secret"))
     if origin is None or not origin.line:
         fail(f"The secret of {name} is named in the environment. Name it in sites.toml to have two at once.")
     tree: Mapping[str, Any] = tomllib.loads(Path(origin.file).read_text(encoding="utf-8"))
