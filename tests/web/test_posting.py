@@ -536,6 +536,22 @@ def given_for_posting(house: House) -> list[bool]:
 # --- one post -----------------------------------------------------------------------------------------
 
 
+async def test_a_post_that_waits_is_found_again_under_my_account(house: House) -> None:
+    """Whoever left its page unanswered gets back to it, until it is decided."""
+    ana = await Member.join(house)
+    await ana.opt_in()
+    await ana.preview()
+    mine = await ana.browser.open("/me/posting")
+    (there,) = [url for words, url in mine.links if words.startswith("Look at it and decide")]
+    page = await ana.browser.open(there)
+    assert page.headings[0].startswith("Post this to")
+    arrived = await ana.browser.press("decision=dont")
+    assert isinstance(arrived, Arrival)
+    decided = await ana.browser.open("/me/posting")
+    assert "Not posted: you said no." in decided.text
+    assert not [words for words, _ in decided.links if words.startswith("Look at it and decide")]
+
+
 async def test_do_not_post_posts_nothing(house: House) -> None:
     ana = await Member.join(house)
     await ana.opt_in()

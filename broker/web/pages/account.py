@@ -322,6 +322,8 @@ class PastPost:
     remote_url: str = ""
     undo_action: str = ""
     """Where "Delete there" posts to; nothing: it cannot be undone from here."""
+    ask_url: str = ""
+    """The page that asks about it, while it waits for a yes or no."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

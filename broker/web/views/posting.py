@@ -44,6 +44,7 @@ async def posting_settings(call: Call) -> pages.PostingSettings:
                 state=post.state.value,
                 remote_url=_link(post),
                 undo_action=f"/posting/{post.id}/undo" if gate.can_undo(post, switches) else "",
+                ask_url=f"/posting/{post.id}" if _still_waits(call, post) else "",
             )
             for post in await gate.recent(account.id)
         ),
@@ -66,7 +67,7 @@ async def posting(call: Call, post: Posting, *, back: str) -> pages.PostPreview 
     """The preview while it waits for the person; afterwards what became of it."""
     gate, client = call.world.posting, call.world.clients.get(post.client)
     label = provider_label(call, post.provider)
-    if post.state is PostState.ASKED and client is not None and post.provider in gate.networks:
+    if client is not None and _still_waits(call, post):
         links = await call.world.durable.accounts.links(post.account)
         ours = [link.hint for link in links if link.provider == post.provider and link.hint]
         return pages.PostPreview(
@@ -91,6 +92,12 @@ async def posting(call: Call, post: Posting, *, back: str) -> pages.PostPreview 
         undo_action=f"/posting/{post.id}/undo" if gate.can_undo(post, switches) else "",
         is_turned_off=post.state is PostState.FAILED and not is_on,
     )
+
+
+def _still_waits(call: Call, post: Posting) -> bool:
+    """Whether the person can still say yes or no to it."""
+    is_there = post.client in call.world.clients and post.provider in call.world.posting.networks
+    return is_there and post.state is PostState.ASKED
 
 
 def _link(post: Posting) -> str:

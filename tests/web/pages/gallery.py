@@ -382,7 +382,17 @@ def _account() -> dict[str, Page]:
             replace(switch, has_key=True),
             replace(switch, provider="x", provider_label="X", has_key=True, lasts=True),
         ),
-        posts=tuple(replace(post, state=state, text=f"I wrote\nwhat is {state}") for state in POST_STATES),
+        posts=tuple(
+            replace(
+                post,
+                state=state,
+                text=f"I wrote\nwhat is {state}",
+                remote_url=post.remote_url if state == "posted" else "",
+                undo_action=post.undo_action if state == "posted" else "",
+                ask_url="/posting/p1" if state == "asked" else "",
+            )
+            for state in POST_STATES
+        ),
     )
     removal = pages.RemovalStatus(
         code="K7Q291XMK7Q291XMK7Q291XM",
