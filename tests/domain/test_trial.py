@@ -28,6 +28,8 @@ from broker.web.pages.words import FAILURES as WORDS
         ("upstream access_denied", "said_no"),
         ("authorization invalid_scope", "scope"),
         ("authorization unauthorized_client", "client_id"),
+        ("authorization invalid_request_object", "request_object"),
+        ("authorization request_not_supported", "request_object"),
         ("authorization server_error", "unwell"),
         ("authorization other", "refused"),
         ("dialog 901", "refused"),
