@@ -47,11 +47,14 @@ def standing_account() -> Select[Any]:
     )
 
 
-_LOAD: Final = define(select(accounts.c.sealed, accounts.c.version).where(accounts.c.id == parameter(accounts.c.id)))
+_LOAD: Final = define(
+    select(accounts.c.sealed, accounts.c.version).where(accounts.c.id == parameter(accounts.c.id)), together=True
+)
 _BY_IDENTITY: Final = define(
     select(accounts.c.sealed, accounts.c.version, *_LINK_COLUMNS)
     .join_from(links, accounts, accounts.c.id == links.c.account)
-    .where(links.c.identity_key == parameter(links.c.identity_key), accounts.c.sealed.is_not(None))
+    .where(links.c.identity_key == parameter(links.c.identity_key), accounts.c.sealed.is_not(None)),
+    together=True,
 )
 _LINKS: Final = define(
     select(*_LINK_COLUMNS).where(links.c.account == parameter(links.c.account)).order_by(links.c.linked_at, links.c.id)
@@ -80,7 +83,8 @@ _WITH_RECEIPTS: Final = define(
             receipts.c.purpose == parameter(receipts.c.purpose),
             receipts.c.counterparty == parameter(receipts.c.counterparty),
         ),
-    ).order_by("seq")
+    ).order_by("seq"),
+    together=True,
 )
 
 ADD: Final = define_insert(accounts)

@@ -28,7 +28,8 @@ _SAVE_TRANSACTION: Final = define(
 _LOAD_TRANSACTION: Final = define(
     select(transactions.c.sealed).where(
         transactions.c.id == parameter(transactions.c.id), transactions.c.expires_at > NOW
-    )
+    ),
+    together=True,
 )
 _DELETE_TRANSACTION: Final = define(
     delete(transactions).where(transactions.c.id == parameter(transactions.c.id)).returning(transactions.c.id)
@@ -79,7 +80,8 @@ _BY_DIGEST: Final = define(
         sessions.c.secret_digest == parameter(sessions.c.secret_digest),
         sessions.c.ended_at.is_(None),
         sessions.c.live_until > NOW,
-    )
+    ),
+    together=True,
 )
 _OF_ACCOUNT: Final = define(
     select(sessions.c.id, sessions.c.sealed)

@@ -45,7 +45,9 @@ from broker.stores.vault import KeyRing
 
 _NOW: Final = bindparam("p_now", type_=BigInteger)
 
-_LOAD: Final = define(select(grants.c.body, grants.c.revoked_at).where(grants.c.id == parameter(grants.c.id)))
+_LOAD: Final = define(
+    select(grants.c.body, grants.c.revoked_at).where(grants.c.id == parameter(grants.c.id)), together=True
+)
 _WITH_ACCOUNT: Final = define(
     select(grants.c.body, grants.c.revoked_at, accounts.c.id, accounts.c.sealed, accounts.c.version)
     .join_from(grants, accounts, accounts.c.id == grants.c.account)
@@ -53,16 +55,19 @@ _WITH_ACCOUNT: Final = define(
         grants.c.id == parameter(grants.c.id),
         accounts.c.sealed.is_not(None),
         ~select(revoked_tokens.c.id).where(revoked_tokens.c.id == bindparam("p_token")).exists(),
-    )
+    ),
+    together=True,
 )
-_IS_REVOKED: Final = define(select(revoked_tokens.c.id).where(revoked_tokens.c.id == bindparam("p_token")))
+_IS_REVOKED: Final = define(
+    select(revoked_tokens.c.id).where(revoked_tokens.c.id == bindparam("p_token")), together=True
+)
 _OF_ACCOUNT = (
     select(grants.c.body, grants.c.revoked_at)
     .where(grants.c.account == bindparam("p_account"), grants.c.revoked_at.is_(None), grants.c.expires_at > _NOW)
     .order_by(grants.c.created_at.desc(), grants.c.id.desc())
 )
 _STANDING: Final = define(_OF_ACCOUNT)
-_STANDING_FOR: Final = define(_OF_ACCOUNT.where(grants.c.client == parameter(grants.c.client)))
+_STANDING_FOR: Final = define(_OF_ACCOUNT.where(grants.c.client == parameter(grants.c.client)), together=True)
 
 ADD_GRANT: Final = define(insert_if(grants, standing_account()).returning(grants.c.id), reads=[accounts])
 ADD_CODE: Final = define_insert(codes)
@@ -91,7 +96,7 @@ _standing_grant: Final = (
 )
 ADD_FAMILY: Final = define(insert_if(families, _standing_grant).returning(families.c.id), reads=[grants])
 _FAMILY: Final = tuple(families.columns)
-_LOAD_FAMILY: Final = define(select(*_FAMILY).where(families.c.id == parameter(families.c.id)))
+_LOAD_FAMILY: Final = define(select(*_FAMILY).where(families.c.id == parameter(families.c.id)), together=True)
 _LOCK_GRANT: Final = define(
     select(grants.c.id).where(grants.c.id == bindparam("p_grant_id")).with_for_update(), barrier=True
 )

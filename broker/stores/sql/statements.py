@@ -41,6 +41,8 @@ class Statement:
     writes: str = ""
     barrier: bool = False
     """Whether what follows in the unit must see what was committed while this one waited for its locks."""
+    together: bool = False
+    """Whether it is read so often that the same read for others may go along: it finds few rows, by an index."""
 
     @property
     def only_matches(self) -> bool:
@@ -79,6 +81,7 @@ def define(
     columns: Iterable[str] | None = None,
     reads: Iterable[Table] = (),
     barrier: bool = False,
+    together: bool = False,
 ) -> Statement:
     """A statement known to every store that opens later. Call at import only."""
     table = getattr(construct, "table", None)
@@ -88,6 +91,7 @@ def define(
         reads=frozenset(table.name for table in reads),
         writes="" if table is None or isinstance(construct, Select) else table.name,
         barrier=barrier,
+        together=together,
     )
     _REGISTRY.append(statement)
     return statement

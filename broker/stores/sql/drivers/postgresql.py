@@ -17,6 +17,7 @@ import asyncpg
 from broker.errors import Conflict, StoreUnavailable
 from broker.stores.sql.drivers.conflicts import check, conflict_of_constraint
 from broker.stores.sql.drivers.connections import ACQUIRE_TIMEOUT, Connections
+from broker.stores.sql.drivers.gathered import Gathered, for_many
 from broker.stores.sql.statements import PLACEHOLDER, Params, Row, Script, Statement, Step, compile_all, renumbered
 
 T = TypeVar("T")
@@ -41,11 +42,15 @@ class PostgresDriver:
             if (found := _INSERT.fullmatch(compiled.text)) is not None
         }
         self._joined: dict[tuple[Any, ...], str] = {}
+        self._for_many = {one: for_many(self._compiled[one].text) for one in self._compiled if one.together}
+        self._gathered = Gathered(self._read_all)
         self._url = url
         self._connections = Connections(self._connect, size)
         self._closed = False
 
     async def read(self, statement: Statement, params: Params) -> Sequence[Row]:
+        if statement.together:
+            return await self._gathered.ask(statement, self._compiled[statement].arguments(params))
         return await self._on_connection(lambda connection: self._rows(connection, statement, params))
 
     async def write(self, statement: Statement, params: Params, *, lasting: bool = True) -> Sequence[Row]:
@@ -88,10 +93,34 @@ class PostgresDriver:
         self._closed = True
         await self._connections.close()
 
+    async def _read_all(self, statement: Statement, asked: Sequence[tuple[Any, ...]]) -> Sequence[Sequence[Row]]:
+        """The rows of each of `asked`, in one round trip."""
+        if len(asked) == 1:
+            (one,) = asked
+            return [await self._on_connection(lambda connection: self._fetch(connection, statement, one))]
+        text, columns = self._for_many[statement], list(zip(*asked, strict=True))
+
+        async def work(connection: Any) -> Sequence[Row] | None:
+            try:
+                rows: Sequence[Row] = await connection.fetch(text, *columns)
+            except asyncpg.DataError:
+                return None
+            return rows
+
+        rows = await self._on_connection(work)
+        if rows is None:  # one of them is like nothing that is kept: the others must not suffer
+            return [(await self._read_all(statement, [one]))[0] for one in asked]
+        found: list[list[Row]] = [[] for _ in asked]
+        for row in rows:
+            found[row[-1] - 1].append(row[:-1])
+        return found
+
     async def _rows(self, connection: Any, statement: Statement, params: Params) -> Sequence[Row]:
-        compiled = self._compiled[statement]
+        return await self._fetch(connection, statement, self._compiled[statement].arguments(params))
+
+    async def _fetch(self, connection: Any, statement: Statement, arguments: tuple[Any, ...]) -> Sequence[Row]:
         try:
-            rows: Sequence[Row] = await connection.fetch(compiled.text, *compiled.arguments(params))
+            rows: Sequence[Row] = await connection.fetch(self._compiled[statement].text, *arguments)
         except asyncpg.DataError:
             if statement.only_matches:  # NUL, half a character, a number of 65 bits: nothing kept is like that
                 return []
