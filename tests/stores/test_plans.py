@@ -21,6 +21,7 @@ from tests.support.servers import PostgresServer
 
 import broker.stores.sql.browser
 import broker.stores.sql.durable  # noqa: F401 - both define every statement there is
+from broker.stores.sql.drivers.gathered import for_many
 from broker.stores.sql.drivers.sqlite import connect
 from broker.stores.sql.keyring import _CELLS
 from broker.stores.sql.schema import migrate
@@ -231,3 +232,29 @@ async def test_every_statement_on_postgresql_finds_its_rows_by_an_index(many_on_
     finally:
         await connection.close()
     assert scans == []
+
+
+async def test_what_goes_together_finds_its_rows_by_an_index_whoever_asks(many_on_postgresql: str) -> None:
+    """By the plan for any parameters, which a connection keeps after a few times."""
+    tables = {table.name for table in GROWING}
+    connection = await asyncpg.connect(many_on_postgresql)
+    scans, looked = [], 0
+    try:
+        await connection.execute("SET plan_cache_mode = force_generic_plan")
+        for number, (statement, compiled) in enumerate(compile_all("postgresql").items()):
+            if not statement.together:
+                continue
+            text = for_many(compiled.text)
+            nothing = ", ".join(["NULL"] * text.count("[]"))
+            await connection.execute(f"PREPARE together{number} AS {text}")
+            found = await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE together{number}({nothing})")
+            looked += 1
+            scans += [
+                f"{text}: {node['Node Type']} on {node['Relation Name']}"
+                for node in nodes(json.loads(found))
+                if node["Node Type"] == "Seq Scan" and node["Relation Name"] in tables
+            ]
+    finally:
+        await connection.close()
+    assert scans == []
+    assert looked

@@ -85,7 +85,8 @@ _CONSUME: Final = define(
         codes.c.grant_id,
         select(grants.c.body).where(grants.c.id == codes.c.grant_id).scalar_subquery(),
         select(grants.c.revoked_at).where(grants.c.id == codes.c.grant_id).scalar_subquery(),
-    )
+    ),
+    together=True,
 )
 _CODE_OF: Final = define(select(codes.c.grant_id).where(codes.c.digest == parameter(codes.c.digest)))
 
@@ -116,7 +117,8 @@ _IDLE: Final = bindparam("p_idle", type_=BigInteger)
 _STEP: Final = define(
     _usable.values(
         generation=families.c.generation + 1, rotated_at=_NOW, retried=false(), idle_expires_at=_IDLE
-    ).returning(*_FAMILY)
+    ).returning(*_FAMILY),
+    together=True,
 )
 _RENEW: Final = define(_usable.values(idle_expires_at=_IDLE).returning(*_FAMILY))
 _MARK_RETRIED: Final = define(update(families).where(families.c.id == parameter(families.c.id)).values(retried=true()))

@@ -24,6 +24,10 @@ T = TypeVar("T")
 
 STATEMENT_TIMEOUT: Final = 5.0
 """Seconds; longer than this and the person gets a page that says so (catalogue 162)."""
+AT_ONCE: Final = 64
+"""Statements that go together at most."""
+UNITS_AT_ONCE: Final = 8
+"""Units that do: each number of them is a text of its own, which each connection prepares."""
 REFUSED: Final = "DW001"
 """The SQLSTATE of `doorward_refuse(what)`: an expectation of a unit of work broke."""
 _INSERT: Final = re.compile(r"(INSERT INTO [^()]+\([^()]+\) VALUES )(\([^()]+\))( ON CONFLICT DO NOTHING)?")
@@ -43,14 +47,15 @@ class PostgresDriver:
         }
         self._joined: dict[tuple[Any, ...], str] = {}
         self._for_many = {one: for_many(self._compiled[one].text) for one in self._compiled if one.together}
-        self._gathered = Gathered(self._read_all)
+        self._statements = Gathered(self._run_all, AT_ONCE)
+        self._units = Gathered(self._commit_all, UNITS_AT_ONCE)
         self._url = url
         self._connections = Connections(self._connect, size)
         self._closed = False
 
     async def read(self, statement: Statement, params: Params) -> Sequence[Row]:
         if statement.together:
-            return await self._gathered.ask(statement, self._compiled[statement].arguments(params))
+            return await self._statements.ask(statement, self._compiled[statement].arguments(params))
         return await self._on_connection(lambda connection: self._rows(connection, statement, params))
 
     async def write(self, statement: Statement, params: Params, *, lasting: bool = True) -> Sequence[Row]:
@@ -59,6 +64,13 @@ class PostgresDriver:
         return await self.read(statement, params)
 
     async def commit(self, steps: Sequence[Step]) -> None:
+        if all(step.statement.construct.is_insert and not step.statement.barrier for step in steps):
+            shape = tuple((step.statement, step.expect, step.conflict) for step in steps)
+            await self._units.ask(shape, steps)
+        else:
+            await self._commit(steps)
+
+    async def _commit(self, steps: Sequence[Step]) -> None:
         groups = _grouped(steps)
 
         async def work(connection: Any) -> None:
@@ -70,6 +82,24 @@ class PostgresDriver:
                     await self._execute(connection, group)
 
         await self._on_connection(work)
+
+    async def _commit_all(self, _shape: object, units: Sequence[Sequence[Step]]) -> Sequence[None] | None:
+        """Several units as one; `None` if not all of them could be, and nothing was done."""
+        if len(units) == 1:
+            await self._commit(units[0])
+            return (None,)
+        groups = _grouped([step for unit in units for step in unit])
+        if len(groups) > 1:
+            return None
+
+        async def work(connection: Any) -> Sequence[None] | None:
+            try:
+                await self._execute(connection, groups[0])
+            except asyncpg.PostgresError:
+                return None
+            return (None,) * len(units)
+
+        return await self._on_connection(work)
 
     async def run(self, script: Callable[[], Script[T]], *, lasting: bool = True) -> T:
         del lasting
@@ -90,26 +120,28 @@ class PostgresDriver:
         return await self._on_connection(work)
 
     async def close(self) -> None:
+        await self._statements.close()
+        await self._units.close()
         self._closed = True
         await self._connections.close()
 
-    async def _read_all(self, statement: Statement, asked: Sequence[tuple[Any, ...]]) -> Sequence[Sequence[Row]]:
-        """The rows of each of `asked`, in one round trip."""
+    async def _run_all(self, statement: Statement, asked: Sequence[tuple[Any, ...]]) -> Sequence[Sequence[Row]] | None:
+        """The rows for each of `asked`, in one round trip; `None` if the server, or asyncpg, did not take one of them."""
         if len(asked) == 1:
             (one,) = asked
-            return [await self._on_connection(lambda connection: self._fetch(connection, statement, one))]
+            return (await self._on_connection(lambda connection: self._fetch(connection, statement, one)),)
         text, columns = self._for_many[statement], list(zip(*asked, strict=True))
 
         async def work(connection: Any) -> Sequence[Row] | None:
             try:
                 rows: Sequence[Row] = await connection.fetch(text, *columns)
-            except asyncpg.DataError:
+            except asyncpg.PostgresError:
                 return None
             return rows
 
         rows = await self._on_connection(work)
-        if rows is None:  # one of them is like nothing that is kept: the others must not suffer
-            return [(await self._read_all(statement, [one]))[0] for one in asked]
+        if rows is None:
+            return None
         found: list[list[Row]] = [[] for _ in asked]
         for row in rows:
             found[row[-1] - 1].append(row[:-1])

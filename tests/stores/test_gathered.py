@@ -1,0 +1,247 @@
+"""What many ask of PostgreSQL at once goes together, and everybody gets what they would have got alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+from tests.contracts.stores import conflict_of, kept_account, kept_family, kept_grant
+from tests.stores.worker import MASTER_KEY
+from tests.support import builders as make
+from tests.support.builders import FORUM, NOW, FixedClock
+
+from broker.domain.grant import AlreadyRedeemed, Redeemed, Reused, Rotated
+from broker.domain.values import GrantId
+from broker.errors import Conflict, StoreUnavailable
+from broker.stores import Stores, open_stores
+from broker.stores.sql.drivers.gathered import IN_FLIGHT, Gathered, for_many
+from broker.stores.sql.statements import PLACEHOLDER, compile_all
+
+
+class Run:
+    """Answers each with its own word, when told to."""
+
+    def __init__(self) -> None:
+        self.runs: list[tuple[str, list[str]]] = []
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+        self.bad = ""
+        self.error: Exception | None = None
+
+    async def __call__(self, kind: str, asked: Sequence[str]) -> Sequence[str] | None:
+        self.runs.append((kind, list(asked)))
+        await self.may_answer.wait()
+        if self.error is not None:
+            raise self.error
+        if self.bad in asked:
+            if len(asked) > 1:
+                return None
+            raise Conflict(self.bad)
+        return [f"{kind} {what}" for what in asked]
+
+
+async def test_one_turn_is_one_run_for_each_kind() -> None:
+    run = Run()
+    gathered = Gathered(run, 8)
+    answers = await asyncio.gather(*(gathered.ask(kind, what) for kind, what in ("a1", "b2", "a3")))
+    assert answers == ["a 1", "b 2", "a 3"]
+    assert run.runs == [("a", ["1", "3"]), ("b", ["2"])]
+
+
+async def test_who_goes_together_is_a_power_of_two_up_to_the_limit_in_their_order() -> None:
+    run = Run()
+    gathered = Gathered(run, 4)
+    answers = await asyncio.gather(*(gathered.ask("a", str(number)) for number in range(15)))
+    assert answers == [f"a {number}" for number in range(15)]
+    assert [len(asked) for _, asked in run.runs] == [4, 4, 4, 2, 1]
+
+
+async def test_while_enough_is_under_way_the_rest_is_gathered() -> None:
+    run = Run()
+    gathered = Gathered(run, 8)
+    run.may_answer.clear()
+    waiting = []
+    for number in range(IN_FLIGHT + 4):
+        waiting.append(gathered.ask("a", str(number)))
+        await asyncio.sleep(0.001)
+    assert len(run.runs) == IN_FLIGHT
+    run.may_answer.set()
+    await asyncio.gather(*waiting)
+    assert [len(asked) for _, asked in run.runs] == [1] * IN_FLIGHT + [4]
+
+
+async def test_what_cannot_go_together_is_asked_one_by_one_and_fails_alone() -> None:
+    run = Run()
+    run.bad = "2"
+    gathered = Gathered(run, 8)
+    answers = await asyncio.gather(*(gathered.ask("a", what) for what in "1234"), return_exceptions=True)
+    assert [answers[place] for place in (0, 2, 3)] == ["a 1", "a 3", "a 4"]
+    assert isinstance(answers[1], Conflict)
+    assert answers[1].what == "2"
+
+
+async def test_an_error_of_all_is_an_error_of_its_own_for_each() -> None:
+    run = Run()
+    run.error = StoreUnavailable("postgresql 57P01")
+    gathered = Gathered(run, 8)
+    one, other = await asyncio.gather(gathered.ask("a", "1"), gathered.ask("a", "2"), return_exceptions=True)
+    assert isinstance(one, StoreUnavailable)
+    assert isinstance(other, StoreUnavailable)
+    assert one is not other
+    assert str(one) == str(other) == str(run.error)
+    run.error = None
+    assert await gathered.ask("a", "3") == "a 3"
+
+
+async def test_who_stops_waiting_stops_nobody() -> None:
+    run = Run()
+    gathered = Gathered(run, 8)
+    run.may_answer.clear()
+    going, staying = gathered.ask("a", "1"), gathered.ask("a", "2")
+    await asyncio.sleep(0.001)
+    going.cancel()
+    closing = asyncio.ensure_future(gathered.close())
+    await asyncio.sleep(0.001)
+    assert not closing.done()
+    run.may_answer.set()
+    assert await staying == "a 2"
+    await closing
+
+
+def test_every_parameter_of_what_goes_together_is_named_with_its_type() -> None:
+    texts = [for_many(compiled.text) for one, compiled in compile_all("postgresql").items() if one.together]
+    assert len(texts) > 8
+    for text in texts:
+        assert len(set(PLACEHOLDER.findall(text))) == text.count("[]"), text
+
+
+# --- The database -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def stores(migrated_postgres_url: str) -> AsyncIterator[Stores]:
+    stores = await open_stores(
+        database_url=migrated_postgres_url, redis_url=None, master_key=MASTER_KEY, clock=FixedClock()
+    )
+    yield stores
+    await stores.close()
+
+
+async def test_everybody_reads_their_own(stores: Stores) -> None:
+    kept = [await kept_grant(stores.durable) for _ in range(10)]
+    unknown = GrantId("nobody's")
+    asked = [grant.id for grant in kept] + [unknown] + [grant.id for grant in kept]
+    found = await asyncio.gather(*(stores.durable.grants.load(one) for one in asked))
+    assert found == [*kept, None, *kept]
+
+
+async def test_several_rows_keep_their_order_for_each(stores: Stores) -> None:
+    accounts = [(await kept_account(stores.durable))[0] for _ in range(4)]
+    receipts = {}
+    for account in accounts:
+        receipts[account.id] = [make.receipt(account.id) for _ in range(3)]
+    for turn in range(3):
+        for account in accounts:
+            unit = stores.durable.unit()
+            unit.append_receipt(receipts[account.id][turn])
+            await unit.commit()
+    counterparty = receipts[accounts[0].id][0].counterparty
+    purpose = receipts[accounts[0].id][0].purpose
+    found = await asyncio.gather(
+        *(stores.durable.accounts.with_receipts(account.id, purpose, counterparty) for account in accounts)
+    )
+    for account, pair in zip(accounts, found, strict=True):
+        assert pair is not None
+        assert pair[0] == account
+        assert list(pair[1]) == receipts[account.id]
+
+
+async def test_what_no_row_can_hold_keeps_nobody_else_from_theirs(stores: Stores) -> None:
+    grant = await kept_grant(stores.durable)
+    asked = [grant.id, GrantId("\0"), GrantId("\ud800"), grant.id]
+    assert await asyncio.gather(*(stores.durable.grants.load(one) for one in asked)) == [grant, None, None, grant]
+
+
+async def test_a_code_taken_twice_in_one_turn_is_redeemed_once(stores: Stores) -> None:
+    """(catalogue 5)"""
+    codes = []
+    for _ in range(4):
+        grant = await kept_grant(stores.durable)
+        code = make.code(grant)
+        unit = stores.durable.unit()
+        unit.add_code(code)
+        await unit.commit()
+        codes.append(code)
+    asked = [code.digest for code in codes for _ in range(4)]
+    outcomes = await asyncio.gather(*(stores.durable.grants.consume_code(one, NOW) for one in asked))
+    for place in range(0, 16, 4):
+        kinds = [type(outcome) for outcome in outcomes[place : place + 4]]
+        assert sorted(kind.__name__ for kind in kinds) == ["AlreadyRedeemed"] * 3 + ["Redeemed"]
+    assert {Redeemed, AlreadyRedeemed} == {type(outcome) for outcome in outcomes}
+
+
+async def test_families_step_once_each_in_one_turn(stores: Stores) -> None:
+    """(catalogue 12)"""
+    families = [await kept_family(stores.durable, await kept_grant(stores.durable)) for _ in range(4)]
+    asked = [family for family in families for _ in range(2)]
+    outcomes = await asyncio.gather(
+        *(stores.durable.grants.rotate(family.id, family.generation, FORUM, NOW) for family in asked)
+    )
+    for place, family in enumerate(families):
+        pair = outcomes[2 * place : 2 * place + 2]
+        assert sum(isinstance(outcome, Rotated) for outcome in pair) >= 1
+        assert all(isinstance(outcome, Rotated | Reused) for outcome in pair)
+        kept = await stores.durable.grants.load_family(family.id)
+        assert kept is not None
+        assert kept.generation == family.generation + 1
+
+
+async def test_of_units_that_go_together_the_one_that_breaks_a_rule_fails_alone(stores: Stores) -> None:
+    owners = [(await kept_account(stores.durable))[0].id for _ in range(5)]
+    taken = await kept_grant(stores.durable, owners[0])
+    grants = [make.grant(owner) for owner in owners]
+    grants[2] = replace(grants[2], id=taken.id)  # there is one of that id
+    units = []
+    for grant in grants:
+        unit = stores.durable.unit()
+        unit.add_grant(grant)
+        unit.add_code(make.code(grant))
+        units.append(unit)
+    failures = await asyncio.gather(*(unit.commit() for unit in units), return_exceptions=True)
+    assert [type(failure) for place, failure in enumerate(failures) if place != 2] == [type(None)] * 4
+    assert isinstance(failures[2], Conflict | StoreUnavailable)
+    kept = await asyncio.gather(*(stores.durable.grants.load(grant.id) for grant in grants))
+    assert kept == [*grants[:2], taken, *grants[3:]]
+
+
+async def test_a_unit_of_nobody_s_is_told_so_among_others(stores: Stores) -> None:
+    owner = (await kept_account(stores.durable))[0].id
+    unit, orphan = stores.durable.unit(), stores.durable.unit()
+    unit.add_grant(make.grant(owner))
+    orphan.add_grant(make.grant(make.account().id))
+    kept, conflict = await asyncio.gather(unit.commit(), conflict_of(orphan.commit()))
+    assert kept is None
+    assert conflict == "account"
+
+
+async def test_a_person_who_gives_up_stops_no_other_unit(stores: Stores) -> None:
+    owners = [(await kept_account(stores.durable))[0].id for _ in range(4)]
+    grants = [make.grant(owner) for owner in owners]
+    commits = []
+    for grant in grants:
+        unit = stores.durable.unit()
+        unit.add_grant(grant)
+        commits.append(asyncio.ensure_future(unit.commit()))
+    await asyncio.sleep(0)
+    commits[1].cancel()
+    for place, commit in enumerate(commits):
+        if place != 1:
+            await commit
+        else:
+            with suppress(asyncio.CancelledError):
+                await commit
+    kept = await asyncio.gather(*(stores.durable.grants.load(grant.id) for grant in grants))
+    assert [kept[place] for place in (0, 2, 3)] == [grants[place] for place in (0, 2, 3)]
