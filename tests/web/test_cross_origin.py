@@ -115,7 +115,7 @@ async def test_a_site_with_a_secret_is_answered_to_its_server_alone(house: House
 
 async def test_everything_else_is_closed_or_holds_nothing(house: House) -> None:
     """Documents without people are everybody's; all other answers are no page's but ours (catalogue 145)."""
-    everybodys = {"/jwks", "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server",
+    everybodys = {"/jwks", "/client-jwks", "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server",
                   "/.well-known/ssf-configuration"}  # fmt: skip
     for route in ROUTES:
         if route.apps or "{" in route.path:

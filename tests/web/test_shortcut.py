@@ -48,7 +48,7 @@ def test_the_short_way_leads_where_the_router_would(method: str, more: str) -> N
 def test_all_addresses_but_a_few_have_the_short_way() -> None:
     long_way = {row.path for row in ROUTES if SHORT.find(row.method, row.path) is None}
 
-    assert long_way == {"/callback/{provider}/{server}"}
+    assert long_way == {"/callback/{provider}/{server}", "/requests/{provider}/{reference}"}
 
 
 def test_addresses_that_nobody_has_and_other_methods_are_for_the_application() -> None:
