@@ -328,6 +328,41 @@ def test_what_is_not_given_or_not_signed_so_is_said(config: Path) -> None:
     assert "It does not list picture among its claims" in done.stdout
 
 
+def test_what_we_sign_is_told_where_it_is_looked_for(config: Path) -> None:
+    """Our keys are with the server, so nothing is tried that would have to be signed; it is said what tries it."""
+    with checked(config):
+        text = (config / "providers.toml").read_text()
+        asking = 'label = "Club"\nrequest_object = "by_reference"'
+        (config / "providers.toml").write_text(text.replace('label = "Club"', asking))
+        done = doorward("check", "idp", "--offline", config=config)
+        shown = doorward("show", "idp", config=config).stdout
+    assert (done.returncode, found(done)) == (0, []), done.stdout
+    assert f"It must know where our keys are (jwks_uri): {PUBLIC}/client-jwks" in done.stdout
+    assert f"whatever begins with {PUBLIC}/requests/idp/" in done.stdout
+    assert "`doorward provider try idp` tells" in done.stdout
+    assert "People are sent to" not in done.stdout
+    assert "It takes the client secret" in done.stdout
+    assert f"our keys address      {PUBLIC}/client-jwks" in shown
+    assert f"requests are at       {PUBLIC}/requests/idp/…" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--request-object", "by_value"), "--request-object is for --register."),
+        (("--register", "--request-object-signing-alg", "ES256"), "is for --request-object."),
+        (
+            ("--register", "--request-object", "by_value", "--request-object-signing-alg", "none"),
+            "that nobody signs proves nothing",
+        ),
+    ],
+)
+def test_a_way_of_asking_that_is_none_registers_nobody(config: Path, words: tuple[str, ...], said: str) -> None:
+    done = doorward("add", "openid-connect", "--issuer", "https://id.club.test", *words, config=config)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert said in done.stderr
+
+
 def test_a_provider_that_is_away_names_the_guard_that_stopped_it(config: Path) -> None:
     (config / "providers.toml").write_text(
         '[idp]\nkind = "openid_connect"\nissuer = "https://127.0.0.1:9"\nclient_id = "a"\nclient_secret = { env = "IDP" }\nstate = "off"\n'

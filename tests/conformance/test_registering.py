@@ -77,6 +77,20 @@ async def test_oidcc_client_test_dynamic_registration(witness: Witness, tmp_path
         assert "Zoe Witness" in shown.text
 
 
+async def test_a_way_of_asking_is_registered_and_stands_in_the_block(tmp_path: Path, sandboxes: Sandboxes) -> None:
+    config = write_config(tmp_path, sandboxes)
+    done = await add(
+        config, "openid-connect", "--issuer", sandboxes.openid.url, "--id", "there", "--register",
+        "--request-object", "by_reference", "--request-object-signing-alg", "ES256",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    block = block_in(done.output)
+    assert 'request_object = "by_reference"' in block
+    assert 'request_object_signing_alg = "ES256"' in block
+    (client,) = (sandboxes.openid.state.clients[one] for one in sandboxes.openid.state.registered)
+    assert (client.request_object_signing_alg, client.jwks_uri) == ("ES256", "https://login.test/client-jwks")
+
+
 async def signed_in(house: House, witness: Witness) -> Shown:
     browser = house.browser()
     await browser.open("/sign-in")

@@ -30,6 +30,8 @@ from broker.web.pages.words import FAILURES as WORDS
         ("authorization unauthorized_client", "client_id"),
         ("authorization invalid_request_object", "request_object"),
         ("authorization request_not_supported", "request_object"),
+        ("authorization request_uri_not_supported", "request_object"),
+        ("discovery_request_object_alg", "request_object"),
         ("authorization server_error", "unwell"),
         ("authorization other", "refused"),
         ("dialog 901", "refused"),

@@ -4,6 +4,7 @@
 // to be in the certificate; NODE_EXTRA_CA_CERTS says who may have signed that. Once it has taken it: "told".
 //
 // Signs in whoever gives a name on oidc-provider's development pages. The issuer is https://openid.test:PORT.
+// SIGNED_JWKS: the keys of one more client, "doorward-signed", that has no secret and signs its requests and who it is.
 // Registering takes the initial access token "let-us-in"; none where OPEN_REGISTRATION is set.
 // A line "rotate" on stdin signs with a new key from then on and publishes only that one. Ready when it prints "ready".
 import { readFileSync } from "node:fs";
@@ -56,13 +57,26 @@ const build = async () => {
         backchannel_logout_uri: logoutUri,
         backchannel_logout_session_required: true,
       },
+      ...(process.env.SIGNED_JWKS
+        ? [
+            {
+              client_id: "doorward-signed",
+              redirect_uris: [redirectUri],
+              token_endpoint_auth_method: "private_key_jwt",
+              token_endpoint_auth_signing_alg: "ES256",
+              request_object_signing_alg: "RS256",
+              require_signed_request_object: true,
+              jwks: JSON.parse(process.env.SIGNED_JWKS),
+            },
+          ]
+        : []),
     ],
     fetch: call,
     claims: { openid: ["sub"], profile: ["name", "given_name", "family_name", "picture", "locale"], email: ["email", "email_verified"] },
     findAccount: (_, sub) => ({ accountId: sub, claims: () => person(sub) }),
     jwks: { keys: [await newKey("RS256")] },
     cookies: { keys: ["only for tests"] },
-    features: { devInteractions: { enabled: true }, revocation: { enabled: true }, backchannelLogout: { enabled: true }, registration: { enabled: true, initialAccessToken: process.env.OPEN_REGISTRATION ? false : "let-us-in" } },
+    features: { requestObjects: { enabled: true }, devInteractions: { enabled: true }, revocation: { enabled: true }, backchannelLogout: { enabled: true }, registration: { enabled: true, initialAccessToken: process.env.OPEN_REGISTRATION ? false : "let-us-in" } },
     ttl: { AccessToken: 600, AuthorizationCode: 60, IdToken: 600, Interaction: 600, Grant: 600, Session: 600 },
   });
   provider.on("backchannel.success", () => process.stdout.write("told\n"));

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
 from joserfc import jws
@@ -24,10 +24,14 @@ from tests.providers.rig import (
     preset,
     upstream,
 )
+from tests.providers.witness import HOST, REDIRECT, running_witness
+from tests.support.tls import Authority
 
 import providers
+from broker.chance import SystemClock, SystemEntropy
 from broker.domain.provider import Us
 from broker.domain.values import Secret
+from broker.egress import Egress, Exemption
 from broker.errors import ConfigurationError, Problem, UpstreamInvalid, UpstreamUnavailable
 from providers.openid_connect import OpenIDConnect
 from providers.preset import Preset
@@ -187,3 +191,45 @@ def test_no_secret_is_wanted_where_a_signature_proves_who_we_are() -> None:
     unsigned = replace(made, token_endpoint_auth_method="none", request_object="by_reference")
     assert unsigned.wants_our_keys
     assert not replace(unsigned, request_object_signing_alg="none").wants_our_keys
+
+
+# --- somebody else's provider ---------------------------------------------------------------------------------------
+
+
+class Here(Desk):
+    """The same at the time that it really is, as the provider has no other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flow = replace(self.flow, clock=SystemClock(), entropy=SystemEntropy())
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
+async def test_somebody_elses_provider_takes_what_we_sign_and_nothing_else(
+    authority: Authority, algorithm: str
+) -> None:
+    """`oidc-provider` knows us by our keys alone, and takes requests only if we signed them with RS256."""
+    here = Here()
+    with running_witness(authority, SIGNED_JWKS=here.box.jwks.decode()) as witness:
+        egress = Egress(exemptions=[Exemption(host=HOST, port=witness.port, ca_file=authority.ca)])
+        made = preset(
+            issuer=witness.issuer,
+            client_id="doorward-signed",
+            request_object="by_value",
+            request_object_signing_alg=algorithm,
+            token_endpoint_auth_signing_alg="ES256",
+            **PROOF,
+        )
+        one = OpenIDConnect(made, egress, SystemClock())
+        one.introduce(Us(name="Club", issuer=HERE, kept=OneApp(), requests=here.flow))
+        asked = replace(attempt(), redirect_uri=REDIRECT)
+        url = await one.authorization_url(asked)
+        if algorithm == "RS256":
+            back = await witness.sign_in(url, "ana")
+            found = await one.identify(asked, dict(parse_qsl(urlsplit(back).query)))
+            assert found.identity.key.subject == "ana"
+        else:
+            async with witness.browser() as browser:
+                answer = await browser.get(url)
+            assert "error" in answer.headers.get("location", "") or answer.status_code == 400
+        await egress.aclose()
