@@ -47,6 +47,8 @@ async def authorize(request: Request) -> Response:
     try:
         params = await opened(sandbox, web.base_url(request, sandbox.fixed_issuer), client, params)
     except RequestError as error:
+        if params.get("redirect_uri") in client.redirect_uris:
+            return answer(request, params, [("error", str(error))])
         return error_page(f"The request cannot be read: {error}.")
     web.note(request, object_signed_with=params.get("signed_with"), object_says=sorted(params))
     if params.get("redirect_uri") not in client.redirect_uris:

@@ -39,7 +39,9 @@ async def opened(sandbox: Sandbox, issuer: str, client: Client, params: dict[str
     """The whole request: what the object says in the place of what the address says. Raises `RequestError`."""
     if "request" not in params and "request_uri" not in params:
         return params
-    if client.request_object_signing_alg is None or {"request", "request_uri"} <= set(params):
+    if {"request", "request_uri"} <= set(params):
+        raise RequestError("invalid_request")
+    if client.request_object_signing_alg is None:
         raise RequestError("request_uri_not_supported" if "request_uri" in params else "request_not_supported")
     try:
         text = params.get("request") or (await (sandbox.fetch or fetch)(params["request_uri"])).decode("ascii")

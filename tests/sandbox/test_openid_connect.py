@@ -241,7 +241,9 @@ async def test_prompts_and_max_age(rig: Rig) -> None:
         ({"code_challenge_method": "plain"}, "invalid_request"),
         ({"code_challenge": "-", "code_challenge_method": "-"}, "invalid_request"),
         ({"prompt": "none login"}, "invalid_request"),
-        ({"request_uri": "https://x.test/"}, "invalid_request"),
+        ({"request_uri": "https://x.test/"}, "request_uri_not_supported"),
+        ({"request": "e30.e30."}, "request_not_supported"),
+        ({"request": "e30.e30.", "request_uri": "https://x.test/"}, "invalid_request"),
     ],
 )
 async def test_wrong_requests_go_back_with_an_error(rig: Rig, params: dict[str, str], error: str) -> None:
