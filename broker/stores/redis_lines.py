@@ -23,7 +23,7 @@ from broker.errors import StoreUnavailable
 
 TIMEOUT: Final = 1.0
 """Seconds to connect, and to wait for all answers to one write: a slow Redis is a missing one (catalogue 161)."""
-LINES: Final = 4
+LINES: Final = 2
 """Connections. Few, since each carries what many ask: what finds none free goes out together with what comes after it."""
 AT_ONCE: Final = 512
 """Commands in one write at most: what is behind them would otherwise wait for an answer of megabytes."""

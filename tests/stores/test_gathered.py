@@ -17,7 +17,7 @@ from broker.domain.grant import AlreadyRedeemed, Redeemed, Reused, Rotated
 from broker.domain.values import GrantId
 from broker.errors import Conflict, StoreUnavailable
 from broker.stores import Stores, open_stores
-from broker.stores.sql.drivers.gathered import IN_FLIGHT, Gathered, for_many
+from broker.stores.sql.drivers.gathered import Gathered, for_many
 from broker.stores.sql.statements import PLACEHOLDER, compile_all
 
 
@@ -45,15 +45,23 @@ class Run:
 
 async def test_one_turn_is_one_run_for_each_kind() -> None:
     run = Run()
-    gathered = Gathered(run, 8)
+    gathered = Gathered(run, at_once=8, in_flight=2)
     answers = await asyncio.gather(*(gathered.ask(kind, what) for kind, what in ("a1", "b2", "a3")))
     assert answers == ["a 1", "b 2", "a 3"]
     assert run.runs == [("a", ["1", "3"]), ("b", ["2"])]
 
 
-async def test_who_goes_together_is_a_power_of_two_up_to_the_limit_in_their_order() -> None:
+async def test_as_many_go_together_as_there_are_up_to_the_limit() -> None:
     run = Run()
-    gathered = Gathered(run, 4)
+    gathered = Gathered(run, at_once=4, in_flight=1)
+    answers = await asyncio.gather(*(gathered.ask("a", str(number)) for number in range(11)))
+    assert answers == [f"a {number}" for number in range(11)]
+    assert [len(asked) for _, asked in run.runs] == [4, 4, 3]
+
+
+async def test_where_each_number_costs_who_goes_together_is_a_power_of_two_up_to_the_limit_in_their_order() -> None:
+    run = Run()
+    gathered = Gathered(run, at_once=4, in_flight=2, by_powers=True)
     answers = await asyncio.gather(*(gathered.ask("a", str(number)) for number in range(15)))
     assert answers == [f"a {number}" for number in range(15)]
     assert [len(asked) for _, asked in run.runs] == [4, 4, 4, 2, 1]
@@ -61,22 +69,22 @@ async def test_who_goes_together_is_a_power_of_two_up_to_the_limit_in_their_orde
 
 async def test_while_enough_is_under_way_the_rest_is_gathered() -> None:
     run = Run()
-    gathered = Gathered(run, 8)
+    gathered = Gathered(run, at_once=8, in_flight=2)
     run.may_answer.clear()
     waiting = []
-    for number in range(IN_FLIGHT + 4):
+    for number in range(6):
         waiting.append(gathered.ask("a", str(number)))
         await asyncio.sleep(0.001)
-    assert len(run.runs) == IN_FLIGHT
+    assert len(run.runs) == 2
     run.may_answer.set()
     await asyncio.gather(*waiting)
-    assert [len(asked) for _, asked in run.runs] == [1] * IN_FLIGHT + [4]
+    assert [len(asked) for _, asked in run.runs] == [1, 1, 4]
 
 
 async def test_what_cannot_go_together_is_asked_one_by_one_and_fails_alone() -> None:
     run = Run()
     run.bad = "2"
-    gathered = Gathered(run, 8)
+    gathered = Gathered(run, at_once=8, in_flight=2)
     answers = await asyncio.gather(*(gathered.ask("a", what) for what in "1234"), return_exceptions=True)
     assert [answers[place] for place in (0, 2, 3)] == ["a 1", "a 3", "a 4"]
     assert isinstance(answers[1], Conflict)
@@ -86,7 +94,7 @@ async def test_what_cannot_go_together_is_asked_one_by_one_and_fails_alone() -> 
 async def test_an_error_of_all_is_an_error_of_its_own_for_each() -> None:
     run = Run()
     run.error = StoreUnavailable("postgresql 57P01")
-    gathered = Gathered(run, 8)
+    gathered = Gathered(run, at_once=8, in_flight=2)
     one, other = await asyncio.gather(gathered.ask("a", "1"), gathered.ask("a", "2"), return_exceptions=True)
     assert isinstance(one, StoreUnavailable)
     assert isinstance(other, StoreUnavailable)
@@ -96,9 +104,25 @@ async def test_an_error_of_all_is_an_error_of_its_own_for_each() -> None:
     assert await gathered.ask("a", "3") == "a 3"
 
 
+async def test_who_asks_while_the_server_is_silent_waits_no_longer_than_those_before() -> None:
+    """(catalogue 162)"""
+    run = Run()
+    run.error = StoreUnavailable("postgresql TimeoutError")
+    run.may_answer.clear()
+    gathered = Gathered(run, at_once=8, in_flight=1)
+    before = gathered.ask("a", "1")
+    await asyncio.sleep(0.001)
+    after, other = gathered.ask("a", "2"), gathered.ask("b", "3")
+    await asyncio.sleep(0.001)
+    run.may_answer.set()
+    answers = await asyncio.gather(before, after, other, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [StoreUnavailable] * 3
+    assert run.runs == [("a", ["1"]), ("b", ["3"])]
+
+
 async def test_who_stops_waiting_stops_nobody() -> None:
     run = Run()
-    gathered = Gathered(run, 8)
+    gathered = Gathered(run, at_once=8, in_flight=2)
     run.may_answer.clear()
     going, staying = gathered.ask("a", "1"), gathered.ask("a", "2")
     await asyncio.sleep(0.001)

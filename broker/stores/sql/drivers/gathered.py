@@ -18,21 +18,33 @@ K = TypeVar("K")
 A = TypeVar("A")
 R = TypeVar("R")
 
-IN_FLIGHT: Final = 2
-"""Of one kind under way at most: what comes meanwhile is gathered, and one that waits for a lock holds up few."""
+READS_IN_FLIGHT: Final = 1
+"""Of one kind under way at most: what comes meanwhile is gathered. Reads wait for no lock."""
+WRITES_IN_FLIGHT: Final = 2
+"""One that waits for a lock does not hold up everybody."""
 _TYPED: Final = re.compile(r"\$(\d+)::([A-Z]+)")
 
 
 class Gathered(Generic[K, A, R]):
     """Who asks the same at the same time. Knows no connection: `run` does it, for any number of askers."""
 
-    def __init__(self, run: Callable[[K, Sequence[A]], Awaitable[Sequence[R] | None]], at_once: int) -> None:
+    def __init__(
+        self,
+        run: Callable[[K, Sequence[A]], Awaitable[Sequence[R] | None]],
+        *,
+        at_once: int,
+        in_flight: int,
+        by_powers: bool = False,
+    ) -> None:
         """`run` answers each of what was asked, in that order; or `None`: nothing was done, ask each by itself.
 
-        `at_once`: how many go together at most; a power of two, and so are the numbers that do if `run` cares.
+        `at_once`: how many go together at most. `by_powers`: always 1, 2, 4, 8 …, for a `run` that prepares something for
+        each number.
         """
         self._run = run
         self._at_once = at_once
+        self._in_flight = in_flight
+        self._by_powers = by_powers
         self._waiting: dict[K, list[tuple[A, asyncio.Future[R]]]] = {}
         self._under_way: dict[K, int] = {}
         self._called = False
@@ -59,8 +71,10 @@ class Gathered(Generic[K, A, R]):
             self._begin(kind)
 
     def _begin(self, kind: K) -> None:
-        while (asked := self._waiting.get(kind)) and self._under_way.get(kind, 0) < IN_FLIGHT:
-            count = min(self._at_once, 1 << len(asked).bit_length() - 1)
+        while (asked := self._waiting.get(kind)) and self._under_way.get(kind, 0) < self._in_flight:
+            count = min(self._at_once, len(asked))
+            if self._by_powers:
+                count = 1 << count.bit_length() - 1
             if count < len(asked):
                 asked, self._waiting[kind] = asked[:count], asked[count:]
             else:
@@ -90,6 +104,9 @@ class Gathered(Generic[K, A, R]):
                 answer.cancel()
             raise
         except Exception as error:
+            if isinstance(error, StoreUnavailable) and error.detail.endswith("TimeoutError"):
+                # Nobody waits two times as long because others waited first.
+                asked = [*asked, *self._waiting.pop(kind, ())]
             for _, answer in asked:
                 if not answer.done():
                     answer.set_exception(_again(error))

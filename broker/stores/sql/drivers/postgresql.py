@@ -17,7 +17,7 @@ import asyncpg
 from broker.errors import Conflict, StoreUnavailable
 from broker.stores.sql.drivers.conflicts import check, conflict_of_constraint
 from broker.stores.sql.drivers.connections import ACQUIRE_TIMEOUT, Connections
-from broker.stores.sql.drivers.gathered import Gathered, for_many
+from broker.stores.sql.drivers.gathered import READS_IN_FLIGHT, WRITES_IN_FLIGHT, Gathered, for_many
 from broker.stores.sql.statements import PLACEHOLDER, Params, Row, Script, Statement, Step, compile_all, renumbered
 
 T = TypeVar("T")
@@ -47,15 +47,17 @@ class PostgresDriver:
         }
         self._joined: dict[tuple[Any, ...], str] = {}
         self._for_many = {one: for_many(self._compiled[one].text) for one in self._compiled if one.together}
-        self._statements = Gathered(self._run_all, AT_ONCE)
-        self._units = Gathered(self._commit_all, UNITS_AT_ONCE)
+        self._reads = Gathered(self._run_all, at_once=AT_ONCE, in_flight=READS_IN_FLIGHT)
+        self._steps = Gathered(self._run_all, at_once=AT_ONCE, in_flight=WRITES_IN_FLIGHT)
+        self._units = Gathered(self._commit_all, at_once=UNITS_AT_ONCE, in_flight=WRITES_IN_FLIGHT, by_powers=True)
         self._url = url
         self._connections = Connections(self._connect, size)
         self._closed = False
 
     async def read(self, statement: Statement, params: Params) -> Sequence[Row]:
         if statement.together:
-            return await self._statements.ask(statement, self._compiled[statement].arguments(params))
+            gathered = self._steps if statement.writes else self._reads
+            return await gathered.ask(statement, self._compiled[statement].arguments(params))
         return await self._on_connection(lambda connection: self._rows(connection, statement, params))
 
     async def write(self, statement: Statement, params: Params, *, lasting: bool = True) -> Sequence[Row]:
@@ -120,8 +122,8 @@ class PostgresDriver:
         return await self._on_connection(work)
 
     async def close(self) -> None:
-        await self._statements.close()
-        await self._units.close()
+        for gathered in (self._reads, self._steps, self._units):
+            await gathered.close()
         self._closed = True
         await self._connections.close()
 
