@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 import pytest
 from tests.contracts.stores import conflict_of, kept_account, kept_family, kept_grant
@@ -89,6 +90,22 @@ async def test_what_cannot_go_together_is_asked_one_by_one_and_fails_alone() -> 
     assert [answers[place] for place in (0, 2, 3)] == ["a 1", "a 3", "a 4"]
     assert isinstance(answers[1], Conflict)
     assert answers[1].what == "2"
+
+
+async def test_what_cannot_go_together_waits_at_the_same_time() -> None:
+    turns = asyncio.Barrier(3)
+
+    async def run(_kind: str, asked: Sequence[str]) -> Sequence[str] | None:
+        if len(asked) > 1:
+            return None
+        await turns.wait()
+        return asked
+
+    gathered = Gathered(run, at_once=8, in_flight=1)
+    asked = [gathered.ask("a", "1"), gathered.ask("a", "2")]
+    async with asyncio.timeout(1):
+        await turns.wait()
+        assert [await answer for answer in asked] == ["1", "2"]
 
 
 async def test_an_error_of_all_is_an_error_of_its_own_for_each() -> None:
@@ -269,3 +286,105 @@ async def test_a_person_who_gives_up_stops_no_other_unit(stores: Stores) -> None
                 await commit
     kept = await asyncio.gather(*(stores.durable.grants.load(grant.id) for grant in grants))
     assert [kept[place] for place in (0, 2, 3)] == [grants[place] for place in (0, 2, 3)]
+
+
+class Way:
+    """What stands between us and the database: it can lose the answer to the next statement, and the connection with it."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.loses_an_answer = False
+        self.lost = 0
+
+    async def open(self) -> str:
+        """Where to connect instead."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        port = self._server.sockets[0].getsockname()[1]
+        return self._url.replace(f":{urlsplit(self._url).port}/", f":{port}/")
+
+    def close(self) -> None:
+        self._server.close()
+
+    async def _serve(self, ours: asyncio.StreamReader, to_us: asyncio.StreamWriter) -> None:
+        at = urlsplit(self._url)
+        theirs, to_them = await asyncio.open_connection(at.hostname, at.port)
+
+        async def out() -> None:
+            with suppress(OSError):
+                while said := await ours.read(65536):
+                    to_them.write(said)
+            to_them.close()
+
+        async def back() -> None:
+            with suppress(OSError):
+                while said := await theirs.read(65536):
+                    # `CommandComplete` and `ReadyForQuery`: it is committed.
+                    if self.loses_an_answer and b"C\0\0\0" in said and said.endswith(b"Z\0\0\0\5I"):
+                        self.loses_an_answer = False
+                        self.lost += 1
+                        break
+                    to_us.write(said)
+            to_us.transport.abort()
+
+        await asyncio.gather(out(), back())
+
+
+@pytest.fixture
+async def way(migrated_postgres_url: str) -> AsyncIterator[Way]:
+    way = Way(migrated_postgres_url)
+    yield way
+    way.close()
+
+
+@pytest.fixture
+async def far(way: Way) -> AsyncIterator[Stores]:
+    stores = await open_stores(database_url=await way.open(), redis_url=None, master_key=MASTER_KEY, clock=FixedClock())
+    yield stores
+    await stores.close()
+
+
+async def test_codes_whose_answer_was_lost_are_not_asked_for_again_and_called_stolen(far: Stores, way: Way) -> None:
+    """(catalogue 5)"""
+    for lose in (False, True):  # the first time everything is prepared
+        codes = []
+        for _ in range(2):
+            code = make.code(await kept_grant(far.durable))
+            unit = far.durable.unit()
+            unit.add_code(code)
+            await unit.commit()
+            codes.append(code)
+        way.loses_an_answer = lose
+        outcomes = await asyncio.gather(
+            *(far.durable.grants.consume_code(code.digest, NOW) for code in codes), return_exceptions=True
+        )
+        assert [type(outcome) for outcome in outcomes] == [StoreUnavailable if lose else Redeemed] * 2
+    assert way.lost == 1
+
+
+async def test_a_family_whose_answer_was_lost_steps_once(far: Stores, way: Way) -> None:
+    """(catalogue 12)"""
+    for lose in (False, True):
+        families = [await kept_family(far.durable, await kept_grant(far.durable)) for _ in range(2)]
+        way.loses_an_answer = lose
+        outcomes = await asyncio.gather(
+            *(far.durable.grants.rotate(one.id, one.generation, FORUM, NOW) for one in families), return_exceptions=True
+        )
+        assert [type(outcome) for outcome in outcomes] == [StoreUnavailable if lose else Rotated] * 2
+    assert way.lost == 1
+
+
+async def test_units_whose_answer_was_lost_are_not_written_again_and_told_as_a_conflict(far: Stores, way: Way) -> None:
+    owner = (await kept_account(far.durable))[0].id
+    for lose in (False, True):
+        grants = [make.grant(owner) for _ in range(2)]
+        units = []
+        for grant in grants:
+            unit = far.durable.unit()
+            unit.add_grant(grant)
+            unit.add_code(make.code(grant))
+            units.append(unit)
+        way.loses_an_answer = lose
+        outcomes = await asyncio.gather(*(unit.commit() for unit in units), return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [StoreUnavailable if lose else type(None)] * 2
+        assert await asyncio.gather(*(far.durable.grants.load(grant.id) for grant in grants)) == grants
+    assert way.lost == 1

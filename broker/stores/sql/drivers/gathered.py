@@ -112,8 +112,8 @@ class Gathered(Generic[K, A, R]):
                     answer.set_exception(_again(error))
             return
         if found is None:
-            for one in asked:
-                await self._try(kind, [one])
+            # At the same time: where each waits for a lock until it is told no, the last would wait for all before it.
+            await asyncio.gather(*(self._try(kind, [one]) for one in asked))
             return
         for (_, answer), result in zip(asked, found, strict=True):
             if not answer.done():  # whoever asked may have gone

@@ -97,8 +97,10 @@ class PostgresDriver:
         async def work(connection: Any) -> Sequence[None] | None:
             try:
                 await self._execute(connection, groups[0])
-            except asyncpg.PostgresError:
-                return None
+            except asyncpg.PostgresError as error:
+                if _is_undone(error):
+                    return None
+                raise
             return (None,) * len(units)
 
         return await self._on_connection(work)
@@ -137,8 +139,10 @@ class PostgresDriver:
         async def work(connection: Any) -> Sequence[Row] | None:
             try:
                 rows: Sequence[Row] = await connection.fetch(text, *columns)
-            except asyncpg.PostgresError:
-                return None
+            except asyncpg.PostgresError as error:
+                if _is_undone(error):
+                    return None
+                raise
             return rows
 
         rows = await self._on_connection(work)
@@ -269,6 +273,19 @@ class PostgresDriver:
 
 _LOST: Final = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What says that a connection, or the way to it, is gone or out of step."""
+
+
+_UNKNOWN: Final = ("08", "40003", "53", "57", "58", "XX")
+"""How an SQLSTATE begins where the server, or the way to it, is in trouble: a connection that is lost has one of these."""
+
+
+def _is_undone(error: asyncpg.PostgresError) -> bool:
+    """Whether a statement was refused for what it is, and left nothing: then, and only then, it may be tried another way.
+
+    One whose connection was lost may be committed. Asked for again, a code that was redeemed for its owner would look
+    stolen, and a unit that was written would be told as a conflict with itself.
+    """
+    return error.sqlstate is not None and not error.sqlstate.startswith(_UNKNOWN)
 
 
 def _is_usable(connection: Any, error: BaseException) -> bool:
