@@ -16,7 +16,7 @@ from redis.asyncio.connection import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as LineBroken
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 from redis.exceptions import TimeoutError as LineSilent
 
 from broker.errors import StoreUnavailable
@@ -80,9 +80,11 @@ class Lines:
             await line.disconnect()
 
     def _answer(self, words: tuple[Word, ...]) -> asyncio.Future[Any]:
+        # Here, and not where all are packed: what is no text is the error of who asked, and of nobody beside them.
+        encoded = tuple([word.encode() if isinstance(word, str) else word for word in words])
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Any] = loop.create_future()
-        self._waiting.append((words, answer))
+        self._waiting.append((encoded, answer))
         if not self._called:
             self._called = True
             loop.call_soon(self._send)
@@ -110,7 +112,9 @@ class Lines:
             packed = line.pack_commands([words for words, _ in asked])
             async with asyncio.timeout(TIMEOUT):
                 answers = await self._try_twice(line, packed, len(asked))
-        except (RedisError, OSError) as error:
+        except (
+            Exception
+        ) as error:  # redis-py's, the sockets', or what an answer that is none leads to: nobody waits for ever
             self._fail(asked, error)
             if isinstance(error, TimeoutError | LineSilent):
                 # Nobody waits two times as long because the line was busy with silence.

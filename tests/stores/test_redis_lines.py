@@ -64,6 +64,31 @@ async def test_a_refused_command_spoils_only_its_own_answer(lines: Lines) -> Non
     assert isinstance(answers[1], StoreUnavailable)
 
 
+async def test_what_is_no_text_is_the_error_of_who_asked(lines: Lines) -> None:
+    asked = asyncio.gather(
+        lines.ask("ECHO", "one"), lines.ask("ECHO", "\ud800"), lines.ask("ECHO", "two"), return_exceptions=True
+    )
+    one, none, two = await asyncio.wait_for(asked, 2 * TIMEOUT)
+    assert (one, two) == (b"one", b"two")
+    assert isinstance(none, UnicodeEncodeError)
+
+
+async def test_what_answers_like_no_redis_is_a_missing_one() -> None:
+    """(catalogue 161)"""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b":no number\r\n")
+        writer.close()
+
+    impostor = await asyncio.start_server(answer, "127.0.0.1", 0)
+    lines = Lines(f"redis://127.0.0.1:{impostor.sockets[0].getsockname()[1]}/0")
+    with pytest.raises(StoreUnavailable):
+        await asyncio.wait_for(lines.ask("PING"), 2 * TIMEOUT)
+    await lines.close()
+    impostor.close()
+
+
 async def test_a_script_that_redis_forgot_is_sent_again_beside_what_it_knows(lines: Lines) -> None:
     known, forgotten = "return ARGV[1]", "return {KEYS[1], ARGV[1]}"
     assert await lines.script(known, [], "here") == b"here"
