@@ -68,7 +68,7 @@ class _Known(click.ParamType[str]):
 
 @provider.command("add")
 @click.argument("which", metavar="PROVIDER", type=_Known())
-@click.option("--id", "name", help="Its id here, part of the redirect address. Nothing: the provider's name.")
+@click.option("--id", "name", help="Its id here, part of the redirect address. Nothing: its name, or of its host's.")
 @click.option("--issuer", help="The provider's own address, where there are many of its kind.")
 @click.option("--client-id", default="", help="What it knows us as, if it has told already.")
 @click.option("--register", "registers", is_flag=True, help="Register us there by its interface, if it has one.")
@@ -281,6 +281,10 @@ def _facts(preset: Preset, settings: Settings) -> dict[str, str | list[str]]:
         facts["limited_login_address"] = f"{issuer}/par/{preset.id}/limited-login"
     if preset.rp_initiated_logout:
         facts["post_logout_redirect_address"] = f"{issuer}/signed-out/{preset.id}"
+    if preset.token_endpoint_auth_method == "private_key_jwt":
+        facts["we_show_who_we_are"] = f"by a signature, {preset.token_endpoint_auth_signing_alg} (private_key_jwt)"
+    if preset.request_object is not None:
+        facts["what_we_ask_goes"] = _asking(preset)
     if preset.wants_our_keys:
         facts["our_keys_address"] = our_keys_of(issuer)
     if preset.request_object == "by_reference":
@@ -297,6 +301,17 @@ def _facts(preset: Preset, settings: Settings) -> dict[str, str | list[str]]:
     facts["proved_addresses"] = "its word counts" if preset.trusts_email else "its word does not count"
     facts["asks_anew"] = "yes" if known.can_force_fresh else "cannot be made to"
     return facts
+
+
+def _asking(preset: Preset) -> str:
+    """How a request object goes there, in words."""
+    signed = (
+        "which nobody signs"
+        if preset.request_object_signing_alg == "none"
+        else f"signed with {preset.request_object_signing_alg}"
+    )
+    where = "in the address" if preset.request_object == "by_value" else "fetched from us"
+    return f"as one object, {signed}, {where}"
 
 
 @provider.command("try")
@@ -396,7 +411,8 @@ def check_provider(name: str, config: Path, *, offline: bool) -> None:
 
     Whether it answers, with which certificate and by which clock; what it says of itself; whether it knows the address
     that people come back to; whether it knows us by the secret, found out with a code that was never given; Facebook's app
-    settings; and our own addresses that it calls. Exit code 1 if something is wrong.
+    settings; and our own addresses that it calls. What our keys would have to sign is left to `doorward provider try`: they are
+    with the server alone. Exit code 1 if something is wrong.
     """
     from broker.cli.provider_check import findings
 

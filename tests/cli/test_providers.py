@@ -344,6 +344,28 @@ def test_what_we_sign_is_told_where_it_is_looked_for(config: Path) -> None:
     assert "It takes the client secret" in done.stdout
     assert f"our keys address      {PUBLIC}/client-jwks" in shown
     assert f"requests are at       {PUBLIC}/requests/idp/…" in shown
+    assert "what we ask goes      as one object, signed with RS256, fetched from us" in shown
+    assert "we show who we are" not in shown
+
+
+@pytest.mark.parametrize(
+    ("asking", "said"),
+    [
+        ('request_object = "by_value"\nrequest_object_signing_alg = "ES256"', "signed with ES256, in the address"),
+        ('request_object = "by_reference"\nrequest_object_signing_alg = "none"', "which nobody signs, fetched from us"),
+    ],
+)
+def test_how_a_provider_is_asked_and_knows_us_is_shown(config: Path, asking: str, said: str) -> None:
+    table = (
+        '[signed]\nkind = "openid_connect"\nissuer = "https://id.club.test"\nlabel = "Signed"\nclient_id = "doorward"\n'
+    )
+    proof = 'token_endpoint_auth_method = "private_key_jwt"\ntoken_endpoint_auth_signing_alg = "ES256"\n'
+    with (config / "providers.toml").open("a") as file:
+        file.write(f"\n{table}{proof}{asking}\n")
+    done = doorward("show", "signed", config=config)
+    assert done.returncode == 0, done.stderr
+    assert "we show who we are    by a signature, ES256 (private_key_jwt)\n" in done.stdout
+    assert f"what we ask goes      as one object, {said}\n" in done.stdout
 
 
 @pytest.mark.parametrize(

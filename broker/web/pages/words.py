@@ -299,7 +299,10 @@ FAILURES: Final[Mapping[str, tuple[str, str]]] = {
     "response_mode": (N_("It does not answer in the way that response_mode says."), N_("Remove response_mode.")),
     "secret": (
         N_("It does not know us by this client secret. The secret is wrong, or it has run out."),
-        N_("Make a new one there, put it where client_secret looks, and reload the server."),
+        N_(
+            "Make a new one there, put it where client_secret looks, and reload the server. With private_key_jwt there is no "
+            "secret: give it the address of our keys (jwks_uri), and look whether it can reach us."
+        ),
     ),
     "client_id": (
         N_("It does not know the client id, or does not let it sign people in."),
