@@ -141,7 +141,7 @@ def _sign_in() -> dict[str, Page]:
         name="Ana Marković",
         user_name="ana",
         since=NOW,
-        ways=(way, replace(way, id="w2", label="a code by e-mail", hint="", is_proved=False, is_by_mail=True)),
+        ways=(way, replace(way, id="w2", label="A code by e-mail", hint="", is_proved=False, is_by_mail=True)),
         sites=("Sailing Forum",),
         is_known=True,
     )
@@ -527,8 +527,9 @@ def _posting_and_out() -> dict[str, Page]:
     }  # fmt: skip
     for state in POST_STATES:
         out[f"outcome-{state}"] = pages.PostOutcome(
-            state=state, provider="Mastodon", site=FORUM, return_url="https://forum.sailing.example/", remote_url="https://m.example/1",
-            undo_action="/posting/p1/undo", share_url="https://facebook.example/share", is_turned_off=state == "failed",
+            state=state, provider="Mastodon", site=FORUM, return_url="https://forum.sailing.example/",
+            remote_url="https://m.example/1" if state == "posted" else "",
+            undo_action="/posting/p1/undo" if state == "posted" else "", share_url="https://facebook.example/share", is_turned_off=state == "failed",
         )  # fmt: skip
     return out
 
