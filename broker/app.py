@@ -34,9 +34,9 @@ from broker.domain.logo import of_provider, whose
 from broker.domain.mail_code import BY_MAIL
 from broker.domain.passkey import BY_PASSKEY, Party
 from broker.domain.ports import Clock, Entropy, KeyUse
-from broker.domain.provider import Provider, Us
+from broker.domain.provider import Provider, UpstreamTokens, Us
 from broker.domain.staff import Circle
-from broker.domain.values import ProviderId
+from broker.domain.values import AccountId, ProviderId
 from broker.egress import Egress, Exemption, Forms
 from broker.errors import ConfigurationError, Problem, StoreUnavailable
 from broker.flows.access import AccessTokens
@@ -330,6 +330,10 @@ def _compose(
     named_by = {id_: preset.ways_named_by for id_, preset in loaded.presets.items()}
     places = Places({id_: half for id_, half in named_by.items() if half is not None})
     letters = LetterWriter(clock=clock, entropy=entropy, is_on=settings.mail.is_on, places=places)
+
+    async def kept_for_posting(account: AccountId, provider: ProviderId, tokens: UpstreamTokens | None) -> bool:
+        return await posting.keeps(account, provider, tokens)  # the gate, which takes tokens back by way of `every`
+
     every = SignInFlow(
         durable=durable,
         replay=memory.replay,
@@ -346,6 +350,7 @@ def _compose(
         letters=letters,
         pictures=pictures if PICTURE in settings.fields else None,
         pictures_of={id_: one.pictures for id_, one in strangers.items()},
+        keeps=kept_for_posting,
     )
     circles = SignInCircles(every=every, circles=_circles(loaded))
     sign_in = circles.open_to(None)

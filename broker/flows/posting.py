@@ -235,8 +235,7 @@ class PostingGate:
         try:
             await anew(once)
         except BaseException:
-            if tokens is not None and not tokens.lives_on_in(await self._held(session.account, provider)):
-                await self.revoke(provider, tokens)
+            await self.give_back(session.account, provider, tokens)
             raise
 
     async def _replace(
@@ -256,6 +255,15 @@ class PostingGate:
         if stopped.tokens is not None and not stopped.tokens.lives_on_in(tokens):
             self._take_back(unit, provider, stopped.tokens)
         return Ended(stopped=(stopped,))
+
+    async def give_back(self, account: AccountId, provider: ProviderId, tokens: UpstreamTokens | None) -> None:
+        """Take back at the provider, now, what came for this account's posting and is not kept."""
+        if not await self.keeps(account, provider, tokens):
+            await self.revoke(provider, tokens)
+
+    async def keeps(self, account: AccountId, provider: ProviderId, tokens: UpstreamTokens | None) -> bool:
+        """Whether taking these tokens back would end what the account's posting hangs on."""
+        return tokens is not None and tokens.lives_on_in(await self._held(account, provider))
 
     async def _held(self, account: AccountId, provider: ProviderId) -> UpstreamTokens | None:
         """What is kept now; nothing where nobody can tell."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -74,6 +74,8 @@ TAKE_BACK_SECONDS: Final = 5.0
 """How long a provider has to take something back: the person waits for that."""
 LINK_TOUCH_EVERY: Final = timedelta(hours=1)
 """`last_used_at` of a link is for people's eyes; a write per sign-in would be waste."""
+
+Keeps = Callable[[AccountId, ProviderId, UpstreamTokens | None], Awaitable[bool]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +164,8 @@ class SignInFlow:
     """Those that people do not sign in with, or not all of them: what they once gave is given back to them, too."""
     age: AgeRule | None = None
     """Who may make an account (decision 24); `None` where nobody is asked."""
+    keeps: Keeps | None = None
+    """Whether taking tokens back would end what somebody's posting hangs on; `None` where nothing is posted."""
 
     def provider(self, provider: ProviderId) -> Provider:
         """Raises `ProviderOff` if it is not there or switched off."""
@@ -689,17 +693,22 @@ class SignInFlow:
     async def _give_back(self, transaction: SignInTransaction, identified: Identified) -> None:
         """An answer came to nothing: so does what came with it.
 
-        What was granted for posting always; else of nobody who has an account by that way. Some providers end all that a
-        person ever allowed us there with one token, and who comes back here tomorrow would have to allow it anew.
+        What was granted for posting, unless that is kept already for another site: some providers give the same token a
+        second time. Else of nobody who has an account by that way: some end all that a person ever allowed us there with one
+        token, and who comes back here tomorrow would have to allow it anew.
         """
-        if transaction.purpose is not TransactionPurpose.POSTING:
-            try:
-                known = await self.durable.accounts.by_identity(identified.identity.key)
-            except StoreUnavailable:
+        is_posting, provider = transaction.purpose is TransactionPurpose.POSTING, identified.identity.provider
+        try:
+            known = await self.durable.accounts.by_identity(identified.identity.key)
+        except StoreUnavailable:
+            if not is_posting:
                 return
-            if known is not None:
-                return
-        await self.drop_upstream(identified.identity.provider, identified.tokens)
+            known = None
+        if known is not None and not is_posting:
+            return
+        if known is not None and self.keeps is not None and await self.keeps(known[0].id, provider, identified.tokens):
+            return
+        await self.drop_upstream(provider, identified.tokens)
 
 
 def _known_hint(account: Account | None, hint: str | None) -> str | None:

@@ -215,7 +215,7 @@ async def allowed_there(call: Call, carried: Carried, outcome: PostingAllowed) -
         await call.world.box.finish(carried)
     except BrokerError:
         if transaction.provider is not None:
-            await call.world.circles.every.drop_upstream(transaction.provider, outcome.tokens)
+            await call.world.posting.give_back(outcome.session.account, transaction.provider, outcome.tokens)
         raise
     client = call.world.clients.get(wanted.client)
     await call.world.posting.allow(

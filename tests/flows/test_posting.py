@@ -262,6 +262,19 @@ async def test_what_was_not_granted_upstream_is_no_opt_in(room: Room, tokens: Up
     assert room.revoked == ([(MASTODON, "token-to-post")] if tokens else [])
 
 
+async def test_what_is_kept_for_one_site_is_not_taken_back_for_another(room: Room) -> None:
+    """Some networks give the same token a second time (catalogue 189)."""
+    ana = await room.person()
+    await room.allow(ana, MASTODON, FORUM)
+    room.forget()
+    assert await room.gate.keeps(ana.account.id, MASTODON, TOKEN)
+    await room.gate.give_back(ana.account.id, MASTODON, TOKEN)
+    assert room.revoked == []
+    other = replace(TOKEN, access_token="another", refresh_token=None)
+    await room.gate.give_back(ana.account.id, MASTODON, other)
+    assert room.revoked == [(MASTODON, "another")]
+
+
 # --- lock 3: default is absence -----------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ from broker.domain.account import AccountStatus
 from broker.domain.provider import UpstreamTokens
 from broker.domain.session import Session
 from broker.domain.transaction import TransactionPurpose
-from broker.domain.values import ProviderId
+from broker.domain.values import AccountId, ProviderId
 from broker.errors import (
     AccountHeld,
     BrokerError,
@@ -80,6 +80,22 @@ async def test_what_came_for_posting_too_late_or_to_another_browser_is_taken_bac
     assert front.facebook.revoked == mine
 
 
+async def test_a_second_yes_that_came_to_nothing_leaves_the_first_as_it_is(front: Front) -> None:
+    """Some providers give the same token for both: taken back, it would end what another site posts with (catalogue 189)."""
+    ana, ben = (await front.person("ana")).started.session, (await front.person("ben")).started.session
+    given = front.facebook.tokens["ana"]
+    asked = []
+
+    async def keeps(account: AccountId, provider: ProviderId, tokens: UpstreamTokens | None) -> bool:
+        asked.append((account, provider))
+        return tokens == given
+
+    front.sign_in = replace(front.sign_in, keeps=keeps)
+    assert await came_to_nothing(front, POSTING, "ana", WrongBrowser, session=ana, by=ben) == []
+    assert asked == [(ana.account, FACEBOOK)], "whose way it is, and not who is here"
+    assert await came_to_nothing(front, POSTING, "ben", NotYourWay, session=ana) == [front.facebook.tokens["ben"]]
+
+
 async def test_what_is_granted_for_posting_is_kept_for_the_gate(front: Front) -> None:
     session = (await front.person("ana")).started.session
     await front.back(await front.leave(FACEBOOK, POSTING, session), "ana", session=session)
@@ -106,9 +122,12 @@ async def test_who_has_an_account_is_not_taken_out_over_there_for_a_sign_in_that
     assert await came_to_nothing(front, SIGN_IN, "ana", AccountHeld, session=None) == []
 
 
-async def test_where_nobody_can_tell_whose_it_is_nothing_is_given_back(front: Front) -> None:
+@pytest.mark.parametrize("purpose", [LINK, POSTING])
+async def test_where_nobody_can_tell_whose_it_is_only_what_is_for_posting_is_given_back(
+    front: Front, purpose: TransactionPurpose
+) -> None:
     ana, ben = (await front.person("ana")).started.session, (await front.person("ben")).started.session
-    left = await front.leave(FACEBOOK, LINK, ana)
+    left = await front.leave(FACEBOOK, purpose, ana)
 
     async def away(_key: object) -> None:
         raise StoreUnavailable("disk")
@@ -117,7 +136,7 @@ async def test_where_nobody_can_tell_whose_it_is_nothing_is_given_back(front: Fr
         patch.setattr(front.durable.accounts, "by_identity", away)
         with pytest.raises(WrongBrowser):
             await front.back(left, "nobody", session=ben)
-    assert front.facebook.revoked == []
+    assert front.facebook.revoked == ([front.facebook.tokens["nobody"]] if purpose is POSTING else [])
 
 
 @pytest.mark.parametrize("provider", [OPENID, FACEBOOK])
