@@ -117,9 +117,9 @@ async def _staff(opened: Opened) -> list[dict[str, str]]:
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def log(last: int, config: Path, *, as_json: bool) -> None:
-    """Tell what was done: roles given and taken, accounts held and released, requests to delete decided. Newest last.
+    """Tell what was done to roles, accounts, sites and requests to delete, and of passkeys that may have been copied.
 
-    Every entry is chained to the one before it under a key that is not in the database. One that was changed or taken
+    Newest last. Every entry is chained to the one before it under a key that is not in the database. One that was changed or taken
     out there is named, with exit code 1. That the newest were taken away shows only beside a copy of yours.
     """
     entries, broken = opened_for(config, _told)
