@@ -212,6 +212,7 @@ class MergeFlow:
                 amr=before.amr,
                 acr=before.acr,
                 session=before.upstream,
+                id_token=before.id_token,
             )
         proved = replace(transaction, answered_at=min(merging.answered_at, before.auth_time))
         return await self.sign_in.start(proved, merging.account, identity, None, user_agent)

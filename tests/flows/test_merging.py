@@ -34,7 +34,7 @@ from broker.domain.removal import RemovalState
 from broker.domain.session import Session
 from broker.domain.staff import Member, Role
 from broker.domain.transaction import TransactionPurpose
-from broker.domain.values import AccountId, ClaimName, ClientId, ProviderId
+from broker.domain.values import AccountId, ClaimName, ClientId, IdentityKey, ProviderId
 from broker.errors import (
     AccountHeld,
     FormInvalid,
@@ -440,6 +440,30 @@ async def test_codes_that_end_with_their_address_still_let_this_browser_in(front
     done = await merge(front, outcome.carried, ana, stays=Side.OTHER, fields={EMAIL: Side.THIS})
     assert done.started is not None
     assert (done.started.session.account, done.started.session.key) == (ben.account, ana.key)
+
+
+async def test_no_provider_is_ever_shown_what_another_one_said(front: Front) -> None:
+    """The way that was shown is gone in the moment of the merge: with the other way goes its own ID token."""
+    ana, ben = await pair(front)
+    ana = replace(ana, id_token="said by ana's provider")
+    await front.sessions.sessions.save(ana)
+    carried = await show(front, ana)
+    merging = carried.transaction.merging
+    assert merging is not None
+    kept = replace(merging, identity=replace(merging.identity, id_token="said by ben's provider"))
+    carried = await front.box.hold(replace(carried.transaction, merging=kept), carried)
+    look, gone = front.durable.accounts.by_identity, merging.identity.key
+
+    async def after_it(key: IdentityKey) -> object:
+        is_merged = await front.durable.accounts.load(ana.account) is None
+        return None if key == gone and is_merged else await look(key)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(front.durable.accounts, "by_identity", after_it)
+        done = await merge(front, carried, ana, stays=Side.OTHER)
+    assert done.started is not None
+    session = done.started.session
+    assert (session.account, session.key, session.id_token) == (ben.account, ana.key, ana.id_token)
 
 
 async def test_a_passkey_shows_the_other_account(front: Front) -> None:
