@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tests.support.builders import FACEBOOK, NOW, FixedClock
 from tests.support.servers import NewDatabase
 
 from broker.domain.grant import Redeemed
+from broker.domain.ports import KeyUse
 from broker.errors import StoreUnavailable
 from broker.stores import NewerSchema, open_stores
 from broker.stores.sql.schema import HEAD, migrate, revision, schema_is_current, sqlite_path
@@ -182,6 +184,17 @@ async def test_what_is_kept_survives_every_step_down_and_up_again(new_url: NewUr
     assert await durable.keys.all() == (key,)
     assert await stores.memory.sessions.by_digest(session.secret_digest, NOW) == session
     await stores.close()
+
+
+async def test_no_key_for_providers_becomes_one_for_sites_on_the_way_back(new_url: NewUrl) -> None:
+    """The program of before knows no purposes: it would sign with whatever is there."""
+    url = new_url()
+    stores = await open_stores(database_url=url, redis_url=None, master_key=MASTER_KEY, clock=FixedClock())
+    key = make.signing_key()
+    await stores.durable.keys.add(key, replace(key, kid="for providers", use=KeyUse.REQUESTS))
+    await stores.close()
+    await migrate(url, "0023")
+    assert [tuple(row) for row in await ask(url, "SELECT id FROM signing_keys")] == [(key.kid,)]
 
 
 async def test_after_every_step_the_database_itself_refuses_to_change_records(new_url: NewUrl) -> None:

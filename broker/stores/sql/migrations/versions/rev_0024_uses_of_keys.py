@@ -16,4 +16,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    # The program before this would sign what sites get with keys that providers know as ours.
+    op.execute(sa.text("DELETE FROM signing_keys WHERE purpose <> 'tokens'"))
     op.drop_column("signing_keys", "purpose")
