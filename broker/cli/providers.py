@@ -43,8 +43,12 @@ _IS: Final = {
     "off": "off",
 }
 _ID: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
-_ANY_SERVER: Final = {"mastodon": "fediverse", "openid-connect": "own"}
-"""By the guide for one server, the one for whichever server people name."""
+_ANY_SERVER: Final = {
+    "mastodon": "doorward provider add fediverse",
+    "openid-connect": "doorward provider add own",
+    "openid2": 'take any, and write discovery = "any" in the place of hosts',
+}
+"""By the guide for one server, what to do for whichever server people name."""
 
 
 class _Known(click.ParamType[str]):
@@ -212,7 +216,7 @@ def _check_new(name: str, issuer: str | None, guide: Guide, settings: Settings) 
         other = _ANY_SERVER.get(guide.id)
         fail(
             f"There are many of its kind. Name the one you mean: doorward provider add {guide.id} --issuer https://…"
-            + (f" For whichever people name: doorward provider add {other}." if other else "")
+            + (f" For whichever people name: {other}." if other else "")
         )
     if issuer is not None and "<upstream" not in json.dumps(guide.preset):
         fail(f"The guide {guide.id} needs no address of a provider. Leave --issuer out.")

@@ -369,6 +369,20 @@ def test_how_a_provider_is_asked_and_knows_us_is_shown(config: Path, asking: str
 
 
 @pytest.mark.parametrize(
+    ("guide", "said"),
+    [
+        ("mastodon", "For whichever people name: doorward provider add fediverse."),
+        ("openid-connect", "For whichever people name: doorward provider add own."),
+        ("openid2", 'For whichever people name: take any, and write discovery = "any" in the place of hosts.'),
+    ],
+)
+def test_one_of_many_is_named_or_it_is_said_how_people_name_theirs(config: Path, guide: str, said: str) -> None:
+    done = doorward("add", guide, config=config)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize(
     ("words", "said"),
     [
         (("--request-object", "by_value"), "--request-object is for --register."),
