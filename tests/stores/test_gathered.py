@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 from tests.contracts.stores import conflict_of, kept_account, kept_family, kept_grant
 from tests.stores.worker import MASTER_KEY
@@ -286,6 +287,34 @@ async def test_a_person_who_gives_up_stops_no_other_unit(stores: Stores) -> None
                 await commit
     kept = await asyncio.gather(*(stores.durable.grants.load(grant.id) for grant in grants))
     assert [kept[place] for place in (0, 2, 3)] == [grants[place] for place in (0, 2, 3)]
+
+
+async def test_a_unit_that_waits_for_those_who_wait_for_it_is_written_after_them(
+    stores: Stores, migrated_postgres_url: str
+) -> None:
+    """Whoever ends all that a site has ends it, however many of its tokens are renewed together in that moment."""
+    owner = (await kept_account(stores.durable))[0].id
+    grant = await kept_grant(stores.durable, owner)
+    family = await kept_family(stores.durable, grant)
+    other = await asyncpg.connect(migrated_postgres_url)
+    try:
+        renewing = other.transaction()
+        await renewing.start()
+        await other.execute("UPDATE refresh_families SET retried = retried WHERE id = $1", family.id)
+        unit = stores.durable.unit()
+        unit.revoke_grants(owner, NOW)
+        ending = asyncio.ensure_future(unit.commit())
+        while not await other.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+            await asyncio.sleep(0.01)
+        await other.execute("UPDATE grants SET body = body WHERE id = $1", grant.id)
+        await renewing.commit()
+        await ending
+    finally:
+        await other.close()
+    kept, ended = await stores.durable.grants.load(grant.id), await stores.durable.grants.load_family(family.id)
+    assert kept is not None
+    assert ended is not None
+    assert None not in (kept.revoked_at, ended.revoked_at)
 
 
 class Way:

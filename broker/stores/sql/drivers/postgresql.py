@@ -83,7 +83,14 @@ class PostgresDriver:
                 for group in groups:
                     await self._execute(connection, group)
 
-        await self._on_connection(work)
+        async def once_more(connection: Any) -> None:
+            """Steps that go together lock rows in an order of their own: of two who wait for each other one is undone."""
+            try:
+                await work(connection)
+            except asyncpg.DeadlockDetectedError:
+                await work(connection)
+
+        await self._on_connection(once_more)
 
     async def _commit_all(self, _shape: object, units: Sequence[Sequence[Step]]) -> Sequence[None] | None:
         """Several units as one; `None` if not all of them could be, and nothing was done."""
