@@ -60,7 +60,7 @@ async def let_in(house: House) -> list[dict[str, Any]]:
 
 
 async def refused(house: House, fault: str, *, check: str, may_ask: str = "/token") -> None:
-    """With the fault nobody comes in, and the last thing the provider is asked is `may_ask`."""
+    """With the fault nobody comes in, and the last thing the provider is asked is `may_ask`; then its token goes back."""
     await house.openid.order(fault={"name": fault})
     shown = await come_in(house)
     assert shown.path == "/callback/openid"
@@ -70,7 +70,7 @@ async def refused(house: House, fault: str, *, check: str, may_ask: str = "/toke
     assert f'"check":"{check}' in house.log.replace(" ", "")
     assert await house.accounts() == 0
     asked = [line["path"] for line in await house.openid.log() if line["path"] not in {"/jwks", "/sign-in"}]
-    assert asked[-1] == may_ask
+    assert asked[-2:] == [may_ask, "/oauth/revoke"]
 
 
 # --- Basic (oidcc-client-basic-certification-test-plan) and Form Post (…-formpost-basic-…) ---------------------

@@ -89,7 +89,7 @@ async def test_what_is_found_by_no_address_is_said(house: House, fault: dict[str
     """Plain words beside the box, and what was typed stays in it; answers without end are cut (catalogue 174)."""
     await house.openid.order(fault=fault)
     shown = await come_in(house, f"ana@{house.openid.host}")
-    assert (shown.status, shown.path.endswith("/sign-in")) == (422, True)
+    assert (shown.status, shown.path.endswith("/sign-in")) == (200, True)
     assert shown.text.count(words) == 2, shown.text
     assert shown.value("identifier") == f"ana@{house.openid.host}"
     assert "ana@" not in house.log

@@ -181,7 +181,7 @@ async def test_a_fresh_sign_in_that_is_not_fresh_is_refused(rig: Rig, name: str)
 
 
 @pytest.mark.parametrize(
-    "at", [endpoint for endpoint in ENDPOINTS if endpoint not in {"authorize", "statuses", *FOUND}]
+    "at", [endpoint for endpoint in ENDPOINTS if endpoint not in {"authorize", "statuses", "revoke", *FOUND}]
 )
 @pytest.mark.parametrize("name", sorted(WIRE))
 async def test_a_spoiled_answer_is_refused_in_time_with_its_reason(rig: Rig, name: str, at: str) -> None:
@@ -202,6 +202,23 @@ async def test_a_spoiled_answer_is_refused_in_time_with_its_reason(rig: Rig, nam
     else:
         assert isinstance(caught.value, UpstreamInvalid)
         assert caught.value.check.startswith(at)
+    await order(rig.base, faults=[])
+
+
+@pytest.mark.parametrize("name", sorted(WIRE))
+async def test_a_spoiled_answer_to_what_is_given_back_hides_no_reason(rig: Rig, name: str) -> None:
+    """catalogue 140, 172, 173, 174: a sign-in that fails after the token answer says why, whatever comes of giving it back."""
+    fault: dict[str, Any] = {"name": name, "at": "revoke"}
+    if name in {"hang", "drip"}:
+        fault["seconds"] = 3 if name == "hang" else 0.2
+    await order(rig.base, faults=[{"name": "iss-wrong"}, fault])
+    began = time.monotonic()
+    with pytest.raises(UpstreamInvalid) as caught:
+        await rig.sign_in()
+    assert time.monotonic() - began < 3
+    assert caught.value.check == CHECKS["iss-wrong"]
+    if name not in {"hang", "endless"}:  # those are not over when we hang up, and noted only then
+        assert "/oauth/revoke" in [line["path"] for line in await log_of(rig.base)]
     await order(rig.base, faults=[])
 
 
