@@ -1,9 +1,9 @@
 """Browser memory in Redis: transactions, sessions, replay marks and limits; one round trip per step.
 
 A round trip costs more than what it carries, so a step that looks before it writes is a short script on the server, and
-what is asked at the same time travels together (`broker.stores.redis_lines`). Everything has a time to live: an empty Redis signs people out and loses nothing else. Values about people are
-sealed; keys hold random ids, digests and blind indexes. One Redis (or a replicated one), not a cluster: the scripts
-touch keys of different slots.
+what is asked at the same time travels together (`broker.stores.redis_lines`). Everything has a time to live: an empty
+Redis signs people out and loses nothing else. Values about people are sealed; keys hold random ids, digests and blind
+indexes. One Redis (or a replicated one), not a cluster: the scripts touch keys of different slots.
 
 Lifetimes are counted from our `Clock` and handed over as a number of milliseconds, so that a clock of the Redis machine
 that is wrong ends nothing early.

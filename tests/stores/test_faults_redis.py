@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -17,7 +16,7 @@ from tests.stores.probes import all_come_to, durable_probes, memory_probes, outc
 from tests.stores.worker import MASTER_KEY
 from tests.support import builders as make
 from tests.support.builders import FORUM, NOW, FixedClock
-from tests.support.servers import RedisServer, free_port
+from tests.support.servers import RedisServer, running_redis
 
 from broker.domain.grant import AlreadyRedeemed, Rotated
 from broker.errors import StoreUnavailable
@@ -27,13 +26,8 @@ from broker.stores.redis_lines import TIMEOUT
 
 @pytest.fixture(scope="module")
 def _server() -> Iterator[RedisServer]:
-    with tempfile.TemporaryDirectory(prefix="doorward-redis-", ignore_cleanup_errors=True) as folder:
-        server = RedisServer(Path(folder), free_port())
-        try:
-            server.start()
-            yield server
-        finally:
-            server.stop()
+    with running_redis() as server:
+        yield server
 
 
 @pytest.fixture

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
-from tests.support.servers import RedisServer, free_port
+from tests.support.servers import RedisServer, running_redis
 
 from broker.errors import StoreUnavailable
 from broker.stores.redis_lines import AT_ONCE, LINES, TIMEOUT, Lines
@@ -18,13 +16,8 @@ from broker.stores.redis_lines import AT_ONCE, LINES, TIMEOUT, Lines
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[RedisServer]:
-    with tempfile.TemporaryDirectory(prefix="doorward-redis-", ignore_cleanup_errors=True) as folder:
-        server = RedisServer(Path(folder), free_port())
-        try:
-            server.start()
-            yield server
-        finally:
-            server.stop()
+    with running_redis() as server:
+        yield server
 
 
 @pytest.fixture

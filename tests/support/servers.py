@@ -226,8 +226,9 @@ def postgres_server() -> Iterator[PostgresServer]:
             server.stop()
 
 
-@pytest.fixture(scope="session")
-def redis_server() -> Iterator[RedisServer]:
+@contextmanager
+def running_redis() -> Iterator[RedisServer]:
+    """A Redis of one's own, to stop and start again."""
     with tempfile.TemporaryDirectory(prefix="doorward-redis-", ignore_cleanup_errors=True) as folder:
         server = RedisServer(Path(folder), free_port())
         try:
@@ -235,6 +236,12 @@ def redis_server() -> Iterator[RedisServer]:
             yield server
         finally:
             server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    with running_redis() as server:
+        yield server
 
 
 @pytest.fixture
