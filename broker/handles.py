@@ -7,10 +7,10 @@ grant. A refresh token is computed from its family and generation, so that a los
 
 from __future__ import annotations
 
-import base64
 import hmac
 from datetime import UTC, datetime
 
+from broker.domain import base64url
 from broker.domain.ports import AccessToken, RefreshToken
 from broker.domain.values import ClientId, GrantId
 
@@ -84,17 +84,17 @@ class KeyedHandles:
 
     def _pack(self, kind: str, text: str) -> str:
         body = text.encode("ascii")
-        return kind + base64.urlsafe_b64encode(self._mac(kind, body) + body).rstrip(b"=").decode()
+        return kind + base64url.encoded(self._mac(kind, body) + body)
 
     def _unpack(self, kind: str, token: str) -> str | None:
         if not token.startswith(kind) or len(token) > _MAX or not token.isascii():
             return None
-        text = token[len(kind) :].encode("ascii")
+        text = token[len(kind) :]
         try:
-            body = base64.urlsafe_b64decode(text + b"=" * (-len(text) % 4))[_MAC:]
+            body = base64url.decoded_loosely(text)[_MAC:]
         except ValueError:
             return None
-        ours = base64.urlsafe_b64encode(self._mac(kind, body) + body).rstrip(b"=")
+        ours = base64url.encoded(self._mac(kind, body) + body)
         if not hmac.compare_digest(ours, text):  # as text: one spelling each, no aliases of a token
             return None
         return body.decode("ascii")

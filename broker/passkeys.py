@@ -6,11 +6,11 @@ The attestation statement is not read: we ask for none, and trust no maker of au
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from collections.abc import Mapping
 from typing import Any, Final
 
+from broker.domain import base64url
 from broker.domain.passkey import ALGORITHMS, Ceremony, Made, Used
 from broker.strict_json import read_json
 
@@ -94,11 +94,7 @@ def _part(answer: Mapping[str, str], name: str) -> bytes:
     if not text or len(text) > _LONGEST[name] * 4 // 3 + 4:
         msg = "part missing or too long"
         raise ValueError(msg)
-    return _bytes(text)
-
-
-def _bytes(text: str) -> bytes:
-    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    return base64url.decoded(text)
 
 
 def _ceremony(client: bytes, data: Any) -> Ceremony:
@@ -109,7 +105,7 @@ def _ceremony(client: bytes, data: Any) -> Ceremony:
         raise TypeError(msg)
     return Ceremony(
         kind=kind,
-        challenge=_bytes(challenge),
+        challenge=base64url.decoded(challenge),
         origin=origin,
         is_framed=said.get("crossOrigin", False) is not False or "topOrigin" in said,
         party_digest=data.rp_id_hash,

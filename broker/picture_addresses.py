@@ -6,12 +6,12 @@ another site one that has nothing in common with it: two sites cannot find one p
 
 from __future__ import annotations
 
-import base64
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
+from broker.domain import base64url
 from broker.domain.picture import SharedPicture
 from broker.domain.values import AccountId, ClientId
 
@@ -31,7 +31,7 @@ class SealedPictureAddresses:
     def path(self, shared: SharedPicture) -> str:
         """`/picture/….jpg`."""
         text = f"{shared.account}\x00{shared.picture}\x00{shared.client}".encode()
-        return f"{FOLDER}{_text(self._cipher.encrypt(text, _PLACE))}{_SUFFIX}"
+        return f"{FOLDER}{base64url.encoded(self._cipher.encrypt(text, _PLACE))}{_SUFFIX}"
 
     def read(self, name: str) -> SharedPicture | None:
         """What it stands for; `None` unless we made it, to the letter."""
@@ -39,14 +39,10 @@ class SealedPictureAddresses:
         if text == name or len(text) > _MAX or not text.isascii():
             return None
         try:
-            raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-            if _text(raw) != text:  # one spelling each
+            raw = base64url.decoded(text)
+            if base64url.encoded(raw) != text:  # one spelling each
                 return None
             account, picture, client = self._cipher.decrypt(raw, _PLACE).decode().split("\x00")
         except (ValueError, InvalidTag):
             return None
         return SharedPicture(account=AccountId(account), picture=picture, client=ClientId(client))
-
-
-def _text(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()

@@ -7,12 +7,11 @@ AES-256-GCM; the associated data names the transaction, so that nothing can be m
 
 from __future__ import annotations
 
-import base64
-
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from broker.domain import base64url
 from broker.domain.ports import Entropy
 from broker.domain.transaction import SignInTransaction
 
@@ -30,7 +29,9 @@ class TransactionSeal:
 
     def to_cookie(self, transaction: SignInTransaction) -> str:
         """The whole transaction, for the browser to carry."""
-        return _text(self._seal(self._cookie, self._encoder.encode(transaction), f"cookie:{transaction.id}"))
+        return base64url.encoded(
+            self._seal(self._cookie, self._encoder.encode(transaction), f"cookie:{transaction.id}")
+        )
 
     def from_cookie(self, text: str, transaction_id: str) -> SignInTransaction | None:
         """`None` unless we sealed it, for this id."""
@@ -38,7 +39,7 @@ class TransactionSeal:
 
     def new_key(self) -> str:
         """A key for one transaction, for the browser to carry."""
-        return _text(self._entropy.bytes(32))
+        return base64url.encoded(self._entropy.bytes(32))
 
     def to_store(self, transaction: SignInTransaction, key: str) -> bytes:
         """The transaction for the store, under the browser's key."""
@@ -51,7 +52,7 @@ class TransactionSeal:
 
     def seal_text(self, text: str, purpose: str) -> str:
         """A short text for a query parameter of ours, under our key."""
-        return _text(self._seal(self._cookie, text.encode(), f"text:{purpose}"))
+        return base64url.encoded(self._seal(self._cookie, text.encode(), f"text:{purpose}"))
 
     def open_text(self, sealed: str, purpose: str) -> str | None:
         """`None` unless we sealed it for this purpose."""
@@ -80,12 +81,8 @@ class TransactionSeal:
             return None
 
 
-def _text(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
 def _bytes(text: str) -> bytes:
     try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        return base64url.decoded(text)
     except ValueError:
         return b""

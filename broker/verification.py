@@ -9,7 +9,6 @@ Whatever is wrong is an `UpstreamInvalid` that names the check; what it means th
 from __future__ import annotations
 
 import asyncio
-import base64
 import binascii
 import re
 from collections import Counter
@@ -23,6 +22,7 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey, import_key
 
+from broker.domain import base64url
 from broker.domain.ports import Clock
 from broker.errors import UpstreamError, UpstreamInvalid
 from broker.strict_json import read_json
@@ -247,7 +247,7 @@ def _is_odd_size(raw: Mapping[str, Any]) -> bool:
     if not isinstance(text, str) or len(text) > MAX_RSA_BITS // 4:
         return True
     try:
-        number = int.from_bytes(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), "big")
+        number = int.from_bytes(base64url.decoded_loosely(text), "big")
     except ValueError:
         return True
     return not MIN_RSA_BITS <= number.bit_length() <= MAX_RSA_BITS
@@ -332,7 +332,7 @@ def _decode(part: str, check: str) -> bytes:
     if not part.replace("-", "").replace("_", "").isalnum():
         raise UpstreamInvalid(f"{check}_form")
     try:
-        return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+        return base64url.decoded_loosely(part)
     except (binascii.Error, ValueError):
         raise UpstreamInvalid(f"{check}_form") from None
 

@@ -6,7 +6,6 @@ and lies nowhere.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from broker.domain import base64url
 from broker.errors import UpstreamInvalid
 from providers._http import UpstreamHTTP, UpstreamResponse, post_form, read_object
 from providers._signed import sign_as
@@ -44,12 +44,12 @@ class ProofKey:
         jwk = {
             "kty": "EC",
             "crv": "P-256",
-            "x": _b64(numbers.x.to_bytes(32, "big")),
-            "y": _b64(numbers.y.to_bytes(32, "big")),
+            "x": base64url.encoded(numbers.x.to_bytes(32, "big")),
+            "y": base64url.encoded(numbers.y.to_bytes(32, "big")),
         }
         at = int(now.timestamp())
         claims: dict[str, Any] = {
-            "jti": _b64(
+            "jti": base64url.encoded(
                 hashlib.sha256(
                     f"{self.secret} {method} {url} {at} {nonce} {sorted((form or {}).items())}".encode()
                 ).digest()[:18]
@@ -75,7 +75,3 @@ class ProofKey:
         if not 0 < len(nonce) <= MAX_NONCE or not nonce.isascii() or not nonce.isprintable():
             raise UpstreamInvalid("dpop_nonce")
         return await post_form(http, url, form, {"DPoP": self.proof("POST", url, now, nonce, form=form)})
-
-
-def _b64(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")

@@ -6,7 +6,6 @@ of it to its caller (protocols.md §3.2; catalogue 38, 42-48, 70-76). `VerifiedC
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import re
@@ -15,6 +14,7 @@ from dataclasses import InitVar, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from broker.domain import base64url
 from broker.errors import UpstreamInvalid
 from broker.verification import KeySource, verified
 
@@ -167,7 +167,7 @@ def _check_at_hash(claims: Mapping[str, Any], algorithm: str, access_token: str 
     if "at_hash" not in claims or access_token is None:
         return
     digest = _DIGESTS[algorithm[-3:]](access_token.encode("ascii")).digest()
-    wanted = base64.urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=").decode("ascii")
+    wanted = base64url.encoded(digest[: len(digest) // 2])
     raw = claims["at_hash"]
     if not isinstance(raw, str) or not hmac.compare_digest(raw.rstrip("=").encode("utf-8", "replace"), wanted.encode()):
         raise UpstreamInvalid("at_hash")

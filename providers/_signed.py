@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
+from broker.domain import base64url
 from broker.domain.values import Secret
 
 
@@ -34,12 +34,8 @@ def sign_as(key: ec.EllipticCurvePrivateKey, header: Mapping[str, Any], claims: 
     """The same with a header of the caller's, which says `ES256`."""
     text = f"{_part(header)}.{_part(claims)}"
     r, s = decode_dss_signature(key.sign(text.encode("ascii"), ec.ECDSA(hashes.SHA256())))
-    return f"{text}.{_unpadded(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
+    return f"{text}.{base64url.encoded(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
 
 
 def _part(value: Mapping[str, Any]) -> str:
-    return _unpadded(json.dumps(value, separators=(",", ":")).encode())
-
-
-def _unpadded(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+    return base64url.encoded(json.dumps(value, separators=(",", ":")).encode())

@@ -6,13 +6,13 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import re
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from broker.domain import base64url
 from broker.domain.values import Secret
 from broker.errors import UpstreamInvalid
 from broker.strict_json import read_json
@@ -38,7 +38,7 @@ def read_signed_request(text: str, secret: Secret, now: datetime) -> tuple[dict[
         raise UpstreamInvalid("signed_request_form")
     given, payload = found.groups()
     wanted = hmac.new(secret.reveal().encode(), payload.encode("ascii"), hashlib.sha256).digest()
-    if not hmac.compare_digest(_unpadded(wanted), given):
+    if not hmac.compare_digest(base64url.encoded(wanted), given):
         raise UpstreamInvalid("signed_request_signature")
     said = read_json(_decode(payload), "signed_request_json")
     if said.get("algorithm") != ALGORITHM:
@@ -49,12 +49,8 @@ def read_signed_request(text: str, secret: Secret, now: datetime) -> tuple[dict[
     return said, made
 
 
-def _unpadded(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
-
-
 def _decode(part: str) -> bytes:
     try:
-        return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+        return base64url.decoded_loosely(part)
     except ValueError:
         raise UpstreamInvalid("signed_request_form") from None

@@ -6,7 +6,6 @@ is the hint. Which browser may bring an answer, and when, is in the challenge, w
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 from collections.abc import Iterable
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
+from broker.domain import base64url
 from broker.domain.account import Link, Passkey
 from broker.domain.ports import Entropy
 from broker.domain.values import AccountId, IdentityKey, ProviderId, ReceiptId
@@ -126,12 +126,7 @@ def methods(passkey: Passkey) -> tuple[str, ...]:
 
 def key_of(credential: bytes) -> IdentityKey:
     """The key of the link of the credential with this id."""
-    return IdentityKey(issuer=BY_PASSKEY, subject=text_of(credential))
-
-
-def text_of(data: bytes) -> str:
-    """As browsers write it: base64url without padding."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+    return IdentityKey(issuer=BY_PASSKEY, subject=base64url.encoded(credential))
 
 
 def passkeys_of(links: Iterable[Link]) -> tuple[Link, ...]:

@@ -10,13 +10,13 @@ of a million: neither a place nor the name of a list tells which came first, or 
 
 from __future__ import annotations
 
-import base64
 import hmac
 import zlib
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from broker.domain import base64url
 from broker.domain.grant import ACCESS_TOKEN_LIFETIME, CLOCK_SKEW, SESSION_TOKEN_LIFETIME, Grant, StatusPlace
 
 STATUS_LIST_TYPE: Final = "statuslist+jwt"
@@ -45,7 +45,7 @@ def place_of(number: int, key: bytes) -> StatusPlace:
 
 def list_name(which: int, key: bytes) -> str:
     """A list's name: nobody can tell the first from the hundredth."""
-    return base64.urlsafe_b64encode(_digest(key, b"list", which)[:12]).decode()
+    return base64url.encoded(_digest(key, b"list", which)[:12])
 
 
 def lists_for(numbers: int) -> int:
@@ -89,7 +89,7 @@ def packed(indexes: Collection[int]) -> str:
     for index in indexes:
         bits[index >> 3] |= 1 << (index & 7)
     packer = zlib.compressobj(9, strategy=zlib.Z_RLE)
-    return base64.urlsafe_b64encode(packer.compress(bits) + packer.flush()).rstrip(b"=").decode()
+    return base64url.encoded(packer.compress(bits) + packer.flush())
 
 
 def list_claims(*, issuer: str, name: str, indexes: Collection[int], now: datetime) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from broker.domain import base64url
 from broker.domain.client import Client
 from broker.domain.disclosure import Disclosure
 from broker.domain.grant import ID_TOKEN_LIFETIME, SESSION_TOKEN_LIFETIME, Grant
@@ -44,7 +44,7 @@ def subject_for(account: AccountId, client: Client, key: bytes) -> str:
     so neither are subjects.
     """
     digest = hmac.digest(key, f"sub\x00{client.subject_sector}\x00{account}".encode(), "sha256")
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    return base64url.encoded(digest)
 
 
 def id_token(
@@ -194,7 +194,7 @@ def authorization_response(params: Mapping[str, str], *, client: ClientId, now: 
 
 def half_hash(token: str) -> str:
     """`at_hash`: the left half of the token's SHA-256, base64url (OpenID Connect Core §3.1.3.6)."""
-    return base64.urlsafe_b64encode(hashlib.sha256(token.encode("ascii")).digest()[:16]).rstrip(b"=").decode()
+    return base64url.encoded(hashlib.sha256(token.encode("ascii")).digest()[:16])
 
 
 def userinfo(disclosure: Disclosure) -> Mapping[str, Any]:

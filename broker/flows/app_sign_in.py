@@ -8,12 +8,12 @@ that: whoever has a reference could have sent it to somebody else, so the person
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from broker.domain import base64url
 from broker.domain.checks.dpop import Shown
 from broker.domain.client import Client
 from broker.domain.ports import Clock, Durable, Entropy, Replay, Transactions
@@ -156,9 +156,7 @@ def _words(check: str) -> str:
 
 def _key(reference: str) -> str:
     """What opens it: made of the reference alone, so that whoever reads the store reads nobody."""
-    return base64.urlsafe_b64encode(
-        hashlib.sha256(f"opens {reference}".encode("utf-8", "surrogatepass")).digest()
-    ).decode()
+    return base64url.encoded(hashlib.sha256(f"opens {reference}".encode("utf-8", "surrogatepass")).digest())
 
 
 def _name(reference: str) -> str:

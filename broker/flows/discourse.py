@@ -6,13 +6,12 @@ to a browser is the forum's nonce, which it keeps with the browser that it began
 
 from __future__ import annotations
 
-import base64
 import hmac
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from broker.domain import discourse, tokens
+from broker.domain import base64url, discourse, tokens
 from broker.domain.checks.token import challenge_of
 from broker.domain.client import Client
 from broker.domain.disclosure import Via
@@ -116,4 +115,4 @@ class DiscourseFlow:
         return tokens.userinfo(prepared.disclosure)
 
     def _verifier(self, state: str) -> str:
-        return base64.urlsafe_b64encode(hmac.digest(self.key, state.encode(), "sha256")).rstrip(b"=").decode()
+        return base64url.encoded(hmac.digest(self.key, state.encode(), "sha256"))

@@ -7,14 +7,13 @@ end it like every other token, at the next request.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
-from broker.domain import tokens
+from broker.domain import base64url, tokens
 from broker.domain.account import AccountStatus
 from broker.domain.checks.token import challenge_of
 from broker.domain.client import Client
@@ -130,4 +129,4 @@ class GateFlow:
 
 def _verifier(browser: str, state: str) -> str:
     digest = hashlib.sha256(f"{browser} {state}".encode()).digest()
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    return base64url.encoded(digest)

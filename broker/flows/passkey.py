@@ -7,12 +7,12 @@ tells which accounts there are; and whatever is wrong with an answer, whoever br
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
+from broker.domain import base64url
 from broker.domain.account import Account, Link, Passkey
 from broker.domain.audit import Act, Action
 from broker.domain.claims import clean_text
@@ -36,7 +36,6 @@ from broker.domain.passkey import (
     new_link,
     owner_of,
     passkeys_of,
-    text_of,
     use_problem,
 )
 from broker.domain.policy import Policies, notice_version
@@ -124,8 +123,8 @@ class PasskeyFlow:
         links = await self.durable.accounts.links(session.account)
         owner, ours = owner_of(links) or self.entropy.bytes(OWNER_BYTES), passkeys_of(links)
         return Making(
-            challenge=self._challenge(_adding(session), text_of(owner)),
-            owner=text_of(owner),
+            challenge=self._challenge(_adding(session), base64url.encoded(owner)),
+            owner=base64url.encoded(owner),
             others=tuple(link.key.subject for link in ours),
             is_full=len(ours) >= AT_MOST,
         )
@@ -147,7 +146,7 @@ class PasskeyFlow:
         if problem is not None:
             raise FormInvalid({ANSWER: "refused"}, detail=f"passkey: {problem}")
         called = clean_text(name, limit=NAME_LENGTH) or device_in_words(user_agent)
-        link = await anew(lambda: self._add(session, made, called, base64.urlsafe_b64decode(owner + "=="), locale))
+        link = await anew(lambda: self._add(session, made, called, base64url.decoded(owner), locale))
         if await self.sign_in.sessions.sessions.by_digest(session.secret_digest, self.clock.now()) is None:
             unit = (
                 self.durable.unit()
@@ -230,7 +229,7 @@ class PasskeyFlow:
 
     async def _tell_of_copy(self, used: Used, device: str) -> None:
         """Its owner and whoever runs the server hear that there may be a copy; once a day for each passkey."""
-        now, id_ = self.clock.now(), text_of(used.id)
+        now, id_ = self.clock.now(), base64url.encoded(used.id)
         if not await self.limits.hit(f"passkey:copied:{id_}", limit=1, window=_DAY, now=now):
             await anew(lambda: self._write_of_copy(used, device))
 

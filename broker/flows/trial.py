@@ -6,7 +6,6 @@ and what the page shows is of whoever signs in at the provider themselves.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from broker.domain import base64url
 from broker.domain.account import AccountStatus
 from broker.domain.policy import FieldPolicy
 from broker.domain.ports import Clock, Durable, Entropy, Replay
@@ -77,7 +77,7 @@ class TrialLinks:
 
     def _mac(self, said: str) -> str:
         digest = hmac.new(self.key, said.encode(), hashlib.sha256).digest()
-        return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+        return base64url.encoded(digest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,6 @@ reload pages: it leads to one answer all the same, by its `state`.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
+from broker.domain import base64url
 from broker.domain.client import SigningAlgorithm
 from broker.domain.ports import Clock, Entropy, Signer, Transactions
 from broker.domain.provider import requests_of
@@ -91,4 +91,4 @@ def _name(provider: ProviderId, reference: str) -> str:
 
 
 def _part(value: Mapping[str, Any]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(value, separators=(",", ":")).encode()).rstrip(b"=").decode("ascii")
+    return base64url.encoded(json.dumps(value, separators=(",", ":")).encode())

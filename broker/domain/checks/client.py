@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from broker.domain import base64url
 from broker.domain.client import AuthMethod, Client
 from broker.errors import InvalidClient, InvalidRequest
 
@@ -92,7 +92,7 @@ def _says(token: str) -> tuple[object, str]:
 
 
 def _object(part: str) -> Mapping[str, Any]:
-    found = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    found = json.loads(base64url.decoded_loosely(part))
     return found if isinstance(found, dict) else {}
 
 

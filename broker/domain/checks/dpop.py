@@ -5,7 +5,6 @@ Its signature was checked before, by the key it carries. What is bound to a key 
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from broker.domain import base64url
 from broker.domain.checks.client import AHEAD, MAX_JTI, STRICT_ALGORITHMS, Once, read_time
 from broker.domain.client import Client, DpopUse
 from broker.domain.ports import AccessToken
@@ -59,7 +59,7 @@ class Nonces:
 
     def _of(self, step: int) -> str:
         digest = hmac.digest(self.key, f"dpop nonce {step}".encode(), hashlib.sha256)
-        return base64.urlsafe_b64encode(digest[:18]).decode()
+        return base64url.encoded(digest[:18])
 
 
 def _step(now: datetime) -> int:
@@ -122,7 +122,7 @@ def _is_of(ath: object, token: str) -> bool:
     if not isinstance(ath, str) or not ath.isascii():
         return False
     digest = hashlib.sha256(token.encode("ascii")).digest()
-    return hmac.compare_digest(ath, base64.urlsafe_b64encode(digest).rstrip(b"=").decode())
+    return hmac.compare_digest(ath, base64url.encoded(digest))
 
 
 def is_thumbprint(text: str) -> bool:

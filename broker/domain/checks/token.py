@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
+from broker.domain import base64url
 from broker.domain.checks.resource import RESOURCE
 from broker.domain.client import Client
 from broker.domain.grant import AuthorizationCode, Grant, is_standing
@@ -94,4 +94,4 @@ def is_code_verifier(text: str) -> bool:
 
 def challenge_of(verifier: str) -> str:
     """The S256 challenge of a verifier (RFC 7636 §4.2)."""
-    return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode("ascii")).digest()).rstrip(b"=").decode()
+    return base64url.encoded(hashlib.sha256(verifier.encode("ascii")).digest())
