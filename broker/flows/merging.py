@@ -314,7 +314,9 @@ class MergeFlow:
         grants = await self.durable.grants.of_account(account)
         granted = [one for one in grants if (site := clients.get(one.client)) and site.subject_sector in going]
         known = [site for half in (stays, goes) for sector in going for site in half.known_in.get(sector, ())]
-        for client in dict.fromkeys([*known, *(one.client for one in granted)]):  # those given in this moment, too
+        there = [site for site in clients if (one := clients.get(site)) and one.subject_sector in going]
+        # Those given in this moment, too, also to a site that knew neither of the two until now.
+        for client in dict.fromkeys([*known, *there, *(one.client for one in granted)]):
             unit.revoke_grants(account, now, client=client)
         await self.account.sessions.tell(unit, granted)
         await self.account.sessions.tell_of(

@@ -284,8 +284,13 @@ async def test_a_site_that_knew_both_goes_on_by_the_number_that_was_chosen(front
     assert (FORUM, "account-purged") not in events(front, ben.account), "out of the stream to the end"
 
 
-async def test_a_grant_given_in_that_moment_speaks_of_no_other_number(front: Front) -> None:
-    """The forum gets something of the account that stays between looking and saving (catalogue 83)."""
+@pytest.mark.parametrize("site", [FORUM, WIKI])
+async def test_a_grant_given_in_that_moment_speaks_of_no_other_number(front: Front, site: ClientId) -> None:
+    """A site of theirs gets something of the account that stays between looking and saving (catalogue 83).
+
+    Also the wiki, which knew neither of the two, and knows people by the same numbers as the forum.
+    """
+    front.clients[WIKI] = replace(front.clients[WIKI], sector="forum.test")
     ana, ben = await pair(front)
     await connect(front, ben, FORUM)
     shown = await show(front, ana)
@@ -296,7 +301,7 @@ async def test_a_grant_given_in_that_moment_speaks_of_no_other_number(front: Fro
     class _Slow(AccountFlow):
         async def queue_erasure(self, *args: Any, **more: Any) -> Ended:
             done = await prepared(*args, **more)
-            late.append(await front.grant(ana))
+            late.append(await front.grant(ana, site))
             return done
 
     values = {name: getattr(front.account, name) for name in AccountFlow.__dataclass_fields__}

@@ -150,6 +150,10 @@ class SqlUnitOfWork:
         keep_offline: bool = False,
     ) -> None:
         params = {"p_account": account, "p_client": client, "p_sid": sid, "p_now": micros(now)}
+        if sid is None:
+            # Locked first: a grant that is being added is seen here, or added once this is committed, and whoever adds it
+            # looks then at what the person agreed to, and at the number they go by. A session ends elsewhere, and before.
+            self._queue(accounts.LOCK, params)
         self._queue(grants.REVOKE_GRANTS[client is not None, sid is not None, keep_offline], params)
         self._queue(grants.END_STATUSES, params)
         self._queue(grants.REVOKE_DEAD_FAMILIES, params)
