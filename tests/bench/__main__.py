@@ -12,7 +12,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -139,52 +139,72 @@ def _start(name: str, upstream_port: int, algorithm: str) -> Iterator[Running]:
         yield running
 
 
-def run(name: str, options: argparse.Namespace, upstream_port: int) -> tuple[Running, dict[str, Row], float]:
-    """All operations on one target; the rounds interleave them."""
-    rows = {operation: Row() for operation in options.ops}
-    with _start(name, upstream_port, options.algorithm) as running:
-        print(f"  {running.name} …", flush=True)
+@dataclass
+class Result:
+    """One target, and what it cost."""
+
+    running: Running
+    rows: dict[str, Row]
+    loaded: float = 0.0
+    """MiB after the load."""
+
+
+def run(options: argparse.Namespace, names: Sequence[str], upstream_port: int) -> list[Result]:
+    """All operations on all targets. They take turns at each operation, so that a slow minute slows all of them alike."""
+    with contextlib.ExitStack() as stack:
+        results = []
+        for name in names:
+            running = stack.enter_context(_start(name, upstream_port, options.algorithm))
+            results.append(Result(running, {operation: Row() for operation in options.ops}))
+            print(f"  {running.name} …", flush=True)
         base = 1
-        for operation in rows:  # caches, lazy imports, compiled code
-            measure(running, operation, 4, min(1.0, options.seconds), base, Row())
-            base += 20_000
-        for _ in range(options.rounds):
-            for operation, row in rows.items():
-                measure(running, operation, options.workers, options.seconds, base, row)
+        for operation in options.ops:  # caches, lazy imports, compiled code
+            for result in results:
+                measure(result.running, operation, 4, min(1.0, options.seconds), base, Row())
                 base += 20_000
-        loaded = meter.rss_mib([running.roots[0]])
-    return running, rows, loaded
+        for number in range(options.rounds):
+            for operation in options.ops:
+                for result in results if number % 2 == 0 else reversed(results):
+                    measure(result.running, operation, options.workers, options.seconds, base, result.rows[operation])
+                    base += 20_000
+        for result in results:
+            result.loaded = meter.rss_mib([result.running.roots[0]])
+    return results
 
 
-Results = list[tuple[Running, dict[str, Row], float]]
+def ratio(one: Row, other: Row) -> float:
+    """The median over the rounds of what the one cost for each that the other did in the same round."""
+    if len(one.cpu) != len(other.cpu) or not one.cpu:
+        return float("nan")  # a round without any operation done
+    return statistics.median(mine / its for mine, its in zip(one.cpu, other.cpu, strict=True))
 
 
-def table(results: Results, options: argparse.Namespace) -> list[str]:
+def table(results: list[Result], options: argparse.Namespace) -> list[str]:
     """The figures, with the ratio to the peer where there is one."""
-    against = next((rows for running, rows, _ in results if running.name.startswith("oidc")), None)
-    names = [running.name for running, _, _ in results]
+    against = next((result.rows for result in results if result.running.name.startswith("oidc")), None)
+    names = [result.running.name for result in results]
     lines = [
         "",
-        f"Server CPU, milliseconds for one operation ({options.algorithm}; median of {options.rounds} rounds)",
+        f"Server CPU, milliseconds for one operation ({options.algorithm}; medians of {options.rounds} rounds, taken in turns)",
         "",
     ]
     lines.append(f"{'':42}" + "".join(f"{name:>30}" for name in names))
     for operation in options.ops:
         cells = []
-        for running, rows, _ in results:
-            row = rows[operation]
-            if operation == "login" and running.name.startswith("oidc"):
+        for result in results:
+            row = result.rows[operation]
+            if operation == "login" and result.rows is against:
                 note = "no upstream leg"
-            elif against is not None and not running.name.startswith("oidc") and against[operation].cpu:
-                note = f"{row.median / against[operation].median:.2f} ×"
+            elif against is not None and result.rows is not against:
+                note = f"{ratio(row, against[operation]):.2f} ×"
             else:
                 note = ""
             cells.append(f"{row.median:13.3f}  {note:>15}")
         lines.append(f"{WORDS[operation]:42}" + "".join(cells))
     for words, values in (
-        ("memory of the server when idle, MiB", [running.idle_mib for running, _, _ in results]),
-        ("memory of the server after load, MiB", [loaded for _, _, loaded in results]),
-        ("from process start to first answer, s", [running.start_seconds for running, _, _ in results]),
+        ("memory of the server when idle, MiB", [result.running.idle_mib for result in results]),
+        ("memory of the server after load, MiB", [result.loaded for result in results]),
+        ("from process start to first answer, s", [result.running.start_seconds for result in results]),
     ):
         lines.append(f"{words:42}" + "".join(f"{value:13.2f}  {'':>15}" for value in values))
     return lines
@@ -200,14 +220,14 @@ def local_table() -> list[str]:
     return lines
 
 
-def _details(results: Results, operations: list[str]) -> list[str]:
+def _details(results: list[Result], operations: list[str]) -> list[str]:
     lines = ["", "Requests for one operation, operations done, median latency at the load, CPU that was not ours", ""]
-    for running, rows, _ in results:
+    for result in results:
         for operation in operations:
-            row = rows[operation]
+            row = result.rows[operation]
             spread = f"{min(row.cpu):.3f}–{max(row.cpu):.3f}" if row.cpu else "–"
             lines.append(
-                f"{running.name:30}{operation:12}{row.requests:6.1f}{row.operations:8}{row.p50:9.2f} ms"
+                f"{result.running.name:30}{operation:12}{row.requests:6.1f}{row.operations:8}{row.p50:9.2f} ms"
                 f"{row.foreign:6.0f} %   {spread}"
             )
     return lines
@@ -225,25 +245,25 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the figures here too")
     options = parser.parse_args()
     options.ops, wanted = options.ops.split(","), options.only.split(",")
-    print(f"{platform.machine()}, {os.cpu_count()} cores, fixed loop {meter.pace_ms():.1f} ms")
-    results: Results = []
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    print(f"{platform.machine()}, {os.cpu_count()} cores, {python}, fixed loop {meter.pace_ms():.1f} ms")
     try:
         with upstream() as port:
-            results += [run(name, options, port) for name in TARGETS if name in wanted]
+            results = run(options, [name for name in TARGETS if name in wanted], port)
     except Missing as missing:
         print(f"The benchmark cannot run: {missing}")
         return 1
     lines = [*table(results, options), *local_table(), *_details(results, options.ops)]
     print("\n".join(lines))
     failed = [
-        f"{running.name}, {operation}: {len(row.errors)} failed, the first: {row.errors[0][:200]}"
-        for running, rows, _ in results
-        for operation, row in rows.items()
+        f"{result.running.name}, {operation}: {len(row.errors)} failed, the first: {row.errors[0][:200]}"
+        for result in results
+        for operation, row in result.rows.items()
         if row.errors or not row.operations
     ]
     if options.json:
         options.json.write_text(
-            json.dumps({r.name: {o: row.median for o, row in rows.items()} for r, rows, _ in results}, indent=1)
+            json.dumps({r.running.name: {o: row.median for o, row in r.rows.items()} for r in results}, indent=1)
         )
     for line in failed:
         print(f"FAILED  {line}")
