@@ -32,7 +32,7 @@ async def preflight(call: Call) -> Response:
     Without an origin that may read the answer, the browser goes no further.
     """
     headers = {
-        "Access-Control-Allow-Methods": _METHODS.get(call.request.url.path, "POST"),
+        "Access-Control-Allow-Methods": _METHODS.get(call.path, "POST"),
         "Access-Control-Allow-Headers": ALLOWED,
         "Access-Control-Max-Age": str(KEPT),
     }

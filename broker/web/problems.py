@@ -107,7 +107,7 @@ def _to_sign_in(call: Call, route: Route | None, problem: BrokerError) -> Respon
         return see_other(_step_up(call))
     if call.request.method != "GET":
         return None
-    path, query = call.request.url.path, call.request.url.query
+    path, query = call.path, call.request.url.query
     if not isinstance(problem, SignInRequired) or not is_local_path(path) or route.name in _NOT_TO_COME_BACK_TO:
         return None
     target = f"{path}?{query}" if query and is_local_path(f"{path}?{query}") else path
@@ -116,7 +116,7 @@ def _to_sign_in(call: Call, route: Route | None, problem: BrokerError) -> Respon
 
 def _step_up(call: Call) -> str:
     """Where to sign in again, and from there back to the page that was open."""
-    path = call.request.url.path
+    path = call.path
     if call.carried is not None:  # a step of a sign-in, whose page has the same address
         return f"/sign-in/again?next={quote(path)}&for={path.rpartition('/')[2]}"
     page = path if call.request.method == "GET" or path.count("/") < 3 else path.rpartition("/")[0]
@@ -230,8 +230,8 @@ def _urls(call: Call, problem: BrokerError) -> dict[str, str]:
             "another_way": chooser,
             "continue_to_site": f"{chooser.rpartition('/')[0]}/continue",
         }
-    elif call.request.method == "GET" and is_local_path(call.request.url.path) and problem.status >= 500:
-        urls["try_again"] = call.request.url.path
+    elif call.request.method == "GET" and is_local_path(call.path) and problem.status >= 500:
+        urls["try_again"] = call.path
     if call.client is not None:
         urls["start_again"] = call.client.url
     if call.back_to:
