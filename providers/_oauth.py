@@ -17,7 +17,6 @@ from typing import Any, Final
 from urllib.parse import quote_plus
 
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
-from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from broker.domain.provider import UpstreamTokens
 from broker.domain.values import Secret
@@ -80,11 +79,6 @@ class TokenAnswer:
             expires_at=now + self.lifetime if self.lifetime is not None else None,
             scopes=frozenset(asked) if self.scopes is None else self.scopes,
         )
-
-
-def challenge_of(verifier: str) -> str:
-    """The S256 code challenge of a verifier (RFC 7636 §4.2)."""
-    return str(create_s256_code_challenge(verifier))
 
 
 def build_authorization_url(

@@ -15,6 +15,7 @@ from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
 from broker.domain.browser_state import origin_of
+from broker.domain.checks.token import challenge_of
 from broker.domain.claims import COMPANIONS, EMAIL, PHONE
 from broker.domain.ports import Clock
 from broker.domain.provider import (
@@ -42,7 +43,6 @@ from providers._keys import METADATA_FRESH, IssuerKeys
 from providers._oauth import (
     TokenAnswer,
     build_authorization_url,
-    challenge_of,
     check_response_issuer,
     given_back,
     post_as,

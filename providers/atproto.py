@@ -17,6 +17,7 @@ from datetime import date
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
+from broker.domain.checks.token import challenge_of
 from broker.domain.claims import EMAIL, NAME, PICTURE, PREFERRED_USERNAME
 from broker.domain.ports import Clock
 from broker.domain.provider import Attempt, Found, Identified, Identity, UpstreamTokens, Us
@@ -29,7 +30,6 @@ from providers._dpop import ProofKey
 from providers._findings import Findings
 from providers._http import JSON, SERVER_FAULT, TOO_MANY, Unnamed, UpstreamHTTP, read_object, read_success
 from providers._oauth import (
-    challenge_of,
     check_response_issuer,
     given_back,
     read_callback,

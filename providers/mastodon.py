@@ -16,6 +16,7 @@ from datetime import date, timedelta
 from typing import Any, Final
 from urllib.parse import quote
 
+from broker.domain.checks.token import challenge_of
 from broker.domain.claims import EMAIL, NAME, PICTURE, PREFERRED_USERNAME
 from broker.domain.ports import Clock
 from broker.domain.provider import Attempt, Found, Identified, Identity, OfferedField, UpstreamTokens, Us
@@ -29,7 +30,6 @@ from providers._oauth import (
     TokenAnswer,
     authenticate,
     build_authorization_url,
-    challenge_of,
     check_response_issuer,
     given_back,
     read_callback,

@@ -16,6 +16,7 @@ from datetime import date
 from typing import Any, Final
 from urllib.parse import quote
 
+from broker.domain.checks.token import challenge_of
 from broker.domain.claims import EMAIL, GIVEN
 from broker.domain.ports import Clock
 from broker.domain.provider import Attempt, Identified, Identity, UpstreamTokens
@@ -37,7 +38,6 @@ from providers._id_token import read_subject
 from providers._oauth import (
     TokenAnswer,
     build_authorization_url,
-    challenge_of,
     check_response_issuer,
     given_back,
     post_as,

@@ -128,5 +128,4 @@ class GateFlow:
 
 
 def _verifier(browser: str, state: str) -> str:
-    digest = hashlib.sha256(f"{browser} {state}".encode()).digest()
-    return base64url.encoded(digest)
+    return base64url.encoded(hashlib.sha256(f"{browser} {state}".encode()).digest())

@@ -7,11 +7,11 @@ import re
 import pytest
 
 import providers
+from broker.domain.checks.token import challenge_of
 from broker.domain.claims import EMAIL, LABELS
 from broker.domain.provider import Renews
 from broker.domain.values import ClaimName, IdentityKey
 from broker.errors import SignInCancelled, UpstreamInvalid, UpstreamUnavailable
-from providers._oauth import challenge_of
 from providers.preset import is_posting_scope
 from tests.providers.contract import CODE, WIRES, Fault, Recording, recorded
 from tests.providers.rig import ScriptedHTTP

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, unquote_plus, urlsplit
 
 import pytest
 
+from broker.domain.checks.token import challenge_of
 from broker.domain.claims import ADDRESS, EMAIL, PHONE, NAME
 from broker.domain.provider import UpstreamTokens
 from broker.domain.values import ClaimName, IdentityKey, Secret
@@ -20,7 +21,7 @@ from broker.errors import (
     UpstreamRejected,
     UpstreamUnavailable,
 )
-from providers._oauth import challenge_of, read_callback
+from providers._oauth import read_callback
 from providers.openid_connect import OpenIDConnect
 from tests.providers.rig import (
     ACCESS_TOKEN,
