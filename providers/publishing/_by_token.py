@@ -5,7 +5,6 @@ from __future__ import annotations
 from broker.domain.ports import Clock
 from broker.domain.posting import Message
 from broker.domain.provider import UpstreamTokens
-from broker.domain.values import ProviderId
 from broker.errors import PostingNotPermitted
 from providers._http import UpstreamHTTP
 from providers.preset import Posting, Preset
@@ -14,31 +13,15 @@ from providers.preset import Posting, Preset
 class ByToken:
     """A publisher but for `publish` and `undo`."""
 
+    needs_person = False
+
     def __init__(self, preset: Preset, http: UpstreamHTTP, clock: Clock, posting: Posting) -> None:
         self._preset, self._http, self._clock, self._posting = preset, http, clock, posting
+        self.provider, self.label = preset.id, preset.label
+        self.scopes, self.lasting = posting.scopes, posting.lasting_scopes
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._preset.id!r})"
-
-    @property
-    def provider(self) -> ProviderId:
-        return self._preset.id
-
-    @property
-    def label(self) -> str:
-        return self._preset.label
-
-    @property
-    def scopes(self) -> tuple[str, ...]:
-        return self._posting.scopes
-
-    @property
-    def lasting(self) -> tuple[str, ...]:
-        return self._posting.lasting_scopes
-
-    @property
-    def needs_person(self) -> bool:
-        return False
 
     def _bearer(self, token: UpstreamTokens | None) -> dict[str, str]:
         """The header that posts. Raises `PostingNotPermitted` if the token cannot be good for it."""

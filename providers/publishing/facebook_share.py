@@ -13,7 +13,6 @@ from urllib.parse import urlencode, urlsplit
 from broker.domain.ports import Clock
 from broker.domain.posting import Message, PostingPermit, check_permit
 from broker.domain.provider import NeedsPerson, UpstreamTokens
-from broker.domain.values import ProviderId
 from broker.errors import PostingNotPermitted, Problem
 from providers._http import UpstreamHTTP
 from providers.preset import Preset
@@ -24,33 +23,18 @@ SHARE_DIALOG: Final = "https://www.facebook.com/dialog/share"
 class FacebookShare:
     """The Share window of one Facebook app. Needs no permission and no token, so it can leak none."""
 
+    scopes: tuple[str, ...] = ()
+    lasting: tuple[str, ...] = ()
+    needs_person = True
+
     def __init__(self, preset: Preset, http: UpstreamHTTP, clock: Clock) -> None:
         self._preset, self._clock = preset, clock
+        self.provider, self.label = preset.id, preset.label
         posting = preset.posting
         self._dialog = (posting.url if posting else None) or preset.endpoints.get("share") or SHARE_DIALOG
 
     def __repr__(self) -> str:
         return f"FacebookShare({self._preset.id!r})"
-
-    @property
-    def provider(self) -> ProviderId:
-        return self._preset.id
-
-    @property
-    def label(self) -> str:
-        return self._preset.label
-
-    @property
-    def scopes(self) -> tuple[str, ...]:
-        return ()
-
-    @property
-    def lasting(self) -> tuple[str, ...]:
-        return ()
-
-    @property
-    def needs_person(self) -> bool:
-        return True
 
     async def publish(self, permit: PostingPermit, message: Message, token: UpstreamTokens | None) -> NeedsPerson:
         """Where to send the person. The window shares an address, so a message without one cannot be shared.

@@ -35,11 +35,8 @@ class X(ByToken):
 
     def __init__(self, preset: Preset, http: UpstreamHTTP, clock: Clock) -> None:
         super().__init__(preset, http, clock, preset.posting or Posting(kind="x"))
+        self.scopes = tuple(dict.fromkeys((*self.scopes, *READING)))
         self._address = (self._posting.url or POSTS).rstrip("/")
-
-    @property
-    def scopes(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((*super().scopes, *READING)))
 
     async def publish(
         self, permit: PostingPermit, message: Message, token: UpstreamTokens | None
