@@ -362,6 +362,7 @@ def _compose(
         fields=settings.fields,
         watch=watching,
         clock=clock,
+        signed=loaded.signed,
     )
     posting = PostingGate(
         durable=durable,

@@ -17,6 +17,7 @@ from typing import Final, Protocol
 
 from broker.domain.ports import Clock
 from broker.domain.provider import Introduced, Provider, Us
+from broker.domain.trial import Signed
 from broker.domain.values import ProviderId
 from broker.errors import ConfigurationError, Problem
 from providers._described import Described
@@ -55,6 +56,11 @@ class LoadedProviders:
     presets: Mapping[ProviderId, Preset]
     """All presets, also of providers that are off."""
     warnings: tuple[Problem, ...] = ()
+
+    @property
+    def signed(self) -> Mapping[ProviderId, Signed]:
+        """What goes to a provider under a signature of ours, where anything does."""
+        return {id_: preset.signed for id_, preset in self.presets.items() if preset.wants_our_keys}
 
 
 def known_kinds() -> tuple[str, ...]:

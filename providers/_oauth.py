@@ -19,6 +19,7 @@ from urllib.parse import quote_plus
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
 
 from broker.domain.provider import UpstreamTokens
+from broker.domain.trial import SIGNED
 from broker.domain.values import Secret
 from broker.errors import (
     GrantOver,
@@ -38,6 +39,8 @@ OVER: Final = "invalid_grant"
 """What is said of a refresh token that is good no more (RFC 6749 §5.2)."""
 OVER_AT_X: Final = "Value passed for the token was invalid."
 """The same in X's words."""
+_WHO_WE_ARE: Final = frozenset({"invalid_client", "unauthorized_client"})
+"""What is said of us, and not of what we brought (RFC 6749 §5.2)."""
 GIVE_BACK_SECONDS: Final = 3.0
 """How long giving back what a provider gave may take: the person waits for that too."""
 MAX_CODE: Final = 4096
@@ -139,7 +142,7 @@ async def renewed(
     form = {"grant_type": "refresh_token", "refresh_token": tokens.refresh_token}
     response = await post_as(http, preset, address, form)
     try:
-        answer = read_token_answer(response)
+        answer = read_token_answer(response, signed=preset.signed.proofs)
     except UpstreamRejected as refusal:
         if refusal.detail == f"token {OVER}" or _is_over_at_x(response):
             raise GrantOver(refusal.detail) from refusal
@@ -201,8 +204,10 @@ def safe_code(raw: object) -> str:
     return raw if isinstance(raw, str) and _ERROR_CODE.fullmatch(raw) else "other"
 
 
-def read_token_answer(response: UpstreamResponse, *, kind: str = "bearer") -> TokenAnswer:
+def read_token_answer(response: UpstreamResponse, *, kind: str = "bearer", signed: str = "") -> TokenAnswer:
     """A token response. `kind`: of token, in small letters; `dpop` for one that is bound to a key (RFC 9449 §5).
+
+    `signed`: the algorithm of the signature by which we said who we are; nothing: by none.
 
     Raises `UpstreamUnavailable` (5xx, 429), `UpstreamRejected` with the provider's code (RFC 6749 §5.2, also where it
     comes with status 200), or `UpstreamInvalid(check)` for anything that is no token response.
@@ -213,7 +218,9 @@ def read_token_answer(response: UpstreamResponse, *, kind: str = "bearer") -> To
         raise UpstreamInvalid("token_status", str(response.status))
     answer = read_object(response, "token_json")
     if "error" in answer or response.status != OK:
-        raise UpstreamRejected(f"token {safe_code(answer.get('error'))}")
+        code = safe_code(answer.get("error"))
+        how = f" {SIGNED} {signed}" if signed and code in _WHO_WE_ARE else ""
+        raise UpstreamRejected(f"token {code}{how}")
     return read_token(answer, kind=kind)
 
 

@@ -361,7 +361,8 @@ class OpenIDConnect(Described):
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": attempt.redirect_uri}
         if self._preset.pkce is not False:
             form["code_verifier"] = attempt.code_verifier
-        return read_token_answer(await post_as(self._http, self._us(), metadata.token, form))
+        response = await post_as(self._http, self._us(), metadata.token, form)
+        return read_token_answer(response, signed=self._preset.signed.proofs)
 
     async def _verify_renewed(self, answer: TokenAnswer, now: datetime) -> VerifiedClaims:
         preset = self._preset

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from broker.domain.account import NamedBy
 from broker.domain.claims import GIVEN
+from broker.domain.trial import Signed
 from broker.domain.values import ClaimName, ProviderId, Secret
 from broker.errors import ConfigurationError, Problem
 
@@ -174,8 +175,16 @@ class Preset:
     @property
     def wants_our_keys(self) -> bool:
         """Whether something that we send there is signed with keys of ours."""
-        is_signed = self.request_object is not None and self.request_object_signing_alg != UNSIGNED
-        return is_signed or self.token_endpoint_auth_method == PRIVATE_KEY
+        return self.signed != Signed()
+
+    @property
+    def signed(self) -> Signed:
+        """What is signed so, and how."""
+        is_asked_so = self.request_object is not None and self.request_object_signing_alg != UNSIGNED
+        return Signed(
+            requests=self.request_object_signing_alg if is_asked_so else "",
+            proofs=self.token_endpoint_auth_signing_alg if self.token_endpoint_auth_method == PRIVATE_KEY else "",
+        )
 
     @property
     def is_named_by_people(self) -> bool:

@@ -37,6 +37,8 @@ _BY_CHECK: Final[Mapping[str, str]] = {
 }  # fmt: skip
 """By the check that an answer did not pass."""
 _SECRET: Final = frozenset({"invalid_client", "unauthorized_client", "incorrect_client_credentials", "access_denied"})
+SIGNED: Final = "signed"
+"""Stands behind the code where we proved who we are by a signature; the algorithm follows."""
 _CODE: Final = frozenset({"invalid_grant", "bad_verification_code", "code_already_used", "authorization_code_expired"})
 _REDIRECT: Final = frozenset({"redirect_uri_mismatch", "invalid_redirect_uri"})
 _REQUEST: Final = frozenset(
@@ -51,7 +53,7 @@ _STATUS: Final[Mapping[str, str]] = {"403": "forbidden", "404": "not_there", "42
 FAILURES: Final = frozenset(
     {
         UNKNOWN, "said_no", "refused", "scope", "forbidden", "not_there", "too_often", "unwell", "discovery", "secret", "client_id",
-        "code", "redirect", *_BY_REASON.values(), *_BY_CHECK.values(),
+        "our_keys", "code", "redirect", *_BY_REASON.values(), *_BY_CHECK.values(),
     }
 )  # fmt: skip
 """Every name that `failure_of` gives; each has its words for people."""
@@ -66,7 +68,7 @@ def failure_of(detail: str) -> str:
     if first in {"authorization", "dialog", "openid"}:
         return _at_their_page(second)
     if first == "token":
-        return _of_token(second)
+        return _of_token(second, is_signed=f" {SIGNED} " in rest)
     if first == "graph":
         return _of_graph(second, rest.partition(" ")[2])
     if first == "status":
@@ -85,9 +87,11 @@ def _at_their_page(code: str) -> str:
     return "unwell" if code in {"server_error", "temporarily_unavailable"} else "refused"
 
 
-def _of_token(code: str) -> str:
+def _of_token(code: str, *, is_signed: bool) -> str:
     if code in _REDIRECT:
         return "redirect"
+    if code in _SECRET and is_signed:
+        return "our_keys"
     return "secret" if code in _SECRET else "code" if code in _CODE else "refused"
 
 
@@ -122,6 +126,16 @@ class Exchange:
     body: bytes = field(default=b"", repr=False)
     sent: tuple[str, ...] = field(default=(), repr=False)
     """Values in the request that open something."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signed:
+    """What goes to a provider signed with our keys, by the algorithm; nothing: that does not."""
+
+    requests: str = ""
+    """What we ask (`request_object`)."""
+    proofs: str = ""
+    """Who we are (`private_key_jwt`)."""
 
 
 class Verdict(StrEnum):

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -21,6 +21,7 @@ from broker.domain.ports import Clock, Durable, Entropy, Replay
 from broker.domain.provider import Identified, Provider, UpstreamTokens
 from broker.domain.trial import (
     Exchange,
+    Signed,
     Trial,
     Verdict,
     answers_of,
@@ -90,6 +91,8 @@ class TrialFlow:
     fields: Mapping[ClaimName, FieldPolicy]
     watch: Watch
     clock: Clock
+    signed: Mapping[ProviderId, Signed] = field(default_factory=dict)
+    """Providers that something goes to under a signature of ours."""
 
     @property
     def providers(self) -> Mapping[ProviderId, Provider]:

@@ -12,6 +12,9 @@ from broker.web.pages.words import FAILURES as WORDS
     ("detail", "name"),
     [
         ("token invalid_client", "secret"),
+        ("token invalid_client signed RS256", "our_keys"),
+        ("token unauthorized_client signed ES256", "our_keys"),
+        ("token invalid_grant signed ES256", "code"),
         ("token invalid_grant", "code"),
         ("token bad_verification_code", "code"),
         ("token redirect_uri_mismatch", "redirect"),

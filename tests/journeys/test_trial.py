@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import orjson
 import pytest
@@ -174,6 +176,51 @@ async def test_a_wrong_secret_is_said_in_words(tmp_path: Path, sandboxes: Sandbo
     assert "It does not know us by this client secret." in shown.text
     assert "The log calls it: graph 1/0 token" in shown.text
     assert ": 400, " in shown.text
+
+
+PROVED = re.sub(
+    r'client_secret = { env = "OPENID_SECRET" }',
+    'token_endpoint_auth_method = "private_key_jwt"\ntoken_endpoint_auth_signing_alg = "ES256"',
+    IN_TEST,
+)
+ASKED = IN_TEST.replace('kind = "openid_connect"', 'kind = "openid_connect"\nrequest_object = "by_value"')
+
+
+async def test_where_a_signature_says_who_we_are_nobody_looks_for_a_secret(
+    tmp_path: Path, sandboxes: Sandboxes
+) -> None:
+    """The page before shows what to enter there, and the one after it where that failed: our keys, and the algorithm."""
+    async with open_house(tmp_path, sandboxes, providers=PROVED) as house:
+        start = await house.browser().open(link(house, "openid"))
+        shown = await through(house, "openid", "ana")
+        (found,) = [one for one in read_attempts(house.log.splitlines(), "openid")]
+    assert f"Our keys are at {ISSUER}/client-jwks" in start.text
+    assert "What we ask is signed" not in start.text
+    assert "In place of a secret we sign with ES256" in start.text
+    assert "It does not know us by our signature (private_key_jwt)." in shown.text
+    assert "this client secret" not in shown.text
+    assert f"Our keys are at: {ISSUER}/client-jwks We sign with: ES256" in shown.text
+    assert "The log calls it: token invalid_client signed ES256" in shown.text
+    assert "It does not know us by our signature" in found.what
+    assert "/client-jwks" in found.fix
+
+
+async def test_who_signs_requests_sees_where_the_keys_are(tmp_path: Path, sandboxes: Sandboxes) -> None:
+    """Before they go, and where the provider did not take what we signed."""
+    async with open_house(tmp_path, sandboxes, providers=ASKED) as house:
+        browser = house.browser()
+        start = await browser.open(link(house, "openid"))
+        assert "Our keys" not in (await house.browser().open(link(house))).text
+        await browser.press("Start the test")
+        request = dict(parse_qsl(urlsplit(str(browser.history[-1].url)).query))["request"].split(".")[1]
+        state = orjson.loads(base64.urlsafe_b64decode(request + "=="))["state"]
+        back = {"state": state, "error": "invalid_request_object", "iss": sandboxes.openid.url}
+        shown = await browser.open(f"/callback/openid?{urlencode(back)}")
+    assert f"Our keys are at {ISSUER}/client-jwks" in start.text
+    assert "What we ask is signed with RS256" in start.text
+    assert "In place of a secret" not in start.text
+    assert "It does not take what we ask in the way that request_object says." in shown.text
+    assert f"Our keys are at: {ISSUER}/client-jwks We sign with: RS256" in shown.text
 
 
 async def test_what_went_wrong_with_a_sign_in_is_found_by_its_reference(tmp_path: Path, sandboxes: Sandboxes) -> None:

@@ -24,6 +24,7 @@ from tests.providers.rig import (
     preset,
     upstream,
 )
+from tests.providers.test_renewing import OLD
 from tests.providers.witness import HOST, REDIRECT, running_witness
 from tests.support.tls import Authority
 
@@ -32,7 +33,7 @@ from broker.chance import SystemClock, SystemEntropy
 from broker.domain.provider import Us
 from broker.domain.values import Secret
 from broker.egress import Egress, Exemption
-from broker.errors import ConfigurationError, Problem, UpstreamInvalid, UpstreamUnavailable
+from broker.errors import ConfigurationError, Problem, UpstreamInvalid, UpstreamRejected, UpstreamUnavailable
 from providers.openid_connect import OpenIDConnect
 from providers.preset import Preset
 
@@ -112,6 +113,22 @@ async def test_who_we_are_is_proved_by_a_signature_for_each_call(desk: Desk) -> 
         assert (said["iss"], said["sub"], said["aud"]) == (CLIENT_ID, CLIENT_ID, ISSUER)
         seen.append(said["jti"])
     assert len(set(seen)) == 2
+
+
+@pytest.mark.parametrize(("code", "more"), [("invalid_client", " signed ES256"), ("invalid_grant", "")])
+async def test_who_is_not_known_by_a_signature_is_told_so(desk: Desk, code: str, more: str) -> None:
+    """Nobody is to look for a secret where there is none, and what was brought is told from who we are."""
+    http = upstream(token=json_answer({"error": code}, 401))
+    one = provider(desk, http, **PROOF, token_endpoint_auth_signing_alg="ES256")
+    with pytest.raises(UpstreamRejected) as raised:
+        await one.identify(attempt(), CALLBACK)
+    assert raised.value.detail == f"token {code}{more}"
+    with pytest.raises(UpstreamRejected) as renewing:
+        await one.renew(OLD)
+    assert renewing.value.detail == f"token {code}{more}"
+    with pytest.raises(UpstreamRejected) as known_by_secret:
+        await provider(desk, http).identify(attempt(), CALLBACK)
+    assert known_by_secret.value.detail == f"token {code}"
 
 
 @pytest.mark.parametrize("changes", [{"request_object": "by_value"}, {"request_object": "by_reference"}, PROOF])

@@ -18,6 +18,11 @@ class TrialStart(Page):
     scopes: tuple[str, ...] = ()
     """What will be asked for, in the provider's words."""
     redirect: str = ""
+    our_keys: str = ""
+    """Where it finds them; nothing: it needs none."""
+    requests_signed: str = ""
+    """With what; nothing: they are not."""
+    proofs_signed: str = ""
     is_on: bool = False
     way: TypedWay | None = None
     """Where an address must be typed."""
@@ -68,6 +73,10 @@ class TrialResult(Page):
     detail: str = ""
     is_on: bool = False
     redirect: str = ""
+    our_keys: str = ""
+    """Where it finds them, if it is they that it does not know."""
+    signed: str = ""
+    """With which algorithm was signed what it did not take."""
     away: int = 0
     came_back: tuple[str, ...] = ()
     steps: tuple[TrialStep, ...] = ()

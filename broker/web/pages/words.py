@@ -299,9 +299,13 @@ FAILURES: Final[Mapping[str, tuple[str, str]]] = {
     "response_mode": (N_("It does not answer in the way that response_mode says."), N_("Remove response_mode.")),
     "secret": (
         N_("It does not know us by this client secret. The secret is wrong, or it has run out."),
+        N_("Make a new one there, put it where client_secret looks, and reload the server."),
+    ),
+    "our_keys": (
+        N_("It does not know us by our signature (private_key_jwt)."),
         N_(
-            "Make a new one there, put it where client_secret looks, and reload the server. With private_key_jwt there is no "
-            "secret: give it the address of our keys (jwks_uri), and look whether it can reach us."
+            "Enter the address of our keys there (jwks_uri), which is public_url with /client-jwks, and look whether it can reach "
+            "that. Choose private_key_jwt there, with the algorithm of token_endpoint_auth_signing_alg, and compare the client id."
         ),
     ),
     "client_id": (

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from broker.domain.policy import Use
-from broker.domain.provider import Finder, Provider
-from broker.domain.trial import Trial
+from broker.domain.provider import Finder, Provider, our_keys_of
+from broker.domain.trial import Signed, Trial
 from broker.domain.values import ProviderId
 from broker.web import pages
 from broker.web.call import Call
@@ -24,12 +24,16 @@ def trial_start(call: Call, provider: Provider, link: str, *, typed: str = "", p
         is_sandbox=face.is_sandbox,
         asks=provider.asks if isinstance(provider, Finder) else "",
     )
+    signed = call.world.trials.signed.get(provider.id, Signed())
     way = pages.TypedWay(provider=button, typed=typed, problem=problem) if isinstance(provider, Finder) else None
     return pages.TrialStart(
         provider=button,
         link=link,
         scopes=provider.sign_in_scopes,
         redirect=_redirect(call, provider.id),
+        our_keys=_our_keys(call, signed.requests or signed.proofs),
+        requests_signed=signed.requests,
+        proofs_signed=signed.proofs,
         is_on=provider.id in call.world.providers,
         way=way,
     )
@@ -37,6 +41,8 @@ def trial_start(call: Call, provider: Provider, link: str, *, typed: str = "", p
 
 def trial_result(call: Call, outcome: Trial) -> pages.TrialResult:
     """What came of it."""
+    ours = call.world.trials.signed.get(outcome.provider, Signed())
+    signed = {"our_keys": ours.proofs, "request_object": ours.requests}.get(outcome.failure, "")
     return pages.TrialResult(
         provider=provider_label(call, outcome.provider),
         verdict=outcome.verdict.value,
@@ -44,6 +50,8 @@ def trial_result(call: Call, outcome: Trial) -> pages.TrialResult:
         detail=outcome.detail,
         is_on=outcome.provider in call.world.providers,
         redirect=_redirect(call, outcome.provider),
+        our_keys=_our_keys(call, signed),
+        signed=signed,
         away=outcome.away,
         came_back=outcome.came_back,
         steps=tuple(
@@ -71,6 +79,11 @@ def trial_result(call: Call, outcome: Trial) -> pages.TrialResult:
         is_disbelieved=outcome.disbelieved,
         is_revoked=outcome.is_revoked,
     )
+
+
+def _our_keys(call: Call, signed: str) -> str:
+    """Where they are; nothing if nothing is signed."""
+    return our_keys_of(call.world.settings.broker.public_url) if signed else ""
 
 
 def _redirect(call: Call, provider: ProviderId) -> str:

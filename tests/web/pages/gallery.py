@@ -624,6 +624,9 @@ def _nasty() -> dict[str, Page]:
     }
 
 
+OUR_KEYS = "https://login.sailing.example/client-jwks"
+
+
 def _trials() -> dict[str, Page]:
     start = pages.TrialStart(
         provider=FACEBOOK,
@@ -670,10 +673,15 @@ def _trials() -> dict[str, Page]:
         "trial-on": replace(start, is_on=True, scopes=()),
         "trial-typed": replace(start, way=TYPED),
         "trial-typed-error": replace(start, way=replace(TYPED, typed="=ana", problem="identifier_xri")),
+        "trial-signed": replace(
+            start, provider=OPENID, our_keys=OUR_KEYS, requests_signed="RS256", proofs_signed="ES256"
+        ),
         "trial-good": good,
         "trial-known": replace(good, verdict="known", is_on=True, left_out=(), is_disbelieved=False, answers=()),
         "trial-held": replace(good, verdict="held", fields=()),
         **{f"trial-failed-{name}": replace(failed, failure=name) for name in FAILURES},
+        "trial-failed-our_keys": replace(failed, failure="our_keys", our_keys=OUR_KEYS, signed="ES256"),
+        "trial-failed-request_object": replace(failed, failure="request_object", our_keys=OUR_KEYS, signed="RS256"),
         "trial-not-begun": replace(failed, failure="issuer", detail="discovery_issuer", came_back=()),
     }
 
