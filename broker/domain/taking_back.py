@@ -18,6 +18,12 @@ def payload_of(provider: ProviderId, tokens: UpstreamTokens) -> dict[str, str]:
     return {"provider": provider, "access_token": tokens.access_token, **refresh}
 
 
+def payloads_ending(provider: ProviderId, tokens: UpstreamTokens) -> tuple[Mapping[str, str], ...]:
+    """What is found in the payload of whatever would end these, too, as `UpstreamTokens.lives_on_in` says: one or the other."""
+    payload = payload_of(provider, tokens)
+    return tuple({"provider": provider, name: payload[name]} for name in payload if name != "provider")
+
+
 def tokens_of(payload: Mapping[str, str]) -> UpstreamTokens:
     """The tokens of a payload."""
     return UpstreamTokens(access_token=payload["access_token"], refresh_token=payload.get("refresh_token"))

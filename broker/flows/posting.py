@@ -7,8 +7,9 @@ a second post.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -42,7 +43,7 @@ from broker.domain.posting import (
 )
 from broker.domain.provider import NeedsPerson, Posted, PostUnknown, UpstreamTokens
 from broker.domain.session import Session, needs_fresh_sign_in
-from broker.domain.taking_back import TAKE_BACK, payload_of
+from broker.domain.taking_back import TAKE_BACK, payload_of, payloads_ending
 from broker.domain.tokens import subject_for
 from broker.domain.values import AccountId, ClientId, ProviderId, Sid
 from broker.errors import (
@@ -58,11 +59,12 @@ from broker.errors import (
     TokenOver,
     TooManyAttempts,
     UpstreamError,
+    UpstreamUnavailable,
     WayMissing,
 )
 from broker.flows.anew import anew
 from broker.flows.ledger import LedgerWriter
-from broker.flows.renewing import Renew, Renewing, Revoke, Stopped
+from broker.flows.renewing import BETWEEN, LOOKS, Pause, Renew, Renewing, Revoke, Stopped
 
 ASKED_LIFETIME: Final = timedelta(minutes=30)
 """How long a person has to decide about one post."""
@@ -128,6 +130,7 @@ class PostingGate:
     """Asks a provider for new tokens in place of those that have run out."""
     revoke: Revoke
     """Takes back at the provider, now, what was never kept here; never raises for the provider's failure."""
+    pause: Pause = asyncio.sleep
 
     @property
     def networks(self) -> tuple[ProviderId, ...]:
@@ -210,7 +213,8 @@ class PostingGate:
         """The person said yes on the opt-in page, and upstream where that is needed: receipt and token, together.
 
         A token that is not kept is taken back there, and so is the one that was kept until now. Raises `FreshSignInRequired`,
-        `PostingNotPermitted`.
+        `PostingNotPermitted`, and `UpstreamUnavailable` if this very token was just being taken back there from an opt-in
+        before.
         """
 
         async def once() -> None:
@@ -233,10 +237,34 @@ class PostingGate:
             await self.commit(unit, await self._replace(unit, session.account, provider, tokens))
 
         try:
-            await anew(once)
+            await self._once_settled(once, provider, tokens)
         except BaseException:
             await self.give_back(session.account, provider, tokens)
             raise
+
+    async def _once_settled(
+        self, keep: Callable[[], Awaitable[None]], provider: ProviderId, tokens: UpstreamTokens | None
+    ) -> None:
+        """Keep tokens which nobody takes back in this moment: what was not ended there by that is theirs to keep."""
+        for _ in range(LOOKS):
+            try:
+                return await anew(keep)
+            except Conflict as conflict:
+                if conflict.what != "under_way" or tokens is None:
+                    raise
+            await self.pause(BETWEEN)
+            if not await self._goes_back(provider, tokens):
+                break
+        raise UpstreamUnavailable(detail="these tokens were just taken back there")
+
+    async def _goes_back(self, provider: ProviderId, tokens: UpstreamTokens) -> bool:
+        """Whether something is on its way that would end these."""
+        for payload in payloads_ending(provider, tokens):
+            *_, (key, value) = payload.items()
+            pending = await self.durable.outbox.pending(key, value)
+            if any(one.kind == TAKE_BACK and payload.items() <= one.payload.items() for one in pending):
+                return True
+        return False
 
     async def _replace(
         self, unit: UnitOfWork, account: AccountId, provider: ProviderId, tokens: UpstreamTokens | None
@@ -250,6 +278,8 @@ class PostingGate:
         opted = await self._any_standing(account, provider)
         stopped = await self._renewing.take(permit_to_take_back(opted, account, self.clock.now())) if opted else None
         unit.save_upstream_tokens(account, provider, tokens)
+        for payload in payloads_ending(provider, tokens):  # some networks give the same again while it waits to go back
+            unit.call_off(TAKE_BACK, payload, self.clock.now())
         if stopped is None:
             return NOTHING
         if stopped.tokens is not None and not stopped.tokens.lives_on_in(tokens):
@@ -569,7 +599,7 @@ class PostingGate:
 
     @property
     def _renewing(self) -> Renewing:
-        return Renewing(durable=self.durable, clock=self.clock, renew=self.renew, revoke=self.revoke)
+        return Renewing(durable=self.durable, clock=self.clock, renew=self.renew, revoke=self.revoke, pause=self.pause)
 
     async def _publish(self, posting: Posting, publisher: Publisher) -> Posted | NeedsPerson | PostUnknown:
         """Hand it over; with new tokens where these have run out, or the network says so, which has not taken it then.

@@ -6,7 +6,7 @@ of the tables, which replace them if every step went well.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
@@ -441,6 +441,17 @@ class MemoryUnitOfWork(RegistrationSteps, LogoSteps, StreamSteps, VaultSteps):
             if delivery.id in tables.deliveries:
                 raise Conflict("delivery")
             tables.deliveries[delivery.id] = delivery
+
+        self._steps.append(step)
+
+    def call_off(self, kind: str, payload: Mapping[str, str], now: datetime) -> None:
+        def step(tables: Tables) -> None:
+            for one in [*tables.deliveries.values()]:
+                if one.kind == kind and payload.items() <= one.payload.items():
+                    if tables.claimed_until.get(one.id, now) > now:
+                        raise Conflict("under_way")
+                    del tables.deliveries[one.id]
+                    tables.claimed_until.pop(one.id, None)
 
         self._steps.append(step)
 

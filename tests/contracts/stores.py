@@ -1282,6 +1282,51 @@ class OutboxContract:
         await durable.outbox.done(first.id)
         assert await durable.outbox.pending("sub", "pairwise-1") == ()
 
+    async def test_what_is_called_off_is_delivered_by_nobody(self, durable: Durable) -> None:
+        payload = {"provider": "mastodon", "access_token": "a", "refresh_token": "r"}
+        gone = [make.delivery(kind="back", payload=payload | {"refresh_token": other}) for other in "rs"]
+        stays = [
+            make.delivery(kind="other", payload=payload),
+            make.delivery(kind="back", payload=payload | {"access_token": "b"}),
+            make.delivery(kind="back", payload=payload | {"provider": "x"}),
+            make.delivery(kind="back", payload={"provider": "mastodon", "refresh_token": "a"}),
+        ]
+        unit = durable.unit()
+        for delivery in (*gone, *stays):
+            unit.enqueue(delivery)
+        await unit.commit()
+        unit = durable.unit()
+        unit.call_off("back", {"provider": "mastodon", "access_token": "a"}, NOW)
+        await unit.commit()
+        assert await durable.outbox.traces("refresh_token", "s") == ()
+        assert {one.id for one in await durable.outbox.claim(NOW, 10)} == {one.id for one in stays}
+
+    async def test_what_somebody_delivers_right_now_is_not_called_off(self, durable: Durable) -> None:
+        """Nor is anything else written then; what was tried in vain, or cut off a minute ago, is."""
+        account, _ = await kept_account(durable)
+        delivery = make.delivery(kind="back", payload={"provider": "mastodon", "access_token": "a"})
+
+        async def call_off(now: datetime) -> None:
+            unit = durable.unit()
+            unit.save_upstream_tokens(account.id, FACEBOOK, make.upstream_tokens())
+            unit.call_off("back", {"provider": "mastodon", "access_token": "a"}, now)
+            await unit.commit()
+
+        for end in ("tried", "cut off"):
+            unit = durable.unit()
+            unit.enqueue(delivery)
+            await unit.commit()
+            assert await durable.outbox.claim(NOW, 1) == (delivery,)
+            assert await conflict_of(call_off(NOW + 59 * SECOND)) == "under_way"
+            assert await durable.outbox.pending("access_token", "a") == (delivery,)
+            assert await durable.vault.holds(account.id, FACEBOOK) == (end != "tried")
+            if end == "tried":
+                await durable.outbox.retry(delivery.id, NOW, "connect")
+            await call_off(NOW + (SECOND if end == "tried" else MINUTE))
+            assert await durable.outbox.pending("access_token", "a") == ()
+            await durable.outbox.retry(delivery.id, NOW, "too late to matter")
+            assert await durable.outbox.claim(NOW + timedelta(days=1), 1) == ()
+
     async def test_of_what_is_on_its_way_the_oldest_are_found_first(self, durable: Durable) -> None:
         """What was given up takes nobody's place."""
         waiting = [make.delivery(created_at=NOW + number * SECOND) for number in range(5)]

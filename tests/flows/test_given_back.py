@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.flows.test_posting import MASTODON, TOKEN, Person, Room, connect
+from tests.flows.test_posting import FACEBOOK, MASTODON, TOKEN, Person, Room, connect
 from tests.flows.test_renewing import HOUR, held, is_claimed, opted_in
 from tests.support.builders import FORUM, WIKI
 
@@ -18,7 +18,14 @@ from broker.domain.posting import PostState, permit_to_take_back
 from broker.domain.provider import UpstreamTokens
 from broker.domain.taking_back import TAKE_BACK
 from broker.domain.values import AccountId, ClientId
-from broker.errors import Conflict, FreshSignInRequired, LastLink, PostingNotPermitted, StoreUnavailable
+from broker.errors import (
+    Conflict,
+    FreshSignInRequired,
+    LastLink,
+    PostingNotPermitted,
+    StoreUnavailable,
+    UpstreamUnavailable,
+)
 from broker.flows.renewing import GIVEN_UP, LOOKS, STOPPED_FOR, Renewing
 
 FIRST = replace(TOKEN, refresh_token="refresh-0")
@@ -332,3 +339,111 @@ async def test_what_is_on_its_way_back_is_written_with_its_end(room: Room) -> No
     assert (sent.kind, sent.due_at) == (TAKE_BACK, room.clock.now())
     assert sent.payload == {"provider": MASTODON, "access_token": "token-to-post", "refresh_token": "refresh-0"}
     assert await held(room, ana) is None
+
+
+# --- what waits to go back, and comes again -----------------------------------------------------------
+
+
+def waiting(room: Room) -> list[str]:
+    """The access tokens that are on their way back."""
+    return [one.payload["access_token"] for one in room.durable.tables.deliveries.values() if one.kind == TAKE_BACK]
+
+
+@pytest.mark.parametrize(
+    "again",
+    [FIRST, replace(SECOND, access_token=FIRST.access_token), replace(FIRST, access_token="second")],
+    ids=["the same", "the same access token", "the same grant"],
+)
+async def test_what_waits_to_go_back_stays_where_it_is_in_use_again(room: Room, again: UpstreamTokens) -> None:
+    """The network is away for two days, and gives the same when the person turns it on again: it is not ended (catalogue 189)."""
+    ana = await room.person()
+    await allow(room, ana, FIRST)
+    await room.off(ana)
+    assert waiting(room) == ["token-to-post"]
+    await allow(room, ana, again)
+    assert waiting(room) == []
+    assert await held(room, ana) == again
+
+
+async def test_another_token_calls_nothing_off(room: Room) -> None:
+    """Nor does the same one of another network, nor an opt-in that is not kept."""
+    ana = await room.person()
+    await allow(room, ana, FIRST)
+    await room.off(ana)
+    await allow(room, ana, SECOND)
+    assert waiting(room) == ["token-to-post"]
+    await room.off(ana)
+    stale = replace(ana.session, auth_time=room.clock.now() - HOUR)
+    now = room.clock.now()
+    with pytest.raises(FreshSignInRequired):
+        await room.gate.allow(stale, MASTODON, FORUM, tokens=FIRST, pressed_at=now, transaction="t", locale="en")
+    assert waiting(room) == ["token-to-post", "second"]
+
+
+async def test_a_token_comes_again_at_another_account_of_the_person(room: Room) -> None:
+    ana, ben = await room.person(), await room.person()
+    await allow(room, ana, FIRST)
+    await room.off(ana)
+    await allow(room, ben, FIRST)
+    assert waiting(room) == []
+    assert await held(room, ben) == FIRST
+
+
+async def under_way(room: Room, settled: Callable[[str], Awaitable[None]]) -> Person:
+    """Somebody whose tokens go back in this very moment; whoever waits for that finds it `settled`."""
+    ana = await room.person()
+    await allow(room, ana, FIRST)
+    await room.off(ana)
+    (sent,) = await room.durable.outbox.claim(room.clock.now(), 9)
+
+    async def pause(_seconds: float) -> None:
+        await settled(sent.id)
+
+    room.gate = replace(room.gate, pause=pause)
+    return ana
+
+
+async def test_what_could_not_be_taken_back_after_all_is_kept(room: Room) -> None:
+    """Whoever turns it on meanwhile waits for what becomes of it."""
+
+    async def in_vain(sent: str) -> None:
+        await room.durable.outbox.retry(sent, room.clock.now() + HOUR, "connect")
+
+    ana = await under_way(room, in_vain)
+    await allow(room, ana, FIRST)
+    assert (waiting(room), room.at_once) == ([], [])
+    assert await held(room, ana) == FIRST
+    assert (await room.post(ana, await room.ask(ana))).posting.state is PostState.POSTED
+
+
+@pytest.mark.parametrize("ends", [True, False], ids=["taken back", "cut off"])
+async def test_what_was_taken_back_in_that_moment_is_not_kept(room: Room, *, ends: bool) -> None:
+    """It is good for nothing any more, and the person can turn it on anew; so where nobody says what became of it."""
+    looks: list[str] = []
+
+    async def settled(sent: str) -> None:
+        looks.append(sent)
+        if ends:
+            await room.durable.outbox.done(sent)
+
+    ana = await under_way(room, settled)
+    with pytest.raises(UpstreamUnavailable):
+        await allow(room, ana, FIRST)
+    assert len(looks) == (1 if ends else LOOKS)
+    assert await held(room, ana) is None
+    assert await room.gate.switches(ana.account.id) == ()
+    assert room.at_once == [(MASTODON, "token-to-post")]
+    assert not await is_claimed(room, ana)
+    await allow(room, ana, SECOND)
+    assert await held(room, ana) == SECOND
+
+
+async def test_a_network_with_its_own_window_has_nothing_to_take_back(room: Room) -> None:
+    """What is wrong there is said at once, whatever it is called."""
+    ana = await room.person()
+    room.durable.unit = Failing(room, Conflict("under_way"), at="append_receipt")
+    now = room.clock.now()
+    with pytest.raises(Conflict):
+        await room.gate.allow(
+            room.fresh(ana), FACEBOOK, FORUM, tokens=None, pressed_at=now, transaction="t", locale="en"
+        )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Integer, bindparam, case, delete, select, text, true, update
+from sqlalchemy import BigInteger, Integer, bindparam, case, delete, exists, select, text, true, update
 
 from broker.domain.ports import Delivery
 from broker.domain.values import ClientId
@@ -73,6 +74,25 @@ _PENDING: Final = define(
 )
 
 
+_rare, _also = delivery_marks.alias(), delivery_marks.alias()
+_named: Final = select(_rare.c.delivery).where(_rare.c.mark == parameter(delivery_marks.c.mark))
+_is_one: Final = (
+    deliveries.c.id.in_(_named),
+    deliveries.c.kind == parameter(deliveries.c.kind),
+    exists().where(_also.c.delivery == deliveries.c.id, _also.c.mark == parameter(_also.c.mark, "p_also")),
+)
+# By itself, and after whatever made sure that nothing more of it is being written.
+CALL_OFF: Final = define(
+    delete(deliveries).where(*_is_one, deliveries.c.claimed_until <= _NOW), reads=[delivery_marks], barrier=True
+)
+CALL_OFF_MARKS: Final = define(
+    delete(delivery_marks).where(
+        delivery_marks.c.delivery.in_(_named.where(~exists().where(deliveries.c.id == _rare.c.delivery)))
+    ),
+    reads=[deliveries],
+)
+UNDER_WAY: Final = define(select(deliveries.c.id).where(*_is_one), reads=[deliveries, delivery_marks])
+
 _FAILING: Final = define(
     select(*_COLUMNS, deliveries.c.given_up)
     .where(text("attempts > 0"))  # to the letter, as the index says it: it serves no parameter
@@ -99,6 +119,11 @@ def delivery_params(delivery: Delivery, ring: KeyRing) -> Params:
 def mark_params(delivery: Delivery, ring: KeyRing) -> list[Params]:
     """One row per entry of the payload, so that what is on its way can be found by any of them."""
     return [{"p_delivery": delivery.id, "p_mark": _mark(ring, key, value)} for key, value in delivery.payload.items()]
+
+
+def call_off_params(kind: str, payload: Mapping[str, str], now: datetime, ring: KeyRing) -> Params:
+    also, mark = [_mark(ring, key, value) for key, value in payload.items()]  # the last one is the rarer one
+    return {"p_kind": kind, "p_mark": mark, "p_also": also, "p_now": micros(now)}
 
 
 def _mark(ring: KeyRing, key: str, value: str) -> bytes:

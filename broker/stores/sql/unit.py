@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Literal
@@ -296,6 +297,12 @@ class SqlUnitOfWork:
         self._queue(outbox.ENQUEUE, outbox.delivery_params(delivery, self._ring))
         for params in outbox.mark_params(delivery, self._ring):
             self._queue(outbox.MARK, params)
+
+    def call_off(self, kind: str, payload: Mapping[str, str], now: datetime) -> None:
+        params = outbox.call_off_params(kind, payload, now, self._ring)
+        self._queue(outbox.CALL_OFF, params)
+        self._queue(outbox.CALL_OFF_MARKS, params)
+        self._queue(outbox.UNDER_WAY, params, expect="no rows", conflict="under_way")
 
     async def commit(self) -> None:
         """Writes everything queued, once: a second call has nothing left to write."""
