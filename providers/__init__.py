@@ -24,7 +24,7 @@ from providers._described import Described
 from providers._http import UpstreamHTTP
 from providers.preset import PRIVATE_KEY, Preset, is_posting_scope
 
-__all__ = ["Kind", "LoadedProviders", "Preset", "known_kinds", "load", "unknown_kind"]
+__all__ = ["Kind", "LoadedProviders", "Preset", "known_kinds", "load", "signs", "unknown_kind"]
 
 _NOT_KINDS: Final = frozenset({"preset"})
 
@@ -138,6 +138,11 @@ def _kind(name: str) -> Kind:
     return kind
 
 
+def signs(kind: str) -> bool:
+    """Whether what goes to a provider of this kind can be signed with our keys."""
+    return bool(getattr(_kind(kind), "signs_requests", False))
+
+
 def unknown_kind(given: str, kinds: tuple[str, ...]) -> dict[str, str]:
     """`what` is wrong with a kind that there is not, and the `fix`: the nearest one, and all there are."""
     close = get_close_matches(given.lower(), kinds, n=1, cutoff=0.7)
@@ -168,7 +173,7 @@ def _signing_problems(preset: Preset) -> Iterable[Problem]:
     usual = Preset(id=preset.id, kind=preset.kind, label=preset.label)
     is_proof, is_object = preset.token_endpoint_auth_method == PRIVATE_KEY, preset.request_object is not None
     found: dict[str, tuple[str, str]] = {}
-    if not getattr(_kind(preset.kind), "signs_requests", False):
+    if not signs(preset.kind):
         only = "Remove it. Only kind openid_connect has it."
         if is_proof:
             found["token_endpoint_auth_method"] = (f"is private_key_jwt, which kind {preset.kind} has not.", only)

@@ -12,7 +12,7 @@ from broker.domain.values import ProviderId, Secret
 from broker.errors import UpstreamInvalid, UpstreamRejected, UpstreamUnavailable
 from providers._http import JSON, OK, SERVER_FAULT, TOO_MANY, UpstreamHTTP, UpstreamResponse, read_object, read_success
 from providers._oauth import safe_code
-from providers.preset import UNSIGNED, is_address
+from providers.preset import PRIVATE_KEY, UNSIGNED, is_address
 
 CREATED: Final = 201
 METHODS: Final = ("client_secret_basic", "client_secret_post")
@@ -28,6 +28,7 @@ class Registered:
 
     client_id: str
     secret: Secret
+    """Nothing where our keys say who we are."""
     method: str
     address: str = ""
     """Where the registration is read, changed and removed (RFC 7592 §3); nothing: nowhere."""
@@ -58,10 +59,12 @@ def about_us(
     provider: str,
     request_object: str | None = None,
     request_object_signing_alg: str = "RS256",
+    private_key_jwt: str | None = None,
 ) -> dict[str, Any]:
     """The same to a provider of the configuration, which also tells us of sign-outs. `provider`: its id here.
 
     `request_object`, `request_object_signing_alg`: as the preset will have them (Dynamic Client Registration §2).
+    `private_key_jwt`: with what we sign who we are; `None`: a secret says it.
     """
     asking: dict[str, Any] = {}
     if request_object is not None:
@@ -70,6 +73,12 @@ def about_us(
             asking["jwks_uri"] = our_keys_of(issuer)
         if request_object == "by_reference":
             asking["request_uris"] = [f"{requests_of(issuer, ProviderId(provider))}*"]
+    if private_key_jwt is not None:
+        asking |= {
+            "token_endpoint_auth_method": PRIVATE_KEY,
+            "token_endpoint_auth_signing_alg": private_key_jwt,
+            "jwks_uri": our_keys_of(issuer),
+        }
     return {
         **introduction(name=name, issuer=issuer, redirect=f"{issuer}/callback/{provider}"),
         "post_logout_redirect_uris": [f"{issuer}/signed-out/{provider}"],
@@ -84,13 +93,28 @@ async def register(http: UpstreamHTTP, upstream: str, metadata: Mapping[str, Any
     """Register at the provider of this issuer; `token`: its initial access token, where it wants one.
 
     Raises `UpstreamInvalid`: `discovery_issuer` if it calls itself otherwise, `registration_endpoint` if it lets nobody
-    register, `registration…` for an answer that is none; `UpstreamRejected` with its code; `UpstreamUnavailable`.
+    register, `registration_no_signature` and `registration_no_algorithm` if it does not say that it takes such a proof of
+    who we are, `registration…` for an answer that is none; `UpstreamRejected` with its code; `UpstreamUnavailable`.
     """
     where = upstream.removesuffix("/") + "/.well-known/openid-configuration"
     told = read_success(await http.request("GET", where, headers=JSON), "discovery")
     if told.get("issuer") != upstream:
         raise UpstreamInvalid("discovery_issuer")
-    return await register_at(http, registration_endpoint(told, upstream), upstream, metadata, token)
+    address = registration_endpoint(told, upstream)
+    _check_method(told, metadata)
+    return await register_at(http, address, upstream, metadata, token)
+
+
+def _check_method(told: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
+    """Before anything is registered. Who tells no methods takes a secret alone (OpenID Connect Discovery §3)."""
+    if metadata["token_endpoint_auth_method"] != PRIVATE_KEY:
+        return
+    methods = told.get("token_endpoint_auth_methods_supported")
+    if not isinstance(methods, list) or PRIVATE_KEY not in methods:
+        raise UpstreamInvalid("registration_no_signature")
+    algorithms = told.get("token_endpoint_auth_signing_alg_values_supported")
+    if isinstance(algorithms, list) and metadata["token_endpoint_auth_signing_alg"] not in algorithms:
+        raise UpstreamInvalid("registration_no_algorithm")
 
 
 def registration_endpoint(told: Mapping[str, Any], upstream: str) -> str:
@@ -120,7 +144,10 @@ def read_answer(response: UpstreamResponse, metadata: Mapping[str, Any], upstrea
         raise UpstreamRejected(f"registration {_code(response)}")
     told = read_object(response, "registration")
     method = told.get("token_endpoint_auth_method", METHODS[0])
-    if method not in METHODS:
+    is_signed = metadata["token_endpoint_auth_method"] == PRIVATE_KEY
+    if is_signed:
+        _check_signed(told, metadata)
+    elif method not in METHODS:
         raise UpstreamInvalid("registration_method")
     if told.get("redirect_uris", metadata["redirect_uris"]) != metadata["redirect_uris"]:
         raise UpstreamInvalid("registration_redirect_uris")
@@ -128,12 +155,21 @@ def read_answer(response: UpstreamResponse, metadata: Mapping[str, Any], upstrea
     manages = _is_fit(address, upstream) and _is_text(token)
     return Registered(
         client_id=_text(told, "client_id"),
-        secret=Secret(_text(told, "client_secret")),
+        secret=Secret("" if is_signed else _text(told, "client_secret")),
         method=str(method),
         address=str(address) if manages else "",
         token=Secret(str(token)) if manages else None,
         ends=_seconds(told.get("client_secret_expires_at", 0)),
     )
+
+
+def _check_signed(told: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
+    """It registered our keys. The method has to stand there, as without it a secret is meant (RFC 7591 §2)."""
+    if told.get("token_endpoint_auth_method") != PRIVATE_KEY:
+        raise UpstreamInvalid("registration_by_secret")
+    for name in ("token_endpoint_auth_signing_alg", "jwks_uri"):
+        if told.get(name, metadata[name]) != metadata[name]:
+            raise UpstreamInvalid("registration_other_keys")
 
 
 def _seconds(value: object) -> int:

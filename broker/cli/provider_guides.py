@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from broker import paths
 from broker.cli.guides import quoted, toml_of
-from providers.preset import NAMELESS
+from providers.preset import NAMELESS, PRIVATE_KEY
 
 _MARK: Final = "+++"
 _PLACE: Final = re.compile(r"<(issuer|host|redirect|id|upstream|upstream_host)>")
@@ -53,9 +53,15 @@ class Guide:
     @property
     def has_secret(self) -> bool:
         """Whether something is kept secret between the two that the operator brings; Steam's key counts."""
-        return (
-            self.preset["kind"] not in NAMELESS - {"steam"} and self.preset.get("token_endpoint_auth_method") != "none"
-        )
+        return self.preset["kind"] not in NAMELESS - {"steam"} and self.preset.get(
+            "token_endpoint_auth_method"
+        ) not in {"none", PRIVATE_KEY}
+
+    @property
+    def proves_by(self) -> str:
+        """With what we sign who we are; nothing: no signature says it."""
+        is_signed = self.preset.get("token_endpoint_auth_method") == PRIVATE_KEY
+        return str(self.preset["token_endpoint_auth_signing_alg"]) if is_signed else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,10 @@ _WHY: Final = {
     "registration status": "It takes no registration like ours. Leave --register out, and enter the values there yourself.",
     "registration invalid_redirect_uri": "It takes no address like ours to come back to. Look at public_url, and ask whoever runs it.",
     "registration invalid_client_metadata": "It takes no program like us. Leave --register out, and enter the values there yourself.",
+    "registration_no_signature": "It does not say that it takes private_key_jwt (token_endpoint_auth_methods_supported). Nothing was registered. Leave --private-key-jwt out: then a secret says who we are.",
+    "registration_no_algorithm": "It takes private_key_jwt with other algorithms (token_endpoint_auth_signing_alg_values_supported). Nothing was registered. Name one of them with --private-key-jwt, or leave it out.",
+    "registration_by_secret": "It registered us with a secret and not with our keys. Remove that registration there, and leave --private-key-jwt out.",
+    "registration_other_keys": "It registered another address of keys or another algorithm than ours. Look at the registration there, and remove it.",
     "registration_method": "It wants us to prove ourselves in a way that we do not know. Register there yourself.",
     "registration_redirect_uris": "It registered other addresses than ours. Look at the registration there, and remove it.",
 }
@@ -39,15 +43,16 @@ _BY_HAND: Final = "Look at its documentation, or leave --register out and enter 
 class Kept:
     """Files for what the provider will give us, made before it is asked: what cannot be kept is not asked for."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, *, has_secret: bool) -> None:
         self.secret, self.registration = (folder / "secrets" / f"{name}.{end}" for end in ("secret", "registration"))
+        self._files = (self.secret, self.registration) if has_secret else (self.registration,)
 
     def make(self) -> None:
         """Ends the program if they are there, or cannot be made."""
         made: list[Path] = []
         try:
             self.secret.parent.mkdir(mode=0o700, exist_ok=True)
-            for path in (self.secret, self.registration):
+            for path in self._files:
                 os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE))
                 made.append(path)
         except OSError as error:
@@ -62,7 +67,8 @@ class Kept:
 
     def fill(self, registered: Registered) -> None:
         """With what only we may know."""
-        self.secret.write_text(registered.secret.reveal(), encoding="ascii")
+        if self.secret in self._files:
+            self.secret.write_text(registered.secret.reveal(), encoding="ascii")
         if registered.token is None:
             self.registration.unlink()
             return
@@ -71,7 +77,7 @@ class Kept:
 
     def drop(self) -> None:
         """Nothing came of it."""
-        for path in (self.secret, self.registration):
+        for path in self._files:
             with suppress(FileNotFoundError):
                 path.unlink()
 
@@ -79,7 +85,7 @@ class Kept:
 async def registered_at(
     settings: Settings, upstream: str, name: str, token: Secret | None, kept: Kept, asking: Mapping[str, Any]
 ) -> Registered:
-    """Register, and keep what comes. `asking`: options of the preset about request objects.
+    """Register, and keep what comes. `asking`: what `about_us` takes beside.
 
     Ends the program with a sentence if nothing comes of it.
     """

@@ -89,6 +89,11 @@ class _Known(click.ParamType[str]):
     show_default=True,
     help="With --request-object: what we sign it with.",
 )
+@click.option(
+    "--private-key-jwt",
+    type=click.Choice(["RS256", "ES256"]),
+    help="That a signature of ours says who we are, made so, and no secret.",
+)
 @config_option
 def add(
     which: str,
@@ -98,6 +103,7 @@ def add(
     token_file: TextIO | None,
     request_object: str | None,
     request_object_signing_alg: str,
+    private_key_jwt: str | None,
     config: Path,
     *,
     registers: bool,
@@ -127,6 +133,8 @@ def add(
         fail("--request-object-signing-alg is for --request-object.")
     if request_object == "by_value" and request_object_signing_alg == "none":
         fail("An object in the address that nobody signs proves nothing. Choose RS256 or ES256, or by_reference.")
+    if private_key_jwt is not None:
+        guide = _by_signature(guide, private_key_jwt)
     if registers:
         asking = {"request_object": request_object, "request_object_signing_alg": request_object_signing_alg}
         if request_object is not None:
@@ -140,27 +148,45 @@ def add(
     click.echo(f"\nWorth knowing:\n\n{values.filled(guide.knowing)}")
 
 
+def _by_signature(guide: Guide, algorithm: str) -> Guide:
+    """The guide where our keys say who we are."""
+    from dataclasses import replace
+
+    from providers import signs
+    from providers.preset import PRIVATE_KEY
+
+    if not signs(guide.preset["kind"]):
+        fail(f"{guide.provider} knows nobody by a signature. Leave --private-key-jwt out.")
+    proof = {"token_endpoint_auth_method": PRIVATE_KEY, "token_endpoint_auth_signing_alg": algorithm}
+    return replace(guide, preset={**guide.preset, **proof})
+
+
 def _registering(
     guide: Guide, values: Values, settings: Settings, config: Path, token: str, client_id: str
 ) -> list[str]:
     from dataclasses import replace
 
     from broker.cli.provider_registering import Kept, registered_at
+    from broker.domain.provider import our_keys_of
     from broker.domain.values import Secret
 
     if guide.preset["kind"] != "openid_connect":
         fail(f"{guide.provider} has no such interface. Leave --register out, and enter the values there yourself.")
     if client_id:
         fail("It knows us already, as --client-id says. Leave the one or the other out.")
-    kept = Kept(folder_of(config), values.id)
+    kept = Kept(folder_of(config), values.id, has_secret=guide.has_secret)
     upstream = values.filled(str(guide.preset["issuer"]))
     asking = {key: value for key, value in guide.preset.items() if key.startswith("request_object")}
+    asking["private_key_jwt"] = guide.proves_by or None
     registered = run(registered_at(settings, upstream, values.id, Secret(token) if token else None, kept, asking))
-    if registered.method != "client_secret_basic":
+    if guide.has_secret and registered.method != "client_secret_basic":
         guide = replace(guide, preset={**guide.preset, "token_endpoint_auth_method": registered.method})
     _, block, _, *rest = _steps(guide, values, registered.client_id, config)
     done = [
         f"{upstream} knows us now. Its secret is in {kept.secret}, readable by you alone: let the server's account read it."
+        if guide.has_secret
+        else f"{upstream} knows us now, and there is no secret: it finds our keys at {our_keys_of(values.issuer)}, where they are "
+        "once the server was reloaded."
     ]
     if registered.address:
         done.append(
@@ -171,6 +197,7 @@ def _registering(
 
 def _steps(guide: Guide, values: Values, client_id: str, config: Path) -> list[str]:
     from broker.cli import provider_guides
+    from broker.domain.provider import our_keys_of
 
     folder = folder_of(config)
     secret_file = f"secrets/{values.id}.secret"
@@ -181,6 +208,11 @@ def _steps(guide: Guide, values: Values, client_id: str, config: Path) -> list[s
     steps = [f"{there}\n\n{values.filled(guide.enter)}", f"{filled}\n\n{_indented(block)}"]
     if guide.has_secret:
         steps.append(f"Put {guide.secret} into {secret_file} there, readable by the server's account alone.")
+    elif guide.proves_by:
+        steps.append(
+            f"There is no secret: at {guide.provider} choose private_key_jwt with {guide.proves_by}, and enter "
+            f"{our_keys_of(values.issuer)} as address of our keys (jwks_uri). They are there once the server was reloaded."
+        )
     steps += [
         f"`doorward check --config {folder}`, then reload the server.",
         f"`doorward provider check {values.id} --config {folder}` asks the provider what can be asked without a person.",

@@ -151,6 +151,10 @@ def test_who_cannot_be_asked_to_register_us_is_told_in_words(config: Path, issue
         ("registration invalid_token", "give it with --token-file"),
         ("registration status 403", "It takes no registration like ours."),
         ("registration invalid_client_metadata", "It takes no program like us."),
+        ("registration_no_signature", "It does not say that it takes private_key_jwt"),
+        ("registration_no_algorithm", "It takes private_key_jwt with other algorithms"),
+        ("registration_by_secret", "It registered us with a secret and not with our keys."),
+        ("registration_other_keys", "It registered another address of keys or another algorithm"),
         ("registration odd", "It refused. Look at its documentation"),
         ("registration_client_id", "Its answer is none that can be used."),
         ("status 503 registration", "It is unwell right now. Try again later."),
@@ -366,6 +370,28 @@ def test_how_a_provider_is_asked_and_knows_us_is_shown(config: Path, asking: str
     assert done.returncode == 0, done.stderr
     assert "we show who we are    by a signature, ES256 (private_key_jwt)\n" in done.stdout
     assert f"what we ask goes      as one object, {said}\n" in done.stdout
+
+
+def test_who_is_known_by_a_signature_needs_no_secret(config: Path) -> None:
+    """What is printed puts the provider in whole, and says where our keys are instead of where a secret goes."""
+    words = ("openid-connect", "--client-id", "doorward", "--issuer", "https://id.club.example")
+    shown = doorward("add", *words, "--private-key-jwt", "ES256", config=config).stdout
+    parts = re.split(r"(?m)^\d\. ", shown)
+    block = "\n".join(line.removeprefix("    ") for line in parts[2].splitlines()[1:])
+    assert "client_secret" not in block
+    assert "There is no secret: at OpenID Connect choose private_key_jwt with ES256" in parts[3]
+    assert f"enter {PUBLIC}/client-jwks as address of our keys (jwks_uri)" in parts[3]
+    assert "club.secret" not in shown
+    (config / "conf.d").mkdir()
+    (config / "conf.d/club.toml").write_text(block)
+    known = doorward("show", "club", config=config)
+    assert "we show who we are    by a signature, ES256 (private_key_jwt)\n" in known.stdout, known.stderr
+
+
+def test_who_knows_nobody_by_a_signature_is_said(config: Path) -> None:
+    done = doorward("add", "github", "--private-key-jwt", "RS256", config=config)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "GitHub knows nobody by a signature. Leave --private-key-jwt out." in done.stderr
 
 
 @pytest.mark.parametrize(

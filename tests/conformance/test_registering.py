@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from tests.providers.witness import HOST, Witness, running_witness
 from tests.support.house import DOORWARD_TOML, SECRETS, Arrival, House, Sandboxes, Shown, open_house, write_config
+from tests.support.sandbox import served_here
 from tests.support.tls import Authority
 
 from broker.cli.commands import main
@@ -89,6 +90,43 @@ async def test_a_way_of_asking_is_registered_and_stands_in_the_block(tmp_path: P
     assert 'request_object_signing_alg = "ES256"' in block
     (client,) = (sandboxes.openid.state.clients[one] for one in sandboxes.openid.state.registered)
     assert (client.request_object_signing_alg, client.jwks_uri) == ("ES256", "https://login.test/client-jwks")
+
+
+async def test_our_keys_are_registered_in_place_of_a_secret(
+    witness: Witness, tmp_path: Path, sandboxes: Sandboxes
+) -> None:
+    """Somebody else's provider fetches them from us, and then a person signs in; no secret was made or kept."""
+    doorward = settings_with(witness)
+    config = write_config(tmp_path / "asked", sandboxes, doorward=doorward)
+    done = await add(
+        config, "openid-connect", "--issuer", witness.issuer, "--id", "there", "--register", "--token-file", "-",
+        "--private-key-jwt", "ES256", said="let-us-in\n",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "there is no secret: it finds our keys at https://login.test/client-jwks" in done.output
+    assert [path.name for path in (config / "secrets").iterdir()] == ["there.registration"]
+    block = block_in(done.output).replace('state = "test"', 'state = "on"')
+    assert 'token_endpoint_auth_signing_alg = "ES256"' in block
+    assert "client_secret" not in block
+    providers, leaf = block.replace("[providers.there]", "[there]"), witness.authority.leaf("login.test")
+    async with (
+        open_house(tmp_path, sandboxes, doorward=doorward, providers=providers) as house,
+        served_here(house.app, port=witness.hook_port, certificate=leaf.certificate, key=leaf.key),
+    ):
+        shown = await signed_in(house, witness)
+        assert shown.path.endswith("/details"), shown.text
+        assert "Zoe Witness" in shown.text
+
+
+async def test_who_takes_no_signature_is_not_asked_to_register_one(tmp_path: Path, sandboxes: Sandboxes) -> None:
+    config = write_config(tmp_path, sandboxes)
+    words = ("openid-connect", "--issuer", sandboxes.openid.url, "--id", "there", "--register")
+    done = await add(config, *words, "--private-key-jwt", "RS256")
+    assert done.exit_code == 1
+    assert "It does not say that it takes private_key_jwt" in done.output
+    assert "Nothing was registered. Leave --private-key-jwt out" in done.output
+    assert list((config / "secrets").iterdir()) == []
+    assert sandboxes.openid.state.registered == []
 
 
 async def signed_in(house: House, witness: Witness) -> Shown:
@@ -209,6 +247,31 @@ def test_an_answer_that_is_none_of_ours_is_refused(answer: Answer, error: type[B
     assert raised.value.detail.startswith(detail)
 
 
+KEYED = about_us(name="Club Login", issuer="https://login.test", provider="there", private_key_jwt="ES256")
+BY_KEY = {"client_id": "us", "token_endpoint_auth_method": "private_key_jwt"}
+
+
+def test_an_answer_about_our_keys_is_read() -> None:
+    """A secret that comes all the same is nothing to keep."""
+    for more in ({}, {"client_secret": "s3cret"}, {"token_endpoint_auth_signing_alg": "ES256"}):
+        found = read_answer(Answer({**BY_KEY, **more}), KEYED, UPSTREAM)
+        assert (found.client_id, found.secret, found.method) == ("us", Secret(""), "private_key_jwt")
+
+
+@pytest.mark.parametrize(
+    ("more", "check"),
+    [
+        ({"token_endpoint_auth_method": "client_secret_basic", "client_secret": "s"}, "registration_by_secret"),
+        ({"token_endpoint_auth_method": None}, "registration_by_secret"),
+        ({"token_endpoint_auth_signing_alg": "RS256"}, "registration_other_keys"),
+        ({"jwks_uri": "https://evil.test/keys"}, "registration_other_keys"),
+    ],
+)
+def test_other_keys_than_ours_are_refused(more: dict[str, Any], check: str) -> None:
+    with pytest.raises(UpstreamInvalid, match=check):
+        read_answer(Answer({**BY_KEY, **more}), KEYED, UPSTREAM)
+
+
 async def test_who_calls_itself_otherwise_or_lets_nobody_register_is_not_told_who_we_are() -> None:
     asked: list[str] = []
 
@@ -230,4 +293,14 @@ async def test_who_calls_itself_otherwise_or_lets_nobody_register_is_not_told_wh
     for told, detail in cases:
         with pytest.raises(UpstreamInvalid, match=detail):
             await register(http(told), UPSTREAM, US, None)
-    assert asked == ["GET"] * len(cases)
+    ways, names = "token_endpoint_auth_methods_supported", "token_endpoint_auth_signing_alg_values_supported"
+    keyed: list[tuple[dict[str, Any], str]] = [
+        (good, "registration_no_signature"),
+        ({**good, ways: "private_key_jwt"}, "registration_no_signature"),
+        ({**good, ways: ["client_secret_basic"]}, "registration_no_signature"),
+        ({**good, ways: ["private_key_jwt"], names: ["RS256"]}, "registration_no_algorithm"),
+    ]
+    for told, detail in keyed:
+        with pytest.raises(UpstreamInvalid, match=detail):
+            await register(http(told), UPSTREAM, KEYED, None)
+    assert asked == ["GET"] * (len(cases) + len(keyed))

@@ -4,6 +4,7 @@
 // to be in the certificate; NODE_EXTRA_CA_CERTS says who may have signed that. Once it has taken it: "told".
 //
 // Signs in whoever gives a name on oidc-provider's development pages. The issuer is https://openid.test:PORT.
+// Keys of clients that it is given the address of (`jwks_uri`) are fetched there too.
 // SIGNED_JWKS: the keys of one more client, "doorward-signed", that has no secret and signs its requests and who it is.
 // Registering takes the initial access token "let-us-in"; none where OPEN_REGISTRATION is set.
 // A line "rotate" on stdin signs with a new key from then on and publishes only that one. Ready when it prints "ready".
@@ -33,8 +34,10 @@ const call = (address, { method, headers, body }) =>
       headers: { ...Object.fromEntries(new Headers(headers)), host: url.host },
     };
     ask(options, (answer) => {
-      answer.resume().on("end", () => resolve(new Response(null, { status: answer.statusCode })));
-    }).on("error", reject).end(String(body));
+      const parts = [];
+      answer.on("data", (part) => parts.push(part));
+      answer.on("end", () => resolve(new Response(parts.length ? Buffer.concat(parts) : null, { status: answer.statusCode })));
+    }).on("error", reject).end(body === undefined ? undefined : String(body));
   });
 const person = (sub) => ({
   sub,
