@@ -16,6 +16,7 @@ MAX_TRANSACTIONS: Final = 4
 MAX_TRANSACTION_BYTES: Final = 6144
 LAST_PROVIDER_DAYS: Final = 180
 HELD_BACK_SECONDS: Final = 24 * 3600
+ENDED_SECONDS: Final = 30 * 60
 CSRF_MAX_AGE: Final = 24 * 3600
 
 
@@ -50,6 +51,7 @@ class Cookies:
         self.last_name: Final = f"{prefix}_last"
         self.locale_name: Final = f"{prefix}_lang"
         self.age_name: Final = f"{prefix}_age"
+        self.ended_name: Final = f"{prefix}_ended"
         self.state_name: Final = f"{prefix}_state"
         self.transaction_prefix: Final = f"{prefix}_tx_"
         self.entry_prefix: Final = f"{prefix}_at_"
@@ -76,6 +78,11 @@ class Cookies:
                 name=self.locale_name,
                 purpose="remembers the language you chose",
                 lifetime="until you close the browser",
+            ),
+            CookieNotice(
+                name=self.ended_name,
+                purpose="shows what you signed out of in this browser alone; says nothing about you",
+                lifetime="30 minutes",
             ),
             *((self._age_notice(),) if self._asks_age else ()),
             *((self._state_notice(),) if self._keeps_state else ()),
@@ -197,6 +204,14 @@ class Cookies:
         """Whether `hold_back` was less than a day ago; more copies of the cookie make nobody older."""
         return request.cookies.get(self.age_name) is not None
 
+    def ended(self, request: Request) -> str | None:
+        """What the pages about this browser's sign-outs are bound to; one for all its tabs."""
+        value = single(request, self.ended_name)
+        return value if value is not None and len(value) <= 100 else None
+
+    def set_ended(self, response: Response, value: str) -> None:
+        self._set(response, self.ended_name, value, max_age=ENDED_SECONDS)
+
     def locale(self, request: Request) -> str | None:
         value = single(request, self.locale_name)
         return value if value is not None and len(value) <= 35 else None
@@ -210,7 +225,8 @@ class Cookies:
 
     def clear_all(self, request: Request, response: Response, *, memories: bool = False) -> None:
         """Expire the session and every sign-in by name (decision 7); with `memories` whatever else we set, too."""
-        ours = {self.session_name, self.last_name, self.locale_name} if memories else {self.session_name}
+        memory = {self.last_name, self.locale_name, self.ended_name}
+        ours = {self.session_name} | (memory if memories else set())
         self._clear_state(response)
         for name in request.cookies:
             if name in ours or self._is_transaction(name):

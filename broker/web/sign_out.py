@@ -17,7 +17,7 @@ from broker.flows.answers import answer_url
 from broker.web import views
 from broker.web.call import Call, see_other
 from broker.web.forms import FORM, parse_pairs, read_body
-from broker.web.signed_out import Ended, address_of, frames, offered
+from broker.web.signed_out import Ended, frames, offered, shown
 from broker.web.steps import leave
 
 SEALED = "end-session request"
@@ -107,7 +107,7 @@ async def confirm(call: Call) -> Response:
     if request.return_url is not None and request.client is not None and not says_more:
         response = leave(call, request.return_url, request.client.name)
     else:
-        response = see_other(address_of(call, ended))
+        response = shown(call, ended)
     if is_everything:
         call.world.cookies.clear_all(call.request, response)
         response.headers["Clear-Site-Data"] = '"cache"'

@@ -1,7 +1,8 @@
 """After signing out: what ended, who was told by now, and the frames through which sites are told by the browser.
 
 The session is gone by then, so the page's address carries, sealed and for half an hour, which session and sites it is
-about: it can be loaded again, without a script, to see how far telling them has come. Front-channel addresses are called
+about: it can be loaded again, without a script, to see how far telling them has come. It holds in the browser that signed
+out, which has a cookie for that; any other, and one that lost it, gets the page that knows of nothing. Front-channel addresses are called
 in hidden frames (OpenID Connect Front-Channel Logout 1.0 §3), and only this page may hold any (decision 8).
 
 Where the admin wants it, the page offers to sign out at the provider as well (RP-Initiated Logout 1.0). The provider gets
@@ -11,7 +12,8 @@ back has missed nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import hmac
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import urlencode, urlsplit
@@ -54,6 +56,8 @@ class Ended:
     client: ClientId | None = None
     return_url: str = ""
     """Where the site wants the person back, checked."""
+    browser: str = field(default="", repr=False)
+    """What the browser's cookie has to say for it."""
     there: str = ""
     """What is known of signing out at the provider: `DONE` as it says, `AWAY` as it could not be asked; nothing: not tried."""
 
@@ -102,6 +106,7 @@ def _sealed(call: Call, ended: Ended, purpose: str) -> str:
             ended.client,
             ended.return_url,
             ended.there,
+            ended.browser,
         ]
     ).decode()
     return call.world.box.seal_text(text, purpose)
@@ -112,7 +117,7 @@ def _opened(call: Call, sealed: str, purpose: str) -> Ended | None:
     text = call.world.box.open_text(sealed, purpose)
     if text is None:
         return None
-    at, sid, is_everything, provider, sites, client, return_url, *rest = orjson.loads(text)
+    at, sid, is_everything, provider, sites, client, return_url, there, *rest = orjson.loads(text)
     return Ended(
         at=datetime.fromtimestamp(at, UTC),
         sid=Sid(sid),
@@ -121,22 +126,42 @@ def _opened(call: Call, sealed: str, purpose: str) -> Ended | None:
         sites=tuple(ToldSite(client=ClientId(site), will_be_told=told) for site, told in sites),
         client=ClientId(client) if client else None,
         return_url=return_url,
-        there=rest[0] if rest else "",  # without: made before an update, half an hour ago at most
+        there=there,
+        browser=rest[0] if rest else "",  # without: made before an update, half an hour ago at most, and nobody's
     )
+
+
+def shown(call: Call, ended: Ended) -> Response:
+    """To the page that says what ended, for this browser alone."""
+    browser = call.world.cookies.ended(call.request) or call.world.entropy.token(16)
+    response = see_other(address_of(call, replace(ended, browser=browser)))
+    call.world.cookies.set_ended(response, browser)
+    return response
 
 
 def _is_recent(call: Call, ended: Ended) -> bool:
     return call.world.clock.now() - ended.at < LIFETIME
 
 
+def _is_ours(call: Call, ended: Ended) -> bool:
+    """Whether this is the browser that signed out: the address alone shows nobody anything, and goes nowhere."""
+    browser = call.world.cookies.ended(call.request)
+    return browser is not None and hmac.compare_digest(browser.encode(), ended.browser.encode())
+
+
 async def sign_out_there(call: Call) -> Response:
-    """Off to where the person signs out at the provider. Raises `BadRequest` where that is not offered."""
+    """Off to where the person signs out at the provider; a browser that is not the one that signed out here learns nothing.
+
+    Raises `BadRequest` where that is not offered.
+    """
     ended = _opened(call, call.form.get("seen", ""), SEEN)
     if ended is not None and not _is_recent(call, ended):
         ended = None  # else an old address could be made a new one for ever
     provider = offered(call, ended) if ended is not None else None
     if ended is None or ended.provider is None or provider is None:
         raise BadRequest(detail="no sign-out that is offered")
+    if not _is_ours(call, ended):
+        return see_other("/signed-out")
     address = await call.world.upstream_logout.address_of(
         provider,
         ended.sid,
@@ -145,7 +170,7 @@ async def sign_out_there(call: Call) -> Response:
         locale=call.locale,
     )
     if address is None:
-        return see_other(address_of(call, replace(ended, there=AWAY)))
+        return shown(call, replace(ended, there=AWAY))
     return leave(call, address, provider_label(call, ended.provider))
 
 
@@ -167,7 +192,7 @@ async def came_back(call: Call) -> Response:
     id_ = ProviderId(str(call.request.path_params["provider"]))
     ended = _opened(call, call.request.query_params.get("state", ""), AT_PROVIDER)
     if ended is not None and ended.provider == id_ and _is_recent(call, ended):
-        return see_other(address_of(call, replace(ended, there=DONE)))
+        return shown(call, replace(ended, there=DONE)) if _is_ours(call, ended) else see_other("/signed-out")
     if id_ not in call.world.providers or _ending(call, id_) is None:
         raise NotFound(detail="no provider that signs people out")
     raise SignOutUnknown(detail="state")
@@ -177,7 +202,7 @@ async def signed_out(call: Call) -> Response:
     """You are signed out: of what, who knows it by now, and the way back."""
     seen = call.request.query_params.get("seen", "")
     ended = _opened(call, seen, SEEN)
-    if ended is None or not _is_recent(call, ended):
+    if ended is None or not _is_recent(call, ended) or not _is_ours(call, ended):
         return call.page(views.signed_out()) if call.session is None else see_other("/signout")
     told = await call.world.sessions.told(ended.sid, ended.sites)
     addresses = frames(call, ended)
@@ -188,8 +213,8 @@ async def signed_out(call: Call) -> Response:
             response, tuple("{0.scheme}://{0.netloc}".format(urlsplit(url)) for url in addresses)
         )
     site = call.world.clients.get(ended.client) if ended.client is not None else None
-    # Who is asked something gets the time to answer (WCAG 2.2.1). The address opens in any browser: to a site that no admin
-    # looked at, or that is gone, it leads nobody by itself (RFC 9700 §4.11.2).
+    # Who is asked something gets the time to answer (WCAG 2.2.1). To a site that no admin looked at, or that is gone, nobody
+    # is led by itself (RFC 9700 §4.11.2).
     if ended.return_url and not may_go and site is not None and not site.is_unreviewed:
         response.headers["Refresh"] = f"{FRAMES_GET}; url={ended.return_url}"
     return response

@@ -142,6 +142,44 @@ async def test_the_state_is_good_for_half_an_hour_and_for_one_provider(house: Ho
     assert (await browser.open(f"{BACK}?state={state}")).status == 400
 
 
+async def test_the_address_alone_is_of_no_use_in_another_browser(tmp_path: Path, sandboxes: Sandboxes) -> None:
+    """It shows nothing, goes nowhere, and uses nothing up: what the browser that signed out may do there, it still may."""
+    async with open_house(tmp_path, sandboxes, providers=HINTED) as house:
+        browser = await signed_out(house)
+        url, seen = browser.page.url, dict(browser.page.find(BUTTON)[0].fields)["seen"]
+        others = house.browser(), house.browser()
+        await others[1].sign_up(user_name="ana")
+        await others[1].open("/signout")
+        await others[1].press("what=everything")
+        for other in others:
+            assert await is_plain(other, url)
+            token = house.world.cookies.form_token("anonymous")
+            sent = await other.submit("post", f"{ISSUER}/signed-out", [("csrf", token), ("seen", seen)])
+            assert isinstance(sent, Shown)
+            assert (sent.path, BUTTON in sent.text) == ("/signed-out", False)
+        await browser.press(BUTTON)
+        state = asked(browser)["state"]
+        assert "id_token_hint" in asked(browser)
+        assert await is_plain(others[0], f"{BACK}?state={state}")
+        assert "signed out, as it says" in (await browser.open(f"{BACK}?state={state}")).text
+
+
+async def test_a_browser_that_lost_the_cookie_is_signed_out_all_the_same(house: House) -> None:
+    browser = await signed_out(house)
+    url = browser.page.url
+    browser.jar.clear()
+    shown = await browser.press(BUTTON)
+    assert isinstance(shown, Shown)
+    assert (shown.status, shown.path) == (200, "/signed-out")
+    assert await is_plain(browser, url)
+
+
+async def is_plain(browser: Browser, url: str) -> bool:
+    """Whether the page says that nobody is signed in, and knows of nothing else."""
+    shown = await browser.open(url)
+    return "You are signed out" in shown.headings and "OpenID" not in shown.text and "Forum" not in shown.text
+
+
 async def test_an_old_page_sends_nobody_there(house: House) -> None:
     """Else its address could be made a new one for ever, and lead to wherever it led then."""
     browser = await signed_out(house)

@@ -195,6 +195,8 @@ COOKIES: Final = (
     N_("2 hours at most"),
     N_("keeps you signed in at one site, whose own address it belongs to"),
     N_("makes sure that a sign-in at that site ends in the browser where it began"),
+    N_("shows what you signed out of in this browser alone; says nothing about you"),
+    N_("30 minutes"),
     N_("24 hours"),
     N_("180 days"),
     N_("5 minutes"),
