@@ -86,7 +86,7 @@ class LogoFlow:
             unit = self.durable.unit()
             unit.drop_logo(owner)
             await unit.commit()
-        await self.reload()
+            self._kept.pop(owner, None)
 
     async def looked_at(self, client: Client) -> DrawnLogo | None:
         """The logo of a site that put itself in, as it is there now; `None`: it names none. It is kept, and shown only if this very
@@ -111,7 +111,7 @@ class LogoFlow:
         key = f"logo:{owner} {source}"
         if await self.limits.hit(key, limit=1, window=TRIED_EVERY, now=self.clock.now()):
             return
-        await self._fetched(owner, option, source, is_shown=True)
+        self._kept[owner] = (await self._fetched(owner, option, source, is_shown=True)).logo
 
     async def _fetched(self, owner: str, option: str, source: str, *, is_shown: bool) -> DrawnLogo:
         png = await self.source.draw(option)
