@@ -34,7 +34,7 @@ from broker.domain.logo import of_provider, whose
 from broker.domain.mail_code import BY_MAIL
 from broker.domain.passkey import BY_PASSKEY, Party
 from broker.domain.ports import Clock, Entropy, KeyUse
-from broker.domain.provider import Provider, UpstreamTokens, Us
+from broker.domain.provider import Finder, Provider, UpstreamTokens, Us
 from broker.domain.staff import Circle
 from broker.domain.values import AccountId, ProviderId
 from broker.egress import Egress, Exemption, Forms
@@ -532,7 +532,7 @@ def _compose(
         app_origins=AppOrigins.of(settings.clients.values()),
         fields=settings.fields,
         providers=loaded.providers,
-        faces={id_: _face(preset) for id_, preset in loaded.presets.items()},
+        faces={id_: _face(preset, trials.providers.get(id_)) for id_, preset in loaded.presets.items()},
         places=places,
         provider_health=health.state,
         client_auth=ClientAuth(
@@ -794,7 +794,7 @@ def _mailer(settings: Settings, world: World, presets: Mapping[ProviderId, Prese
     )
 
 
-def _face(preset: Preset) -> ProviderFace:
+def _face(preset: Preset, provider: object) -> ProviderFace:
     return ProviderFace(
         id=preset.id,
         label=preset.label,
@@ -804,6 +804,7 @@ def _face(preset: Preset) -> ProviderFace:
         is_sandbox=preset.sandbox,
         issuer=preset.issuer,
         speaks_openid2=preset.kind in OPENID2,
+        asks=provider.asks if isinstance(provider, Finder) else "",
     )
 
 

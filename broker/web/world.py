@@ -91,6 +91,8 @@ class ProviderFace:
     """What it calls itself by; nothing: it has no such name."""
     speaks_openid2: bool = False
     """Whether it may look up where people come back to."""
+    asks: str = ""
+    """For a `Finder`: what people are to type; nothing: it needs nothing of that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,6 @@ from broker.domain.mail_code import BY_MAIL
 from broker.domain.passkey import BY_PASSKEY
 from broker.domain.picture import picture_of
 from broker.domain.policy import PolicyVersion
-from broker.domain.provider import Finder
 from broker.domain.values import ClaimName, IdentityKey, ProviderId
 from broker.web import pages
 from broker.web.call import Call
@@ -97,7 +96,7 @@ def provider_button(call: Call, provider: ProviderId) -> pages.ProviderButton:
         state=call.world.provider_health(provider),
         is_sandbox=face.is_sandbox,
         only_for=call.world.circles.circles.get(provider, ""),
-        asks=known.asks if isinstance(known, Finder) else "",
+        asks=face.asks,
     )
 
 
@@ -113,7 +112,7 @@ def typed_way(call: Call, provider: ProviderId, box: TypedBox | None = None) -> 
 
 def takes_typed(call: Call, provider: ProviderId) -> bool:
     """Whether an address must be typed for it."""
-    return isinstance(call.world.circles.every.providers[provider], Finder)
+    return bool(call.world.faces[provider].asks)
 
 
 def policy_ref(version: PolicyVersion | None) -> pages.PolicyRef | None:

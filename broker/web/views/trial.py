@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from broker.domain.policy import Use
-from broker.domain.provider import Finder, Provider, our_keys_of
+from broker.domain.provider import Provider, our_keys_of
 from broker.domain.trial import Signed, Trial
 from broker.domain.values import ProviderId
 from broker.web import pages
@@ -22,10 +22,10 @@ def trial_start(call: Call, provider: Provider, link: str, *, typed: str = "", p
         privacy_policy_url=face.privacy_policy_url,
         tells=tuple(str(offer.claim) for offer in provider.offers),
         is_sandbox=face.is_sandbox,
-        asks=provider.asks if isinstance(provider, Finder) else "",
+        asks=face.asks,
     )
     signed = call.world.trials.signed.get(provider.id, Signed())
-    way = pages.TypedWay(provider=button, typed=typed, problem=problem) if isinstance(provider, Finder) else None
+    way = pages.TypedWay(provider=button, typed=typed, problem=problem) if face.asks else None
     return pages.TrialStart(
         provider=button,
         link=link,
