@@ -352,7 +352,7 @@ def _compose(
         pictures_of={id_: one.pictures for id_, one in strangers.items()},
         keeps=kept_for_posting,
     )
-    circles = SignInCircles(every=every, circles=_circles(loaded))
+    circles = SignInCircles(every=every, circles={id_: Circle(loaded.presets[id_].state) for id_ in loaded.early})
     sign_in = circles.open_to(None)
     trials = TrialFlow(
         durable=durable,
@@ -710,10 +710,6 @@ def _logos(settings: Settings, presets: Mapping[ProviderId, Preset]) -> dict[str
     """Where logos are, by whose they are."""
     sites = {str(client.client_id): client.logo for client in settings.clients.values() if client.logo}
     return sites | {of_provider(preset.id): preset.logo for preset in presets.values() if preset.logo}
-
-
-def _circles(loaded: providers.LoadedProviders) -> dict[ProviderId, Circle]:
-    return {id_: Circle(loaded.presets[id_].state) for id_ in loaded.early}
 
 
 def registration_rules(settings: Settings) -> Rules | None:
