@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -14,6 +14,10 @@ from broker.cli.common import Group, config_option, fail, open_durable, ready, r
 if TYPE_CHECKING:
     from broker.domain.ports import SigningKeyRecord
     from broker.settings import Settings
+
+
+_FOR: Final = {"tokens": "tokens for sites", "requests": "requests at providers"}
+"""By `KeyUse`, in words."""
 
 
 @click.group(cls=Group)
@@ -39,19 +43,35 @@ def new_master() -> None:
 def list_keys(config: Path, *, as_json: bool) -> None:
     """List the signing keys: name, what for, algorithm, when each was made and from when it signs.
 
-    Private halves are not shown; the public ones are at /jwks, those for requests to providers at /client-jwks.
+    Keys for tokens sign what sites get; keys for requests sign what we ask providers and who we are to them. Private halves are
+    not shown; the public ones are at /jwks, those for requests at /client-jwks.
     """
     from broker.chance import SystemClock
 
-    rows = [_row(record) for record in run(_records(ready(config)))]
+    settings = ready(config)
+    rows = [_row(record) for record in run(_records(settings))]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     elif not rows:
         click.echo("There are no signing keys yet; the server makes them when it first starts.")
     else:
         now = SystemClock().now().isoformat(timespec="seconds")
-        click.echo(table(("key", "for", "algorithm", "made", "signs from"), [tuple(row.values()) for row in rows]))
+        said = [tuple({**row, "use": _FOR[row["use"]]}.values()) for row in rows]
+        click.echo(table(("key", "for", "algorithm", "made", "signs from"), said))
         click.echo(f"Of each purpose and algorithm the newest key signs whose time has come; it is now {now}.")
+        if any(row["use"] == "requests" for row in rows):
+            click.echo(_where(settings))
+
+
+def _where(settings: Settings) -> str:
+    """Who finds the keys for requests where."""
+    from broker.domain.provider import our_keys_of
+    from providers import Preset
+
+    presets = [Preset.from_table(one.id, one.table, one.where) for one in settings.providers]
+    names = ", ".join(str(preset.id) for preset in presets if preset.wants_our_keys)
+    who = f"Those for requests are for {names}" if names else "No provider wants those for requests now"
+    return f"{who}: they are at {our_keys_of(settings.broker.public_url)}."
 
 
 def _row(record: SigningKeyRecord) -> dict[str, str]:
@@ -71,18 +91,18 @@ def _row(record: SigningKeyRecord) -> dict[str, str]:
 def rotate(config: Path, *, data: bool, resume: bool) -> None:
     """Make new signing keys, or with --data a new data key.
 
-    New signing keys are published within a minute and used half an hour later, so that every site knows them by then; the
-    old ones stay until nothing they signed is valid any more. With --data everything stored is encrypted again under a new
-    key, in small steps. Both go on while servers run.
+    Keys for tokens that sites get are made anew, and where there are any, those for requests at providers. New signing keys are
+    published within a minute and used half an hour later, so that every site and provider knows them by then; the old ones
+    stay until nothing they signed is valid any more. With --data everything stored is encrypted again under a new key, in
+    small steps. Both go on while servers run.
     """
     if resume and not data:
         fail("--resume belongs to --data.", code=2)
     settings = ready(config)
     if not data:
         for record in run(_rotate_signing(settings)):
-            click.echo(
-                f"{record.kid} ({record.algorithm.value}) signs from {record.signs_from.isoformat(timespec='seconds')}."
-            )
+            signs_from = record.signs_from.isoformat(timespec="seconds")
+            click.echo(f"{record.kid} ({record.algorithm.value}) signs {_FOR[record.use.value]} from {signs_from}.")
         return
     count = run(_rotate_data(settings, new=not resume))
     click.echo(f"{count} stored values are encrypted under the {'newest' if resume else 'new'} data key.")

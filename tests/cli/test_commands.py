@@ -24,12 +24,17 @@ from tests.support.servers import PostgresServer
 from tests.support.source import ROOT
 
 from broker import __version__
-from broker.chance import SystemClock
+from broker.chance import SystemClock, SystemEntropy
 from broker.cli import main
+from broker.cli.common import open_durable
 from broker.domain.account import Account, AccountStatus
 from broker.domain.claims import PREFERRED_USERNAME
+from broker.domain.ports import KeyUse
 from broker.domain.removal import Removal
 from broker.domain.values import AccountId, ClientId
+from broker.flows.keys import KeyFlow
+from broker.settings import load_settings
+from broker.signing import KeyBox
 from broker.stores import open_stores
 from broker.stores.sql.schema import HEAD
 
@@ -200,7 +205,7 @@ def test_rotated_signing_keys_are_published_ahead_of_their_use(config: Path) -> 
     assert "no signing keys yet" in doorward("keys", "list", "-c", str(config)).stdout
     done = doorward("keys", "rotate", "-c", str(config))
     assert done.returncode == 0
-    made = re.findall(r"^(\S+) \((RS256|ES256)\) signs from (\S+)\.$", done.stdout, re.MULTILINE)
+    made = re.findall(r"^(\S+) \((RS256|ES256)\) signs tokens for sites from (\S+)\.$", done.stdout, re.MULTILINE)
     assert {algorithm for _, algorithm, _ in made} == {"RS256", "ES256"}
     for _, _, at in made:
         ahead = datetime.fromisoformat(at) - SystemClock().now()
@@ -211,6 +216,36 @@ def test_rotated_signing_keys_are_published_ahead_of_their_use(config: Path) -> 
     shown = doorward("keys", "list", "-c", str(config)).stdout
     assert all(row["key"] in shown for row in listed)
     assert "PRIVATE" not in shown
+    assert "requests" not in shown
+
+
+async def make_request_keys(config: Path) -> None:
+    """As the server does where a provider wants them."""
+    stores = await open_durable(load_settings(config, ENVIRON))
+    try:
+        flow = KeyFlow(
+            keys=stores.durable.keys, box=KeyBox(), clock=SystemClock(), entropy=SystemEntropy(), use=KeyUse.REQUESTS
+        )
+        await flow.load()
+    finally:
+        await stores.close()
+
+
+def test_keys_for_requests_are_told_from_those_for_tokens(config: Path) -> None:
+    """Whoever rotates them sees what each is for, and which providers will look for the new ones where."""
+    doorward("keys", "rotate", "-c", str(config))
+    asyncio.run(make_request_keys(config))
+    done = doorward("keys", "rotate", "-c", str(config))
+    for algorithm in ("RS256", "ES256"):
+        for purpose in ("tokens for sites", "requests at providers"):
+            assert len(re.findall(rf"(?m)^\S+ \({algorithm}\) signs {purpose} from ", done.stdout)) == 1
+    shown = doorward("keys", "list", "-c", str(config)).stdout
+    assert re.search(r"(?m)^requests-es256-1 +requests at providers +ES256 ", shown)
+    assert "No provider wants those for requests now: they are at https://login.club.example/client-jwks." in shown
+    text = (config / "providers.toml").read_text().replace("[idp]\n", '[idp]\nrequest_object = "by_value"\n')
+    (config / "providers.toml").write_text(text)
+    shown = doorward("keys", "list", "-c", str(config)).stdout
+    assert "Those for requests are for idp: they are at https://login.club.example/client-jwks." in shown
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
