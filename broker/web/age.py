@@ -11,6 +11,7 @@ from broker.domain.transaction import SignInTransaction, TransactionPurpose
 from broker.errors import FormInvalid
 from broker.flows.transactions import Carried
 from broker.web import views
+from broker.web.again import ask_again, shown_again
 from broker.web.call import Call, see_other
 from broker.web.sign_in import depart_within_limit
 from broker.web.steps import go_on, opened, situation_of, step_url, with_transaction, without_transaction
@@ -24,7 +25,8 @@ async def age(call: Call) -> Response:
     situation = await situation_of(call, carried.transaction)
     if call.world.cookies.is_held_back(call.request):
         return call.page(views.too_young(call, carried.transaction, situation))
-    return call.page(views.age(call, carried.transaction, situation))
+    form, problems = shown_again(call)
+    return call.page(views.age(call, carried.transaction, situation, form=form, problems=problems))
 
 
 async def answer(call: Call) -> Response:
@@ -42,6 +44,9 @@ async def answer(call: Call) -> Response:
     try:
         year, month = read_birth_month(call.form.get("birth_year", ""), call.form.get("birth_month", ""), today)
     except FormInvalid as problem:
+        back = ask_again(call, call.path, problem.fields, call.form.pairs)
+        if back is not None:
+            return back
         page = views.age(call, transaction, situation, form=call.form, problems=problem.fields)
         return call.page(page, problem.status)
     rule = world.sign_in.age

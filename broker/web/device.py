@@ -14,6 +14,7 @@ from broker.domain.values import ClientId
 from broker.errors import BadRequest, FormInvalid
 from broker.flows.device import USER_CODE, Outcome
 from broker.web import views
+from broker.web.again import MAX_TYPED, ask_again, shown_again
 from broker.web.call import Call, see_other
 from broker.web.forms import parse_pairs
 from broker.web.steps import go_on, hold, new_transaction
@@ -23,7 +24,9 @@ RESULT: Final = "what came of a device"
 
 async def enter(call: Call) -> Response:
     """Where the code is typed. A code in the address fills the box in and does nothing else (RFC 8628 §3.3.1, §5.4)."""
-    return call.page(views.device_code(call.request.query_params.get(USER_CODE, "")))
+    form, problems = shown_again(call)
+    typed = call.request.query_params.get(USER_CODE, "") if form is None else form.get(USER_CODE, "")
+    return call.page(views.device_code(typed, problem=(problems or {}).get(USER_CODE, "")))
 
 
 async def find(call: Call) -> Response:
@@ -31,8 +34,7 @@ async def find(call: Call) -> Response:
     try:
         _, client = await _found(call)
     except FormInvalid as problem:
-        page = views.device_code(call.form.get(USER_CODE, ""), problem=problem.fields[USER_CODE])
-        return call.page(page, problem.status)
+        return _typed_again(call, call.form.get(USER_CODE, ""), problem)
     return call.page(views.device_question(call, client, call.form[USER_CODE]))
 
 
@@ -41,8 +43,7 @@ async def decide(call: Call) -> Response:
     try:
         device, client = await _found(call)
     except FormInvalid as problem:
-        page = views.device_code("", problem=problem.fields[USER_CODE])
-        return call.page(page, problem.status)
+        return _typed_again(call, "", problem)
     match call.form.get("decision"):
         case "no":
             return _result(call, device.client_id, await call.world.devices.refuse(device))
@@ -67,6 +68,12 @@ async def done(call: Call) -> Response:
         return see_other("/device")
     name, outcome = json.loads(text)
     return call.page(views.device_done(call, call.world.clients.get(ClientId(name)), Outcome(outcome)))
+
+
+def _typed_again(call: Call, typed: str, problem: FormInvalid) -> Response:
+    """Back to the box."""
+    back = ask_again(call, "/device", problem.fields, [(USER_CODE, typed[:MAX_TYPED])])
+    return back or see_other("/device")  # never: a code is cut
 
 
 async def _found(call: Call) -> tuple[DeviceRequest, Client]:

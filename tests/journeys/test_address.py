@@ -112,8 +112,12 @@ async def test_an_address_of_another_account_links_nothing(house: House) -> None
     await other.open(link)
     told = await other.press("Yes, this address is mine")
     assert isinstance(told, Shown)
-    assert told.status == 422
+    assert told.status == 200
+    assert "&again=" in told.url, "a redirect: a reload sends nothing again"
     assert "Another account proved this address before" in told.text
+    assert "Another account proved this address before" in (await other.open(told.url)).text
+    elsewhere = await other.open(re.sub(r"token=[^&]+", "token=none", told.url))
+    assert elsewhere.status == 410, "it is said of that link alone"
 
 
 async def member_with(house: House, user_name: str, persona: str, address: str) -> Browser:

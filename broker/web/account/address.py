@@ -7,7 +7,7 @@ from starlette.responses import Response
 from broker.errors import FormInvalid, LetterOver
 from broker.flows.address import CODE
 from broker.web import views
-from broker.web.again import ask_again, shown_again
+from broker.web.again import ask_again, asked_again, shown_again
 from broker.web.call import Call, see_other
 
 
@@ -41,7 +41,9 @@ async def confirm(call: Call) -> Response:
 
 async def link(call: Call) -> Response:
     """A button first: programs that look into letters open every link in them."""
-    token = call.request.query_params.get("token", "")
+    token, again = call.request.query_params.get("token", ""), asked_again(call)
+    if again is not None and again.form.get("token") == token:  # of this link, and of no other
+        return call.page(views.letter_link(call, token, problem=again.problems[CODE]))
     if not await call.world.address.is_link_good(token):
         raise LetterOver(detail="link that proves an address is over")
     return call.page(views.letter_link(call, token))
@@ -53,6 +55,9 @@ async def confirm_link(call: Call) -> Response:
     try:
         await call.world.address.confirm_link(token)
     except FormInvalid as problem:
+        back = ask_again(call, call.path, problem.fields, [("token", token)], [("token", token)])
+        if back is not None:
+            return back
         return call.page(views.letter_link(call, token, problem=problem.fields[CODE]), problem.status)
     return call.page(views.letter_link_done(call))
 
