@@ -174,7 +174,7 @@ async def test_the_page_is_for_the_browser_that_showed_both(house: House) -> Non
     assert (await browser.open(f"{other.url.rpartition('/')[0]}/merge")).status == 410
     await browser.open("/signout")
     await browser.press("what=everything")
-    assert (await browser.open(shown.url)).status == 400
+    assert (await browser.open(shown.url)).status == 410
 
 
 async def test_a_sign_in_that_is_not_fresh_any_more_comes_back_to_the_page(house: House) -> None:
