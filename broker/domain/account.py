@@ -46,6 +46,16 @@ class ProfileValue:
     """Whether *we* may vouch for it (`email_verified`): never because a provider we do not trust said so."""
 
 
+def alone(site: ClientId) -> str:
+    """The place of a site that is not set up, so that nobody knows which sector is its own. No sector is called so."""
+    return f"\0{site}"
+
+
+def is_alone(place: str) -> bool:
+    """Whether it is the place of one site."""
+    return place.startswith("\0")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptNumber:
     """The number of an account that was merged into this one, where sites go on knowing the person by it."""
@@ -73,7 +83,7 @@ class Account:
     changed_at: datetime | None = None
     """When the profile last changed; `None`: never since the account was made."""
     kept_numbers: Mapping[str, KeptNumber] = field(default_factory=dict)
-    """By sector of sites (`Client.subject_sector`); written by a merge and by nothing else."""
+    """By place: a sector of sites (`Client.subject_sector`), or a site `alone`. Written by a merge and by nothing else."""
     version: int = field(default=0, compare=False)
     """How often it was saved: what was saved by another since it was loaded is not written over."""
 
@@ -83,10 +93,18 @@ class Account:
         changed = str(int((self.changed_at or self.created_at).timestamp()))
         return {**{name: held.value for name, held in self.profile.items()}, UPDATED_AT: changed}
 
-    def number_at(self, sector: str) -> AccountId:
-        """The account whose number sites of this sector know the person by: this one, or one that was merged into it."""
-        kept = self.kept_numbers.get(sector)
+    def number_at(self, place: str) -> AccountId:
+        """The account whose number is the person's at this place: this one, or one that was merged into it."""
+        kept = self.kept_numbers.get(place)
         return kept.of if kept is not None else self.id
+
+    def place_of(self, site: ClientId, sector: str) -> str:
+        """Where a site of this sector looks for the person's number: alone, if it was not set up while accounts were merged."""
+        return alone(site) if alone(site) in self.kept_numbers else sector
+
+    def number_for(self, site: ClientId, sector: str) -> AccountId:
+        """The account whose number a site of this sector knows the person by."""
+        return self.number_at(self.place_of(site, sector))
 
     def with_profile(self, profile: Mapping[ClaimName, ProfileValue], now: datetime) -> Account:
         """The account with this profile from `now` on."""

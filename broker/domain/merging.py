@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from broker.domain.account import Account, AccountStatus, KeptNumber, Link, ProfileValue
+from broker.domain.account import Account, AccountStatus, KeptNumber, Link, ProfileValue, alone, is_alone
 from broker.domain.claims import EMAIL, PICTURE, PREFERRED_USERNAME
 from broker.domain.mail_code import BY_MAIL
 from broker.domain.passkey import AT_MOST, passkeys_of
@@ -57,7 +57,7 @@ class Half:
     sites: tuple[ClientId, ...]
     """Those that ever got something of it, or of an account that was merged into it: they know it by a number of theirs."""
     sectors: Mapping[ClientId, str] = field(default_factory=dict)
-    """Of these sites, `Client.subject_sector`, as far as they are set up: in one sector there is one number."""
+    """Of these sites, `Client.subject_sector`, as far as they are set up: in one sector there is one number. See `placed`."""
 
     @property
     def known_in(self) -> Mapping[str, tuple[ClientId, ...]]:
@@ -154,10 +154,30 @@ def taken_from(choice: Choice, fields: Sequence[ClaimName]) -> frozenset[ClaimNa
     return frozenset(name for name in fields if choice.fields.get(name) is choice.stays.opposite)
 
 
+def placed(this: Half, other: Half) -> tuple[Half, Half]:
+    """Both, with a place for the sites, too, that are not set up and may be again: the sector they had when accounts were
+    merged before, or else one `alone`; where such a one was kept for a site, it stays there.
+    """
+    kept: dict[ClientId, str] = {}
+    for half in (this, other):
+        for place, number in half.account.kept_numbers.items():
+            kept.update({site: place for site in number.sites if is_alone(place) or site not in kept})
+
+    lone = {site: place for site, place in kept.items() if is_alone(place)}
+    places = {**kept, **this.sectors, **other.sectors, **lone}
+    one, two = (
+        replace(half, sectors={site: places.get(site, alone(site)) for site in half.sites}) for half in (this, other)
+    )
+    return one, two
+
+
 def both_known(this: Half, other: Half) -> tuple[str, ...]:
-    """The sectors that know both accounts: by one number they go on knowing the person, and lose the other."""
+    """The sectors that know both accounts: by one number they go on knowing the person, and lose the other.
+
+    Not of a site alone: nobody is asked about what they cannot be shown, and the account that stays keeps its number there.
+    """
     theirs = other.known_in
-    return tuple(sector for sector in this.known_in if sector in theirs)
+    return tuple(sector for sector in this.known_in if sector in theirs and not is_alone(sector))
 
 
 def going_on(stays: Half, goes: Half, choice: Choice) -> frozenset[str]:
@@ -166,7 +186,9 @@ def going_on(stays: Half, goes: Half, choice: Choice) -> frozenset[str]:
     """
     known = stays.known_in
     return frozenset(
-        sector for sector in goes.known_in if sector not in known or choice.numbers.get(sector) is choice.stays.opposite
+        sector
+        for sector in goes.known_in
+        if sector not in known or (choice.numbers.get(sector) is choice.stays.opposite and not is_alone(sector))
     )
 
 

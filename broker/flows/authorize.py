@@ -63,7 +63,9 @@ class Situation:
     @property
     def number_of(self) -> AccountId | None:
         """The account whose number the site knows the person by; `None` for a stranger."""
-        return self.account.number_at(self.client.subject_sector) if self.account is not None else None
+        if self.account is None:
+            return None
+        return self.account.number_for(self.client.client_id, self.client.subject_sector)
 
     @property
     def is_covered(self) -> bool:
@@ -251,7 +253,7 @@ class AuthorizeFlow:
         account = await self.durable.accounts.load(account_id)
         if account is None:
             return None
-        return tokens.subject_for(account.number_at(client.subject_sector), client, self.subject_key)
+        return tokens.subject_for(account.number_for(client.client_id, client.subject_sector), client, self.subject_key)
 
     async def issue(self, situation: Situation) -> Answer:
         """A code on what the person agreed to before."""

@@ -76,8 +76,8 @@ class EventWriter:
         kept = [site for one in account.kept_numbers.values() for site in one.sites if kept_too]
         for site in (*sites, *kept):
             client = self.clients.get(site)
-            if client is not None and at(client.subject_sector):
-                found[site] = account.number_at(client.subject_sector)
+            if client is not None and at(account.place_of(site, client.subject_sector)):
+                found[site] = account.number_for(site, client.subject_sector)
         return found
 
     async def _is_removed(self, number: AccountId, site: ClientId, event: SecurityEvent) -> bool:

@@ -28,6 +28,7 @@ from broker.domain.merging import (
     merge_problem,
     merged,
     moving,
+    placed,
     seen_of,
     taken_from,
     takes_address,
@@ -133,6 +134,7 @@ class MergeFlow:
         )
         if problem is not None:
             raise _ERRORS[problem](detail=f"merge: {problem}")
+        this, other = placed(this, other)
         return Both(
             this=this,
             other=other,
@@ -312,7 +314,11 @@ class MergeFlow:
         """
         account, now, clients = stays.account.id, self.clock.now(), self.account.clients
         grants = await self.durable.grants.of_account(account)
-        granted = [one for one in grants if (site := clients.get(one.client)) and site.subject_sector in going]
+        granted = [
+            one
+            for one in grants
+            if (site := clients.get(one.client)) and stays.account.place_of(one.client, site.subject_sector) in going
+        ]
         known = [site for half in (stays, goes) for sector in going for site in half.known_in.get(sector, ())]
         there = [site for site in clients if (one := clients.get(site)) and one.subject_sector in going]
         # Those given in this moment, too, also to a site that knew neither of the two until now.

@@ -231,7 +231,7 @@ class PostingGate:
                 locale=locale,
             )
             account = await self.durable.accounts.load(session.account)
-            number = session.account if account is None else account.number_at(client.subject_sector)
+            number = session.account if account is None else account.number_for(client_id, client.subject_sector)
             subject = subject_for(number, client, self.subject_key)
             unit.add_posting_subject(session.account, client_id, subject)
             await self.commit(unit, await self._replace(unit, session.account, provider, tokens))

@@ -6,10 +6,12 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.flows.front import identity
 from tests.support.builders import NOW, account, link
 
-from broker.domain.account import Account, AccountStatus, KeptNumber, Link, Passkey, ProfileValue
+from broker.domain.account import Account, AccountStatus, KeptNumber, Link, Passkey, ProfileValue, alone, is_alone
 from broker.domain.claims import EMAIL, NAME, PICTURE, PREFERRED_USERNAME
 from broker.domain.mail_code import BY_MAIL, new_key
 from broker.domain.merging import (
@@ -27,6 +29,7 @@ from broker.domain.merging import (
     merged,
     merging_of,
     moving,
+    placed,
     seen_of,
     taken_from,
     takes_address,
@@ -256,3 +259,88 @@ def test_no_number_is_that_of_two_accounts() -> None:
             after = replace(ANA, kept_numbers=kept)
             assert after.number_at("forum") == ("zoe" if forum is Side.OTHER else "ana")
             assert after.number_at("wiki") == ("ben" if wiki is Side.OTHER else "yan")
+
+
+def test_a_site_that_is_not_set_up_for_now_sees_the_same_person_when_it_comes_back() -> None:
+    """It knew one of the two, so nobody is asked; what it knows stays for it alone, as nobody knows its sector."""
+    forum = ClientId("forum")
+    ana, ben = placed(half(ANA, sites=("wiki",), sectors="wiki"), half(BEN, sites=("wiki", "forum"), sectors="wiki"))
+    assert both_known(ana, ben) == ("wiki",)
+    after = replace(ANA, kept_numbers=kept_numbers(ana, ben, going(ana, ben)))
+    assert (after.number_for(forum, "club"), after.number_for(ClientId("map"), "club")) == ("ben", "ana")
+    assert after.number_for(ClientId("wiki"), "wiki") == "ana"
+
+
+@pytest.mark.parametrize("side", Side)
+def test_what_knew_both_and_is_not_set_up_keeps_the_number_of_the_account_that_stays(side: Side) -> None:
+    """Nobody can be asked about it, and no form that names it changes anything."""
+    forum = ClientId("forum")
+    for ours, theirs in ((ANA, BEN), (keeping(ANA, club="yan forum"), BEN), (ANA, keeping(BEN, club="zoe forum"))):
+        ana, ben = placed(half(ours, sites=("forum",)), half(theirs, sites=("forum",)))
+        (place,) = ana.known_in
+        assert (place,) == tuple(ben.known_in)
+        if is_alone(place):
+            assert both_known(ana, ben) == ()
+            assert going(ana, ben, **{place: side}) == NONE
+        after = replace(ours, kept_numbers=kept_numbers(ana, ben, going(ana, ben)))
+        assert after.number_for(forum, "club") == ours.number_at("club")
+
+
+def test_a_site_that_came_back_is_still_alone_in_the_next_merge() -> None:
+    """Whichever of the two had it so, and whatever becomes of its sector."""
+    lone = replace(
+        BEN, kept_numbers={alone(ClientId("forum")): KeptNumber(of=AccountId("zoe"), sites=(ClientId("forum"),))}
+    )
+    ana, ben = placed(
+        half(ANA, sites=("shop",), sectors="club"), half(lone, sites=("forum", "shop"), sectors="club club")
+    )
+    assert both_known(ana, ben) == ("club",)
+    after = replace(ANA, kept_numbers=kept_numbers(ana, ben, going(ana, ben)))
+    assert [after.number_for(ClientId(site), "club") for site in ("forum", "shop", "map")] == ["zoe", "ana", "ana"]
+    ben, ana = placed(half(lone, sites=("forum",), sectors="club"), half(ANA, sites=("forum",), sectors="club"))
+    assert going(ben, ana) == NONE
+    assert going(ana, ben) == NONE
+
+
+SITES = {
+    ClientId(name): sector for name, sector in (("forum", "club"), ("wiki", "club"), ("shop", "shop"), ("map", "map"))
+}
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_no_two_accounts_ever_have_one_number_at_a_site(data: st.DataObject) -> None:
+    """Whoever is merged into whom, in any order, whatever is chosen, and whichever sites are set up at each moment. A site
+    that knew one of the two, and was always set up or is so for the first time again, goes on by the number it had.
+    """
+    living = {name: person(name) for name in "abcd"}
+    known: dict[str, set[ClientId]] = {name: set(data.draw(st.sets(st.sampled_from(sorted(SITES))))) for name in living}
+    while len(living) > 1:
+        stays, goes = data.draw(st.permutations(sorted(living)))[:2]
+        up = {site for site in SITES if data.draw(st.booleans())}
+        this, other = placed(
+            *(
+                Half(
+                    account=living[name],
+                    links=(),
+                    proved=identity(name).key,
+                    sites=tuple(
+                        sorted({*known[name], *(s for k in living[name].kept_numbers.values() for s in k.sites)})
+                    ),
+                    sectors={site: SITES[site] for site in known[name] if site in up},
+                )
+                for name in (stays, goes)
+            )
+        )
+        asked = {place: data.draw(st.sampled_from(Side)) for place in both_known(this, other)}
+        ends = going(this, other, **asked)
+        before = living[goes]
+        living[stays] = replace(living[stays], kept_numbers=kept_numbers(this, other, ends))
+        del living[goes]
+        for site in known[goes] - known[stays]:
+            if (place := other.sectors[site]) in ends and place in {SITES[site], alone(site)}:
+                assert living[stays].number_for(site, SITES[site]) == before.number_at(place)
+        known[stays] |= {site for site in known[goes] if data.draw(st.booleans())}
+        for site, sector in SITES.items():
+            numbers = [account.number_for(site, sector) for account in living.values()]
+            assert len(set(numbers)) == len(numbers)

@@ -209,7 +209,7 @@ def hearing(front: Front) -> None:
 def number(front: Front, account: AccountId, site: ClientId = FORUM) -> str:
     """The person's number at a site, as it is computed for whoever signs in there now."""
     client = front.clients[site]
-    return tokens.subject_for(front.accounts[account].number_at(client.subject_sector), client, KEY)
+    return tokens.subject_for(front.accounts[account].number_for(site, client.subject_sector), client, KEY)
 
 
 async def test_a_site_that_knew_the_account_that_went_sees_the_same_person(front: Front) -> None:
@@ -342,6 +342,30 @@ async def test_a_site_that_is_not_set_up_any_more_is_nobody_to_ask_about(front: 
     assert (await front.merging.look(shown.transaction, ana)).sectors == ()
     await merge(front, shown, ana)
     assert front.accounts[ana.account].kept_numbers == {}
+
+
+async def test_a_site_that_was_not_set_up_meanwhile_sees_the_same_person(front: Front) -> None:
+    """Also at its stream of events, through a second merge, and to the end."""
+    hearing(front)
+    ana, ben = await pair(front)
+    eve = (await front.person("eve")).started.session
+    await connect(front, ben, FORUM, id="ben-forum")
+    before, forum = number(front, ben.account), front.clients.pop(FORUM)
+    shown = await show(front, ana)
+    assert (await front.merging.look(shown.transaction, ana)).sectors == ()
+    await merge(front, shown, ana)
+    front.clients[FORUM] = forum
+    assert number(front, ana.account) == before
+    given = await front.grant(ana)
+    await connect(front, ana, FORUM, id="ana-forum")
+    shown = await show(front, eve, "ben")
+    assert (await front.merging.look(shown.transaction, eve)).sectors == ()
+    await merge(front, shown, eve)
+    assert number(front, eve.account) == before
+    assert not await front.is_standing(given)
+    assert (FORUM, "account-purged") not in events(front, ben.account)
+    await front.account.close(eve)
+    assert events(front, ben.account)[-1] == (FORUM, "account-purged")
 
 
 # --- what never widens --------------------------------------------------------------------------------
