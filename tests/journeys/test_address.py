@@ -116,6 +116,9 @@ async def test_an_address_of_another_account_links_nothing(house: House) -> None
     assert "&again=" in told.url, "a redirect: a reload sends nothing again"
     assert "Another account proved this address before" in told.text
     assert "Another account proved this address before" in (await other.open(told.url)).text
+    assert not any(form.action == "/mail/check" for form in told.forms), (
+        "the proof is used up: the button would do nothing"
+    )
     elsewhere = await other.open(re.sub(r"token=[^&]+", "token=none", told.url))
     assert elsewhere.status == 410, "it is said of that link alone"
 
