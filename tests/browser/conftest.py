@@ -1,11 +1,11 @@
-"""The town of every browser test, and a look into every log."""
+"""The town of every browser test, where a site beside it is, and a look into every log."""
 
 from __future__ import annotations
 
 import pytest
-from tests.browser.town import town
+from tests.browser.town import stranger, town
 
-__all__ = ["town"]
+__all__ = ["stranger", "town"]
 
 
 @pytest.fixture(autouse=True)

@@ -12,9 +12,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import Route
-from tests.browser.town import STRANGER, Town, open_town, serve_tls
+from tests.browser.town import Town, open_town, serve_stranger
 from tests.support.chromium import Chromium
-from tests.support.servers import free_port
 from tests.support.source import ROOT
 from tests.support.tls import Authority
 
@@ -70,21 +69,15 @@ ASK = """([url, method, credentials]) => fetch(url, { method, credentials, heade
 
 
 @pytest.fixture(scope="module")
-def app(chromium: Chromium) -> str:
-    chromium.hosts[STRANGER] = free_port()
-    return f"https://{STRANGER}:{chromium.hosts[STRANGER]}"
-
-
-@pytest.fixture(scope="module")
 def town(
-    tmp_path_factory: pytest.TempPathFactory, chromium: Chromium, authority: Authority, app: str
+    tmp_path_factory: pytest.TempPathFactory, chromium: Chromium, authority: Authority, stranger: str
 ) -> Iterator[Town]:
     """The town, with the app as one more site that holds no secret."""
     more = f"""
 [sites.map]
 name = "Map"
-url = "{app}/"
-redirect_uris = ["{app}/"]
+url = "{stranger}/"
+redirect_uris = ["{stranger}/"]
 auth_method = "none"
 dpop = "nonce"
 
@@ -101,7 +94,7 @@ why = "Your places carry it."
             return FileResponse(LIBRARY, media_type="text/javascript")
 
         served = Starlette(routes=[Route("/oauth4webapi.js", library), Route("/{path:path}", page)])
-        with serve_tls(served, chromium.hosts[STRANGER], authority.leaf(STRANGER)):
+        with serve_stranger(served, chromium, authority):
             yield opened
 
 
@@ -110,17 +103,17 @@ def fetched(page: Page, url: str, method: str = "GET", credentials: str = "omit"
     return page.evaluate(ASK, [url, method, credentials])
 
 
-def test_an_app_in_a_browser_signs_somebody_in_by_itself(town: Town, app: str) -> None:
+def test_an_app_in_a_browser_signs_somebody_in_by_itself(town: Town, stranger: str) -> None:
     """Code, PKCE and DPoP with our nonces, from another origin and without cookies; what went wrong is told, too (catalogue 145)."""
     town.reset_providers()
     with town.visitor() as visitor:
-        visitor.open(app)
+        visitor.open(stranger)
         visitor.press("Begin")
         visitor.be("normal")
         visitor.sign_up("mapper")
         visitor.meet("Share these with Map?")
         visitor.press("Share and continue")
-        visitor.page.wait_for_url(re.compile(re.escape(app)))
+        visitor.page.wait_for_url(re.compile(re.escape(stranger)))
         expect(visitor.page.locator("#said")).to_contain_text("mapper")
         said = json.loads(visitor.page.locator("#said").inner_text())
         assert (said["type"], said["name"], said["after"]) == ("dpop", "mapper", "invalid_token")

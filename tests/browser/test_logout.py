@@ -13,10 +13,9 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
-from tests.browser.town import STRANGER, Town, open_town, serve_tls
+from tests.browser.town import Town, open_town, serve_stranger
 from tests.browser.visitor import Visitor
 from tests.support.chromium import Chromium
-from tests.support.servers import free_port
 from tests.support.tls import Authority
 
 pytestmark = pytest.mark.browser
@@ -59,10 +58,9 @@ class Club:
 
 
 @pytest.fixture(scope="module")
-def club(authority: Authority, chromium: Chromium) -> Iterator[Club]:
-    site = Club(f"https://{STRANGER}:{free_port()}")
-    chromium.hosts[STRANGER] = int(site.url.rsplit(":", 1)[1])
-    with serve_tls(site.app(), chromium.hosts[STRANGER], authority.leaf(STRANGER)):
+def club(authority: Authority, chromium: Chromium, stranger: str) -> Iterator[Club]:
+    site = Club(stranger)
+    with serve_stranger(site.app(), chromium, authority):
         yield site
 
 

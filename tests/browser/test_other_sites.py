@@ -14,10 +14,9 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
-from tests.browser.town import STRANGER, Town, serve_tls
+from tests.browser.town import Town, serve_stranger
 from tests.browser.visitor import Visitor
 from tests.support.chromium import cookies_of
-from tests.support.servers import free_port
 
 pytestmark = pytest.mark.browser
 
@@ -40,10 +39,9 @@ class Evil:
 
 
 @pytest.fixture(scope="module")
-def evil(town: Town) -> Iterator[Evil]:
-    site = Evil(f"https://{STRANGER}:{free_port()}")
-    town.chromium.hosts[STRANGER] = int(site.url.rsplit(":", 1)[1])
-    with serve_tls(site.app(), town.chromium.hosts[STRANGER], town.authority.leaf(STRANGER)):
+def evil(town: Town, stranger: str) -> Iterator[Evil]:
+    site = Evil(stranger)
+    with serve_stranger(site.app(), town.chromium, town.authority):
         yield site
 
 

@@ -18,7 +18,7 @@ import ssl
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -154,6 +154,18 @@ def serve_tls(app: ASGIApp, port: int, leaf: Leaf) -> Iterator[None]:
     finally:
         server.should_exit = True
         thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def stranger(chromium: Chromium) -> str:
+    """The address of a site that a module brings along; `serve_stranger` opens it."""
+    chromium.hosts[STRANGER] = free_port()
+    return f"https://{STRANGER}:{chromium.hosts[STRANGER]}"
+
+
+def serve_stranger(app: ASGIApp, chromium: Chromium, authority: Authority) -> AbstractContextManager[None]:
+    """Serve it until the block ends."""
+    return serve_tls(app, chromium.hosts[STRANGER], authority.leaf(STRANGER))
 
 
 @contextmanager

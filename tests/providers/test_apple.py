@@ -12,11 +12,12 @@ import httpx2
 import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey
+from tests.providers.beside import open_house_beside
 from tests.providers.apple_server import CLIENT, KEY, RELAY, TEAM, AppleServer
 from tests.providers.contract import Recording
 from tests.providers.rig import ScriptedHTTP, StandingClock, ec_key, json_answer, p8, pem, rsa_key
 from tests.providers.walk import _HIDDEN
-from tests.support.house import DOORWARD_TOML, PROVIDERS_TOML, Arrival, Browser, House, Sandboxes, Shown, open_house
+from tests.support.house import Arrival, Browser, House, Sandboxes, Shown
 from tests.support.sandbox import served
 
 import providers
@@ -247,14 +248,7 @@ async def test_somebody_signs_up_with_apple_and_comes_back(tmp_path: Path, sandb
     server = AppleServer(back="https://login.test/callback/apple")
     async with served(server.app()) as url:
         values = {"client": CLIENT, "team": TEAM, "key": KEY, "url": url}
-        doorward = DOORWARD_TOML + f'\n[egress."{urlsplit(url).netloc}"]\n'
-        async with open_house(
-            tmp_path,
-            sandboxes,
-            doorward=doorward,
-            providers=PROVIDERS_TOML + APPLE % values,
-            environ={"APPLE_KEY": p8(ec_key("p8"))},
-        ) as house:
+        async with open_house_beside(url, APPLE % values, tmp_path, sandboxes, APPLE_KEY=p8(ec_key("p8"))) as house:
             forum = house.site("forum")
             browser = house.browser()
             await browser.open(forum.request_url())

@@ -7,15 +7,15 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
 import pytest
+from tests.providers.beside import open_house_beside
 from tests.providers.apple_server import CLIENT, KEY, SUBJECT, TEAM, AppleServer
 from tests.providers.contract import Recording
 from tests.providers.rig import NOW, ec_key, p8, pem, rsa_key, sign
 from tests.providers.test_apple import APPLE, come_by_form
-from tests.support.house import DOORWARD_TOML, PROVIDERS_TOML, Arrival, House, Sandboxes, open_house
+from tests.support.house import Arrival, House, Sandboxes
 from tests.support.sandbox import served
 
 from broker.domain.removal import SendsNotices
@@ -153,13 +153,7 @@ async def test_whoever_revokes_their_consent_is_signed_out_here(tmp_path: Path, 
     server = AppleServer(back="https://login.test/callback/apple")
     async with served(server.app()) as url:
         values = {"client": CLIENT, "team": TEAM, "key": KEY, "url": url}
-        async with open_house(
-            tmp_path,
-            sandboxes,
-            doorward=DOORWARD_TOML + f'\n[egress."{urlsplit(url).netloc}"]\n',
-            providers=PROVIDERS_TOML + APPLE % values,
-            environ={"APPLE_KEY": p8(ec_key("p8"))},
-        ) as house:
+        async with open_house_beside(url, APPLE % values, tmp_path, sandboxes, APPLE_KEY=p8(ec_key("p8"))) as house:
             browser = house.browser()
             await browser.open("/sign-in")
             await come_by_form(house, browser, await browser.press("provider=apple"))

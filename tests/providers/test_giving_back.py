@@ -13,7 +13,6 @@ from broker.domain.claims import EMAIL, NAME
 from broker.domain.provider import Provider
 from broker.errors import UpstreamError, UpstreamInvalid, UpstreamRejected, UpstreamUnavailable
 from providers import _oauth
-from providers.oauth2 import OAuth2
 from providers.openid_connect import OpenIDConnect
 from tests.providers.contract import Recording
 from tests.providers.rig import (
@@ -25,11 +24,9 @@ from tests.providers.rig import (
     Answer,
     Asked,
     ScriptedHTTP,
-    StandingClock,
     attempt,
     id_claims,
     json_answer,
-    preset,
     sign,
     token_answer,
     upstream,
@@ -42,15 +39,6 @@ NAMELESS = sign(id_claims(name=None))
 
 def asking(http: ScriptedHTTP) -> OpenIDConnect:
     return openid(http, fields=(NAME, EMAIL))
-
-
-def plain(http: ScriptedHTTP) -> OAuth2:
-    endpoints = {name: f"{ISSUER}/{name}" for name in ("authorization", "token", "userinfo", "revocation")}
-    return OAuth2(
-        preset(kind="oauth2", endpoints={**endpoints, "revocation": f"{ISSUER}/revoke"}, subject="sub"),
-        http,
-        StandingClock(),
-    )
 
 
 def given(http: ScriptedHTTP) -> list[str]:
@@ -68,9 +56,9 @@ def given(http: ScriptedHTTP) -> list[str]:
         (asking, {"token": token_answer(NAMELESS), "userinfo": json_answer({"sub": "another"})}, UpstreamInvalid),
         (asking, {"token": token_answer(NAMELESS), "userinfo": json_answer({"error": "no"}, 403)}, UpstreamRejected),
         (asking, {"token": token_answer(NAMELESS), "userinfo": UpstreamUnavailable("connect")}, UpstreamUnavailable),
-        (plain, {"userinfo": json_answer({})}, UpstreamInvalid),
-        (plain, {"userinfo": json_answer({"sub": ""})}, UpstreamInvalid),
-        (plain, {"userinfo": json_answer({}, 503)}, UpstreamUnavailable),
+        (oauth2, {"userinfo": json_answer({})}, UpstreamInvalid),
+        (oauth2, {"userinfo": json_answer({"sub": ""})}, UpstreamInvalid),
+        (oauth2, {"userinfo": json_answer({}, 503)}, UpstreamUnavailable),
     ],
     ids=[
         "no id token", "another nonce", "another audience", "no keys", "userinfo of another", "userinfo refused",
@@ -89,7 +77,7 @@ async def test_what_came_with_an_answer_that_fails_is_given_back(
         assert ACCESS_TOKEN not in f"{failed.value!r} {failed.value}"
 
 
-@pytest.mark.parametrize("made", [asking, plain])
+@pytest.mark.parametrize("made", [asking, oauth2])
 async def test_a_refresh_token_is_what_ends_the_grant(made: Callable[[ScriptedHTTP], Provider]) -> None:
     """RFC 7009 §2.1: with it all access tokens of that grant end."""
     http = upstream(token=token_answer(NAMELESS, refresh_token="r-1"), userinfo=json_answer({"sub": 7.5}))
@@ -98,14 +86,14 @@ async def test_a_refresh_token_is_what_ends_the_grant(made: Callable[[ScriptedHT
     assert given(http) == ["r-1"]
 
 
-@pytest.mark.parametrize("made", [asking, plain])
+@pytest.mark.parametrize("made", [asking, oauth2])
 async def test_what_names_somebody_is_not_given_back(made: Callable[[ScriptedHTTP], Provider]) -> None:
     http = upstream()
     assert (await made(http).identify(attempt(), CALLBACK)).identity.key.subject == SUBJECT
     assert given(http) == []
 
 
-@pytest.mark.parametrize("made", [asking, plain])
+@pytest.mark.parametrize("made", [asking, oauth2])
 async def test_nothing_is_given_back_that_never_came(made: Callable[[ScriptedHTTP], Provider]) -> None:
     http = upstream(token=json_answer({"error": "invalid_grant"}, 400))
     with pytest.raises(UpstreamRejected):
@@ -133,7 +121,7 @@ class Slow(ScriptedHTTP):
         return answer
 
 
-@pytest.mark.parametrize("made", [asking, plain])
+@pytest.mark.parametrize("made", [asking, oauth2])
 async def test_a_sign_in_that_is_cut_off_gives_back_too(made: Callable[[ScriptedHTTP], Provider]) -> None:
     http = Slow(upstream(token=token_answer(NAMELESS)).script)
     http.path = "/userinfo"

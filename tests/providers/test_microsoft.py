@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
+from tests.providers.beside import open_house_beside
 from tests.providers.contract import Recording
 from tests.providers.microsoft_server import CLIENT, SECRET, MicrosoftServer
 from tests.providers.rig import ScriptedHTTP, StandingClock, json_answer
-from tests.support.house import DOORWARD_TOML, PROVIDERS_TOML, Browser, House, Sandboxes, Shown, open_house
+from tests.support.house import Sandboxes, Shown
 from tests.support.sandbox import served
 
 import providers
@@ -231,30 +231,14 @@ privacy_policy_url = "https://privacy.microsoft.com/privacystatement"
 """
 
 
-class CloudBrowser(Browser):
-    """The same browser, for which the emulator is a provider, too."""
-
-    def __init__(self, house: House, url: str) -> None:
-        super().__init__(house)
-        self.cloud = url
-
-    def _is_known(self, url: str) -> bool:
-        return super()._is_known(url) or url.startswith(f"{self.cloud}/")
-
-
 async def test_whoever_runs_a_tenant_takes_nobodys_account(tmp_path: Path, sandboxes: Sandboxes) -> None:
     """catalogue 113, 114, 115: the attack known as nOAuth, from a tenant made for it to the page that follows."""
     server = MicrosoftServer(back="https://login.test/callback/microsoft")
     async with served(server.app()) as url:
         server.url = url
-        async with open_house(
-            tmp_path,
-            sandboxes,
-            doorward=DOORWARD_TOML + f'\n[egress."{urlsplit(url).netloc}"]\n',
-            providers=PROVIDERS_TOML + MICROSOFT % {"url": url, "client": CLIENT},
-            environ={"MICROSOFT_SECRET": SECRET},
-        ) as house:
-            victim = CloudBrowser(house, url)
+        table = MICROSOFT % {"url": url, "client": CLIENT}
+        async with open_house_beside(url, table, tmp_path, sandboxes, MICROSOFT_SECRET=SECRET) as house:
+            victim = house.browser(url)
             server.person = {"tid": CLUB, "sub": "s-1", "name": "Ana Marković", "email": "ana@club.example"}
             await victim.open("/sign-in")
             shown = await victim.press("provider=microsoft")
@@ -264,7 +248,7 @@ async def test_whoever_runs_a_tenant_takes_nobodys_account(tmp_path: Path, sandb
             await victim.press("decision=create", fill={"preferred_username": "ana"})
             assert (await victim.open("/me")).path == "/me"
 
-            attacker = CloudBrowser(house, url)
+            attacker = house.browser(url)
             server.person = {
                 "tid": OTHER, "sub": "s-1", "name": "Mallory", "email": "ana@club.example", "email_verified": True,
                 "preferred_username": "ana@club.example", "upn": "ana@club.example", "xms_edov": True,
@@ -287,7 +271,7 @@ async def test_whoever_runs_a_tenant_takes_nobodys_account(tmp_path: Path, sandb
             ]
             assert proved == [False, False]
 
-            again = CloudBrowser(house, url)
+            again = house.browser(url)
             server.person = {"tid": CLUB, "sub": "s-1", "name": "Ana Renamed", "email": "new@club.example"}
             await again.open("/sign-in")
             await again.press("provider=microsoft")

@@ -171,7 +171,8 @@ async def test_tokens_of_nobody_in_particular_cannot_be_renewed() -> None:
 
 def oauth2(http: ScriptedHTTP, **changes: Any) -> OAuth2:
     endpoints = {name: f"{ISSUER}/{name}" for name in ("authorization", "token", "userinfo")}
-    return OAuth2(preset(kind="oauth2", endpoints=endpoints, **changes), http, StandingClock())
+    endpoints["revocation"] = f"{ISSUER}/revoke"
+    return OAuth2(preset(kind="oauth2", endpoints=endpoints, subject="sub", **changes), http, StandingClock())
 
 
 async def test_a_service_without_id_tokens_renews_just_so() -> None:

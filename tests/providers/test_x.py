@@ -10,11 +10,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from tests.providers.beside import open_house_beside
 from tests.providers.test_publishing import HELLO, permit_for
 from tests.providers.walk import come_back
 from tests.providers.x_server import CLIENT, CODE_SECONDS, SECRET, TOKEN_SECONDS, XServer
 from tests.support.builders import FixedClock
-from tests.support.house import DOORWARD_TOML, PROVIDERS_TOML, Browser, House, Sandboxes, Shown, open_house
+from tests.support.house import Sandboxes, Shown
 from tests.support.sandbox import served
 from tests.support.source import ROOT
 
@@ -231,28 +232,13 @@ revocation = "%(url)s/2/oauth2/revoke"
 """
 
 
-class XBrowser(Browser):
-    """The same browser, for which the emulator is a provider, too."""
-
-    def __init__(self, house: House, url: str) -> None:
-        super().__init__(house)
-        self.there = url
-
-    def _is_known(self, url: str) -> bool:
-        return super()._is_known(url) or url.startswith(f"{self.there}/")
-
-
 async def test_who_keeps_the_address_back_signs_up_without_it(tmp_path: Path, sandboxes: Sandboxes) -> None:
     server = XServer(back=BACK, declines=frozenset({"users.email"}))
     async with served(server.app()) as url:
-        async with open_house(
-            tmp_path,
-            sandboxes,
-            doorward=DOORWARD_TOML + f'\n[egress."{urlsplit(url).netloc}"]\n',
-            providers=PROVIDERS_TOML + TABLE % {"url": url, "client": CLIENT},
-            environ={"X_SECRET": SECRET},
+        async with open_house_beside(
+            url, TABLE % {"url": url, "client": CLIENT}, tmp_path, sandboxes, X_SECRET=SECRET
         ) as house:
-            browser = XBrowser(house, url)
+            browser = house.browser(url)
             await browser.open("/sign-in")
             shown = await browser.press("provider=x")
             assert isinstance(shown, Shown)
@@ -260,7 +246,7 @@ async def test_who_keeps_the_address_back_signs_up_without_it(tmp_path: Path, sa
             assert "Ana Marković" in shown.text
             await browser.press("decision=continue", fill={"v-email": "ana@typed.test"})
             await browser.press("decision=create", fill={"preferred_username": "ana"})
-            again = XBrowser(house, url)
+            again = house.browser(url)
             await again.open("/sign-in")
             assert isinstance(await again.press("provider=x"), Shown)
             assert (await again.open("/me")).path == "/me"

@@ -180,7 +180,7 @@ class Visitor(Browser):
     """A browser that reaches the guarded site as well."""
 
     def __init__(self, house: House, origin: str, tls: ssl.SSLContext) -> None:
-        super().__init__(house)
+        super().__init__(house, origin)
         self.origin, self._tls = origin, tls
 
     async def send(self, method: str, url: str, *, data: Any = None, headers: Any = None) -> httpx2.Response:
@@ -200,9 +200,6 @@ class Visitor(Browser):
                 self.jar = client.cookies
         self.history.append(response)
         return response
-
-    def _is_known(self, url: str) -> bool:
-        return super()._is_known(url) or url.startswith(f"{self.origin}/")
 
 
 @dataclass

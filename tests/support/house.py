@@ -376,9 +376,9 @@ class House:
         transport = httpx2.ASGITransport(app=self.app, raise_app_exceptions=True)
         return httpx2.AsyncClient(transport=transport, base_url=ISSUER, **more)
 
-    def browser(self) -> Browser:
+    def browser(self, *beside: str) -> Browser:
         """A fresh browser."""
-        return Browser(self)
+        return Browser(self, *beside)
 
     def site(self, name: str) -> Site:
         """A community site of the configuration."""
@@ -753,11 +753,11 @@ _REFRESH: Final = re.compile(r"^0;\s*url=(.+)$", re.IGNORECASE)
 class Browser:
     """What a person uses, without JavaScript: keeps cookies, follows redirects and refreshes, fills in forms.
 
-    `go` and `press` give the page shown at the end, or the `Arrival` at a site.
+    `go` and `press` give the page shown at the end, or the `Arrival` at a site. `beside`: addresses of more providers.
     """
 
-    def __init__(self, house: House) -> None:
-        self.house = house
+    def __init__(self, house: House, *beside: str) -> None:
+        self.house, self.beside = house, beside
         self.headers = {"Accept-Language": "en", "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) TestBrowser/1.0"}
         self.jar = httpx2.Cookies()
         self.history: list[httpx2.Response] = []
@@ -861,7 +861,7 @@ class Browser:
         raise AssertionError(f"redirected {MOST_HOPS} times, last to {response.headers.get('location')}")
 
     def _is_known(self, url: str) -> bool:
-        known = (ISSUER, self.house.facebook.url, self.house.openid.url)
+        known = (ISSUER, self.house.facebook.url, self.house.openid.url, *self.beside)
         return any(url == one or url.startswith((f"{one}/", f"{one}?")) for one in known)
 
     # --- whole ways through ---------------------------------------------------------------------------
