@@ -216,6 +216,12 @@ class _Check:
         method = self.preset.token_endpoint_auth_method
         if method not in (ways := _listed(told, "token_endpoint_auth_methods_supported", method)):
             yield Finding(None, f"It lists {_and(ways)} as ways to prove ourselves, and here stands {method}.")
+        ours = self.preset.signed.proofs
+        if ours and ours not in (theirs := _listed(told, "token_endpoint_auth_signing_alg_values_supported", ours)):
+            words = (
+                f"It lists {_and(theirs)} as algorithms of such a proof, and token_endpoint_auth_signing_alg is {ours}."
+            )
+            yield Finding(None, words)
         ends = "end_session_endpoint" in told or "end_session" in self.preset.endpoints
         if self.preset.rp_initiated_logout and not ends:
             fix = "Write endpoints.end_session if it has one, or remove rp_initiated_logout."

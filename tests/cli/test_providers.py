@@ -352,6 +352,41 @@ def test_what_we_sign_is_told_where_it_is_looked_for(config: Path) -> None:
     assert "we show who we are" not in shown
 
 
+class Tells(BaseHTTPRequestHandler):
+    """A provider that says which proofs of who we are it takes."""
+
+    def do_GET(self) -> None:
+        here = f"http://{self.headers['Host']}"
+        keys = {"keys": [ec_jwk(ec_key())]}
+        told = {
+            "issuer": here, "jwks_uri": f"{here}/jwks", "authorization_endpoint": f"{here}/authorize",
+            "token_endpoint": f"{here}/token", "response_types_supported": ["code"],
+            "token_endpoint_auth_methods_supported": ["client_secret_basic", "private_key_jwt"],
+            "token_endpoint_auth_signing_alg_values_supported": ["RS256", "PS256"],
+        }  # fmt: skip
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(json.dumps(keys if self.path == "/jwks" else told).encode())
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing on the test's terminal."""
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
+def test_a_proof_that_it_does_not_list_is_said(config: Path, algorithm: str) -> None:
+    with serving(Tells) as port:
+        (config / "providers.toml").write_text(
+            f'[idp]\nkind = "openid_connect"\nlabel = "Club"\nissuer = "http://127.0.0.1:{port}"\nclient_id = "doorward"\n'
+            f'token_endpoint_auth_method = "private_key_jwt"\ntoken_endpoint_auth_signing_alg = "{algorithm}"\n'
+        )
+        (config / "doorward.toml").write_text(f'{DOORWARD}\n[egress."127.0.0.1:{port}"]\n')
+        done = doorward("check", "idp", "--offline", config=config)
+    assert f"It must know where our keys are (jwks_uri): {PUBLIC}/client-jwks" in done.stdout
+    said = "It lists RS256, PS256 as algorithms of such a proof, and token_endpoint_auth_signing_alg is ES256."
+    assert (said in done.stdout) is (algorithm == "ES256"), done.stdout
+
+
 @pytest.mark.parametrize(
     ("asking", "said"),
     [
