@@ -63,9 +63,8 @@ class Situation:
     @property
     def number_of(self) -> AccountId | None:
         """The account whose number the site knows the person by; `None` for a stranger."""
-        if self.account is None:
-            return None
-        return self.account.number_for(self.client.client_id, self.client.subject_sector)
+        account, client = self.account, self.client
+        return account.number_for(client.client_id, client.subject_sector) if account is not None else None
 
     @property
     def is_covered(self) -> bool:
