@@ -313,4 +313,4 @@ def test_the_cookie_page_names_every_cookie_there_is(town: Town, evil: Evil, vis
     visitor.open(town.login + "/cookies")
     listed = {row.inner_text() for row in visitor.page.get_by_role("rowheader").all()}
     assert held <= listed
-    assert listed == {f"__Host-doorward_{name}" for name in ("session", "tx_…", "last", "lang")}
+    assert listed == {f"__Host-doorward_{name}" for name in ("session", "tx_…", "ended", "last", "lang")}

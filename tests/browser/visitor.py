@@ -15,7 +15,7 @@ from typing import Any, Final
 from playwright.sync_api import Error, Locator, Page, expect
 from tests.support.chromium import ARTEFACTS, WAIT, Person
 
-COOKIES: Final = re.compile(r"__Host-doorward_(?:session|state|last|lang|tx_[\w-]+)")
+COOKIES: Final = re.compile(r"__Host-doorward_(?:session|state|ended|last|lang|tx_[\w-]+)")
 BARE: Final = frozenset(
     {"ok", "yes", "no", "submit", "send", "go", "next", "continue", "cancel", "agree", "accept", "done", "save"}
 )
