@@ -1,4 +1,4 @@
-"""A grant that is written while another connection ends what it hangs on: it ends, too, or never leaves."""
+"""What one connection writes while another one ends what it hangs on: a grant ends, too, or never leaves."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ import asyncpg
 import pytest
 from tests.flows.op import FORUM, Op
 from tests.stores.worker import MASTER_KEY
-from tests.support.builders import NOW
+from tests.support import builders as make
+from tests.support.builders import FACEBOOK, NOW
 
 from broker.domain.account import KeptNumber
 from broker.domain.consent import Purpose, standing
 from broker.domain.ports import Durable, UnitOfWork
 from broker.domain.session import Session
+from broker.domain.taking_back import TAKE_BACK, payload_of, payloads_ending
 from broker.domain.values import AccountId
 from broker.errors import Conflict
 from broker.flows.answers import Answer
@@ -137,3 +139,35 @@ async def test_nothing_is_granted_beside_the_end_of_an_account(url: str) -> None
     if url.startswith("postgresql"):
         assert isinstance(answer, Conflict)
         assert answer.what == "account"
+
+
+async def test_a_token_that_is_being_given_back_and_comes_again_is_kept(url: str) -> None:
+    """Turning posting off is under way on one connection, and on again on the other: what waits to go back is called off.
+
+    Whichever of the two is the first, no token is on its way back that is in use.
+    """
+    async with two_connections(url) as (op, others):
+        ana, last = await op.person("ana"), await op.person("last")
+        tokens = make.upstream_tokens()
+        unit = op.durable.unit()
+        unit.save_upstream_tokens(ana.account, FACEBOOK, tokens)
+        await unit.commit()
+        off, on = others.unit(), op.durable.unit()
+        off.drop_upstream_tokens(ana.account, FACEBOOK)
+        off.enqueue(make.delivery(kind=TAKE_BACK, payload=payload_of(FACEBOOK, tokens)))
+        off.revoke_grants(last.account, NOW)  # by itself, after the others
+        on.save_upstream_tokens(ana.account, FACEBOOK, tokens)
+        for payload in payloads_ending(FACEBOOK, tokens):
+            on.call_off(TAKE_BACK, payload, NOW)
+        async with held_up(url, last.account):
+            ending = asyncio.ensure_future(off.commit())
+            await asyncio.sleep(LONG_ENOUGH)
+            beginning = asyncio.ensure_future(on.commit())
+            await asyncio.wait([beginning], timeout=LONG_ENOUGH)
+            assert not ending.done()
+            assert not beginning.done()
+        await asyncio.gather(ending, beginning)
+        held = await others.vault.holds(ana.account, FACEBOOK)
+        waits = await others.outbox.pending("access_token", tokens.access_token)
+    assert held == (waits == ())
+    assert held or url.startswith("sqlite")
