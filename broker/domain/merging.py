@@ -58,6 +58,8 @@ class Half:
     """Those that ever got something of it, or of an account that was merged into it: they know it by a number of theirs."""
     sectors: Mapping[ClientId, str] = field(default_factory=dict)
     """Of these sites, `Client.subject_sector`, as far as they are set up: in one sector there is one number. See `placed`."""
+    own: Mapping[str, KeptNumber] = field(default_factory=dict)
+    """The account's number at places of sites alone that are not kept for it yet, as far as that is certain. See `placed`."""
 
     @property
     def known_in(self) -> Mapping[str, tuple[ClientId, ...]]:
@@ -166,9 +168,21 @@ def placed(this: Half, other: Half) -> tuple[Half, Half]:
     lone = {site: place for site, place in kept.items() if is_alone(place)}
     places = {**kept, **this.sectors, **other.sectors, **lone}
     one, two = (
-        replace(half, sectors={site: places.get(site, alone(site)) for site in half.sites}) for half in (this, other)
+        replace(half, sectors={site: places.get(site, alone(site)) for site in half.sites}, own=_own(half, places))
+        for half in (this, other)
     )
     return one, two
+
+
+def _own(half: Half, places: Mapping[ClientId, str]) -> Mapping[str, KeptNumber]:
+    """Where a site is not set up, and the account has several numbers, nobody knows by which of them it goes there."""
+    account, found = half.account, dict[str, KeptNumber]()
+    has_one = all(map(is_alone, account.kept_numbers))
+    for site in half.sites:
+        place, sector = places.get(site, alone(site)), half.sectors.get(site)
+        if is_alone(place) and place not in account.kept_numbers and (has_one or sector is not None):
+            found[place] = KeptNumber(of=account.number_at(sector or place), sites=(site,))
+    return found
 
 
 def both_known(this: Half, other: Half) -> tuple[str, ...]:
@@ -193,13 +207,15 @@ def going_on(stays: Half, goes: Half, choice: Choice) -> frozenset[str]:
 
 
 def kept_numbers(stays: Half, goes: Half, going: frozenset[str]) -> Mapping[str, KeptNumber]:
-    """The numbers of other accounts that the account that stays has afterwards; `going`: as `going_on` says.
+    """The numbers that the account that stays has afterwards beside its own; `going`: as `going_on` says.
 
-    No number ever has two accounts: the one that goes is erased in the same moment, and is never merged again.
+    No number ever has two accounts: the one that goes is erased in the same moment, and is never merged again. Where a sector
+    changes its number, a site of the account that stays which is alone may be of it: there its number is kept.
     """
     known = goes.known_in
     taken = {sector: KeptNumber(of=goes.account.number_at(sector), sites=known[sector]) for sector in sorted(going)}
-    return {**stays.account.kept_numbers, **taken}
+    ours = stays.own if any(not is_alone(place) for place in going) else {}
+    return {**ours, **stays.account.kept_numbers, **taken}
 
 
 def takes_address(stays: Account, after: Account) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -39,6 +39,7 @@ from broker.errors import (
 from broker.flows.address import AddressFlow
 from broker.flows.anew import anew
 from broker.flows.audit import AuditTrail
+from broker.flows.events import At, everywhere
 from broker.flows.ledger import LedgerWriter
 from broker.flows.posting import NOTHING, Ended, PostingGate
 from broker.flows.session import SessionFlow
@@ -322,11 +323,11 @@ class AccountFlow:
         await self.erased(account)
 
     async def queue_erasure(
-        self, unit: UnitOfWork, account: AccountId, *, sid: Sid | None, goes_on: Collection[str] = ()
+        self, unit: UnitOfWork, account: AccountId, *, sid: Sid | None, at: At = everywhere
     ) -> Ended:
         """Queue the whole of it, for a unit of work that does more. What this returns is for `PostingGate.commit`, and then for `erased`.
 
-        `goes_on`: the sectors where the account's number stays somebody's: their sites are not told that it is over.
+        `at`: the sites that are told so: not those where the account's number stays somebody's.
         """
         now = self.clock.now()
         grants = await self.durable.grants.of_account(account)
@@ -334,10 +335,8 @@ class AccountFlow:
         ended = await self._end_posting(unit, account, sid)
         unit.revoke_grants(account, now)
         await self.sessions.tell(unit, grants)
-        await self.sessions.tell_of(
-            unit, SecurityEvent.ACCOUNT_PURGED, account, at=lambda sector: sector not in goes_on
-        )
-        await self.sessions.forget(unit, account, lambda sector: sector not in goes_on)
+        await self.sessions.tell_of(unit, SecurityEvent.ACCOUNT_PURGED, account, at=at)
+        await self.sessions.forget(unit, account, at)
         unit.erase_account(account, now)
         return ended
 

@@ -26,8 +26,12 @@ MOST_AT_ONCE: Final = 100
 REFUSED: Final = "the site refused it"
 
 
-def everywhere(_sector: str) -> bool:
-    """All sites, of whatever sector."""
+At = Callable[[ClientId, str], bool]
+"""Whether a site is meant, which looks for the person's number at this place (`Account.place_of`)."""
+
+
+def everywhere(_site: ClientId, _place: str) -> bool:
+    """All sites, wherever they look."""
     return True
 
 
@@ -42,9 +46,9 @@ class EventWriter:
     subject_key: bytes = field(repr=False)
 
     async def known_to(
-        self, account: AccountId, event: SecurityEvent, at: Callable[[str], bool] = everywhere
+        self, account: AccountId, event: SecurityEvent, at: At = everywhere
     ) -> Mapping[ClientId, AccountId]:
-        """The sites that hear of this person, of the sectors that are meant, and whose number each knows them by.
+        """The sites that hear of this person, of those that are meant, and whose number each knows them by.
 
         Those connected now, and of an erasure all that ever got something, also of an account that was merged into this one
         where its number goes on; none that took them out of its stream (SSF 1.0 §8.1.3.3).
@@ -63,9 +67,9 @@ class EventWriter:
         return {site: number for site, number in numbers.items() if not await self._is_removed(number, site, event)}
 
     async def _numbers(
-        self, account_id: AccountId, sites: Iterable[ClientId], at: Callable[[str], bool], *, kept_too: bool
+        self, account_id: AccountId, sites: Iterable[ClientId], at: At, *, kept_too: bool
     ) -> Mapping[ClientId, AccountId]:
-        """Whose number these sites know the person by; without those that are gone here or of a sector that is not meant.
+        """Whose number these sites know the person by; without those that are gone here or not meant.
 
         `kept_too`: also those that knew an account that was merged into this one, where its number goes on.
         """
@@ -76,7 +80,7 @@ class EventWriter:
         kept = [site for one in account.kept_numbers.values() for site in one.sites if kept_too]
         for site in (*sites, *kept):
             client = self.clients.get(site)
-            if client is not None and at(account.place_of(site, client.subject_sector)):
+            if client is not None and at(site, account.place_of(site, client.subject_sector)):
                 found[site] = account.number_for(site, client.subject_sector)
         return found
 
@@ -93,8 +97,8 @@ class EventWriter:
             if not await self._is_removed(number, client_id, SecurityEvent.SESSION_REVOKED):
                 self._write(unit, client_id, SecurityEvent.SESSION_REVOKED, number, session=sid)
 
-    async def forget(self, unit: UnitOfWork, account: AccountId, at: Callable[[str], bool] = everywhere) -> None:
-        """All sites that ever had something of this person, of the sectors that are meant, have it no more: nothing is kept
+    async def forget(self, unit: UnitOfWork, account: AccountId, at: At = everywhere) -> None:
+        """All sites that ever had something of this person, of those that are meant, have it no more: nothing is kept
         of whom they took out of their streams.
         """
         receipts = await self.durable.ledger.receipts(account, Purpose.SHARE_WITH_CLIENT)

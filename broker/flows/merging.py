@@ -57,6 +57,7 @@ from broker.errors import (
 from broker.flows.account import AccountFlow
 from broker.flows.anew import anew
 from broker.flows.audit import AuditTrail
+from broker.flows.events import At
 from broker.flows.ledger import LedgerWriter
 from broker.flows.letters import LetterWriter
 from broker.flows.posting import PostingGate
@@ -261,7 +262,7 @@ class MergeFlow:
         unit.cancel_postings(stays.account.id, now)
         ended = (
             await self.posting.queue_end(unit, stays.account.id, sid=current.sid, locale=locale),
-            await self.account.queue_erasure(unit, goes.account.id, sid=None, goes_on=going),
+            await self.account.queue_erasure(unit, goes.account.id, sid=None, at=_but(going, goes)),
         )
         await self._end_number(unit, stays, goes, going)
         after = replace(after, kept_numbers=kept_numbers(stays, goes, going))
@@ -273,9 +274,7 @@ class MergeFlow:
             self._move(unit, link, standing, transaction, locale)
         if takes_address(stays.account, after):
             self._readdress(unit, stays)
-        await self.account.sessions.tell_of_ways(
-            unit, stays.account.id, "create", *moved, at=lambda sector: sector not in going
-        )
+        await self.account.sessions.tell_of_ways(unit, stays.account.id, "create", *moved, at=_but(going, stays))
         await self._tell_of_ways(unit, stays, goes, moved, going)
         unit.move_removals(
             goes.account.id, stays.account.id
@@ -304,31 +303,28 @@ class MergeFlow:
         """To the sites where the number of the account that goes lives on: other ways stand behind it from now on."""
         left = [link for link in goes.links if link not in moved]
         for change, links in (("create", stays.links), ("revoke", left)):
-            await self.account.sessions.tell_of_ways(
-                unit, goes.account.id, change, *links, at=lambda sector: sector in going
-            )
+            await self.account.sessions.tell_of_ways(unit, goes.account.id, change, *links, at=_of(going, goes))
 
     async def _end_number(self, unit: UnitOfWork, stays: Half, goes: Half, going: Collection[str]) -> None:
         """Where the account that stays goes by another number from now on, whatever hangs on its own ends: no token ever
         speaks of two. The sites that knew that number hear that it is over.
         """
-        account, now, clients = stays.account.id, self.clock.now(), self.account.clients
+        account, now, clients, at = stays.account.id, self.clock.now(), self.account.clients, _of(going, stays)
         grants = await self.durable.grants.of_account(account)
         granted = [
             one
             for one in grants
-            if (site := clients.get(one.client)) and stays.account.place_of(one.client, site.subject_sector) in going
+            if (site := clients.get(one.client))
+            and at(one.client, stays.account.place_of(one.client, site.subject_sector))
         ]
         known = [site for half in (stays, goes) for sector in going for site in half.known_in.get(sector, ())]
-        there = [site for site in clients if (one := clients.get(site)) and one.subject_sector in going]
+        there = [site for site in clients if (one := clients.get(site)) and at(site, one.subject_sector)]
         # Those given in this moment, too, also to a site that knew neither of the two until now.
         for client in dict.fromkeys([*known, *there, *(one.client for one in granted)]):
             unit.revoke_grants(account, now, client=client)
         await self.account.sessions.tell(unit, granted)
-        await self.account.sessions.tell_of(
-            unit, SecurityEvent.ACCOUNT_PURGED, account, at=lambda sector: sector in going
-        )
-        await self.account.sessions.forget(unit, account, lambda sector: sector in going)
+        await self.account.sessions.tell_of(unit, SecurityEvent.ACCOUNT_PURGED, account, at=at)
+        await self.account.sessions.forget(unit, account, at)
 
     def _move(
         self, unit: UnitOfWork, link: Link, standing: Session, transaction: SignInTransaction, locale: str
@@ -367,3 +363,13 @@ class MergeFlow:
             unit.remove_link(stays.account.id, codes.id)
         if self.account.address is not None:
             self.account.address.changed(unit, stays.account, codes)
+
+
+def _of(places: Collection[str], half: Half) -> At:
+    """The sites that look for the person's number at one of these, as it was when both accounts were looked at."""
+    return lambda site, place: half.sectors.get(site, place) in places
+
+
+def _but(places: Collection[str], half: Half) -> At:
+    """All others."""
+    return lambda site, place: half.sectors.get(site, place) not in places

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -16,7 +16,7 @@ from broker.domain.grant import Grant
 from broker.domain.ports import Clock, Delivery, Durable, Entropy, Sessions, UnitOfWork
 from broker.domain.session import IDLE_LIFETIME, LIFETIME, Session, device_in_words, is_live, needs_touch
 from broker.domain.values import AccountId, ClientId, IdentityKey, ProviderId, Sid
-from broker.flows.events import EventWriter, everywhere
+from broker.flows.events import At, EventWriter, everywhere
 
 LOGOUT_TOKEN = "logout_token"
 
@@ -214,7 +214,7 @@ class SessionFlow:
                 )
 
     async def tell_of_ways(
-        self, unit: UnitOfWork, account: AccountId, change: str, *ways: Link, at: Callable[[str], bool] = everywhere
+        self, unit: UnitOfWork, account: AccountId, change: str, *ways: Link, at: At = everywhere
     ) -> None:
         """Queue that ways to sign in were added (`create`), renamed (`update`) or removed (`revoke`): once for each kind of them."""
         for kind in dict.fromkeys(map(credential_type, ways)):
@@ -226,17 +226,17 @@ class SessionFlow:
         event: SecurityEvent,
         account: AccountId,
         *,
-        at: Callable[[str], bool] = everywhere,
+        at: At = everywhere,
         **more: str,
     ) -> None:
         """Queue an event about an account for every site that may hear of it; see `EventWriter.happened`.
 
-        `at`: the sectors (`Client.subject_sector`) whose sites hear of it.
+        `at`: the sites that hear of it.
         """
         if self.events is not None:
             self.events.happened(unit, event, await self.events.known_to(account, event, at), **more)
 
-    async def forget(self, unit: UnitOfWork, account: AccountId, at: Callable[[str], bool] = everywhere) -> None:
+    async def forget(self, unit: UnitOfWork, account: AccountId, at: At = everywhere) -> None:
         """Drop whatever the streams of sites keep about somebody who left them; see `EventWriter.forget`."""
         if self.events is not None:
             await self.events.forget(unit, account, at)

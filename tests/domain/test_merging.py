@@ -311,7 +311,8 @@ SITES = {
 @given(st.data())
 def test_no_two_accounts_ever_have_one_number_at_a_site(data: st.DataObject) -> None:
     """Whoever is merged into whom, in any order, whatever is chosen, and whichever sites are set up at each moment. A site
-    that knew one of the two, and was always set up or is so for the first time again, goes on by the number it had.
+    that knew one of the two, and was always set up or is so for the first time again, goes on by the number it had; one that
+    knew the account that stays has its number, unless the other one was chosen.
     """
     living = {name: person(name) for name in "abcd"}
     known: dict[str, set[ClientId]] = {name: set(data.draw(st.sets(st.sampled_from(sorted(SITES))))) for name in living}
@@ -334,12 +335,16 @@ def test_no_two_accounts_ever_have_one_number_at_a_site(data: st.DataObject) -> 
         )
         asked = {place: data.draw(st.sampled_from(Side)) for place in both_known(this, other)}
         ends = going(this, other, **asked)
-        before = living[goes]
+        before, ours = living[goes], living[stays]
         living[stays] = replace(living[stays], kept_numbers=kept_numbers(this, other, ends))
         del living[goes]
         for site in known[goes] - known[stays]:
             if (place := other.sectors[site]) in ends and place in {SITES[site], alone(site)}:
                 assert living[stays].number_for(site, SITES[site]) == before.number_at(place)
+        for site in known[stays]:
+            is_certain = site in up or all(map(is_alone, ours.kept_numbers))
+            if is_certain and asked.get(this.sectors[site]) is not Side.OTHER:
+                assert living[stays].number_for(site, SITES[site]) == ours.number_for(site, SITES[site])
         known[stays] |= {site for site in known[goes] if data.draw(st.booleans())}
         for site, sector in SITES.items():
             numbers = [account.number_for(site, sector) for account in living.values()]

@@ -368,6 +368,50 @@ async def test_a_site_that_was_not_set_up_meanwhile_sees_the_same_person(front: 
     assert events(front, ben.account)[-1] == (FORUM, "account-purged")
 
 
+async def test_a_site_that_was_not_set_up_keeps_the_number_of_the_account_that_stays(front: Front) -> None:
+    """Also where another site goes on by the other number, and it comes back as one of the same sector."""
+    hearing(front)
+    front.clients[WIKI] = replace(front.clients[WIKI], sector="forum.test")
+    ana, ben = await pair(front)
+    await connect(front, ana, FORUM, id="ana-forum")
+    await connect(front, ben, WIKI, id="ben-wiki")
+    given = await front.grant(ana)
+    ours, theirs, forum = number(front, ana.account), number(front, ben.account, WIKI), front.clients.pop(FORUM)
+    await merge(front, await show(front, ana), ana)
+    front.clients[FORUM] = forum
+    assert (number(front, ana.account), number(front, ana.account, WIKI)) == (ours, theirs)
+    assert await front.is_standing(given)
+    await front.account.close(ana)
+    assert (events(front, ana.account)[-1], events(front, ben.account)[-1]) == (
+        (FORUM, "account-purged"),
+        (WIKI, "account-purged"),
+    )
+
+
+async def test_no_site_hears_that_a_number_is_over_by_which_it_goes_on(front: Front) -> None:
+    """The forum knew one account alone, from when it was not set up; the wiki of its sector goes on by that one's number."""
+    hearing(front)
+    front.clients[WIKI] = replace(front.clients[WIKI], sector="forum.test")
+    ana, ben = await pair(front)
+    eve = (await front.person("eve")).started.session
+    await connect(front, ben, FORUM, id="ben-forum")
+    forum = front.clients.pop(FORUM)
+    await merge(front, await show(front, eve), eve)
+    front.clients[FORUM] = forum
+    await connect(front, eve, WIKI, id="eve-wiki")
+    await connect(front, ana, FORUM, id="ana-forum")
+    given = await front.grant(ana)
+    ours, theirs = number(front, ana.account), number(front, eve.account, WIKI)
+    shown = await show(front, ana, "eve", FACEBOOK)
+    assert (await front.merging.look(shown.transaction, ana)).sectors == ()
+    await merge(front, shown, ana)
+    assert (number(front, ana.account), number(front, ana.account, WIKI)) == (ours, theirs)
+    assert await front.is_standing(given)
+    assert (FORUM, "account-purged") not in events(front, ana.account)
+    assert events(front, ben.account)[-1] == (FORUM, "account-purged"), "of the number that is over there"
+    assert (WIKI, "account-purged") not in events(front, eve.account)
+
+
 # --- what never widens --------------------------------------------------------------------------------
 
 
