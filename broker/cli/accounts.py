@@ -192,9 +192,7 @@ async def _shown(case: _Case) -> dict[str, str]:
         "made": account.created_at.isoformat(timespec="seconds"),
         "ways to sign in": ", ".join(sorted(_way(link) for link in links)),
         "connected sites": ", ".join(sorted(str(site.client.client_id) for site in sites)),
-        "sites that know a merged account": ", ".join(
-            sorted({str(site) for kept in account.kept_numbers.values() for site in kept.sites})
-        ),
+        "sites that know a merged account": ", ".join(sorted(map(str, account.sites_from_before))),
         "devices": str(len(devices)),
     }
 

@@ -58,10 +58,10 @@ def is_alone(place: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptNumber:
-    """The number of an account that was merged into this one, where sites go on knowing the person by it."""
+    """The number by which sites go on knowing the person: of an account that was merged into this one, mostly."""
 
     of: AccountId
-    """The account it is computed from: erased, and its id never given to anybody again."""
+    """The account it is computed from: this very one, or one that is erased, and its id never given to anybody again."""
     sites: tuple[ClientId, ...]
     """Those that knew that account."""
 
@@ -83,7 +83,8 @@ class Account:
     changed_at: datetime | None = None
     """When the profile last changed; `None`: never since the account was made."""
     kept_numbers: Mapping[str, KeptNumber] = field(default_factory=dict)
-    """By place: a sector of sites (`Client.subject_sector`), or a site `alone`. Written by a merge and by nothing else."""
+    """By place: a sector of sites (`Client.subject_sector`), or a site `alone`, which may also keep this account's own. Written
+    by a merge and by nothing else."""
     version: int = field(default=0, compare=False)
     """How often it was saved: what was saved by another since it was loaded is not written over."""
 
@@ -105,6 +106,12 @@ class Account:
     def number_for(self, site: ClientId, sector: str) -> AccountId:
         """The account whose number a site of this sector knows the person by."""
         return self.number_at(self.place_of(site, sector))
+
+    @property
+    def sites_from_before(self) -> frozenset[ClientId]:
+        """The sites that knew an account which was merged into this one, and go on by its number."""
+        others = [kept for kept in self.kept_numbers.values() if kept.of != self.id]
+        return frozenset(site for kept in others for site in kept.sites)
 
     def with_profile(self, profile: Mapping[ClaimName, ProfileValue], now: datetime) -> Account:
         """The account with this profile from `now` on."""

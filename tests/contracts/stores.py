@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from broker.domain.account import Account, AccountStatus, KeptNumber, Link, Passkey, ProfileValue, user_name_key
+from broker.domain.account import Account, AccountStatus, KeptNumber, Link, Passkey, ProfileValue, alone, user_name_key
 from broker.domain.claims import EMAIL, NAME, PREFERRED_USERNAME, email_key
 from broker.domain.consent import Purpose
 from broker.domain.disclosure import Via
@@ -186,7 +186,8 @@ class AccountsContract:
     async def test_a_number_kept_by_a_merge_comes_with_the_account_however_it_is_loaded(self, durable: Durable) -> None:
         """So nothing is asked twice, and it goes with the account."""
         account, link = await kept_account(durable)
-        kept = replace(account, kept_numbers={"forum.example": KeptNumber(of=AccountId("gone"), sites=(FORUM, WIKI))})
+        number = KeptNumber(of=AccountId("gone"), sites=(FORUM, WIKI))
+        kept = replace(account, kept_numbers={"forum.example": number, alone(WIKI): number})
         grant = make.grant(account.id, known_as=AccountId("gone"))
         unit = durable.unit()
         unit.save_account(kept)

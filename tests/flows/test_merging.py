@@ -380,6 +380,7 @@ async def test_a_site_that_was_not_set_up_keeps_the_number_of_the_account_that_s
     await merge(front, await show(front, ana), ana)
     front.clients[FORUM] = forum
     assert (number(front, ana.account), number(front, ana.account, WIKI)) == (ours, theirs)
+    assert front.accounts[ana.account].sites_from_before == {WIKI}
     assert await front.is_standing(given)
     await front.account.close(ana)
     assert (events(front, ana.account)[-1], events(front, ben.account)[-1]) == (

@@ -207,8 +207,8 @@ async def sites(call: Call) -> pages.Sites:
                 open_url=_open_url(site.client),
             )
         )
-    kept = {site for one in account.kept_numbers.values() for site in one.sites}
-    merged = tuple(sorted(call.world.clients[site].name for site in kept if site in call.world.clients))
+    kept = filter(None, map(call.world.clients.get, account.sites_from_before))
+    merged = tuple(sorted(site.name for site in kept))
     return pages.Sites(name=name_of(account), done=_done(call), sites=tuple(cards), merged=merged)
 
 
