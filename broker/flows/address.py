@@ -157,14 +157,24 @@ class AddressFlow:
         await self.sessions.sign_out_everywhere(account)
         return account
 
-    async def _undo(self, undo: Mapping[str, str]) -> AccountId:
-        now, at = self.clock.now(), datetime.fromisoformat(undo["at"])
+    async def check_undo(self, token: str) -> None:
+        """Whether the link still takes a change back: for the page before the button. Raises `LetterOver` if not."""
+        await self._undoable(self._opened(token, _UNDO), self.clock.now())
+
+    async def _undoable(self, undo: Mapping[str, str], now: datetime) -> tuple[Account, list[tuple[datetime, datetime]]]:
+        """Whose change it was, and what was taken back there so far. Raises `LetterOver`."""
+        at = datetime.fromisoformat(undo["at"])
         account = await self.durable.accounts.load(AccountId(undo["account"]))
         if account is None or now >= at + UNDO_WITHIN:
             raise LetterOver(detail="taking a change back is over")
         undone = [span for span in await self._undone(account.id) if now < span[1] + UNDO_WITHIN]
         if any(start <= at <= end for start, end in undone):
             raise LetterOver(detail="change was taken back already")
+        return account, undone
+
+    async def _undo(self, undo: Mapping[str, str]) -> AccountId:
+        now, at = self.clock.now(), datetime.fromisoformat(undo["at"])
+        account, undone = await self._undoable(undo, now)
         unit = self.durable.unit()
         added, gone = await self._ways(account, undo)
         if added is not None:

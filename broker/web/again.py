@@ -65,6 +65,7 @@ def asked_again(call: Call) -> Again | None:
     stamp, typed, problems = json.loads(text)
     if call.world.clock.now().timestamp() - stamp > GOOD_FOR:
         return None
+    call.opened.append(PARAM)
     return Again(form=Form([(name, value) for name, value in typed]), problems=problems)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import orjson
 from starlette.requests import Request
@@ -16,7 +17,7 @@ from broker.domain.values import ProviderId
 from broker.flows.answers import AnswerTo
 from broker.flows.sign_in import SignInFlow
 from broker.flows.transactions import Carried
-from broker.web.forms import Form
+from broker.web.forms import Form, is_local_path
 
 if TYPE_CHECKING:
     from broker.web.pages import Page
@@ -45,6 +46,8 @@ class Call:
     """Whether it came with a DPoP proof, good or not: then the answer has a nonce for the next one."""
     reference: str = ""
     """What the person can read out so that the log line is found."""
+    opened: list[str] = field(default_factory=list)
+    """Parameters of its address without which this page is another one. Ours: what anybody can write stands on no page."""
 
     _sign_in: SignInFlow | None = field(default=None, repr=False)
 
@@ -83,9 +86,11 @@ class Call:
     @property
     def place(self) -> str:
         """Where this page can be opened again, in another language: a provider's answer is good only once."""
-        if not self.path.startswith("/callback/"):
-            return self.path
-        return f"/f/{self.carried.transaction.id}/continue" if self.carried is not None else "/"
+        if self.path.startswith("/callback/"):
+            return f"/f/{self.carried.transaction.id}/continue" if self.carried is not None else "/"
+        kept = [(name, self.request.query_params[name]) for name in self.opened if name in self.request.query_params]
+        whole = f"{self.path}?{urlencode(kept)}"
+        return whole if kept and is_local_path(whole) else self.path
 
     @property
     def binding(self) -> str:

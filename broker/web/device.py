@@ -66,6 +66,7 @@ async def done(call: Call) -> Response:
     text = call.world.box.open_text(sealed, RESULT)
     if text is None:
         return see_other("/device")
+    call.opened.append("result")
     name, outcome = json.loads(text)
     return call.page(views.device_done(call, call.world.clients.get(ClientId(name)), Outcome(outcome)))
 

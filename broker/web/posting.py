@@ -150,6 +150,7 @@ async def opt_in(call: Call) -> Response:
     """Let this site offer posts there? On a page of its own, off, after a fresh sign-in."""
     sealed = call.request.query_params.get("request", "")
     wanted = _wanted(call, sealed)
+    call.opened.append("request")
     client = await call.world.posting.check_may_opt_in(call.signed_in.account, wanted.provider, wanted.client)
     if needs_fresh_sign_in(call.signed_in, call.world.clock.now()):
         return see_other(f"/sign-in/again?next={quote(_opt_in_path(sealed))}&for=posting")

@@ -204,6 +204,7 @@ async def signed_out(call: Call) -> Response:
     ended = _opened(call, seen, SEEN)
     if ended is None or not _is_recent(call, ended) or not _is_ours(call, ended):
         return call.page(views.signed_out()) if call.session is None else see_other("/signout")
+    call.opened.append("seen")
     told = await call.world.sessions.told(ended.sid, ended.sites)
     addresses = frames(call, ended)
     may_go = offered(call, ended) is not None

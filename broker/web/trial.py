@@ -21,6 +21,7 @@ async def trial(call: Call) -> Response:
     """A button first: programs that look into messages open every link in them."""
     token = call.request.query_params.get("link", "")
     provider, box = await call.world.trials.opened(token), refused_box(call)
+    call.opened.append("link")
     if box is None or box.provider != provider.id:
         return call.page(views.trial_start(call, provider, token))
     problem = box.problems.get("identifier", "")

@@ -228,7 +228,7 @@ async def test_there_is_nothing_to_check_where_nothing_is_unproved(front: Front)
 @pytest.mark.parametrize("token", ["", "x", "a" * 200])
 async def test_a_link_that_is_not_ours_opens_nothing(front: Front, token: str) -> None:
     assert not await front.address.is_link_good(token)
-    for use in (front.address.confirm_link, front.address.undo_change):
+    for use in (front.address.confirm_link, front.address.check_undo, front.address.undo_change):
         with pytest.raises(LetterOver):
             await use(token)
 
@@ -277,9 +277,12 @@ async def test_the_old_address_is_told_and_can_take_the_change_back(front: Front
     session, old, letter = await changed(front)
     assert (letter.payload["letter"], letter.payload["to"]) == ("address_changed", old)
     assert NEW not in letter.payload.values()
+    await front.address.check_undo(letter.payload["token"])
     await front.address.undo_change(letter.payload["token"])
     email = (await front.account.load(session.account)).profile[EMAIL]
     assert (email.value, email.verified) == (old, True)
+    with pytest.raises(LetterOver):  # before the button, too
+        await front.address.check_undo(letter.payload["token"])
     assert await front.memory.sessions.of_account(session.account, front.clock.now()) == ()
 
 

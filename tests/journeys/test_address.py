@@ -99,6 +99,20 @@ async def test_the_link_proves_it_elsewhere_and_signs_nobody_in(house: House) ->
     assert "This link does not work any more" in again.text
 
 
+async def test_a_letters_link_goes_on_in_the_language_that_is_chosen_on_its_page(house: House) -> None:
+    """The page is read in French, and the button there still proves the address."""
+    browser = await member(house)
+    await browser.open("/me/details")
+    await browser.press("Check this address")
+    other = house.browser()
+    await other.open(link_in(await letter(house)))
+    page = await other.open(dict(other.page.links)["Français"])
+    assert (page.status, page.path) == (200, "/mail/check")
+    assert '<html lang="fr"' in page.response.text
+    await other.press("Oui, cette adresse est la mienne")
+    assert (await email_of(house, browser))["email_verified"] is True
+
+
 async def test_an_address_of_another_account_links_nothing(house: House) -> None:
     """Said to whoever reads that box, and to nobody else (decision 18; catalogue 113)."""
     await member(house)
@@ -153,9 +167,15 @@ async def test_a_changed_address_is_taken_back_by_its_owner(house: House) -> Non
     owner = house.browser()
     page = await owner.open(link_in(text, "changed"))
     assert "Take the change back?" in page.text
+    assert (await owner.open(dict(page.links)["Français"])).find("Ce n’était pas moi")
+    page = await owner.open(dict(owner.page.links)["English"])
     done = await owner.press("That was not me: take it back")
     assert isinstance(done, Shown)
     assert "everybody is signed out of it" in done.text
+    again = await owner.open(link_in(text, "changed"))
+    assert (again.status, any(form.action == "/mail/changed" for form in again.forms)) == (410, False), (
+        "it is used up: the button would do nothing"
+    )
     assert (await browser.open("/me")).path.endswith("/sign-in")
     back = house.browser()
     await back.sign_in(persona="declines-email")

@@ -141,6 +141,16 @@ async def test_the_pages_address_tells_nobody_anything_and_cannot_be_made_up(hou
         assert (shown.status, "Forum" in shown.text) == (200, False)
 
 
+async def test_what_was_signed_out_of_is_told_in_the_language_that_is_chosen_there(house: House) -> None:
+    browser, _, _ = await signed_in_at_both(house)
+    await browser.open("/signout")
+    after = await browser.press("what=everything")
+    assert isinstance(after, Shown)
+    shown = await browser.open(dict(after.links)["Français"])
+    assert (shown.url, '<html lang="fr"' in shown.response.text) == (after.url, True)
+    assert "Forum" in shown.text
+
+
 async def test_who_is_signed_in_is_never_told_that_they_are_not(house: House) -> None:
     """Without a sign-out to speak of, the page leads to the one that asks what to sign out of."""
     browser, _, _ = await signed_in_at_both(house)

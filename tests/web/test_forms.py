@@ -275,6 +275,30 @@ def test_whatever_passes_stays_here(target: str) -> None:
         assert not lands_outside(target)
 
 
+@pytest.mark.parametrize(
+    ("asked", "path"),
+    [
+        ("/help", "/help"),
+        ("/help?", "/help"),
+        ("/help?lang=en", "/help"),
+        ("/signed-out?seen=x", "/signed-out"),
+        ("/mail/check?token=x", "/mail/check"),
+        ("/mail/changed?token=x", "/mail/changed"),
+        ("/trial?link=x", "/trial"),
+        ("/device?user_code=x&again=x", "/device"),
+        ("/callback/openid?code=c&state=s", "/"),
+    ],
+)
+async def test_a_link_to_another_language_repeats_nothing_that_anybody_can_write(
+    house: House, asked: str, path: str
+) -> None:
+    """Of an address it keeps the path, and a parameter only where we sealed it (catalogue 147)."""
+    browser = house.browser()
+    page = await browser.open(asked)
+    answer = await browser.send("GET", f"{ISSUER}{dict(page.links)['Français']}")
+    assert answer.headers["location"] == path
+
+
 @pytest.mark.parametrize("where", ["/sign-in?next={}", "/sign-in/again?next={}", "/language?to=fr&back={}"])
 async def test_nobody_is_sent_anywhere_else(house: House, where: str) -> None:
     """Every parameter that says where to go, with every trick: our own page or the default (catalogue 99)."""

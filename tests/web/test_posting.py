@@ -446,6 +446,17 @@ async def test_who_is_signed_out_comes_back_to_the_page_they_opened(house: House
     assert page.headings[0].startswith("Post this")
 
 
+async def test_the_opt_in_page_goes_on_in_the_language_that_is_chosen_there(house: House) -> None:
+    ana = await Member.join(house)
+    asked = await ana.browser.open((await ana.ask()).json()["opt_in_url"])
+    page = await ana.browser.open(dict(asked.links)["Français"])
+    assert (page.status, page.url) == (200, asked.url)
+    assert '<html lang="fr"' in page.response.text
+    answer = await ana.browser.press("decision=allow")
+    assert isinstance(answer, Arrival)
+    assert answer.params["posting"] == "allowed"
+
+
 @pytest.mark.parametrize("request_", ["", "x", "e30", "A" * 200])
 async def test_nobody_but_us_makes_an_opt_in_page(house: House, request_: str) -> None:
     ana = await Member.join(house)

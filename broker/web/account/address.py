@@ -43,9 +43,11 @@ async def link(call: Call) -> Response:
     """A button first: programs that look into letters open every link in them."""
     token, again = call.request.query_params.get("token", ""), asked_again(call)
     if again is not None and again.form.get("token") == token:  # of this link, and of no other
+        call.opened.append("token")
         return call.page(views.letter_link(call, token, problem=again.problems[CODE]))
     if not await call.world.address.is_link_good(token):
         raise LetterOver(detail="link that proves an address is over")
+    call.opened.append("token")
     return call.page(views.letter_link(call, token))
 
 
@@ -65,6 +67,8 @@ async def confirm_link(call: Call) -> Response:
 async def undo(call: Call) -> Response:
     """A button first, here too."""
     token = call.request.query_params.get("token", "")
+    await call.world.address.check_undo(token)
+    call.opened.append("token")
     return call.page(views.undo_link(call, token))
 
 
