@@ -161,7 +161,9 @@ class AddressFlow:
         """Whether the link still takes a change back: for the page before the button. Raises `LetterOver` if not."""
         await self._undoable(self._opened(token, _UNDO), self.clock.now())
 
-    async def _undoable(self, undo: Mapping[str, str], now: datetime) -> tuple[Account, list[tuple[datetime, datetime]]]:
+    async def _undoable(
+        self, undo: Mapping[str, str], now: datetime
+    ) -> tuple[Account, list[tuple[datetime, datetime]]]:
         """Whose change it was, and what was taken back there so far. Raises `LetterOver`."""
         at = datetime.fromisoformat(undo["at"])
         account = await self.durable.accounts.load(AccountId(undo["account"]))
