@@ -248,6 +248,9 @@ class AccountFlow:
 
     async def disconnect(self, session: Session, client_id: ClientId, *, locale: str) -> None:
         """Withdraw everything from one site: its tokens die now, it is told, and next time it must ask anew."""
+        await anew(lambda: self._disconnect(session, client_id, locale))
+
+    async def _disconnect(self, session: Session, client_id: ClientId, locale: str) -> None:
         _, receipts, now = await self._site(session.account, client_id)
         unit = self.durable.unit()
         newest = next(receipt for receipt in receipts if receipt.id == now.receipt)

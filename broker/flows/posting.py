@@ -397,11 +397,15 @@ class PostingGate:
 
     async def turn_off(self, session: Session, provider: ProviderId, client: ClientId, *, locale: str) -> None:
         """Withdraw: receipt, token and everything still waiting, in one unit of work; upstream soon. Off stays off."""
-        unit = self.durable.unit()
-        ended = await self.queue_end(
-            unit, session.account, sid=session.sid, locale=locale, client=client, provider=provider
-        )
-        await self.commit(unit, ended)
+
+        async def once() -> None:
+            unit = self.durable.unit()
+            ended = await self.queue_end(
+                unit, session.account, sid=session.sid, locale=locale, client=client, provider=provider
+            )
+            await self.commit(unit, ended)
+
+        await anew(once)
 
     async def queue_end(
         self,
@@ -414,11 +418,14 @@ class PostingGate:
         provider: ProviderId | None = None,
         is_over_there: bool = False,
     ) -> Ended:
-        """Queue the withdrawal of every opt-in that matches, for whoever ends what it hung on. What this returns is for `commit`.
+        """Queue the withdrawal of every opt-in that matches, for whoever ends what it hung on. What this returns is for `commit`,
+        which is done `anew` where one `client` is named: others may hang on the same tokens.
 
         `is_over_there`: the network ended it, so that nothing is left to take back.
         """
         now = self.clock.now()
+        if client is not None and (found := await self.durable.accounts.load(account)) is not None:
+            unit.save_account(found)  # as it is: of two who turn the last ones off in the same moment, one sees that
         standing = await self._standing_all(account)
         ending = [one for one in standing if client in (None, one.client) and provider in (None, one.provider)]
         staying = [one for one in standing if one not in ending]

@@ -225,6 +225,59 @@ async def test_new_tokens_for_an_opt_in_that_was_replaced_are_taken_back(room: R
     assert {token for _, token in room.revoked} == {"token-to-post", "renewed-1"}
 
 
+# --- two at once ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["off", "disconnect"])
+async def test_of_sites_that_are_turned_off_in_one_moment_the_last_takes_the_token_back(room: Room, way: str) -> None:
+    """Each of them finds the other one standing, and leaves the token to it: none is left that nobody holds (catalogue 194)."""
+    ana = await room.person()
+    await connect(room, ana, FORUM)
+    for client in (FORUM, WIKI):
+        await allow(room, ana, FIRST, client)
+    begin = room.durable.unit
+
+    def overtaken() -> Any:
+        unit = begin()
+        commit = unit.commit
+
+        async def late() -> None:
+            room.durable.unit = begin
+            await room.off(ana, client=WIKI)
+            await commit()
+
+        unit.commit = late
+        return unit
+
+    room.durable.unit = overtaken
+    await (room.off(ana) if way == "off" else room.accounts.disconnect(ana.session, FORUM, locale="en"))
+    assert room.revoked == [(MASTODON, "token-to-post")]
+    assert await room.gate.switches(ana.account.id) == ()
+    assert not room.durable.tables.upstream_tokens
+    assert not await is_claimed(room, ana)
+
+
+async def test_a_site_that_is_turned_on_while_the_last_one_is_turned_off_keeps_its_token(room: Room) -> None:
+    ana = await room.person()
+    await allow(room, ana, FIRST)
+    stop = Renewing.stop
+    joined: list[bool] = []
+
+    async def overtaken(self: Renewing, permit: Any) -> Any:
+        if not joined:
+            joined.append(True)
+            await allow(room, ana, FIRST, WIKI)
+        return await stop(self, permit)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Renewing, "stop", overtaken)
+        await room.off(ana)
+    assert joined
+    assert await held(room, ana) == FIRST
+    assert room.revoked == []
+    assert not await is_claimed(room, ana)
+
+
 # --- an end that was not committed --------------------------------------------------------------------
 
 
