@@ -183,18 +183,24 @@ class AccountFlow:
         Every other session ends: whoever used that way is out (catalogue 110).
         """
         self.check_fresh(session)
+        link = await anew(lambda: self._unlink(session, link_id))
+        await self.sessions.sign_out_everywhere(session.account, keep=session.sid)
+        return link
+
+    async def _unlink(self, session: Session, link_id: str) -> Link:
         links = await self.durable.accounts.links(session.account)
         try:
             link = check_may_unlink(links, link_id, self.opens)
         except KeyError as error:
             raise NotFound(detail="no such link on this account") from error
+        account = await self.load(session.account)
         unit = self.durable.unit()
+        unit.save_account(account)  # as it is: posting is not turned on by this way in the same moment
         unit.remove_link(session.account, link.id)
         unit.drop_upstream_tokens(session.account, link.provider)
         unit.cancel_postings(session.account, self.clock.now(), provider=link.provider)
         ended = await self._end_posting(unit, session.account, session.sid, provider=link.provider)
         if self.address is not None:
-            account = await self.load(session.account)
             self.address.letters.tell(
                 unit, account, Letter.WAY_REMOVED, self.address.letters.naming(link.provider, link.key)
             )
@@ -202,8 +208,9 @@ class AccountFlow:
         try:
             await self._commit(unit, ended)
         except Conflict as conflict:
+            if conflict.what == "stale":
+                raise
             raise LastLink(detail="two removals at once") from conflict
-        await self.sessions.sign_out_everywhere(session.account, keep=session.sid)
         return link
 
     # --- connected sites ------------------------------------------------------------------------------
@@ -255,8 +262,10 @@ class AccountFlow:
         unit = self.durable.unit()
         newest = next(receipt for receipt in receipts if receipt.id == now.receipt)
         self.ledger.withdraw(unit, newest, sid=session.sid, locale=locale, notice_version=self._notice())
-        unit.cancel_postings(session.account, self.clock.now(), client=client_id)
         ended = await self._end_posting(unit, session.account, session.sid, client=client_id, locale=locale)
+        unit.cancel_postings(
+            session.account, self.clock.now(), client=client_id
+        )  # after the account, as whoever closes it does
         await self.sessions.forget_at(unit, session.account, client_id)
         await self._end_grants(unit, session.account, client_id, ended)
 
@@ -317,10 +326,16 @@ class AccountFlow:
     async def erase(
         self, account: AccountId, *, sid: Sid | None = None, beside: Callable[[UnitOfWork], None] | None = None
     ) -> None:
-        """The same by whoever may decide it. `beside` adds to the unit of work, so that both happen or neither."""
+        """The same by whoever may decide it. `beside` adds to the unit of work, so that both happen or neither.
+
+        Raises `Conflict("stale")` if somebody else changed the account meanwhile.
+        """
+        found = await self.durable.accounts.load(account)
         unit = self.durable.unit()
         if beside is not None:
             beside(unit)
+        if found is not None:
+            unit.save_account(found)  # as it is: what is turned on in the same moment would be ended nowhere
         ended = await self.queue_erasure(unit, account, sid=sid)
         await self._commit(unit, ended)
         await self.erased(account)

@@ -25,6 +25,7 @@ from broker.errors import (
     PostingNotPermitted,
     StoreUnavailable,
     UpstreamUnavailable,
+    WayMissing,
 )
 from broker.flows.renewing import GIVEN_UP, LOOKS, STOPPED_FOR, Renewing
 
@@ -228,13 +229,8 @@ async def test_new_tokens_for_an_opt_in_that_was_replaced_are_taken_back(room: R
 # --- two at once ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("way", ["off", "disconnect"])
-async def test_of_sites_that_are_turned_off_in_one_moment_the_last_takes_the_token_back(room: Room, way: str) -> None:
-    """Each of them finds the other one standing, and leaves the token to it: none is left that nobody holds (catalogue 194)."""
-    ana = await room.person()
-    await connect(room, ana, FORUM)
-    for client in (FORUM, WIKI):
-        await allow(room, ana, FIRST, client)
+def overtake(room: Room, happens: Callable[[], Awaitable[None]]) -> None:
+    """Something happens, to its end, right before the next commit."""
     begin = room.durable.unit
 
     def overtaken() -> Any:
@@ -243,18 +239,64 @@ async def test_of_sites_that_are_turned_off_in_one_moment_the_last_takes_the_tok
 
         async def late() -> None:
             room.durable.unit = begin
-            await room.off(ana, client=WIKI)
+            await happens()
             await commit()
 
         unit.commit = late
         return unit
 
     room.durable.unit = overtaken
+
+
+@pytest.mark.parametrize("way", ["off", "disconnect"])
+async def test_of_sites_that_are_turned_off_in_one_moment_the_last_takes_the_token_back(room: Room, way: str) -> None:
+    """Each of them finds the other one standing, and leaves the token to it: none is left that nobody holds (catalogue 194)."""
+    ana = await room.person()
+    await connect(room, ana, FORUM)
+    for client in (FORUM, WIKI):
+        await allow(room, ana, FIRST, client)
+    overtake(room, lambda: room.off(ana, client=WIKI))
     await (room.off(ana) if way == "off" else room.accounts.disconnect(ana.session, FORUM, locale="en"))
     assert room.revoked == [(MASTODON, "token-to-post")]
     assert await room.gate.switches(ana.account.id) == ()
     assert not room.durable.tables.upstream_tokens
     assert not await is_claimed(room, ana)
+
+
+@pytest.mark.parametrize("way", ["unlink", "close"])
+async def test_what_is_turned_on_while_its_way_or_its_account_ends_is_taken_back(room: Room, way: str) -> None:
+    """No token lives on there that nobody holds here (catalogue 194)."""
+    ana = await room.person()
+    overtake(room, lambda: allow(room, ana, FIRST))
+    if way == "unlink":
+        await room.accounts.unlink(room.fresh(ana), ana.links[MASTODON].id)
+    else:
+        await room.accounts.close(room.fresh(ana))
+    assert room.revoked == [(MASTODON, "token-to-post")]
+    assert not room.durable.tables.upstream_tokens
+    assert await room.gate.switches(ana.account.id) == ()
+
+
+async def test_an_account_that_is_closed_in_another_tab_meanwhile_is_closed_once(room: Room) -> None:
+    ana = await room.person()
+    await allow(room, ana, FIRST)
+    for _ in range(2):
+        await room.accounts.close(room.fresh(ana))
+    assert room.revoked == [(MASTODON, "token-to-post")]
+
+
+async def test_a_way_that_is_removed_in_that_moment_turns_nothing_on(room: Room) -> None:
+    """What the network gave for it goes back (catalogue 194)."""
+    ana = await room.person()
+    overtake(room, lambda: removed(room, ana))
+    with pytest.raises(WayMissing):
+        await allow(room, ana, FIRST)
+    assert room.revoked == [(MASTODON, "token-to-post")]
+    assert await room.gate.switches(ana.account.id) == ()
+
+
+async def removed(room: Room, ana: Person) -> None:
+    await room.accounts.unlink(room.fresh(ana), ana.links[MASTODON].id)
 
 
 async def test_a_site_that_is_turned_on_while_the_last_one_is_turned_off_keeps_its_token(room: Room) -> None:
