@@ -206,11 +206,23 @@ def read_typed(claim: ClaimName, text: str) -> str | None:
     """What a person typed for this claim, as we keep it; `None` if it is no such claim or longer than we keep.
 
     Nobody's words are cut behind their back: too long is a problem to be told (catalogue 131). A picture has no words.
+    `Paris` is no time zone and `French` no language that a site could use, though people call them so.
     """
     text = text.strip()
     if claim == PICTURE:
         return None
-    return normalise(claim, text) if text and len(text) <= limit_of(claim) else None
+    value = normalise(claim, text) if text and len(text) <= limit_of(claim) else None
+    return value if value is None or _is_spelled_right(claim, value) else None
+
+
+def _is_spelled_right(claim: ClaimName, value: str) -> bool:
+    """A place of the time zone database, a language tag (RFC 5646 §2.1); whatever people like for everything else."""
+    if claim == ZONEINFO:
+        return "/" in value or value in {"UTC", "GMT"}
+    if claim == LOCALE:
+        first, *rest = value.split("-")
+        return len(first) in {2, 3} and first.isalpha() and value.isascii() and all(part.isalnum() for part in rest)
+    return True
 
 
 def normalise_email(raw: str) -> str | None:

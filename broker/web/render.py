@@ -85,6 +85,7 @@ class Renderer:
             "brand": brand,
             "initials": "".join(word[0] for word in brand.split()[:2]).upper() or "D",
             "static_url": self.static_url,
+            "languages": self.languages.all,
         }
 
     # --- pages ----------------------------------------------------------------------------------------

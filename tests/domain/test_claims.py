@@ -282,3 +282,20 @@ def test_what_is_no_time_zone_is_not_kept(text: str) -> None:
     """Sites get the value as it is, so only what can be a name of the database gets in."""
     kept = read_typed(ZONEINFO, text)
     assert kept is None or kept == "Europe/Paris"
+
+
+@pytest.mark.parametrize(
+    ("claim", "text", "kept"),
+    [
+        (ZONEINFO, "Paris", None),
+        (ZONEINFO, " Asia/Tbilisi ", "Asia/Tbilisi"),
+        (ZONEINFO, "UTC", "UTC"),
+        (LOCALE, "French", None),
+        (LOCALE, "Français", None),
+        (LOCALE, "fr", "fr"),
+        (LOCALE, "sr_Latn_RS", "sr-Latn-RS"),
+        (LOCALE, "", None),
+    ],
+)
+def test_a_zone_and_a_language_are_typed_as_programs_read_them(claim: ClaimName, text: str, kept: str | None) -> None:
+    assert read_typed(claim, text) == kept

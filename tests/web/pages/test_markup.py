@@ -252,6 +252,23 @@ def _luminance(colour: str) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
+def test_a_language_is_chosen_and_a_time_zone_shows_how_it_is_spelled(show: Renderer) -> None:
+    """Nobody has to know that French is written `fr`; a language that is not ours stays what it is."""
+    fields = (
+        pages.AccountField(claim="locale", value="sr-Latn", purpose="Shown.", audience="everyone"),
+        pages.AccountField(claim="zoneinfo", purpose="Shown.", audience="everyone"),
+    )
+    html = show.page(
+        pages.AccountDetails(name="Ana", fields=fields), locale="en", csrf_token="t", request_path="/"
+    ).decode()
+    choice = html.partition("<select")[2].partition("</select>")[0]
+    assert re.findall(r'<option value="([\w-]*)"[^>]*?( selected)?>', choice)[:4] == [
+        ("", ""), ("sr-Latn", " selected"), ("en", ""), ("fr", "")
+    ]  # fmt: skip
+    assert '<p class="hint" id="v-zoneinfo-h">Such as Europe/Paris or America/New_York.</p>' in html
+    assert 'spellcheck="false" aria-describedby="v-zoneinfo-h"' in html
+
+
 def test_a_picture_that_is_not_there_cannot_be_removed(show: Renderer) -> None:
     field = pages.AccountField(claim="picture", value="", source="person", purpose="Shown.", audience="everyone")
     html = show.page(pages.AccountDetails(name="Ana", fields=(field,)), locale="en", csrf_token="t", request_path="/")
