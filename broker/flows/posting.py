@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Final, assert_never
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from broker.domain.account import AccountStatus
+from broker.domain.account import Account, AccountStatus
 from broker.domain.client import Client
 from broker.domain.consent import ConsentReceipt, Purpose
 from broker.domain.policy import Policies, notice_version
@@ -55,6 +55,7 @@ from broker.errors import (
     NotFound,
     NotRenewed,
     PostingNotPermitted,
+    SignInRequired,
     StoreUnavailable,
     TokenOver,
     TooManyAttempts,
@@ -213,13 +214,18 @@ class PostingGate:
         """The person said yes on the opt-in page, and upstream where that is needed: receipt and token, together.
 
         A token that is not kept is taken back there, and so is the one that was kept until now. Raises `FreshSignInRequired`,
-        `PostingNotPermitted`, and `UpstreamUnavailable` if this very token was just being taken back there from an opt-in
-        before.
+        `SignInRequired`, `PostingNotPermitted`, and `UpstreamUnavailable` if this very token was just being taken back there
+        from an opt-in before.
         """
 
         async def once() -> None:
+            account = await self.durable.accounts.load(session.account)  # before it is asked what may be
+            if account is None:
+                raise SignInRequired(detail="account gone")
             client = await self._check_allowed(session, provider, client_id, tokens, pressed_at)
             unit = self.durable.unit()
+            # Before whatever else holds the account, so that of two at once one waits, and not each for the other.
+            replaced = await self._replace(unit, account, provider, tokens)
             self._decided(
                 unit,
                 session.account,
@@ -230,11 +236,9 @@ class PostingGate:
                 sid=session.sid,
                 locale=locale,
             )
-            account = await self.durable.accounts.load(session.account)
-            number = session.account if account is None else account.number_for(client_id, client.subject_sector)
-            subject = subject_for(number, client, self.subject_key)
+            subject = subject_for(account.number_for(client_id, client.subject_sector), client, self.subject_key)
             unit.add_posting_subject(session.account, client_id, subject)
-            await self.commit(unit, await self._replace(unit, session.account, provider, tokens))
+            await self.commit(unit, replaced)
 
         try:
             await self._once_settled(once, provider, tokens)
@@ -267,14 +271,13 @@ class PostingGate:
         return False
 
     async def _replace(
-        self, unit: UnitOfWork, account: AccountId, provider: ProviderId, tokens: UpstreamTokens | None
+        self, unit: UnitOfWork, whose: Account, provider: ProviderId, tokens: UpstreamTokens | None
     ) -> Ended:
         """Queue what is kept from now on; what was until then. Nothing where only the person can post."""
         if not self.scopes(provider) or tokens is None:
             return NOTHING
-        found = await self.durable.accounts.load(account)
-        if found is not None:
-            unit.save_account(found)  # as it is: of two who turn it on in the same moment, one sees what the other kept
+        account = whose.id
+        unit.save_account(whose)  # as it is: of two who turn it on in the same moment, one sees what the other kept
         opted = await self._any_standing(account, provider)
         stopped = await self._renewing.take(permit_to_take_back(opted, account, self.clock.now())) if opted else None
         unit.save_upstream_tokens(account, provider, tokens)

@@ -23,6 +23,7 @@ from broker.errors import (
     FreshSignInRequired,
     LastLink,
     PostingNotPermitted,
+    SignInRequired,
     StoreUnavailable,
     UpstreamUnavailable,
     WayMissing,
@@ -168,9 +169,35 @@ async def test_an_account_that_is_closed_meanwhile_keeps_no_token(room: Room) ->
         return await load(account)  # type: ignore[no-any-return]
 
     room.durable.accounts.load = closing
-    with pytest.raises(Conflict):
+    with pytest.raises(SignInRequired):
         await allow(room, ana, SECOND)
     assert room.revoked == [(MASTODON, "second")]
+
+
+async def test_an_account_that_is_closed_before_it_is_kept_keeps_no_token(room: Room) -> None:
+    ana = await room.person()
+    overtake(room, lambda: room.accounts.close(room.fresh(ana)))
+    with pytest.raises(SignInRequired):
+        await allow(room, ana, SECOND)
+    assert room.revoked == [(MASTODON, "second")]
+
+
+async def test_a_way_that_is_removed_before_the_account_is_looked_at_turns_nothing_on(room: Room) -> None:
+    """Between the look at the ways and the keeping (catalogue 189)."""
+    ana = await room.person()
+    links = room.durable.accounts.links
+
+    async def removing(account: AccountId) -> Any:
+        found = await links(account)
+        room.durable.accounts.links = links
+        await removed(room, ana)
+        return found
+
+    room.durable.accounts.links = removing
+    with pytest.raises(WayMissing):
+        await allow(room, ana, FIRST)
+    assert room.revoked == [(MASTODON, "token-to-post")]
+    assert await room.gate.switches(ana.account.id) == ()
 
 
 async def test_what_is_being_renewed_is_replaced_when_it_came(room: Room) -> None:

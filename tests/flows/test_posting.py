@@ -37,6 +37,7 @@ from broker.errors import (
     LastLink,
     NotFound,
     PostingNotPermitted,
+    SignInRequired,
     StoreUnavailable,
     TooManyAttempts,
     UpstreamRejected,
@@ -1157,7 +1158,7 @@ class History:
 
     async def step(self, what: str, who: int, provider: ProviderId, client: ClientId) -> None:
         before = len(self.room.sent())
-        with suppress(PostingNotPermitted, NotFound, TooManyAttempts, LastLink):
+        with suppress(PostingNotPermitted, NotFound, SignInRequired, TooManyAttempts, LastLink):
             await getattr(self, f"do_{what}")(who, provider, client)
         if what != "post":
             assert len(self.room.sent()) == before, f"{what} posted something"
