@@ -36,9 +36,10 @@ def discovery(settings: Settings) -> Finding:
     return Finding(True, f"{address} answers, as {issuer}.")
 
 
-def takes(address: str, *, posts: bool = False) -> Finding:
+def takes(address: str, *, posts: bool = False, is_off: bool = False) -> Finding:
     """Whether the server has something at an address of ours that a provider calls. It is sent nothing there.
 
+    `is_off`: that there is nothing because the configuration says so, and not because the server did not read it yet.
     We say who asks, so that nobody reads of it as something that went wrong with the provider.
     """
     asked = Request(address, data=b"" if posts else None, headers={"User-Agent": PROBE})
@@ -52,10 +53,8 @@ def takes(address: str, *, posts: bool = False) -> Finding:
         reason = getattr(error, "reason", None) or type(error).__name__
         return Finding(False, f"{address} does not answer ({reason}). Does the server run, and its proxy?")
     if status == NOT_THERE:
-        return Finding(
-            False,
-            f'There is nothing at {address}. Write state = "test", "admins", "testers" or "on", and reload the server.',
-        )
+        do = 'Write state = "test", "admins", "testers" or "on", and reload' if is_off else "Reload"
+        return Finding(False, f"There is nothing at {address}. {do} the server.")
     if status >= 500:
         return Finding(False, f"{address} answers {status}. Look at the server's log, and at its proxy's.")
     return Finding(True, f"{address} is there.")

@@ -393,7 +393,7 @@ class _Check:
         yield (found := discovery(self.settings))
         if found.is_fine is False:
             return
-        yield takes(self.redirect)
+        yield takes(self.redirect, is_off=self.preset.state == "off")
         if HOOKS.get(self.preset.kind) and self.preset.state != "on":
             words = "Where it tells us things by itself there is an answer once it is on: look again then."
             yield Finding(None, words)

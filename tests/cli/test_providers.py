@@ -561,6 +561,29 @@ def test_who_looks_whether_an_address_is_there_says_so_and_brings_nothing(posts:
     assert asked == [("POST", PROBE, "0") if posts else ("GET", PROBE, None)]
 
 
+@pytest.mark.parametrize(
+    ("is_off", "words"),
+    [
+        (False, "idp. Reload the server."),
+        (True, 'idp. Write state = "test", "admins", "testers" or "on", and reload the'),
+    ],
+)
+def test_an_address_that_the_server_does_not_know_says_what_is_left_to_do(is_off: bool, words: str) -> None:
+    """Who wrote the state already is not told to write it."""
+
+    class Nothing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(404)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    with serving(Nothing) as port:
+        found = takes(f"http://127.0.0.1:{port}/callback/idp", is_off=is_off)
+    assert found.is_fine is False
+    assert words in found.words
+
+
 def test_apple_is_asked_with_a_wrong_key_as_with_a_right_one(config: Path, tmp_path: Path) -> None:
     """Its secret is made from a key file: what is wrong beside it is the name of the key, which a token endpoint refuses."""
     (tmp_path / "apple.p8").touch(mode=0o600)

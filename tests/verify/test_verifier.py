@@ -13,6 +13,7 @@ import doorward_verify.keys as key_rules
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from doorward_verify import ConfigurationError, MemoryRegister, SessionError, Verifier, require_session
+from doorward_verify.client_auth import basic_authorization
 from doorward_verify.__main__ import main
 from doorward_verify.errors import MESSAGES, STATUS, NeedsNetwork
 from doorward_verify.testvectors import build_vectors
@@ -314,6 +315,13 @@ def test_a_broker_that_cannot_be_asked_signs_nobody_out(op: StubOP) -> None:
     assert _code(verifier, op.session_token()) == "keys_unavailable"
     op.faults = {"down"}
     assert _code(verifier, op.session_token(sid="s3")) == "keys_unavailable"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_the_newline_of_a_secrets_file_is_none_of_the_secret(end: str) -> None:
+    """As at the broker: a site reads the same file, or one that was copied."""
+    assert basic_authorization("forum", CLIENT_SECRET + end) == basic_authorization("forum", CLIENT_SECRET)
+    assert basic_authorization("forum", f"{CLIENT_SECRET}\n{end}") != basic_authorization("forum", CLIENT_SECRET)
 
 
 def test_online_mode_needs_a_secret() -> None:
