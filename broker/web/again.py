@@ -1,7 +1,9 @@
 """A form that has to be filled in again: its POST is answered with a redirect to its page, which shows what is wrong.
 
 So neither Back nor a reload asks whether to send anything a second time. What was typed rides along sealed: it stands in no
-log and no history, and opens on that page of that sign-in or session only, so nobody can have a page say what they like.
+log and no history, and opens on that page of that sign-in or session only, so nobody can have a page say what they like. Where
+nobody is signed in it opens for anybody else who is not: a page that may be asked for so shows no more than what it said once, in
+words of ours, and what was typed in its box.
 """
 
 from __future__ import annotations
