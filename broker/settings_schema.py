@@ -197,7 +197,7 @@ AGE: Final = (
     _number(
         "minimum",
         "Years that somebody must be old to make an account. 0: nobody is asked. Above 0, month and year of birth are asked "
-        "once, before any provider, and not kept; whoever has an account already is not asked.",
+        "once, before any provider, and not kept; whoever has an account already says so there, and goes on to sign in.",
         0,
         0,
         25,

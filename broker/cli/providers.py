@@ -202,7 +202,7 @@ def _steps(guide: Guide, values: Values, client_id: str, config: Path) -> list[s
     folder = folder_of(config)
     secret_file = f"secrets/{values.id}.secret"
     block = provider_guides.block(guide, values, client_id=client_id, secret_file=secret_file, state="test")
-    where = f"Put this into conf.d/{values.id}.toml in {folder}"
+    where = f"Put this into conf.d/{values.id}.toml in {folder} (make conf.d if it is not there)"
     filled = f"{where}, with what it gave you between the empty quotes:" if ' = ""' in block else f"{where}:"
     there = f"At {guide.provider}, about {guide.minutes} minutes. People come back to {values.redirect}"
     steps = [f"{there}\n\n{values.filled(guide.enter)}", f"{filled}\n\n{_indented(block)}"]

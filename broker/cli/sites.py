@@ -68,7 +68,9 @@ def add(name: str, software: str, url: str, title: str | None, config: Path) -> 
     values = guides.Values(issuer=settings.broker.public_url, url=url, id=name, secret=secret, random=own)
     secret_file = f"secrets/{name}.secret"
     block = guides.block(guide, values, name=title or urlsplit(url).netloc, secret_file=secret_file)
-    steps = [f"Put this into conf.d/{name}.toml in {folder_of(config)}:\n\n{_indented(block)}"]
+    steps = [
+        f"Put this into conf.d/{name}.toml in {folder_of(config)} (make conf.d if it is not there):\n\n{_indented(block)}"
+    ]
     if secret:
         steps.append(
             f"Put this secret into {secret_file} there, readable by the server's account alone:\n\n    {secret}"

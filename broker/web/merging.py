@@ -12,6 +12,7 @@ from broker.domain.values import ClaimName, ProviderId
 from broker.errors import BadRequest, FormInvalid, SignInExpired
 from broker.flows.merging import FORM
 from broker.web import views
+from broker.web.again import ask_again, shown_again
 from broker.web.call import Call, see_other
 from broker.web.picture import image
 from broker.web.steps import (
@@ -48,7 +49,8 @@ async def merge(call: Call) -> Response:
     if transaction.purpose is not TransactionPurpose.MERGE:
         raise SignInExpired(detail="no merge")
     both = await call.world.merging.look(transaction, call.session)
-    return call.page(views.merge(call, transaction, both))
+    form, problems = shown_again(call)
+    return call.page(views.merge(call, transaction, both, form=form, problem=(problems or {}).get(FORM, "")))
 
 
 async def other_picture(call: Call) -> Response:
@@ -71,6 +73,9 @@ async def decide(call: Call) -> Response:
             transaction, call.session, choice, user_agent=call.user_agent, locale=call.locale
         )
     except FormInvalid as problem:
+        back = ask_again(call, call.path, problem.fields, call.form.pairs)
+        if back is not None:
+            return back
         both = await world.merging.look(transaction, call.session)
         page = views.merge(call, transaction, both, form=call.form, problem=problem.fields[FORM])
         return call.page(page, problem.status)

@@ -70,7 +70,7 @@ class CheckAddress(AccountPage):
     template: ClassVar[str] = "account/address.html"
     tab: ClassVar[str] = "details"
     address: str = field(repr=False)
-    """Nothing: there is no address to check."""
+    """Nothing: there is none, or it is checked already."""
     is_sent: bool = False
     problem: str = ""
     """`wrong`, `over` or `anothers`."""
