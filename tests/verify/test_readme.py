@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
+import tempfile
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
@@ -95,8 +97,12 @@ def test_the_example_for_bound_tokens_checks_a_request(op: StubOP) -> None:
 
 
 def made_kit(issuer: str) -> SignInKit:
-    names: dict[str, Any] = {"secret": CLIENT_SECRET}
-    execute(KIT, names, issuer)
+    names: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        secret = Path("secrets/forum.secret")
+        secret.parent.mkdir()
+        secret.write_text(f"{CLIENT_SECRET}\n")
+        execute(KIT, names, issuer)
     kit: SignInKit = names["kit"]
     return kit
 

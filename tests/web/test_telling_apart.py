@@ -19,6 +19,7 @@ def without_ids(page: Shown) -> str:
     """A page as two people would compare it: without its tokens, references, times and the sign-in's id."""
     text = re.sub(r"/f/[0-9a-zA-Z_-]+", "/f/ID", page.response.text)
     text = re.sub(r'name="(csrf|shown)" value="[^"]*"', "", text)
+    text = re.sub(r"again(=|%3D)[\w-]+", "again=SEALED", text)
     text = re.sub(r"[2-9A-Z]{4}-[2-9A-Z]{4}", "REFERENCE", text)
     return re.sub(r"\d{1,2}:\d{2}|datetime=\"[^\"]*\"", "TIME", text)
 
