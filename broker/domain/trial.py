@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,6 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from broker.domain import base64url
 from broker.domain.claims import EMAIL, EMAIL_VERIFIED
 from broker.domain.policy import FieldPolicy, Use
 from broker.domain.provider import Identity, OfferedField
@@ -327,7 +327,7 @@ def _claims_in(token: object) -> dict[str, Any] | None:
     if len(parts) != 3:
         return None
     try:
-        said = _json(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+        said = _json(base64url.decoded_loosely(parts[1]))
     except ValueError:
         return None
     return said if isinstance(said, dict) else None

@@ -263,9 +263,8 @@ class AccountFlow:
         newest = next(receipt for receipt in receipts if receipt.id == now.receipt)
         self.ledger.withdraw(unit, newest, sid=session.sid, locale=locale, notice_version=self._notice())
         ended = await self._end_posting(unit, session.account, session.sid, client=client_id, locale=locale)
-        unit.cancel_postings(
-            session.account, self.clock.now(), client=client_id
-        )  # after the account, as whoever closes it does
+        # After the account, as whoever closes it does.
+        unit.cancel_postings(session.account, self.clock.now(), client=client_id)
         await self.sessions.forget_at(unit, session.account, client_id)
         await self._end_grants(unit, session.account, client_id, ended)
 
